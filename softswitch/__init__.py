@@ -1,0 +1,1 @@
+"""A SIP softswitch: a back-to-back user agent that gives every call one callID."""

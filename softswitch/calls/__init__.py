@@ -1,0 +1,1 @@
+"""Calls: the legs of a call, their forking and their bridge."""

@@ -1,0 +1,1 @@
+"""The dialplan: patterns, the YAML loader with line numbers, and routing."""

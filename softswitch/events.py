@@ -1,0 +1,155 @@
+"""Call-state events: all that a plugin is told of a call (the source's "switch events").
+
+Every event is a frozen ``msgspec.Struct``: cheap to make, comparable in tests, and encodable as it is
+(``msgspec.msgpack.encode``; ``Event`` is the tagged union to decode into), so that a plugin may journal
+or forward events without a second model.
+
+Times (``at``) are integers, microseconds since the Unix epoch, UTC. Parties are written
+``extension:1001`` or ``trunk:pstn``. Legs are numbered within their switch: 0 is the leg that came in,
+1 and up are the legs that this switch placed, in the order it placed them. Addresses are written
+``udp:192.0.2.1:5060``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """An INVITE was admitted and has its callID; leg 0 exists. Always a call's first event.
+
+    ``origin`` is true at the switch that made the callID. ``owner`` is the name of the server that owns
+    the call's data: this switch's own when ``origin``, else the name the header carried. ``caller`` is
+    the caller's number (user part of P-Asserted-Identity or From; for a phone its extension),
+    ``dialled`` the user part of the Request-URI as received.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    site: str
+    owner: str
+    origin: bool
+    caller: str
+    caller_name: str
+    dialled: str
+    party: str
+    address: str
+    user_agent: str
+    sip_call_id: str
+
+
+class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The dialplan chose a route. ``where`` is ``file:line``; ``properties`` is the route's ``set:``."""
+
+    call_id: str
+    at: int
+    switch: str
+    match: str
+    where: str
+    number: str
+    properties: dict[str, str]
+
+
+class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """An INVITE was sent on a new outgoing leg. ``uri`` is its Request-URI."""
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    party: str
+    uri: str
+    address: str
+    sip_call_id: str
+
+
+class LegRinging(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The first 18x of an outgoing leg, and each later one with another status or first media.
+
+    ``early_media`` is true when the response carried SDP.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    status: int
+    early_media: bool
+
+
+class LegAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A 2xx won the call for outgoing leg ``leg``: the call is answered, leg 0 with it.
+
+    ``callee`` is the number connected (the extension, or the number sent to the trunk),
+    ``codec`` the first audio codec of the answer, as ``PCMU/8000``; empty when unknown yet.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    status: int
+    callee: str
+    codec: str
+    user_agent: str
+
+
+class LegMedia(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A re-INVITE or UPDATE from ``leg`` was accepted: what it negotiated."""
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    held: bool
+    codec: str
+
+
+class LegEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A leg is over. ``status`` is the final SIP status of its INVITE (200 if it was answered).
+
+    ``reason`` is the text of the Reason header that ended it (RFC 3326), else the reason phrase of a
+    failure, else empty. ``by`` says which side ended it: ``remote`` (that leg's peer) or ``switch``.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    status: int
+    reason: str
+    by: str
+
+
+class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The call is over at this switch, all legs included. Always a call's last event.
+
+    ``disposition`` is one of ``answered``, ``busy``, ``no-answer``, ``cancelled``, ``rejected``,
+    ``failed``; ``sip_status`` the status the caller was given (200 if answered, 487 if it cancelled);
+    ``hangup_by`` one of ``caller``, ``callee``, ``switch``.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    disposition: str
+    sip_status: int
+    reason: str
+    hangup_by: str
+
+
+Event: TypeAlias = (
+    CallStarted
+    | CallRouted
+    | LegInvited
+    | LegRinging
+    | LegAnswered
+    | LegMedia
+    | LegEnded
+    | CallEnded
+)
+
+DISPOSITIONS = ("answered", "busy", "no-answer", "cancelled", "rejected", "failed")

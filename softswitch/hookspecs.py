@@ -1,0 +1,61 @@
+"""Every hook a plugin may implement, one function each (pluggy).
+
+A plugin is a module or object with functions of these names marked ``@hookimpl``; a distribution
+offers it under the entry point group ``softswitch``. ``cdsplugin`` uses nothing but these hooks and
+``softswitch.events``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING
+
+import pluggy
+from pydantic import BaseModel
+
+from softswitch.events import Event
+
+if TYPE_CHECKING:
+    from softswitch.config import Config
+
+hookspec = pluggy.HookspecMarker("softswitch")
+hookimpl = pluggy.HookimplMarker("softswitch")
+
+
+@hookspec
+def config_sections() -> Mapping[str, type[BaseModel]]:  # type: ignore[empty-body]
+    """Top-level sections of the configuration that the plugin owns, with the model that checks each."""
+
+
+@hookspec(firstresult=True)
+def owner_name(config: Config) -> str | None:
+    """The name that goes into the callID header as ``owner``; the switch's own name if no plugin says."""
+
+
+@hookspec
+def start(config: Config) -> Awaitable[None] | None:
+    """The switch is about to listen. What is returned is awaited; what it raises stops the start."""
+
+
+@hookspec
+def call_event(event: Event) -> None:
+    """Something happened to a call. Called in the event loop, in order; must not block."""
+
+
+@hookspec
+def drain() -> Awaitable[None] | None:
+    """No new calls from here on; calls in progress go on."""
+
+
+@hookspec
+def stop() -> Awaitable[None] | None:
+    """All calls have ended and their events were told; what is returned is awaited before exit."""
+
+
+def make_plugins() -> pluggy.PluginManager:
+    """A plugin registry with these hooks, and nothing registered yet."""
+    plugins = pluggy.PluginManager("softswitch")
+    import softswitch.hookspecs as hooks
+
+    plugins.add_hookspecs(hooks)
+    return plugins
