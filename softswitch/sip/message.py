@@ -1,0 +1,735 @@
+"""SIP messages (RFC 3261 §7, §20, §25): parsing and writing; no sockets, no state.
+
+A message keeps its header values as the raw strings that came; typed values (`Via`, `Address`, `Uri`)
+are parsed when asked for. `parse` reads one datagram or one framed stream message. A request that can
+be answered but not served comes back with its `defect` set, so that whoever sent it gets the 4xx or 5xx
+that the RFC names; what cannot be answered raises `MalformedMessage` and is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+MAX_HEADERS: Final = 256
+MAX_CSEQ: Final = 2**31
+BRANCH_COOKIE: Final = "z9hG4bK"
+
+COMPACT: Final = {
+    "a": "accept-contact",
+    "b": "referred-by",
+    "c": "content-type",
+    "e": "content-encoding",
+    "f": "from",
+    "i": "call-id",
+    "k": "supported",
+    "l": "content-length",
+    "m": "contact",
+    "o": "event",
+    "r": "refer-to",
+    "s": "subject",
+    "t": "to",
+    "u": "allow-events",
+    "v": "via",
+    "x": "session-expires",
+}
+_ODD_CASE = {
+    "call-id": "Call-ID",
+    "cseq": "CSeq",
+    "www-authenticate": "WWW-Authenticate",
+    "mime-version": "MIME-Version",
+    "rseq": "RSeq",
+    "rack": "RAck",
+    "sip-etag": "SIP-ETag",
+    "sip-if-match": "SIP-If-Match",
+}
+# Every spelling seen on the wire so far maps to its key: one dictionary look-up a header instead of
+# strip, lower and compact-form expansion. Filled with the usual spellings here and, up to a bound, as
+# new ones arrive (the bound keeps a sender of random names from growing it).
+_KEYS: dict[str, str] = {}
+_DISPLAY: dict[str, str] = dict(_ODD_CASE)
+_MAX_KEYS: Final = 512
+for _name in (
+    "Via From To Call-ID CSeq Contact Max-Forwards Content-Type Content-Length Route Record-Route "
+    "Allow Supported Require Proxy-Require User-Agent Server Expires Authorization "
+    "Proxy-Authorization WWW-Authenticate Proxy-Authenticate Subject Accept Reason "
+    "P-Asserted-Identity Privacy Retry-After Event Min-Expires Unsupported Date Warning"
+).split():
+    for _spelling in (_name, _name.lower(), _name.upper()):
+        _KEYS[_spelling] = _name.lower()
+    _DISPLAY[_name.lower()] = _name
+for _short, _long in COMPACT.items():
+    _KEYS[_short] = _KEYS[_short.upper()] = _long
+
+SINGLE_VALUED: Final = frozenset(
+    ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type", "expires")
+)
+
+REASON_PHRASES: Final = {
+    100: "Trying",
+    180: "Ringing",
+    181: "Call Is Being Forwarded",
+    182: "Queued",
+    183: "Session Progress",
+    200: "OK",
+    202: "Accepted",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Moved Temporarily",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    410: "Gone",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
+    420: "Bad Extension",
+    421: "Extension Required",
+    423: "Interval Too Brief",
+    429: "Provide Referrer Identity",
+    480: "Temporarily Unavailable",
+    481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
+    483: "Too Many Hops",
+    484: "Address Incomplete",
+    485: "Ambiguous",
+    486: "Busy Here",
+    487: "Request Terminated",
+    488: "Not Acceptable Here",
+    489: "Bad Event",
+    491: "Request Pending",
+    500: "Server Internal Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Server Time-out",
+    505: "Version Not Supported",
+    513: "Message Too Large",
+    600: "Busy Everywhere",
+    603: "Decline",
+    604: "Does Not Exist Anywhere",
+    606: "Not Acceptable",
+}
+
+
+class MalformedMessage(ValueError):
+    """What came is no SIP message, or one that must not be answered; the text says what is wrong."""
+
+
+class Defect(NamedTuple):
+    """Why a request is refused before anyone looks at what it asks: the status and phrase to send."""
+
+    status: int
+    reason: str
+
+
+class Request:
+    """A SIP request. `headers` maps a lower-case long name to its values, in the order they came.
+
+    Raises nothing of its own: `cseq`, `from_tag`, `to_tag` and `via` were checked by `parse` and are
+    only meaningful while `defect` is None.
+    """
+
+    __slots__ = ("body", "cseq", "defect", "from_tag", "headers", "method", "to_tag", "uri", "via")
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        headers: dict[str, list[str]],
+        body: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = headers
+        self.body = body
+        self.cseq = 0
+        self.from_tag = ""
+        self.to_tag = ""
+        self.via: Via = NO_VIA
+        self.defect: Defect | None = None
+
+    def get(self, name: str) -> str | None:
+        """The first value of a header (lower-case long name), or None."""
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri}>"
+
+
+class Response:
+    """A SIP response; `headers` as in `Request`, `cseq_method` the method of its CSeq."""
+
+    __slots__ = (
+        "body",
+        "cseq",
+        "cseq_method",
+        "from_tag",
+        "headers",
+        "reason",
+        "status",
+        "to_tag",
+        "via",
+    )
+
+    def __init__(
+        self, status: int, reason: str, headers: dict[str, list[str]], body: bytes = b""
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.cseq = 0
+        self.cseq_method = ""
+        self.from_tag = ""
+        self.to_tag = ""
+        self.via: Via = NO_VIA
+
+    def get(self, name: str) -> str | None:
+        """The first value of a header (lower-case long name), or None."""
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason} to {self.cseq_method}>"
+
+
+class Via(NamedTuple):
+    """One Via value (§20.42). `port` is None when absent; `rport` "" when it came without a value."""
+
+    transport: str
+    host: str
+    port: int | None
+    branch: str
+    received: str | None = None
+    rport: str | None = None
+
+    @property
+    def sent_by(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+NO_VIA: Final = Via("", "", None, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Uri:
+    """A SIP or SIPS URI (§19.1), or a tel URI (RFC 3966) with its number in `user` and no host.
+
+    `user` is percent-decoded; `params` are in lower case by name, value None for a bare one.
+    """
+
+    scheme: str
+    user: str
+    host: str
+    port: int | None = None
+    params: dict[str, str | None] = field(default_factory=dict)
+    headers: str = ""
+
+    def param(self, name: str) -> str | None:
+        return self.params.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A name-addr or addr-spec with header parameters (§20.10): From, To, Contact, Route."""
+
+    display: str
+    uri: str
+    params: dict[str, str | None]
+
+
+# --- typed values ------------------------------------------------------------------------------------
+
+_TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
+_TOKEN_RE = re.compile(_TOKEN + r"\Z")
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9.])?)"
+_VIA_RE = re.compile(
+    rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+({_HOST})\s*(?::\s*(\d{{1,5}}))?\s*(;.*)?\Z", re.I | re.S
+)
+_PARAM_RE = re.compile(
+    rf"\s*;\s*({_TOKEN})\s*(?:=\s*({_TOKEN}|{_QUOTED}|\[[0-9A-Fa-f:.]+\]|[^\s;,\"<>=]+))?\s*"
+)
+_NAME_ADDR_RE = re.compile(
+    rf"\s*(?:({_QUOTED})\s*|((?:{_TOKEN}\s*)*))<([^<>\"\s]+)>\s*((?:;.*)?)\Z", re.S
+)
+_ADDR_SPEC_RE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\";?,]+)\s*((?:;.*)?)\Z", re.S)
+_CSEQ_RE = re.compile(rf"\s*(\d+)\s+({_TOKEN})\s*\Z")
+_USER = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|%[0-9A-Fa-f]{2})+"
+_PASSWORD = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*"
+_URI_PARAM = r"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+"
+_SIP_URI_RE = re.compile(
+    rf"(sips?):(?:({_USER})(?::{_PASSWORD})?@)?({_HOST})(?::(\d{{1,5}}))?"
+    rf"((?:;{_URI_PARAM}(?:={_URI_PARAM})?)*)(\?[^\s<>\"?]+)?\Z",
+    re.I,
+)
+_TEL_URI_RE = re.compile(
+    rf"(tel):(\+?[0-9A-Fa-f*#\-.()]+)((?:;{_URI_PARAM}(?:={_URI_PARAM})?)*)\Z", re.I
+)
+_SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_PERCENT_RE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_FOLD_RE = re.compile(r"\r\n[ \t]+")
+_REQUEST_LINE_RE = re.compile(rf"({_TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I)
+_STATUS_LINE_RE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?\Z", re.I)
+# The two header values that every message has to have read: the common forms, in one match each.
+_PLAIN_FROM_TO_RE = re.compile(
+    r"(?:\"[^\"\\<>]*\" ?|[A-Za-z0-9 .\-_]*)<sips?:[A-Za-z0-9\-_.!~*'()&=+$,#]+@"
+    r"[A-Za-z0-9.\-]+(?::\d{1,5})?(?:;[A-Za-z0-9\-=.]+)*>(?:;tag=([A-Za-z0-9\-.!%*_+`'~]+))?\Z"
+)
+_PLAIN_VIA_RE = re.compile(
+    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+)(?::(\d{1,5}))?"
+    r"(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]+)(;rport)?\Z"
+)
+
+
+def _decode_percent(text: str) -> str:
+    if "%" not in text:
+        return text
+    return _PERCENT_RE.sub(
+        lambda m: bytes.fromhex(m.group().replace("%", "")).decode("utf-8", "surrogateescape"), text
+    )
+
+
+def parse_params(text: str) -> dict[str, str | None]:
+    """Parameters ``;name[=value]…`` as a dict, names in lower case, quotes kept. ValueError if not."""
+    params: dict[str, str | None] = {}
+    at = 0
+    while at < len(text):
+        match = _PARAM_RE.match(text, at)
+        if match is None or match.end() == at:
+            raise ValueError(f"bad parameters: {text[at : at + 40]!r}")
+        params[match.group(1).lower()] = match.group(2)
+        at = match.end()
+    return params
+
+
+def split_list(value: str) -> list[str]:
+    """The comma-separated parts of a header value (§7.3.1), commas in quotes and <> not counted."""
+    if "," not in value:
+        return [value.strip()]
+    parts: list[str] = []
+    start, quoted, angle, escaped = 0, False, False, False
+    for at, char in enumerate(value):
+        if escaped:
+            escaped = False
+        elif quoted:
+            if char == "\\":
+                escaped = True
+            elif char == '"':
+                quoted = False
+        elif char == '"':
+            quoted = True
+        elif char == "<":
+            angle = True
+        elif char == ">":
+            angle = False
+        elif char == "," and not angle:
+            parts.append(value[start:at].strip())
+            start = at + 1
+    parts.append(value[start:].strip())
+    return parts
+
+
+def parse_via(value: str) -> Via:
+    """One Via value. ValueError if it is none."""
+    plain = _PLAIN_VIA_RE.match(value)
+    if plain is not None:
+        transport, host, port, rport_before, branch, rport_after = plain.groups()
+        return Via(
+            transport,
+            host,
+            int(port) if port else None,
+            branch,
+            None,
+            "" if rport_before or rport_after else None,
+        )
+    match = _VIA_RE.match(value)
+    if match is None:
+        raise ValueError(f"bad Via: {value[:80]!r}")
+    params = parse_params(match.group(4) or "")
+    port_text = match.group(3)
+    rport: str | None = None
+    if "rport" in params:
+        rport = params["rport"] or ""
+        if rport and not rport.isdigit():
+            raise ValueError("bad Via: rport is not a number")
+    return Via(
+        match.group(1).upper(),
+        match.group(2),
+        int(port_text) if port_text else None,
+        params.get("branch") or "",
+        params.get("received"),
+        rport,
+    )
+
+
+def parse_address(value: str) -> Address:
+    """A From, To, Contact, Route or P-Asserted-Identity value. ValueError if it is none."""
+    match = _NAME_ADDR_RE.match(value)
+    if match is not None:
+        quoted, plain, uri, params = match.groups()
+        if quoted is not None:
+            display = re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.S)
+        else:
+            display = " ".join((plain or "").split())
+        return Address(display, uri, parse_params(params))
+    # Without brackets a "?", "," or ";" belongs to the header, not to the URI (§20).
+    match = _ADDR_SPEC_RE.match(value)
+    if match is None:
+        raise ValueError(f"bad address: {value[:80]!r}")
+    return Address("", match.group(1), parse_params(match.group(2)))
+
+
+@lru_cache(maxsize=8192)
+def parse_uri(text: str) -> Uri:
+    """A SIP, SIPS or tel URI. ValueError if it is none (another scheme included)."""
+    match = _SIP_URI_RE.match(text)
+    if match is not None:
+        scheme, user, host, port, params, headers = match.groups()
+        if port and int(port) > 65535:
+            raise ValueError(f"bad port in URI: {text[:80]!r}")
+        return Uri(
+            scheme.lower(),
+            _decode_percent(user or ""),
+            host.lower(),
+            int(port) if port else None,
+            _uri_params(params),
+            headers or "",
+        )
+    match = _TEL_URI_RE.match(text)
+    if match is not None:
+        return Uri(
+            "tel", re.sub(r"[\-.()]", "", match.group(2)), "", None, _uri_params(match.group(3))
+        )
+    raise ValueError(f"bad URI: {text[:80]!r}")
+
+
+def _uri_params(text: str) -> dict[str, str | None]:
+    params: dict[str, str | None] = {}
+    for part in text.split(";")[1:]:
+        name, equals, value = part.partition("=")
+        params[_decode_percent(name).lower()] = _decode_percent(value) if equals else None
+    return params
+
+
+def uri_scheme(text: str) -> str | None:
+    """The scheme of a URI in lower case, or None if there is none."""
+    match = _SCHEME_RE.match(text)
+    return match.group()[:-1].lower() if match else None
+
+
+def quote_display(display: str) -> str:
+    """A display name as a quoted-string with the space after it; empty for an empty name."""
+    if not display:
+        return ""
+    safe = "".join(c for c in display if c >= " " and c != "\x7f")
+    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '" '
+
+
+_USER_UNSAFE_RE = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
+
+
+def escape_user(user: str) -> str:
+    """A user part for a URI, percent-encoded where §25.1 wants it."""
+    return _USER_UNSAFE_RE.sub(
+        lambda m: "".join(f"%{b:02X}" for b in m.group().encode("utf-8", "surrogateescape")), user
+    )
+
+
+# --- parsing -----------------------------------------------------------------------------------------
+
+
+def header_key(name: str) -> str:
+    """The lower-case long form of a header name as it came."""
+    key = _KEYS.get(name)
+    if key is not None:
+        return key
+    key = name.strip(" \t").lower()
+    key = COMPACT.get(key, key)
+    if len(_KEYS) < _MAX_KEYS:
+        _KEYS[name] = key
+    return key
+
+
+def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str]], str]:
+    """Start line, headers, and the first thing wrong with them (empty if nothing)."""
+    if "\r\n " in head or "\r\n\t" in head:
+        head = _FOLD_RE.sub(" ", head)
+    lines = head.split("\r\n")
+    wrong = ""
+    if len(lines) - 1 > max_headers:
+        wrong = "Too Many Headers"
+        del lines[max_headers + 1 :]
+    headers: dict[str, list[str]] = {}
+    keys = _KEYS
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            if line:
+                wrong = wrong or "Header Without Colon"
+            continue
+        key = keys.get(name) or header_key(name)
+        value = value.strip(" \t")
+        if key in headers:
+            headers[key].append(value)
+        else:
+            headers[key] = [value]
+            if not key or (key not in _DISPLAY and not _TOKEN_RE.match(key)):
+                wrong = wrong or "Bad Header Name"
+    return lines[0], headers, wrong
+
+
+def parse(
+    data: bytes, *, datagram: bool = True, max_headers: int = MAX_HEADERS
+) -> Request | Response:
+    """One SIP message. `data` is a datagram, or head and body of a stream message already framed.
+
+    Raises `MalformedMessage` for what can not or must not be answered (§16.7, §18: bad responses are
+    dropped); a request that can be answered comes back with `defect` set instead.
+    """
+    head_bytes, blank, body = data.partition(b"\r\n\r\n")
+    if not blank:
+        # A datagram may end right behind its last header line; the empty line is then missing only.
+        head_bytes = data.rstrip(b"\r\n")
+    try:
+        head = head_bytes.decode("utf-8")
+    except UnicodeDecodeError:
+        head = head_bytes.decode("utf-8", "surrogateescape")
+    start, headers, wrong = _split_headers(head.lstrip("\r\n"), max_headers)
+    if start[:4].upper() == "SIP/":
+        return _parse_response(start, headers, wrong, body, datagram)
+    return _parse_request(start, headers, wrong, body, datagram)
+
+
+def _parse_request(
+    start: str, headers: dict[str, list[str]], wrong: str, body: bytes, datagram: bool
+) -> Request:
+    method, _, rest = start.partition(" ")
+    uri, _, version = rest.rpartition(" ")
+    if version != "SIP/2.0" or not uri or " " in uri or not _TOKEN_RE.match(method):
+        match = _REQUEST_LINE_RE.match(start)
+        if match is None:
+            return _odd_request_line(start, headers, body)
+        method, uri, version = match.groups()
+    request = Request(method, uri, headers, body)
+    for name in ("via", "from", "to", "call-id", "cseq"):
+        if name not in headers:
+            request.defect = Defect(400, f"Missing {_display(name)}")
+            return request
+    if version.upper() != "SIP/2.0":
+        request.defect = Defect(505, "Version Not Supported")
+        return request
+    try:
+        request.via = parse_via(_split_via(headers))
+        _read_tags(request, headers)
+        cseq = _CSEQ_RE.match(headers["cseq"][0])
+        if cseq is None or int(cseq.group(1)) >= MAX_CSEQ:
+            request.defect = Defect(400, "Bad CSeq")
+            return request
+        request.cseq = int(cseq.group(1))
+    except ValueError as error:
+        request.defect = Defect(400, _phrase(str(error)))
+        return request
+    if wrong:
+        request.defect = Defect(400, wrong)
+    elif cseq.group(2) != method:
+        request.defect = Defect(400, "CSeq Method Does Not Match")
+    else:
+        request.defect = _request_defect(request, headers, datagram)
+    return request
+
+
+def _odd_request_line(start: str, headers: dict[str, list[str]], body: bytes) -> Request:
+    """A request line that §7.1 does not allow: answerable as 400 if its other parts can be read."""
+    words = start.split()
+    if len(words) < 3 or not words[-1].upper().startswith("SIP/") or not _TOKEN_RE.match(words[0]):
+        raise MalformedMessage(f"no SIP start line: {start[:60]!r}")
+    request = Request(words[0], " ".join(words[1:-1]), headers, body)
+    request.defect = Defect(400, "Bad Request-Line")
+    try:
+        request.via = parse_via(_split_via(headers))
+        _read_tags(request, headers)
+    except (ValueError, KeyError, IndexError):
+        raise MalformedMessage(f"no SIP request: {start[:60]!r}") from None
+    return request
+
+
+def _parse_response(
+    start: str, headers: dict[str, list[str]], wrong: str, body: bytes, datagram: bool
+) -> Response:
+    match = _STATUS_LINE_RE.match(start)
+    if match is None or wrong:
+        raise MalformedMessage(wrong or f"bad status line: {start[:60]!r}")
+    status = int(match.group(1))
+    if not 100 <= status <= 699:
+        raise MalformedMessage(f"status {status} out of range")
+    response = Response(status, match.group(2) or "", headers, body)
+    try:
+        response.via = parse_via(_split_via(headers))
+        _read_tags(response, headers)
+        cseq = _CSEQ_RE.match(headers["cseq"][0])
+    except (KeyError, ValueError) as error:
+        raise MalformedMessage(f"bad response: {error}") from None
+    if "call-id" not in headers:
+        raise MalformedMessage("response without Call-ID")
+    if cseq is None or int(cseq.group(1)) >= MAX_CSEQ:
+        raise MalformedMessage("response with a bad CSeq")
+    response.cseq = int(cseq.group(1))
+    response.cseq_method = cseq.group(2)
+    for name in SINGLE_VALUED:
+        values = headers.get(name)
+        if values is not None and len(values) > 1:
+            raise MalformedMessage(f"response with several {name}")
+    length = headers.get("content-length")
+    if length is not None:
+        if not length[0].isdecimal() or int(length[0]) > len(body):
+            raise MalformedMessage("response with a bad Content-Length")
+        if int(length[0]) < len(body):
+            response.body = body[: int(length[0])]
+    return response
+
+
+def _request_defect(
+    request: Request, headers: dict[str, list[str]], datagram: bool
+) -> Defect | None:
+    for name in SINGLE_VALUED:
+        values = headers.get(name)
+        if values is not None and len(values) > 1:
+            return Defect(400, f"Several {_display(name)}")
+    body = request.body
+    length = headers.get("content-length")
+    if length is not None:
+        text = length[0]
+        if not text.isdecimal() or not text.isascii() or len(text) > 9:
+            return Defect(400, "Bad Content-Length")
+        size = int(text)
+        if size > len(body):
+            return Defect(400, "Body Shorter Than Content-Length")
+        if size < len(body):
+            request.body = body[:size]
+    elif not datagram:
+        return Defect(400, "Missing Content-Length")
+    hops = headers.get("max-forwards")
+    if hops is not None:
+        text = hops[0]
+        if not text.isdecimal() or not text.isascii() or len(text) > 9 or int(text) > 255:
+            return Defect(400, "Bad Max-Forwards")
+    uri = request.uri
+    try:
+        if parse_uri(uri).headers:
+            # §19.1.1: header components are not allowed in a Request-URI.
+            return Defect(400, "Headers In Request-URI")
+    except ValueError:
+        scheme = uri_scheme(uri)
+        if scheme is not None and scheme not in ("sip", "sips", "tel"):
+            return Defect(416, "Unsupported URI Scheme")
+        return Defect(400, "Bad Request-URI")
+    return None
+
+
+def _split_via(headers: dict[str, list[str]]) -> str:
+    """The topmost Via value; splits a comma-joined header in place, so that each value stands alone."""
+    values = headers["via"]
+    if any("," in value for value in values):
+        values = headers["via"] = [part for value in values for part in split_list(value)]
+    return values[0]
+
+
+def _read_tags(message: Request | Response, headers: dict[str, list[str]]) -> None:
+    for name in ("from", "to"):
+        value = headers[name][0]
+        match = _PLAIN_FROM_TO_RE.match(value)
+        if match is not None:
+            tag = match.group(1) or ""
+        else:
+            address = parse_address(value)
+            tag = address.params.get("tag") or ""
+        if name == "from":
+            message.from_tag = tag
+        else:
+            message.to_tag = tag
+
+
+def _phrase(text: str) -> str:
+    """A reason phrase from an error text: one line, no raw input that could break the status line."""
+    return "".join(c for c in text.split(":")[0] if c.isprintable()).strip().title() or "Bad Request"
+
+
+# --- writing -----------------------------------------------------------------------------------------
+
+
+def _display(key: str) -> str:
+    name = _DISPLAY.get(key)
+    if name is None:
+        name = "-".join(part.capitalize() for part in key.split("-"))
+        if len(_DISPLAY) < _MAX_KEYS:
+            _DISPLAY[key] = name
+    return name
+
+
+def encode_head(start: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+    """Start line, header lines as given, Content-Length and body, as bytes for the wire."""
+    lines = [start]
+    lines.extend([f"{name}: {value}" for name, value in headers])
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
+
+
+def encode_request(request: Request) -> bytes:
+    """A request as bytes for the wire; Content-Length is computed."""
+    return encode_head(f"{request.method} {request.uri} SIP/2.0", _lines(request.headers), request.body)
+
+
+def encode_response(response: Response) -> bytes:
+    """A response as bytes for the wire; Content-Length is computed."""
+    return encode_head(
+        f"SIP/2.0 {response.status} {response.reason}", _lines(response.headers), response.body
+    )
+
+
+def _lines(headers: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [
+        (_display(key), value)
+        for key, values in headers.items()
+        if key != "content-length"
+        for value in values
+    ]
+
+
+def response_bytes(
+    request: Request,
+    status: int,
+    reason: str | None = None,
+    *,
+    to_tag: str = "",
+    extra: str = "",
+    body: bytes = b"",
+) -> bytes:
+    """A response to `request` (§8.2.6) as bytes.
+
+    The Via values, From, Call-ID and CSeq are the request's; `to_tag` is added to a To without one.
+    `extra` is header lines, each ended by CRLF; Content-Length is added here.
+    """
+    headers = request.headers
+    to = headers["to"][0]
+    if to_tag and not request.to_tag:
+        to = f"{to};tag={to_tag}"
+    vias = headers["via"]
+    via = vias[0] if len(vias) == 1 else "\r\nVia: ".join(vias)
+    if reason is None:
+        reason = REASON_PHRASES.get(status, "")
+    return (
+        f"SIP/2.0 {status} {reason}\r\nVia: {via}\r\nFrom: {headers['from'][0]}\r\nTo: {to}\r\n"
+        f"Call-ID: {headers['call-id'][0]}\r\nCSeq: {headers['cseq'][0]}\r\n{extra}"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode("utf-8", "surrogateescape") + body
