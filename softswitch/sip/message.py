@@ -52,12 +52,41 @@ _ODD_CASE = {
 _KEYS: dict[str, str] = {}
 _DISPLAY: dict[str, str] = dict(_ODD_CASE)
 _MAX_KEYS: Final = 512
-for _name in (
-    "Via From To Call-ID CSeq Contact Max-Forwards Content-Type Content-Length Route Record-Route "
-    "Allow Supported Require Proxy-Require User-Agent Server Expires Authorization "
-    "Proxy-Authorization WWW-Authenticate Proxy-Authenticate Subject Accept Reason "
-    "P-Asserted-Identity Privacy Retry-After Event Min-Expires Unsupported Date Warning"
-).split():
+for _name in [
+    "Via",
+    "From",
+    "To",
+    "Call-ID",
+    "CSeq",
+    "Contact",
+    "Max-Forwards",
+    "Content-Type",
+    "Content-Length",
+    "Route",
+    "Record-Route",
+    "Allow",
+    "Supported",
+    "Require",
+    "Proxy-Require",
+    "User-Agent",
+    "Server",
+    "Expires",
+    "Authorization",
+    "Proxy-Authorization",
+    "WWW-Authenticate",
+    "Proxy-Authenticate",
+    "Subject",
+    "Accept",
+    "Reason",
+    "P-Asserted-Identity",
+    "Privacy",
+    "Retry-After",
+    "Event",
+    "Min-Expires",
+    "Unsupported",
+    "Date",
+    "Warning",
+]:
     for _spelling in (_name, _name.lower(), _name.upper()):
         _KEYS[_spelling] = _name.lower()
     _DISPLAY[_name.lower()] = _name
@@ -662,7 +691,9 @@ def _read_tags(message: Request | Response, headers: dict[str, list[str]]) -> No
 
 def _phrase(text: str) -> str:
     """A reason phrase from an error text: one line, no raw input that could break the status line."""
-    return "".join(c for c in text.split(":")[0] if c.isprintable()).strip().title() or "Bad Request"
+    return (
+        "".join(c for c in text.split(":")[0] if c.isprintable()).strip().title() or "Bad Request"
+    )
 
 
 # --- writing -----------------------------------------------------------------------------------------
@@ -687,7 +718,9 @@ def encode_head(start: str, headers: Iterable[tuple[str, str]], body: bytes) -> 
 
 def encode_request(request: Request) -> bytes:
     """A request as bytes for the wire; Content-Length is computed."""
-    return encode_head(f"{request.method} {request.uri} SIP/2.0", _lines(request.headers), request.body)
+    return encode_head(
+        f"{request.method} {request.uri} SIP/2.0", _lines(request.headers), request.body
+    )
 
 
 def encode_response(response: Response) -> bytes:
