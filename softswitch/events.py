@@ -5,8 +5,8 @@ Every event is a frozen ``msgspec.Struct``: cheap to make, comparable in tests, 
 or forward events without a second model.
 
 Times (``at``) are integers, microseconds since the Unix epoch, UTC. Parties are written
-``extension:1001`` or ``trunk:pstn``. Legs are numbered within their switch: 0 is the leg that came in,
-1 and up are the legs that this switch placed, in the order it placed them. Addresses are written
+``extension:1001`` or ``trunk:pstn``. Legs are numbered within their switch: 0 is the leg that came
+in, 1 and up are the legs that this switch placed, in the order it placed them. Addresses are written
 ``udp:192.0.2.1:5060``.
 """
 
@@ -18,7 +18,11 @@ import msgspec
 
 
 class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """An INVITE was admitted and has its callID; leg 0 exists. Always a call's first event.
+    """An INVITE was admitted and has its callID; the leg it came in on exists. The first event.
+
+    A call that comes back to a switch it has passed already (hq to branch to hq) is there twice:
+    each passage has its own CallStarted and CallEnded, told apart by ``leg``, the number of the
+    incoming leg (0 for the first passage; numbers go on, they are never used twice for a call).
 
     ``origin`` is true at the switch that made the callID. ``owner`` is the name of the server that owns
     the call's data: this switch's own when ``origin``, else the name the header carried. ``caller`` is
@@ -39,6 +43,7 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     address: str
     user_agent: str
     sip_call_id: str
+    leg: int = 0
 
 
 class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -125,7 +130,7 @@ class LegEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """The call is over at this switch, all legs included. Always a call's last event.
+    """The passage that began with incoming leg ``leg`` is over, its legs included: its last event.
 
     ``disposition`` is one of ``answered``, ``busy``, ``no-answer``, ``cancelled``, ``rejected``,
     ``failed``; ``sip_status`` the status the caller was given (200 if answered, 487 if it cancelled);
@@ -139,6 +144,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     sip_status: int
     reason: str
     hangup_by: str
+    leg: int = 0
 
 
 Event: TypeAlias = (

@@ -1,0 +1,345 @@
+"""Digest authentication (RFC 7616 and 2617, in SIP by RFC 3261 §22 and RFC 8760): both sides, no I/O.
+
+The server side keeps no table of nonces: a nonce says when it was made and carries a keyed hash that only
+this server can make. What is kept is which counts (`nc`) of a nonce were used, so that an overheard
+request cannot be sent again; that memory is bounded.
+
+Parameters are parsed here and not by `sipmessage`, which splits at commas inside quotes and refuses what
+phones send (an unquoted `uri`, a comma at the end).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from softswitch.sip.message import Request, parse_uri
+
+MAX_CREDENTIALS: Final = 4096
+"""Characters of an Authorization value that are looked at; a longer one is malformed."""
+MAX_NONCES: Final = 100_000
+"""Nonces whose used counts are remembered (about 200 bytes each)."""
+MAX_CACHED: Final = 100_000
+"""Users whose hashed password is kept ready, times algorithms."""
+
+ALGORITHMS: Final = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}
+
+# As IPsec does it (RFC 4303 §3.4.3): over UDP two requests may overtake each other, so a count that is
+# lower than the highest is good if it was not used yet and is not too far behind.
+_WINDOW: Final = 64
+_STAMP: Final = 24  # hex digits of a nonce before its hash: 12 milliseconds, 12 serial number
+_MAC_BYTES: Final = 12
+
+_PARAM_RE = re.compile(
+    r"[\s,]*([A-Za-z0-9\-.!%*_+`'~]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]+))\s*(?=,|\Z)", re.S
+)
+_SCHEME_RE = re.compile(r"\s*([A-Za-z0-9\-.!%*_+`'~]+)(?:\s+|\Z)")
+_NC_RE = re.compile(r"[0-9A-Fa-f]{1,8}\Z")
+_QUOTED_PAIR_RE = re.compile(r"\\(.)", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The request comes from one who knows the password of `username`."""
+
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthenticated:
+    """No credentials that this server could check: challenge. `stale`: right password, used-up nonce."""
+
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPassword:
+    """The password is not that of `username`, or nobody has that name; nothing here tells which."""
+
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedCredentials:
+    """Credentials that no right client sends; `reason` is fit for the phrase of a 400."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Authenticated | Unauthenticated | WrongPassword | MalformedCredentials
+
+_CHALLENGE: Final = Unauthenticated(stale=False)
+_STALE: Final = Unauthenticated(stale=True)
+
+
+def parse_credentials(value: str) -> tuple[str, dict[str, str]]:
+    """The scheme, in lower case, and the unquoted parameters of a challenge or of credentials.
+
+    Parameter names are in lower case. Of a scheme other than Digest the parameters are not read.
+    ValueError if `value` is neither.
+    """
+    match = _SCHEME_RE.match(value)
+    if match is None or len(value) > MAX_CREDENTIALS:
+        raise ValueError("no authentication scheme" if match is None else "credentials too long")
+    scheme = match.group(1).lower()
+    params: dict[str, str] = {}
+    if scheme != "digest":
+        return scheme, params
+    at, end = match.end(), len(value.rstrip(" \t,"))
+    while at < end:
+        match = _PARAM_RE.match(value, at)
+        if match is None:
+            raise ValueError("bad parameters")
+        name, quoted, token = match.groups()
+        name = name.lower()
+        if name in params:
+            raise ValueError(f"several {name}")  # RFC 7616 §3.4
+        if quoted is None:
+            params[name] = token
+        else:
+            params[name] = _QUOTED_PAIR_RE.sub(r"\1", quoted) if "\\" in quoted else quoted
+        at = match.end()
+    return scheme, params
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _response(algorithm: str, ha1: str, method: str, uri: str, nonce: str, qop_part: str) -> str:
+    """RFC 7616 §3.4.1; `qop_part` is `nc:cnonce:qop:`, or empty for a client without qop."""
+    make = ALGORITHMS[algorithm]
+    ha2 = make(_bytes(f"{method}:{uri}")).hexdigest()
+    return make(_bytes(f"{ha1}:{nonce}:{qop_part}{ha2}")).hexdigest()
+
+
+class Digest:
+    """The server side for one realm.
+
+    `clock` returns seconds and never goes back. `key` is at least 16 random bytes; nonces made with
+    another key are stale. `nonce_lifetime` is in seconds. `algorithms` are offered in that order, best
+    first (RFC 8760 §2.3). ValueError for a realm or algorithm that cannot be offered.
+    """
+
+    def __init__(
+        self,
+        realm: str,
+        clock: Callable[[], float],
+        key: bytes,
+        nonce_lifetime: float,
+        *,
+        algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
+        max_nonces: int = MAX_NONCES,
+        max_cached: int = MAX_CACHED,
+    ) -> None:
+        if not realm.isprintable() or '"' in realm or "\\" in realm:
+            raise ValueError(f"realm {realm!r} has quotes, backslashes or control characters")
+        if len(key) < 16:
+            raise ValueError("key of less than 16 bytes")
+        unknown = [name for name in algorithms if name not in ALGORITHMS]
+        if unknown or not algorithms:
+            raise ValueError(f"algorithms {algorithms}: choose from {', '.join(ALGORITHMS)}")
+        self.realm = realm
+        self.nonce_lifetime = nonce_lifetime
+        self.algorithms = algorithms
+        self._clock = clock
+        self._key = hashlib.blake2b(key).digest()
+        self._max_nonces = max_nonces
+        self._max_cached = max_cached
+        self._serial = 0
+        # Serial number of a nonce: highest count used, and a bit for each of the counts below it.
+        self._used: dict[int, tuple[int, int]] = {}
+        # Nonces up to this serial number that are not in _used were forgotten: they count as used up.
+        self._forgotten = -1
+        self._ha1: dict[tuple[str, str], tuple[str, str]] = {}
+        # Stands in for the hash of a user that does not exist; same length, same work after it.
+        self._nobody = {
+            name: ALGORITHMS[name](self._key + name.encode()).hexdigest() for name in algorithms
+        }
+
+    # --- challenging ---------------------------------------------------------------------------------
+
+    def challenge(self, stale: bool = False) -> list[str]:
+        """The values for WWW-Authenticate or Proxy-Authenticate, one header each."""
+        stamp = f"{int(self._clock() * 1000) & 0xFFFFFFFFFFFF:012x}{self._serial:012x}"
+        self._serial += 1
+        nonce = stamp + self._mac(stamp)
+        tail = ", stale=true" if stale else ""
+        return [
+            f'Digest realm="{self.realm}", nonce="{nonce}", algorithm={name}, qop="auth"{tail}'
+            for name in self.algorithms
+        ]
+
+    def _mac(self, stamp: str) -> str:
+        return hashlib.blake2b(
+            stamp.encode(), digest_size=_MAC_BYTES, key=self._key, person=b"sip-nonce"
+        ).hexdigest()
+
+    # --- verifying -----------------------------------------------------------------------------------
+
+    def verify(
+        self, request: Request, header: str, password_of: Callable[[str], str | None]
+    ) -> Outcome:
+        """What the credentials of `request` are worth.
+
+        `header` is "authorization" or "proxy-authorization"; `password_of` gives the password of a
+        user name, None for an unknown one. The answer to `Unauthenticated` and to `WrongPassword` is
+        the same 401 or 407 with `challenge`, so that a stranger learns no names.
+        """
+        for value in request.headers.get(header, ()):
+            try:
+                scheme, params = parse_credentials(value)
+            except ValueError as error:
+                return MalformedCredentials(f"Bad Credentials, {error}")
+            # Other schemes (RFC 4475 §3.3.7) and credentials for other realms on the way (§22.3).
+            if scheme != "digest" or params.get("realm", self.realm) != self.realm:
+                continue
+            algorithm = params.get("algorithm", "MD5").upper()
+            if algorithm in self._nobody:
+                return self._check(request, algorithm, params, password_of)
+        return _CHALLENGE
+
+    def _check(
+        self,
+        request: Request,
+        algorithm: str,
+        params: dict[str, str],
+        password_of: Callable[[str], str | None],
+    ) -> Outcome:
+        try:
+            username, nonce, uri = params["username"], params["nonce"], params["uri"]
+            response = params["response"].lower()
+        except KeyError as error:
+            return MalformedCredentials(f"Credentials Without {error.args[0]}")
+        count = 1
+        qop_part = ""
+        if "qop" in params:
+            nc = params.get("nc", "")
+            if params["qop"].lower() != "auth":
+                return MalformedCredentials("Credentials With Another qop")
+            if _NC_RE.match(nc) is None or "cnonce" not in params:
+                return MalformedCredentials("Credentials With Bad nc Or cnonce")
+            count = int(nc, 16)
+            qop_part = f"{nc}:{params['cnonce']}:{params['qop']}:"
+        if not _same_resource(uri, request.uri):
+            return MalformedCredentials("Credentials For Another URI")
+        password = password_of(username)
+        ha1 = self._nobody[algorithm]
+        if password is not None:
+            ha1 = self._hashed(username, password, algorithm)
+        wanted = _response(algorithm, ha1, request.method, uri, nonce, qop_part)
+        right = hmac.compare_digest(_bytes(wanted), _bytes(response))
+        if not right or password is None:
+            return WrongPassword(username)
+        # Only now the nonce: stale=true says that the password was right (RFC 7616 §3.3).
+        return Authenticated(username) if self._use(nonce, count) else _STALE
+
+    def _hashed(self, username: str, password: str, algorithm: str) -> str:
+        """HA1 of RFC 7616 §3.4.2; kept, because a user seldom changes the password."""
+        kept = self._ha1.get((username, algorithm))
+        if kept is not None and kept[0] == password:
+            return kept[1]
+        ha1 = ALGORITHMS[algorithm](_bytes(f"{username}:{self.realm}:{password}")).hexdigest()
+        if len(self._ha1) >= self._max_cached:
+            self._ha1.clear()
+        self._ha1[username, algorithm] = (password, ha1)
+        return ha1
+
+    def _use(self, nonce: str, count: int) -> bool:
+        """Whether `nonce` is ours and in time, and its count `count` (1 and up) was not used before.
+
+        A client without qop has no count, so for it a nonce is good for one request.
+        """
+        stamp = nonce[:_STAMP]
+        if not hmac.compare_digest(_bytes(self._mac_of(stamp)), _bytes(nonce[_STAMP:])):
+            return False
+        age = (int(self._clock() * 1000) - int(stamp[:12], 16)) & 0xFFFFFFFFFFFF
+        if age > self.nonce_lifetime * 1000:
+            return False
+        serial = int(stamp[12:], 16)
+        used = self._used.get(serial)
+        if used is None:
+            if serial <= self._forgotten or count == 0:
+                return False
+            if len(self._used) >= self._max_nonces:
+                oldest = next(iter(self._used))
+                del self._used[oldest]
+                self._forgotten = max(self._forgotten, oldest)
+            self._used[serial] = (count, 1)
+            return True
+        highest, mask = used
+        if count > highest:
+            shift = count - highest
+            mask = ((mask << shift) | 1) & ((1 << _WINDOW) - 1) if shift < _WINDOW else 1
+            self._used[serial] = (count, mask)
+            return True
+        bit = 1 << (highest - count) if 0 <= highest - count < _WINDOW else 0
+        if count == 0 or not bit or mask & bit:
+            return False
+        self._used[serial] = (highest, mask | bit)
+        return True
+
+    def _mac_of(self, stamp: str) -> str:
+        # Text that is not ASCII cannot be ours, and its hash matches nothing it could bring along.
+        return self._mac(stamp) if stamp.isascii() else self._mac("")
+
+
+def _same_resource(uri: str, request_uri: str) -> bool:
+    """Whether the `uri` of credentials means the Request-URI (RFC 7616 §3.4.6).
+
+    Phones and the proxies before them differ in parameters, port and case, so user and host decide.
+    """
+    if uri == request_uri:
+        return True
+    try:
+        one, other = parse_uri(uri), parse_uri(request_uri)
+    except ValueError:
+        return False
+    return one.user == other.user and one.host == other.host
+
+
+# --- the client's side -------------------------------------------------------------------------------
+
+
+def answer(
+    challenge_value: str,
+    method: str,
+    uri: str,
+    username: str,
+    password: str,
+    cnonce: str,
+    nc: int = 1,
+) -> str:
+    """The Authorization or Proxy-Authorization value that answers one challenge value.
+
+    `nc` counts the requests answered with this challenge's nonce, from 1. ValueError for a challenge
+    that is malformed or asks for what is not known here: the caller takes the next one (RFC 8760 §2.4).
+    """
+    scheme, params = parse_credentials(challenge_value)
+    if scheme != "digest" or "realm" not in params or "nonce" not in params:
+        raise ValueError(f"no digest challenge: {challenge_value[:80]!r}")
+    algorithm = params.get("algorithm", "MD5").upper()
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"digest algorithm {algorithm!r} is not supported")
+    qop_part = qop_params = ""
+    if "qop" in params:
+        if "auth" not in [name.strip().lower() for name in params["qop"].split(",")]:
+            raise ValueError(f"digest qop {params['qop']!r} is not supported")
+        qop_part = f"{nc:08x}:{cnonce}:auth:"
+        qop_params = f', qop=auth, nc={nc:08x}, cnonce="{cnonce}"'
+    realm, nonce = params["realm"], params["nonce"]
+    ha1 = ALGORITHMS[algorithm](_bytes(f"{username}:{realm}:{password}")).hexdigest()
+    response = _response(algorithm, ha1, method, uri, nonce, qop_part)
+    opaque = f", opaque={_quoted(params['opaque'])}" if "opaque" in params else ""
+    return (
+        f"Digest username={_quoted(username)}, realm={_quoted(realm)}, nonce={_quoted(nonce)}, "
+        f'uri="{uri}", response="{response}", algorithm={algorithm}{qop_params}{opaque}'
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
