@@ -1,0 +1,228 @@
+"""The command ``softswitch``: run a switch, check its configuration, ask where a number goes.
+
+Everything that takes long to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    import pluggy
+    from pydantic import BaseModel
+
+    from softswitch.config import Config
+    from softswitch.dialplan.routing import Action, Source
+
+# Name, module that holds the click command as ``command``, and its line in the help.
+ELSEWHERE = {
+    "lab": ("softswitch.lab", "Run two switches, their servers, and a call through both."),
+    "phone": ("softswitch.phone", "A headless softphone: register, call, play, record."),
+}
+
+
+class Commands(click.Group):
+    """A group of which some commands are imported only when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, sorted."""
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported if it lives elsewhere."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(ELSEWHERE[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands for ``--help``, without importing those that live elsewhere."""
+        rows = []
+        for name in self.list_commands(ctx):
+            if name in ELSEWHERE:
+                rows.append((name, ELSEWHERE[name][1]))
+            elif command := super().get_command(ctx, name):
+                rows.append((name, command.get_short_help_str(limit=70)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+config_argument = click.argument(
+    "config_path", metavar="CONFIG", type=click.Path(path_type=Path), required=True
+)
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="softswitch")
+def main() -> None:
+    """A SIP softswitch with call data servers."""
+
+
+@main.command()
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--schema",
+    type=click.Choice(["config", "dialplan"]),
+    help="Print the JSON Schema of configurations or of dialplans, for editors.",
+)
+def check(config_path: Path | None, schema: str | None) -> None:
+    """Check a configuration and its dialplan; list all mistakes of both."""
+    if schema:
+        click.echo(json.dumps(_schema(schema), indent=2))
+        return
+    if config_path is None:
+        raise click.UsageError("Missing argument 'CONFIG'.")
+    config = _load(config_path, _plugins())
+    routes, extensions, trunks = len(config.dialplan.routes), config.extensions, config.trunks
+    click.echo(
+        f"{config_path}: OK: switch {config.switch.name}, {_count(len(extensions), 'extension')}, "
+        f"{_count(len(trunks), 'trunk')}, {_count(routes, 'route')}"
+    )
+
+
+@main.command()
+@config_argument
+def run(config_path: Path) -> None:
+    """Run a switch until it is told to stop (SIGTERM or Ctrl-C)."""
+    plugins = _plugins()
+    config = _load(config_path, plugins)
+    from softswitch.switch import run as run_switch
+
+    sys.exit(run_switch(config, plugins))
+
+
+@main.group()
+def dialplan() -> None:
+    """Questions to a dialplan."""
+
+
+@dialplan.command("test")
+@config_argument
+@click.argument("number")
+@click.option(
+    "--from",
+    "caller",
+    required=True,
+    metavar="X",
+    help="Who calls: an extension's number, or trunk:NAME.",
+)
+def dialplan_test(config_path: Path, number: str, caller: str) -> None:
+    """Say which route a call from X to NUMBER takes, and why. Exit status 1 if none."""
+    config = _load(config_path, _plugins())
+    source = _source(config, caller)
+    route = config.dialplan.route(number, source)
+    for told in config.dialplan.explain(number, source):
+        click.echo(
+            f"{told.where}: `{told.match}` {'taken' if told.taken else 'not taken'}: {told.reason}"
+        )
+    if route is None:
+        click.echo(f"{number} from {source}: no route; the caller gets 404 Not Found")
+        sys.exit(1)
+    click.echo(f"{number} from {source}: `{route.match}` at {route.where}, number {route.number}")
+    for line in _told(route.action):
+        click.echo(f"  {line}")
+    for name, value in route.properties.items():
+        click.echo(f"  property {name} = {value}")
+
+
+def _told(action: Action) -> list[str]:
+    from softswitch.dialplan.routing import Dial, Play
+
+    if isinstance(action, Play):
+        return [f"play {action.name}"]
+    if not isinstance(action, Dial):
+        return [f"refuse with {action.status} {action.reason}".rstrip()]
+    lines = []
+    for i, stage in enumerate(action.stages, 1):
+        parties = ", ".join(
+            f"{target} (number {target.number})" if target.kind == "trunk" else str(target)
+            for target in stage
+        )
+        together = " at once" if len(stage) > 1 else ""
+        lines.append(f"{i}. dial {parties}{together}, {action.timeout:g} s")
+    if action.otherwise is not None:
+        lines.append("else, when nobody answered:")
+        lines += [f"  {line}" for line in _told(action.otherwise)]
+    return lines
+
+
+def _source(config: Config, caller: str) -> Source:
+    from softswitch.dialplan.routing import Source
+    from softswitch.yaml_places import did_you_mean
+
+    name = caller.removeprefix("trunk:")
+    if name != caller:
+        if name in config.trunks:
+            return Source("trunk", name, config.trunks[name].switch)
+        _fail(f"--from: there is no trunk `{name}`{did_you_mean(name, config.trunks)}")
+    name = caller.removeprefix("extension:")
+    if name not in config.extensions:
+        hint = f": did you mean `trunk:{name}`?" if name in config.trunks else ""
+        hint = hint or did_you_mean(name, config.extensions)
+        _fail(f"--from: there is no extension `{name}`{hint}")
+    return Source("extension", name)
+
+
+def _schema(kind: str) -> dict[str, object]:
+    from softswitch.config import config_model
+    from softswitch.dialplan.loader import DialplanModel
+
+    model = DialplanModel if kind == "dialplan" else config_model(_sections(_plugins()))
+    schema = model.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _plugins() -> pluggy.PluginManager:
+    from softswitch.hookspecs import make_plugins
+
+    plugins = make_plugins()
+    try:
+        plugins.load_setuptools_entrypoints("softswitch")
+    except Exception as error:
+        # Another's code: whatever it raises, the admin has to know which plugin to mend or remove.
+        _fail(f"a plugin cannot be loaded: {type(error).__name__}: {error}")
+    return plugins
+
+
+def _sections(plugins: pluggy.PluginManager) -> dict[str, type[BaseModel]]:
+    sections: dict[str, type[BaseModel]] = {}
+    for offered in plugins.hook.config_sections():
+        for name, model in offered.items():
+            if name in sections:
+                _fail(f"two plugins own the section `{name}`: remove one of them")
+            sections[name] = model
+    return sections
+
+
+def _load(path: Path, plugins: pluggy.PluginManager) -> Config:
+    """The configuration; its warnings are shown. Mistakes are listed, then exit status 2."""
+    from softswitch.config import ConfigErrors, load_config
+
+    try:
+        config = load_config(path, _sections(plugins))
+    except ConfigErrors as errors:
+        for mistake in errors.mistakes:
+            click.echo(str(mistake), err=True)
+        click.echo(f"{_count(len(errors.mistakes), 'mistake')}; nothing was started", err=True)
+        sys.exit(2)
+    for warning in config.warnings:
+        click.echo(
+            f"{warning.file}:{warning.line}:{warning.column}: warning: {warning.message}", err=True
+        )
+    return config
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(2)
