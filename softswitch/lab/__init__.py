@@ -1,0 +1,1 @@
+"""The lab: two switches with their call data servers, phones, and a call through both."""
