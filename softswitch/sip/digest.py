@@ -1,11 +1,11 @@
-"""Digest authentication (RFC 7616 and 2617, in SIP by RFC 3261 §22 and RFC 8760): both sides, no I/O.
+"""Digest authentication (RFC 7616, 2617, 8760; in SIP RFC 3261 §22): both sides, no I/O.
 
-The server side keeps no table of nonces: a nonce says when it was made and carries a keyed hash that only
-this server can make. What is kept is which counts (`nc`) of a nonce were used, so that an overheard
-request cannot be sent again; that memory is bounded.
+The server side keeps no table of nonces: a nonce says when it was made and carries a keyed hash
+that only this server can make. What is kept is which counts (`nc`) of a nonce were used, so that an
+overheard request cannot be sent again; that memory is bounded.
 
-Parameters are parsed here and not by `sipmessage`, which splits at commas inside quotes and refuses what
-phones send (an unquoted `uri`, a comma at the end).
+Parameters are parsed here and not by `sipmessage`, which splits at commas inside quotes and refuses
+what phones send (an unquoted `uri`, a comma at the end).
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ MAX_CACHED: Final = 100_000
 
 ALGORITHMS: Final = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}
 
-# As IPsec does it (RFC 4303 §3.4.3): over UDP two requests may overtake each other, so a count that is
-# lower than the highest is good if it was not used yet and is not too far behind.
+# As IPsec does it (RFC 4303 §3.4.3): over UDP two requests may overtake each other, so a count that
+# is lower than the highest is good if it was not used yet and is not too far behind.
 _WINDOW: Final = 64
 _STAMP: Final = 24  # hex digits of a nonce before its hash: 12 milliseconds, 12 serial number
 _MAC_BYTES: Final = 12
 
+# One parameter and the comma after it or, in the last group, all from what is out of place: nothing
+# is tried twice, so that the time is linear.
 _PARAM_RE = re.compile(
-    r"[\s,]*([A-Za-z0-9\-.!%*_+`'~]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]+))\s*(?=,|\Z)", re.S
+    r"([A-Za-z0-9\-.!%*_+`'~]++)\s*+=\s*+"
+    r"(?:\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"|([^\s,\"]++))\s*+(?:,[\s,]*+|\Z)"
+    r"|([^\s,].*+)",
+    re.S,
 )
 _SCHEME_RE = re.compile(r"\s*([A-Za-z0-9\-.!%*_+`'~]+)(?:\s+|\Z)")
 _NC_RE = re.compile(r"[0-9A-Fa-f]{1,8}\Z")
@@ -51,7 +56,10 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class Unauthenticated:
-    """No credentials that this server could check: challenge. `stale`: right password, used-up nonce."""
+    """No credentials that this server could check: challenge.
+
+    `stale`: the password was right, but the nonce is used up.
+    """
 
     stale: bool
 
@@ -89,20 +97,13 @@ def parse_credentials(value: str) -> tuple[str, dict[str, str]]:
     params: dict[str, str] = {}
     if scheme != "digest":
         return scheme, params
-    at, end = match.end(), len(value.rstrip(" \t,"))
-    while at < end:
-        match = _PARAM_RE.match(value, at)
-        if match is None:
+    for name, quoted, token, wrong in _PARAM_RE.findall(value, match.end()):
+        if wrong:
             raise ValueError("bad parameters")
-        name, quoted, token = match.groups()
         name = name.lower()
         if name in params:
             raise ValueError(f"several {name}")  # RFC 7616 §3.4
-        if quoted is None:
-            params[name] = token
-        else:
-            params[name] = _QUOTED_PAIR_RE.sub(r"\1", quoted) if "\\" in quoted else quoted
-        at = match.end()
+        params[name] = token or (_QUOTED_PAIR_RE.sub(r"\1", quoted) if "\\" in quoted else quoted)
     return scheme, params
 
 
@@ -121,8 +122,8 @@ class Digest:
     """The server side for one realm.
 
     `clock` returns seconds and never goes back. `key` is at least 16 random bytes; nonces made with
-    another key are stale. `nonce_lifetime` is in seconds. `algorithms` are offered in that order, best
-    first (RFC 8760 §2.3). ValueError for a realm or algorithm that cannot be offered.
+    another key are stale. `nonce_lifetime` is in seconds. `algorithms` are offered in that order,
+    best first (RFC 8760 §2.3). ValueError for a realm or algorithm that cannot be offered.
     """
 
     def __init__(
@@ -151,9 +152,11 @@ class Digest:
         self._max_nonces = max_nonces
         self._max_cached = max_cached
         self._serial = 0
-        # Serial number of a nonce: highest count used, and a bit for each of the counts below it.
-        self._used: dict[int, tuple[int, int]] = {}
-        # Nonces up to this serial number that are not in _used were forgotten: they count as used up.
+        # Serial number of a nonce: when it was made (ms), the highest count used, and a bit for
+        # that and each of the counts below it.
+        self._used: dict[int, tuple[int, int, int]] = {}
+        # Nonces up to this serial number that are not in _used were forgotten: they count as used
+        # up.
         self._forgotten = -1
         self._ha1: dict[tuple[str, str], tuple[str, str]] = {}
         # Stands in for the hash of a user that does not exist; same length, same work after it.
@@ -161,7 +164,7 @@ class Digest:
             name: ALGORITHMS[name](self._key + name.encode()).hexdigest() for name in algorithms
         }
 
-    # --- challenging ---------------------------------------------------------------------------------
+    # --- challenging ------------------------------------------------------------------------------
 
     def challenge(self, stale: bool = False) -> list[str]:
         """The values for WWW-Authenticate or Proxy-Authenticate, one header each."""
@@ -179,7 +182,7 @@ class Digest:
             stamp.encode(), digest_size=_MAC_BYTES, key=self._key, person=b"sip-nonce"
         ).hexdigest()
 
-    # --- verifying -----------------------------------------------------------------------------------
+    # --- verifying --------------------------------------------------------------------------------
 
     def verify(
         self, request: Request, header: str, password_of: Callable[[str], str | None]
@@ -187,8 +190,8 @@ class Digest:
         """What the credentials of `request` are worth.
 
         `header` is "authorization" or "proxy-authorization"; `password_of` gives the password of a
-        user name, None for an unknown one. The answer to `Unauthenticated` and to `WrongPassword` is
-        the same 401 or 407 with `challenge`, so that a stranger learns no names.
+        user name, None for an unknown one. The answer to `Unauthenticated` and to `WrongPassword`
+        is the same 401 or 407 with `challenge`, so that a stranger learns no names.
         """
         for value in request.headers.get(header, ()):
             try:
@@ -250,38 +253,51 @@ class Digest:
         return ha1
 
     def _use(self, nonce: str, count: int) -> bool:
-        """Whether `nonce` is ours and in time, and its count `count` (1 and up) was not used before.
+        """Whether `nonce` is ours and in time, and `count` (1 and up) was not used with it before.
 
         A client without qop has no count, so for it a nonce is good for one request.
         """
         stamp = nonce[:_STAMP]
         if not hmac.compare_digest(_bytes(self._mac_of(stamp)), _bytes(nonce[_STAMP:])):
             return False
-        age = (int(self._clock() * 1000) - int(stamp[:12], 16)) & 0xFFFFFFFFFFFF
-        if age > self.nonce_lifetime * 1000:
+        made = int(stamp[:12], 16)
+        if self._age(made) > self.nonce_lifetime:
             return False
         serial = int(stamp[12:], 16)
         used = self._used.get(serial)
         if used is None:
             if serial <= self._forgotten or count == 0:
                 return False
+            self.expire()
             if len(self._used) >= self._max_nonces:
                 oldest = next(iter(self._used))
                 del self._used[oldest]
                 self._forgotten = max(self._forgotten, oldest)
-            self._used[serial] = (count, 1)
+            self._used[serial] = (made, count, 1)
             return True
-        highest, mask = used
+        _, highest, mask = used
         if count > highest:
             shift = count - highest
             mask = ((mask << shift) | 1) & ((1 << _WINDOW) - 1) if shift < _WINDOW else 1
-            self._used[serial] = (count, mask)
+            self._used[serial] = (made, count, mask)
             return True
-        bit = 1 << (highest - count) if 0 <= highest - count < _WINDOW else 0
+        bit = 1 << (highest - count) if highest - count < _WINDOW else 0
         if count == 0 or not bit or mask & bit:
             return False
-        self._used[serial] = (highest, mask | bit)
+        self._used[serial] = (made, highest, mask | bit)
         return True
+
+    def expire(self) -> None:
+        """Forgets the nonces that are out of time; every new one does it, so call it when idle."""
+        while self._used:
+            serial = next(iter(self._used))
+            if self._age(self._used[serial][0]) <= self.nonce_lifetime:
+                return
+            del self._used[serial]
+
+    def _age(self, made: int) -> float:
+        """Seconds since a nonce was made; the milliseconds in it count modulo 2**48."""
+        return ((int(self._clock() * 1000) - made) & 0xFFFFFFFFFFFF) / 1000
 
     def _mac_of(self, stamp: str) -> str:
         # Text that is not ASCII cannot be ours, and its hash matches nothing it could bring along.
@@ -302,7 +318,7 @@ def _same_resource(uri: str, request_uri: str) -> bool:
     return one.user == other.user and one.host == other.host
 
 
-# --- the client's side -------------------------------------------------------------------------------
+# --- the client's side ----------------------------------------------------------------------------
 
 
 def answer(
@@ -316,8 +332,9 @@ def answer(
 ) -> str:
     """The Authorization or Proxy-Authorization value that answers one challenge value.
 
-    `nc` counts the requests answered with this challenge's nonce, from 1. ValueError for a challenge
-    that is malformed or asks for what is not known here: the caller takes the next one (RFC 8760 §2.4).
+    `nc` counts the requests answered with this challenge's nonce, from 1. ValueError for a
+    challenge that is malformed or asks for what is not known here: the caller takes the next one
+    (RFC 8760 §2.4).
     """
     scheme, params = parse_credentials(challenge_value)
     if scheme != "digest" or "realm" not in params or "nonce" not in params:
@@ -334,10 +351,12 @@ def answer(
     realm, nonce = params["realm"], params["nonce"]
     ha1 = ALGORITHMS[algorithm](_bytes(f"{username}:{realm}:{password}")).hexdigest()
     response = _response(algorithm, ha1, method, uri, nonce, qop_part)
+    # Echoed only if it came: servers of RFC 2069 know no such parameter.
+    echoed = f", algorithm={params['algorithm']}" if "algorithm" in params else ""
     opaque = f", opaque={_quoted(params['opaque'])}" if "opaque" in params else ""
     return (
         f"Digest username={_quoted(username)}, realm={_quoted(realm)}, nonce={_quoted(nonce)}, "
-        f'uri="{uri}", response="{response}", algorithm={algorithm}{qop_params}{opaque}'
+        f'uri="{uri}", response="{response}"{echoed}{qop_params}{opaque}'
     )
 
 
