@@ -226,3 +226,7 @@ def _count(number: int, what: str) -> str:
 def _fail(message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -221,7 +221,8 @@ def command(
     softswitch phone --no-register --listen 127.0.0.1:5090 --answer --tone 660
 
     Commands with --stdin: call X, answer [STATUS], hangup, hold, unhold, reinvite, dtmf DIGITS,
-    tone HZ, quit; or JSON: {"cmd": "dtmf", "arg": "12", "call": 1}.
+    tone HZ, echo on|off, auto on|off (answer calls), quit; or JSON: {"cmd": "dtmf", "arg": "12",
+    "call": 1}.
 
     Exit status: 0, or 1 when the call was not answered, the registration failed or the phone could
     not start.

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from softswitch.media.settings import PhoneError, PhoneEvent
+from softswitch.media.settings import Answering, PhoneError, PhoneEvent
 from softswitch.media.softphone import Softphone
 
 LONGEST_COMMAND = 4096  # bytes; a longer line is refused
 
-COMMANDS = "call X, answer [STATUS], hangup, hold, unhold, reinvite, dtmf DIGITS, tone HZ, quit"
+COMMANDS = (
+    "call X, answer [STATUS], hangup, hold, unhold, reinvite, dtmf DIGITS, tone HZ, echo on|off, "
+    "auto on|off, quit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ def obey(phone: Softphone, command: Command) -> None:
         phone.dtmf(argument, call)
     elif verb == "tone":
         phone.tone(_number(command, float))
+    elif verb in ("echo", "auto") and argument in ("on", "off"):
+        if verb == "echo":
+            phone.echo = argument == "on"
+        else:
+            phone.answering = Answering(after=0.0 if argument == "on" else None)
     elif verb in ("hangup", "hold", "unhold", "reinvite"):
         getattr(phone, verb)(call)
     else:

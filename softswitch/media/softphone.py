@@ -88,6 +88,8 @@ class Softphone:
         self.digits: SimpleQueue[tuple[int, str, int]] = SimpleQueue()
         self.numbers = itertools.count(1)
         self.account: _Account | None = None
+        self.answering = settings.answering  # both may be changed; they hold for calls
+        self.echo = settings.echo  # whose audio starts after that
         self.registered = False
         self.address = ""
         self._tell = tell
@@ -376,7 +378,7 @@ class Softphone:
             self._emit("registration_failed", status=code, reason=reason)
 
     def _on_incoming(self, call: _Call) -> None:
-        how = self.settings.answering
+        how = self.answering
         busy = len(self._lines) >= self.settings.max_calls
         self._lines[call.number] = self._line(call, incoming=True)
         with contextlib.suppress(pj.Error):  # it may be over already; then its state says so
@@ -435,7 +437,7 @@ class Softphone:
             sources = [self._tones] + ([self._player] if self._player else [])
             sinks = [line.ear.port] + ([self._recorder] if self._recorder else [])
             talk = media.status == pj.PJSUA_CALL_MEDIA_ACTIVE
-            for source in sources + ([audio] if self.settings.echo else []):
+            for source in sources + ([audio] if self.echo else []):
                 source.startTransmit(audio) if talk else source.stopTransmit(audio)
             for sink in sinks:
                 audio.startTransmit(sink)
