@@ -1,0 +1,162 @@
+"""``softswitch lab`` as a newcomer runs it: real switches, servers, phones, a call with audio."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from softswitch.lab.children import Child
+from softswitch.lab.sites import example_folder
+
+LAB = [sys.executable, "-m", "softswitch.cli", "lab"]
+CALL_SECONDS = 60  # for the whole of it, on a busy machine
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Child]:
+    """A lab that stays up; its temporary files would be under ``tmp_path``."""
+    child = Child("lab", ["env", f"TMPDIR={tmp_path}", *LAB, "--base-port", "0", "--talk", "0.2"])
+    yield child
+    child.stop()
+
+
+def processes_of(session: int) -> list[str]:
+    """Command lines of all processes whose grandparent or parent is ``session``."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+                commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    return [commands[pid] for pid, parent in parents.items() if parent == session]
+
+
+def test_once_everything_holds(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [*LAB, "--once", "--base-port", "0", "--data", str(tmp_path / "data"), "--talk", "0.5"],
+        capture_output=True,
+        text=True,
+        timeout=CALL_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "FAILED" not in run.stdout
+    for said in (
+        r"ok: Bob hears Alice's tone: 4(39|40|41) Hz measured",
+        r"ok: Alice hears Bob's tone: 6(59|60|61) Hz measured",
+        r"ok: server hq owns the call's data",
+        r"ok: both servers hold the same \d+ entries",
+        r"ok: hq has one record of the call in hq\.db",
+        r"ok: it says answered",
+        r"ok: branch has none: one call, one record",
+        r"\d s  all stopped",
+    ):
+        assert re.search(said, run.stdout), said + "\n" + run.stdout
+    with sqlite3.connect(tmp_path / "data" / "hq.db") as database:
+        records = database.execute("select caller, callee, disposition from cdrs").fetchall()
+    database.close()
+    assert records == [("1001", "2001", "answered")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stays_up_until_interrupted_and_leaves_nothing(
+    lab: Child, tmp_path: Path, number: signal.Signals
+) -> None:
+    lab.until(lambda: any("softswitch phone" in line for line in lab.output), CALL_SECONDS, "word")
+    assert len(processes_of(lab.pid)) == 4
+    invited = next(line for line in lab.output if "softswitch phone --registrar" in line)
+    phone = subprocess.run(
+        [sys.executable, "-m", "softswitch.cli", *invited.split()[1:]],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert phone.returncode == 0, phone.stdout + phone.stderr
+    assert re.search(r"heard a tone of 6(59|60|61) Hz", phone.stdout)
+    registrar = invited.split()[invited.split().index("--registrar") + 1]
+    echo = [*invited.split()[1:], "--tone", "523"]
+    echo[echo.index("--call") + 1] = "1001"
+    phone = subprocess.run(
+        [sys.executable, "-m", "softswitch.cli", *echo],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert re.search(r"heard a tone of 52[2-4] Hz", phone.stdout), phone.stdout
+    lab.signal(number)
+    lab.until(lambda: lab.status == 0, 20, "end")
+    assert list(tmp_path.iterdir()) == []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        host, port = registrar.split(":")
+        free.bind((host, int(port)))
+
+
+def test_a_dead_switch_is_told_and_everything_ends(lab: Child) -> None:
+    lab.until(lambda: any("softswitch phone" in line for line in lab.output), CALL_SECONDS, "word")
+    for pid in map(int, (p.name for p in Path("/proc").iterdir() if p.name.isdigit())):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == lab.pid and "lab-branch.yaml" in command:
+            os.kill(pid, signal.SIGKILL)
+    lab.until(lambda: lab.status == 1, 20, "end")
+    assert any("switch branch was killed by signal 9" in line for line in lab.output)
+    assert any("all stopped" in line for line in lab.output)
+
+
+def test_a_broken_configuration_is_told_with_the_switch_own_words(tmp_path: Path) -> None:
+    folder = tmp_path / "dialplans"
+    shutil.copytree(example_folder(), folder)
+    config = folder / "lab-branch.yaml"
+    config.write_text(config.read_text().replace("site:", "cite:"))
+    run = subprocess.run(
+        [*LAB, "--once", "--base-port", "0", "--config-dir", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=CALL_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "switch branch ended with status 2; its last lines:" in run.stdout
+    assert "cite" in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        if port > 65530:
+            port -= 5
+        run = subprocess.run(
+            [*LAB, "--once", "--base-port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=CALL_SECONDS,
+            check=False,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert re.match(r"softswitch lab: switch \w+ cannot listen on tcp port \d+ of 127", line)
+    assert "--base-port" in line
+    assert list(tmp_path.iterdir()) == []
