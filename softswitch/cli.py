@@ -93,7 +93,7 @@ def run(config_path: Path) -> None:
     """Run a switch until it is told to stop (SIGTERM or Ctrl-C)."""
     plugins = _plugins()
     config = _load(config_path, plugins)
-    from softswitch.switch import run as run_switch
+    from softswitch.process import run as run_switch
 
     sys.exit(run_switch(config, plugins))
 

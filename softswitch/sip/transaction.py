@@ -54,6 +54,10 @@ class TransactionUser(Protocol):
     def ack(self, request: Request, flow: Flow) -> None:
         """An ACK that belongs to a 2xx."""
 
+
+class InviteUser(Protocol):
+    """Who answers one INVITE, set as its transaction's `user`."""
+
     def cancelled(self, transaction: InviteServer, request: Request) -> None:
         """`request`, a CANCEL already answered with 200, asks to end this pending INVITE."""
 
@@ -128,11 +132,11 @@ class ClientRequest:
         """The ACK for a final response other than 2xx whose To was `to` (§17.1.1.3)."""
         return self._same_transaction("ACK", to)
 
-    def cancel(self) -> ClientRequest:
-        """The CANCEL for this INVITE (§9.1)."""
-        return self._same_transaction("CANCEL", self.to)
+    def cancel(self, reason: str = "") -> ClientRequest:
+        """The CANCEL for this INVITE (§9.1); `reason` is a Reason header line (RFC 3326) or empty."""
+        return self._same_transaction("CANCEL", self.to, reason)
 
-    def _same_transaction(self, method: str, to: str) -> ClientRequest:
+    def _same_transaction(self, method: str, to: str, extra: str = "") -> ClientRequest:
         return ClientRequest(
             method,
             self.uri,
@@ -143,6 +147,7 @@ class ClientRequest:
             self.cseq,
             routes=self.routes,
             max_forwards=self.max_forwards,
+            extra=extra,
         )
 
 
@@ -225,8 +230,8 @@ class Transactions:
             return
         # §9.2: the To tag of the 200 is that of the INVITE's responses.
         transaction.respond(200, to_tag=target.to_tag)
-        if target.state == PROCEEDING:
-            self.user.cancelled(target, request)
+        if target.state == PROCEEDING and target.user is not None:
+            target.user.cancelled(target, request)
 
     def refuse(
         self,
@@ -304,6 +309,7 @@ class InviteClient:
 
     __slots__ = (
         "_ack",
+        "_cancel_reason",
         "_data",
         "_interval",
         "_layer",
@@ -331,6 +337,7 @@ class InviteClient:
         self.on_response: Callable[[Response], None] | None = on_response
         self.state = CALLING
         self.cancelling = False
+        self._cancel_reason = ""
         self._data = b""
         self._ack = b""
         self._interval = 0.0
@@ -382,11 +389,17 @@ class InviteClient:
         elif state == ACCEPTED and 200 <= status < 300:
             self._tell(response)
 
-    def cancel(self) -> None:
-        """Ask for the end of the INVITE: at once, or after the first provisional response (§9.1)."""
+    def cancel(self, reason: str = "") -> None:
+        """Ask for the end of the INVITE: now, or after the first provisional response (§9.1).
+
+        `reason` is a Reason header line to say why, or empty.
+        """
+        if self.cancelling:
+            return
+        self._cancel_reason = reason
         if self.state == CALLING:
             self.cancelling = True
-        elif self.state == PROCEEDING and not self.cancelling:
+        elif self.state == PROCEEDING:
             self.cancelling = True
             self._send_cancel()
 
@@ -404,7 +417,7 @@ class InviteClient:
 
     def _send_cancel(self) -> None:
         layer = self._layer
-        layer.send(self.request.cancel(), self.flow)
+        layer.send(self.request.cancel(self._cancel_reason), self.flow)
         # §9.1: no final response within 64*T1 of the CANCEL: the transaction is over.
         self._stop_timer()
         self._left = 0.0
@@ -550,10 +563,10 @@ class InviteServer:
         "_timer",
         "flow",
         "key",
-        "on_no_ack",
         "request",
         "state",
         "to_tag",
+        "user",
     )
 
     def __init__(
@@ -565,7 +578,7 @@ class InviteServer:
         self.flow = flow
         self.state = PROCEEDING
         self.to_tag = ""
-        self.on_no_ack: Callable[[], None] | None = None
+        self.user: InviteUser | None = None
         self._merged = merged
         self._last = b""
         self._interval = 0.0
@@ -598,12 +611,12 @@ class InviteServer:
             # Retransmissions of the INVITE are absorbed here without an answer (RFC 6026 §7.1).
             self.state = ACCEPTED
             self._last = b""
-            self.request = None
+            self.request = self.user = None
             self._timer = layer.timers.after(layer.timeout, self._terminate)
         else:
             self.state = COMPLETED
             self._last = data
-            self.request = None
+            self.request = self.user = None
             self._left = layer.timeout
             self._interval = layer.timeout if self.flow.reliable else layer.settings.t1
             self._timer = layer.timers.after(self._interval, self._timer_g_or_h)

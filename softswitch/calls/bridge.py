@@ -1,0 +1,171 @@
+"""The bridge: requests of one party of an answered call, relayed to the other.
+
+re-INVITE and UPDATE (offers and answers pass as they are: the media goes from phone to phone), INFO and
+MESSAGE. Glare is RFC 3261 §14.1 and §14.2; a dialog that turns out to be gone is §12.2.1.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softswitch import events
+from softswitch.calls.headers import content_lines
+from softswitch.calls.leg import CONFIRMED, INVITING, Leg
+from softswitch.sip.dialog import Unacknowledged
+from softswitch.sip.message import Request, Response
+from softswitch.sip.sdp import first_codec, is_held
+from softswitch.sip.transaction import InviteServer, NonInviteServer
+
+if TYPE_CHECKING:
+    from softswitch.calls.call import Call
+
+_RELAYED = frozenset(("UPDATE", "INFO", "MESSAGE"))
+_GONE = frozenset((408, 481))
+
+
+def relay(
+    call: Call, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer
+) -> None:
+    """A request other than BYE from `leg` within its dialog."""
+    method = request.method
+    if isinstance(transaction, InviteServer):
+        _relay_invite(call, leg, request, transaction)
+    elif method == "OPTIONS":
+        transaction.respond(200, extra=call.allow_line())
+    elif method in _RELAYED:
+        _relay_other(call, leg, request, transaction)
+    else:
+        transaction.respond(405, extra=call.allow_line())
+
+
+def _partner(call: Call, leg: Leg) -> Leg | None:
+    """Who a request goes to: the other party, or before the answer the only one it can mean."""
+    if call.answered:
+        return call.other(leg)
+    if leg is not call.caller:
+        return call.caller
+    ringing = [other for other in call.legs if other.state == INVITING and other.dialog.remote_tag]
+    return ringing[0] if len(ringing) == 1 else None
+
+
+def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteServer) -> None:
+    other = call.other(leg)
+    if other is None or leg.state != CONFIRMED:
+        transaction.respond(491)
+        return
+    if leg.pending is not None or leg.answer is not None:
+        # §14.2: an INVITE while an earlier one is not done yet.
+        transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
+        return
+    if leg.outgoing is not None or other.pending is not None or other.answer is not None:
+        transaction.respond(491)
+        return
+    leg.dialog.refresh_target(request)
+    transaction.user = leg
+    transaction.respond(100)
+    leg.pending = transaction
+    core = call.core
+    offer = request.body
+    cseq = request.cseq
+
+    def on_response(response: Response) -> None:
+        status = response.status
+        if status < 200 or other.call is None:
+            return
+        if leg.pending is not transaction:
+            if status < 300:
+                other.acknowledge_again(response.cseq)
+            return
+        leg.pending = other.outgoing = None
+        if status >= 300:
+            transaction.respond(status, response.reason)
+            if status in _GONE:
+                call.hang_up_all("the other side is gone")
+            return
+        other.dialog.refresh_target(response)
+        body = response.body
+        data = transaction.respond(
+            status,
+            response.reason,
+            extra=f"{leg.contact}{call.allow_line()}{content_lines(response) if body else ''}",
+            body=body,
+        )
+        if not data or leg.call is None:
+            other.send_ack(response.cseq)
+            return
+        leg.answer = Unacknowledged(
+            core.timers, core.transactions.settings, transaction.flow, data, cseq, leg.not_acked
+        )
+        if offer:
+            other.send_ack(response.cseq)
+        else:
+            leg.ack_for = response.cseq
+        _tell_media(call, leg, offer, body)
+
+    sent = other.request(
+        "INVITE",
+        f"{other.contact}{call.allow_line()}{content_lines(request) if offer else ''}",
+        offer,
+    )
+    other.outgoing = core.transactions.invite(sent, other.flow(), on_response)
+
+
+def _relay_other(call: Call, leg: Leg, request: Request, transaction: NonInviteServer) -> None:
+    other = _partner(call, leg)
+    if other is None or other.call is None:
+        transaction.respond(481 if call.answered else 491)
+        return
+    update = request.method == "UPDATE"
+    extra = content_lines(request) if request.body else ""
+    if update:
+        leg.dialog.refresh_target(request)
+        extra = other.contact + extra
+    package = request.get("info-package")
+    if package:
+        # RFC 6086: without it the body of an INFO means nothing.
+        extra += f"Info-Package: {package}\r\n"
+
+    def on_response(response: Response) -> None:
+        status = response.status
+        if status < 200:
+            return
+        lines = content_lines(response) if response.body else ""
+        if update and status < 300:
+            other.dialog.refresh_target(response)
+            lines = leg.contact + lines
+        transaction.respond(status, response.reason, extra=lines, body=response.body)
+        if status in _GONE and call.answered:
+            call.hang_up_all("the other side is gone")
+        elif update and status < 300 and request.body:
+            _tell_media(call, leg, request.body, response.body)
+
+    call.core.transactions.send(
+        other.request(request.method, extra, request.body), other.flow(), on_response
+    )
+
+
+def probe(call: Call, leg: Leg) -> None:
+    """Ask a party of an answered call whether it is still there; end the call if it is not."""
+
+    def on_response(response: Response) -> None:
+        if response.status in _GONE and not call.over:
+            call.hang_up_all("a side vanished")
+
+    if leg.state == CONFIRMED:
+        call.core.transactions.send(leg.request("OPTIONS"), leg.flow(), on_response)
+
+
+def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:
+    if call.over:
+        return
+    core = call.core
+    core.emit(
+        events.LegMedia(
+            call_id=call.call_id,
+            at=core.now_us(),
+            switch=core.name,
+            leg=leg.index,
+            held=is_held(offer or answer),
+            codec=first_codec(answer or offer),
+        )
+    )

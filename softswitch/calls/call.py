@@ -1,0 +1,653 @@
+"""A call: one incoming leg, the legs it is offered to, and the bridge between the two that talk.
+
+The state machine of the back-to-back user agent (RFC 3261 §6). It takes what its legs receive and the
+timers it set, sends through the transactions it was given, and tells every change as an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from softswitch import events
+from softswitch.calls import bridge, outcome
+from softswitch.calls.headers import ALLOW, contact_line, content_lines
+from softswitch.calls.leg import CONFIRMED, INVITING, Destination, Leg
+from softswitch.dialplan.routing import Action, Dial, Reject, Route, Source, Target
+from softswitch.sip.dialog import Dialog, Unacknowledged, address_uris
+from softswitch.sip.message import (
+    Request,
+    Response,
+    Uri,
+    escape_user,
+    parse_uri,
+    quote_display,
+)
+from softswitch.sip.sdp import first_codec
+from softswitch.sip.timers import Timer, Timers
+from softswitch.sip.tokens import Tokens
+from softswitch.sip.transaction import (
+    CALLING,
+    ClientRequest,
+    Flow,
+    InviteServer,
+    NonInviteServer,
+    Transactions,
+)
+
+_ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
+_NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
+_NORMAL = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """What calls are limited by. Times in seconds; 0 switches a check off.
+
+    `no_response`: an INVITE that nothing at all answers goes to the next target after this time.
+    `session_check`: how often both sides of an answered call are asked whether they are still there.
+    """
+
+    no_response: float = 5.0
+    session_check: float = 300.0
+    max_duration: float = 0.0
+    max_redirects: int = 5
+    call_id_header: str = "X-CDS-Call-ID"
+    user_agent: str = "softswitch"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as this switch believes it. `private`: asked not to be shown (RFC 3323)."""
+
+    number: str
+    name: str
+    private: bool = False
+
+
+class Core(Protocol):
+    """What a call needs of its switch."""
+
+    name: str
+    site: str
+    settings: CallSettings
+    timers: Timers
+    tokens: Tokens
+    transactions: Transactions
+
+    def now_us(self) -> int: ...
+    def emit(self, event: events.Event) -> None: ...
+    def flow_to(self, hop: Uri, fallback: Flow) -> Flow: ...
+    def destinations(self, target: Target) -> list[Destination] | tuple[int, str]: ...
+    def redirected(
+        self, leg: Leg, number: str, uri: Uri
+    ) -> Sequence[tuple[Target, ...]] | Destination | None: ...
+    def release_line(self, line: str) -> None: ...
+    def next_leg(self, call_id: str) -> int: ...
+    def remember(self, leg: Leg) -> None: ...
+    def forget(self, leg: Leg) -> None: ...
+    def call_over(self, call: Call) -> None: ...
+
+
+class Call:
+    """One passage of a call through this switch."""
+
+    __slots__ = (
+        "answered",
+        "best",
+        "call_id",
+        "caller",
+        "content",
+        "core",
+        "early_leg",
+        "hops",
+        "identity",
+        "legs",
+        "offer",
+        "origin",
+        "otherwise",
+        "over",
+        "owner",
+        "redirects",
+        "source",
+        "stages",
+        "timeout",
+        "timer",
+        "update",
+        "winner",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        call_id: str,
+        owner: str,
+        origin: bool,
+        source: Source,
+        identity: Caller,
+        request: Request,
+        transaction: InviteServer,
+        flow: Flow,
+    ) -> None:
+        """Raises ValueError if the INVITE cannot make a dialog (Contact, Record-Route)."""
+        self.core = core
+        self.call_id = call_id
+        self.owner = owner
+        self.origin = origin
+        self.source = source
+        self.identity = identity
+        dialog = Dialog.from_request(request, core.tokens.token(), flow)
+        self.caller = leg = Leg(self, core.next_leg(call_id), str(source), identity.number, dialog)
+        leg.incoming = transaction
+        leg.nat = source.kind == "extension"
+        leg.contact = self._response_head(request, flow)
+        transaction.to_tag = dialog.local_tag
+        transaction.user = leg
+        self.offer = request.body
+        self.content = content_lines(request) if request.body else ""
+        self.hops = int(request.get("max-forwards") or 70) - 1
+        self.update = "UPDATE" in (request.get("allow") or "")
+        self.legs: list[Leg] = []
+        self.winner: Leg | None = None
+        self.answered = False
+        self.over = False
+        self.stages: list[tuple[Target | Destination, ...]] = []
+        self.timeout = 0.0
+        self.otherwise: Action | None = None
+        self.best = (0, "")
+        self.redirects = 0
+        self.early_leg: Leg | None = None
+        self.timer: Timer | None = None
+        core.remember(leg)
+
+    def _response_head(self, request: Request, flow: Flow) -> str:
+        """The header lines of dialog-making responses to the caller (§12.1.1)."""
+        lines = contact_line(flow)
+        routes = request.headers.get("record-route")
+        if routes:
+            lines += "".join(f"Record-Route: {route}\r\n" for route in routes)
+        return lines
+
+    # --- before the answer ---------------------------------------------------------------------------
+
+    def start(self, request: Request, dialled: str, route: Route | None) -> None:
+        """Tell that the call exists and follow its route (None: the dialplan has none)."""
+        core, leg = self.core, self.caller
+        self._tell_start(request, dialled)
+        if route is None:
+            self._fail(404, "No Route")
+            return
+        assert leg.incoming is not None
+        core.emit(
+            events.CallRouted(
+                call_id=self.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                match=route.match,
+                where=route.where,
+                number=route.number,
+                properties=route.properties,
+            )
+        )
+        self._act(route.action)
+
+    def refuse(self, request: Request, dialled: str, status: int, reason: str) -> None:
+        """A call that exists and may not go on: it has its record."""
+        self._tell_start(request, dialled)
+        self._fail(status, reason)
+
+    def _tell_start(self, request: Request, dialled: str) -> None:
+        core, leg = self.core, self.caller
+        remote = leg.dialog.flow.remote
+        core.emit(
+            events.CallStarted(
+                call_id=self.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                site=core.site,
+                owner=self.owner,
+                origin=self.origin,
+                caller=self.identity.number,
+                caller_name=self.identity.name,
+                dialled=dialled,
+                party=leg.party,
+                address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
+                user_agent=request.get("user-agent") or "",
+                sip_call_id=leg.dialog.call_id,
+                leg=leg.index,
+            )
+        )
+
+    def _act(self, action: Action) -> None:
+        if isinstance(action, Dial):
+            self.stages = list(action.stages)
+            self.timeout = action.timeout
+            self.otherwise = action.otherwise
+            assert self.caller.incoming is not None
+            self.caller.incoming.respond(100)
+            self._next_stage()
+        elif isinstance(action, Reject):
+            self._fail(action.status, action.reason)
+        else:
+            # Nothing here can speak yet: what went before is the answer, if anything did.
+            status, reason = self.best if self.best[0] else (503, "No Media Worker")
+            self._fail(*outcome.for_caller(status, reason))
+
+    def _next_stage(self) -> None:
+        """Ring the next target or group of targets; with none left, do what the route says then."""
+        while self.stages:
+            placed = 0
+            for target in self.stages.pop(0):
+                if isinstance(target, Destination):
+                    self._invite(target)
+                    placed += 1
+                    continue
+                found = self.core.destinations(target)
+                if isinstance(found, tuple):
+                    self._note(found)
+                    continue
+                for destination in found:
+                    self._invite(destination)
+                    placed += 1
+            if placed:
+                if self.timeout and any(leg.state == INVITING for leg in self.legs):
+                    self._set_timer(self.timeout, self._nobody_answered)
+                return
+        action, self.otherwise = self.otherwise, None
+        if action is not None:
+            self._act(action)
+        else:
+            self._fail(*outcome.for_caller(*self.best))
+
+    def _note(self, failure: tuple[int, str]) -> None:
+        self.best = outcome.better(self.best, failure) if self.best[0] else failure
+
+    def _invite(self, destination: Destination) -> None:
+        core = self.core
+        flow = destination.flow
+        tag = core.tokens.token()
+        identity = self.identity
+        sent_by = flow.sent_by
+        if identity.private and not destination.switch:
+            from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
+        else:
+            user = escape_user(identity.number)
+            from_ = f"{quote_display(identity.name)}<sip:{user}@{sent_by}>;tag={tag}"
+        to = f"<{destination.uri}>"
+        dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
+        dialog.target = destination.uri
+        dialog.local_cseq = 1
+        leg = Leg(self, core.next_leg(self.call_id), destination.party, destination.number, dialog)
+        leg.line = destination.line
+        leg.nat = destination.nat
+        leg.contact = contact_line(flow)
+        self.legs.append(leg)
+        core.remember(leg)
+        settings = core.settings
+        extra = (
+            f"{leg.contact}{self.allow_line()}User-Agent: {settings.user_agent}\r\n{self.content}"
+        )
+        if destination.switch:
+            extra += f"{settings.call_id_header}: {self.call_id};owner={self.owner}\r\n"
+            if identity.private:
+                extra += f"P-Asserted-Identity: {quote_display(identity.name)}<sip:{user}@{sent_by}>\r\nPrivacy: id\r\n"
+        request = ClientRequest(
+            "INVITE",
+            destination.uri,
+            core.tokens.branch(),
+            from_,
+            to,
+            dialog.call_id,
+            1,
+            max_forwards=self.hops,
+            extra=extra,
+            body=self.offer,
+        )
+        core.emit(
+            events.LegInvited(
+                call_id=self.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                leg=leg.index,
+                party=leg.party,
+                uri=destination.uri,
+                address=destination.address,
+                sip_call_id=dialog.call_id,
+            )
+        )
+        if settings.no_response:
+            leg.timer = core.timers.after(
+                settings.no_response,
+                lambda: leg.on_response(Response(408, "No Response At All", {})),
+            )
+        leg.invite = core.transactions.invite(request, flow, leg.on_response)
+
+    def allow_line(self) -> str:
+        return f"Allow: {ALLOW}, UPDATE\r\n" if self.update else f"Allow: {ALLOW}\r\n"
+
+    def leg_rings(self, leg: Leg, response: Response) -> None:
+        """A provisional response of a leg that is still wanted."""
+        try:
+            if response.to_tag:
+                leg.dialog.follow(response)
+        except ValueError:
+            return
+        if leg.user_agent == "":
+            leg.user_agent = response.get("user-agent") or response.get("server") or ""
+        core = self.core
+        media = bool(response.body)
+        now = (response.status, media)
+        if now != leg.ringing:
+            leg.ringing = now
+            core.emit(
+                events.LegRinging(
+                    call_id=self.call_id,
+                    at=core.now_us(),
+                    switch=core.name,
+                    leg=leg.index,
+                    status=response.status,
+                    early_media=media,
+                )
+            )
+        incoming = self.caller.incoming
+        assert incoming is not None
+        # The media of several phones that ring at once cannot all be heard: then none is.
+        alone = sum(other.state == INVITING for other in self.legs) == 1
+        if media and alone:
+            if self.early_leg is None:
+                self.early_leg = leg
+            elif self.early_leg is not leg and not leg.early:
+                # The caller holds an answer of an earlier leg: this is another early dialog (§13.2.1).
+                leg.early = core.tokens.token()
+            incoming.respond(
+                response.status,
+                response.reason,
+                to_tag=leg.early or self.caller.dialog.local_tag,
+                extra=self.caller.contact + content_lines(response),
+                body=response.body,
+            )
+        else:
+            status = 180 if media else response.status
+            incoming.respond(
+                status,
+                None if media else response.reason,
+                to_tag=leg.early or self.caller.dialog.local_tag,
+                extra=self.caller.contact,
+            )
+
+    def leg_failed(self, leg: Leg, response: Response) -> None:
+        """A final response other than 2xx of a leg that is still wanted."""
+        status, reason = response.status, response.reason
+        if leg.invite is not None and leg.invite.state == CALLING:
+            # Nothing came at all so far. It may still answer: then it is told that nobody waits any more.
+            leg.cancel("")
+            self._leg_ended(leg, status, reason, "remote")
+        else:
+            self._leg_ended(leg, status, response.get("reason") or reason, "remote")
+            leg.close()
+        if 300 <= status < 400:
+            self._redirect(leg, response)
+        if leg in self.legs:
+            self.legs.remove(leg)
+        self._note((status, reason))
+        if outcome.ends_search(leg.party.partition(":")[0], status):
+            self.stages.clear()
+            if status >= 600:
+                for other in self._inviting():
+                    self._give_up(other, status, "Declined elsewhere", "")
+        if not self._inviting():
+            self._stop_timer()
+            self._next_stage()
+
+    def _redirect(self, leg: Leg, response: Response) -> None:
+        """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows."""
+        try:
+            uris = address_uris(response.headers.get("contact"))
+        except ValueError:
+            return
+        found: list[tuple[Target | Destination, ...]] = []
+        for text in uris:
+            if self.redirects >= self.core.settings.max_redirects:
+                break
+            self.redirects += 1
+            try:
+                uri = parse_uri(text)
+            except ValueError:
+                continue
+            where = self.core.redirected(leg, uri.user, uri)
+            if isinstance(where, Destination):
+                found.append((where,))
+            elif where is not None:
+                found.extend(where)
+        self.stages[:0] = found
+
+    def _inviting(self) -> list[Leg]:
+        return [leg for leg in self.legs if leg.state == INVITING]
+
+    def _give_up(self, leg: Leg, status: int, reason: str, line: str) -> None:
+        """Stop ringing a leg; its final response is awaited by the leg alone."""
+        leg.cancel(line)
+        self.legs.remove(leg)
+        self._leg_ended(leg, status, reason, "switch")
+
+    def _nobody_answered(self) -> None:
+        self.timer = None
+        for leg in self._inviting():
+            self._give_up(leg, 487, "No answer", _NO_ANSWER)
+        self._note((480, "No Answer"))
+        self._next_stage()
+
+    def cancelled(self, request: Request) -> None:
+        """The caller gave up."""
+        reason = request.get("reason")
+        line = f"Reason: {reason}\r\n" if reason else ""
+        assert self.caller.incoming is not None
+        self.caller.incoming.respond(487)
+        for leg in self._inviting():
+            self._give_up(leg, 487, "Cancelled by the caller", line)
+        self._leg_ended(self.caller, 487, reason or "", "remote")
+        self._end("cancelled", 487, reason or "", "caller")
+
+    def _fail(self, status: int, reason: str) -> None:
+        assert self.caller.incoming is not None
+        self.caller.incoming.respond(status, reason or None, extra=self._failure_lines(status))
+        self._leg_ended(self.caller, status, reason, "switch")
+        by = "callee" if self.best[0] and status == self.best[0] and status != 480 else "switch"
+        self._end(outcome.disposition(status), status, reason, by)
+
+    @staticmethod
+    def _failure_lines(status: int) -> str:
+        return _NO_ANSWER if status == 480 else ""
+
+    # --- the answer ----------------------------------------------------------------------------------
+
+    def leg_answered(self, leg: Leg, response: Response) -> None:
+        """The first 2xx: this leg has the call."""
+        core, caller = self.core, self.caller
+        incoming = caller.incoming
+        assert incoming is not None
+        self.answered = True
+        self.winner = leg
+        self._stop_timer()
+        leg.state = caller.state = CONFIRMED
+        leg.status = caller.status = response.status
+        for other in self._inviting():
+            self._give_up(other, 487, "Answered elsewhere", _ELSEWHERE)
+        body = response.body
+        core.emit(
+            events.LegAnswered(
+                call_id=self.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                leg=leg.index,
+                status=response.status,
+                callee=leg.number,
+                codec=first_codec(body) if body else "",
+                user_agent=leg.user_agent,
+            )
+        )
+        if leg.early:
+            caller.dialog.local = caller.dialog.local.replace(caller.dialog.local_tag, leg.early)
+            core.forget(caller)
+            caller.dialog.local_tag = leg.early
+            core.remember(caller)
+        self.update = self.update and "UPDATE" in (response.get("allow") or "")
+        cseq = caller.dialog.remote_cseq
+        data = incoming.respond(
+            response.status,
+            response.reason,
+            to_tag=caller.dialog.local_tag,
+            extra=f"{caller.contact}{self.allow_line()}{content_lines(response) if body else ''}",
+            body=body,
+        )
+        caller.answer = Unacknowledged(
+            core.timers,
+            core.transactions.settings,
+            incoming.flow,
+            data,
+            cseq,
+            caller.not_acked,
+        )
+        if self.offer:
+            leg.send_ack(response.cseq)
+        else:
+            # The offer is in this 2xx, so the answer comes with the caller's ACK (§13.2.1).
+            caller.ack_for = response.cseq
+        self.offer, self.content = b"", ""
+        self.stages = []
+        self.otherwise = None
+        caller.incoming = None
+        self._watch()
+
+    def late_answer(self, leg: Leg, cseq: int, request: Request) -> None:
+        """The ACK that carries the answer: the other leg's INVITE waits for it."""
+        other = self.other(leg)
+        if other is not None and other.call is not None:
+            content = content_lines(request) if request.body else ""
+            other.send_ack(cseq, content, request.body)
+
+    def other(self, leg: Leg) -> Leg | None:
+        """The leg that `leg` talks with; None before the answer."""
+        if leg is self.caller:
+            return self.winner
+        return self.caller if leg is self.winner else None
+
+    def relay(
+        self, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer
+    ) -> None:
+        """A request within a dialog that concerns the other party."""
+        bridge.relay(self, leg, request, transaction)
+
+    def _watch(self) -> None:
+        """Notice sides that vanished, and calls that last too long."""
+        settings = self.core.settings
+        wait = settings.session_check or settings.max_duration
+        if settings.max_duration and settings.max_duration < wait:
+            wait = settings.max_duration
+        if wait:
+            self._set_timer(wait, lambda: self._check(wait))
+
+    def _check(self, lasted: float) -> None:
+        settings = self.core.settings
+        if settings.max_duration and lasted >= settings.max_duration:
+            self.hang_up_all("the longest time allowed is over")
+            return
+        for leg in (self.caller, self.winner):
+            if leg is not None:
+                bridge.probe(self, leg)
+        wait = settings.session_check
+        if settings.max_duration:
+            wait = min(wait, settings.max_duration - lasted)
+        self._set_timer(wait, lambda: self._check(lasted + wait))
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def bye_from(self, leg: Leg, request: Request) -> None:
+        """One party hung up."""
+        reason = request.get("reason")
+        by = "caller" if leg is self.caller else "callee"
+        if not self.answered:
+            if leg is self.caller:
+                self.cancelled(request)
+            elif leg in self.legs:
+                leg.cancel("")
+                self.leg_failed(leg, Response(480, "Hung Up Before Answering", {"x": [""]}))
+            return
+        other = self.other(leg)
+        self._leg_ended(leg, leg.status, reason or "", "remote")
+        leg.close()
+        if other is not None:
+            other.hang_up(f"Reason: {reason}\r\n" if reason else _NORMAL)
+            self._leg_ended(other, other.status, reason or "", "switch")
+        self._end("answered", 200, reason or "", by)
+
+    def hang_up_all(self, why: str) -> None:
+        """The switch ends the call: `why` goes into the record and to both parties."""
+        if self.over:
+            return
+        line = f'Reason: SIP;cause=480;text="{why}"\r\n'
+        if not self.answered:
+            for leg in self._inviting():
+                self._give_up(leg, 487, why, line)
+            self._fail(503, why)
+            return
+        talking = [leg for leg in (self.caller, self.winner) if leg is not None]
+        for leg in talking:
+            if leg.state == CONFIRMED:
+                leg.hang_up(line)
+                self._leg_ended(leg, leg.status, why, "switch")
+        self._end("answered", 200, why, "switch")
+
+    def _leg_ended(self, leg: Leg, status: int, reason: str, by: str) -> None:
+        core = self.core
+        if leg.line:
+            core.release_line(leg.line)
+            leg.line = ""
+        core.emit(
+            events.LegEnded(
+                call_id=self.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                leg=leg.index,
+                status=status,
+                reason=reason,
+                by=by,
+            )
+        )
+
+    def _end(self, disposition: str, status: int, reason: str, by: str) -> None:
+        core = self.core
+        self.over = True
+        self._stop_timer()
+        core.emit(
+            events.CallEnded(
+                call_id=self.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                disposition=disposition,
+                sip_status=status,
+                reason=reason,
+                hangup_by=by,
+                leg=self.caller.index,
+            )
+        )
+        if self.caller.state == INVITING:
+            self.caller.close()
+        self.legs.clear()
+        self.stages = []
+        self.otherwise = None
+        self.winner = self.early_leg = None
+        core.call_over(self)
+
+    # --- timers --------------------------------------------------------------------------------------
+
+    def _set_timer(self, seconds: float, callback: object) -> None:
+        self._stop_timer()
+        assert callable(callback)
+        self.timer = self.core.timers.after(seconds, callback)
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,0 +1,34 @@
+"""Header lines that this switch writes itself, and those that go on with a body it relays."""
+
+from __future__ import annotations
+
+from softswitch.sip.message import Request, Response
+from softswitch.sip.transaction import Flow
+
+ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
+"""What is taken within any call; UPDATE is added where the other party takes it too."""
+
+_CONTENT_HEADERS = (
+    ("content-disposition", "Content-Disposition"),
+    ("content-encoding", "Content-Encoding"),
+    ("content-language", "Content-Language"),
+    ("mime-version", "MIME-Version"),
+)
+
+
+def contact_line(flow: Flow) -> str:
+    """Our Contact towards a peer."""
+    if flow.transport == "udp":
+        return f"Contact: <sip:{flow.sent_by}>\r\n"
+    return f"Contact: <sip:{flow.sent_by};transport={flow.transport}>\r\n"
+
+
+def content_lines(message: Request | Response) -> str:
+    """The header lines that describe a body, to go on with it."""
+    headers = message.headers
+    content_type = headers.get("content-type")
+    lines = f"Content-Type: {content_type[0]}\r\n" if content_type else ""
+    for key, name in _CONTENT_HEADERS:
+        if key in headers:
+            lines += f"{name}: {headers[key][0]}\r\n"
+    return lines

@@ -1,0 +1,305 @@
+"""One leg of a call: a dialog of its own with one party, and the INVITEs under way in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from softswitch.sip.dialog import Dialog, Unacknowledged
+from softswitch.sip.message import Request, Response
+from softswitch.sip.timers import Timer
+from softswitch.sip.transaction import (
+    ClientRequest,
+    Flow,
+    InviteClient,
+    InviteServer,
+    NonInviteServer,
+)
+
+if TYPE_CHECKING:
+    from softswitch.calls.call import Call
+
+INVITING: Final = "inviting"
+CONFIRMED: Final = "confirmed"
+CANCELLED: Final = "cancelled"
+LEAVING: Final = "leaving"
+OVER: Final = "over"
+
+
+class Destination(NamedTuple):
+    """Where an INVITE goes: resolved, ready to send.
+
+    `line` is the party whose count of calls is held for this leg, `switch` whether
+    the callID travels there, `nat` whether later requests follow the flow rather than the Contact.
+    """
+
+    party: str
+    number: str
+    uri: str
+    flow: Flow
+    line: str = ""
+    switch: bool = False
+    nat: bool = False
+
+    @property
+    def address(self) -> str:
+        host, port = self.flow.remote
+        return f"{self.flow.transport}:{host}:{port}"
+
+
+class Leg:
+    """One party of a call. `index` is its number at this switch (`softswitch.events`)."""
+
+    __slots__ = (
+        "ack_cseq",
+        "ack_data",
+        "ack_for",
+        "answer",
+        "bye_waits",
+        "call",
+        "contact",
+        "dialog",
+        "early",
+        "incoming",
+        "index",
+        "invite",
+        "nat",
+        "number",
+        "outgoing",
+        "party",
+        "pending",
+        "ringing",
+        "state",
+        "status",
+        "timer",
+        "line",
+        "user_agent",
+    )
+
+    def __init__(self, call: Call, index: int, party: str, number: str, dialog: Dialog) -> None:
+        self.call: Call | None = call
+        self.index = index
+        self.party = party
+        self.number = number
+        self.dialog = dialog
+        self.state = INVITING
+        self.status = 0
+        self.line = ""
+        self.nat = False
+        self.contact = ""
+        self.user_agent = ""
+        self.incoming: InviteServer | None = None  # the INVITE that made leg 0
+        self.invite: InviteClient | None = None  # the INVITE that made any other leg
+        self.pending: InviteServer | None = None  # a re-INVITE from this party, being relayed
+        self.outgoing: InviteClient | None = None  # a re-INVITE to this party, unanswered
+        self.answer: Unacknowledged | None = None  # our 2xx to this party, not yet acknowledged
+        self.ack_for = 0  # CSeq of the other leg's INVITE that waits for this party's ACK
+        self.ack_cseq = 0
+        self.ack_data = b""
+        self.bye_waits: str | None = None
+        self.early = ""  # the tag under which the caller has seen this leg's early media
+        self.ringing = (0, False)  # the last provisional status, and whether it had media
+        self.timer: Timer | None = None
+
+    @property
+    def key(self) -> str:
+        """What requests within the dialog are found by."""
+        return f"{self.dialog.call_id} {self.dialog.local_tag}"
+
+    def on_response(self, response: Response) -> None:
+        """A response to the INVITE that made this leg."""
+        call = self.call
+        if call is None:
+            return
+        status = response.status
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if status < 200:
+            if status > 100 and self.state == INVITING:
+                call.leg_rings(self, response)
+        elif status < 300:
+            self._accepted(response)
+        elif self.state == INVITING:
+            call.leg_failed(self, response)
+        else:
+            self.close()
+
+    def _accepted(self, response: Response) -> None:
+        """A 2xx: the first, one sent again, of another fork, or one that crossed our CANCEL."""
+        call = self.call
+        assert call is not None
+        dialog = self.dialog
+        try:
+            ours = dialog.follow(response)
+        except ValueError:
+            # Without a Contact no ACK can be addressed; the other side gives up by itself.
+            if self.state == INVITING:
+                call.leg_failed(self, Response(502, "Bad 2xx From Callee", {}))
+            return
+        if not ours:
+            self._refuse_fork(response)
+            return
+        if self.state == INVITING:
+            if self.user_agent == "":
+                self.user_agent = response.get("user-agent") or response.get("server") or ""
+            call.leg_answered(self, response)
+        elif self.state == CANCELLED:
+            self.state = LEAVING
+            self.send_ack(response.cseq)
+            self.bye("")
+        else:
+            self.acknowledge_again(response.cseq)
+
+    def _refuse_fork(self, response: Response) -> None:
+        """A second 2xx of one INVITE, forked behind the peer: acknowledge and end it (§13.2.2.4)."""
+        call = self.call
+        assert call is not None
+        mine = self.dialog
+        other = Dialog(mine.call_id, mine.local, mine.local_tag, "", mine.flow)
+        try:
+            other.follow(response)
+        except ValueError:
+            return
+        other.local_cseq = response.cseq
+        tokens = call.core.tokens
+        flow = self._flow_of(other)
+        flow.send(other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow))
+        call.core.transactions.send(other.request("BYE", tokens.branch()), flow)
+
+    # --- requests to this party ----------------------------------------------------------------------
+
+    def flow(self) -> Flow:
+        """The flow that requests within the dialog go out on (§12.2.1.1, §8.1.2)."""
+        return self._flow_of(self.dialog)
+
+    def _flow_of(self, dialog: Dialog) -> Flow:
+        if self.nat and not dialog.routes:
+            return dialog.flow
+        hop = dialog.next_hop()
+        assert self.call is not None
+        return self.call.core.flow_to(hop, dialog.flow) if hop is not None else dialog.flow
+
+    def request(self, method: str, extra: str = "", body: bytes = b"") -> ClientRequest:
+        assert self.call is not None
+        return self.dialog.request(method, self.call.core.tokens.branch(), extra=extra, body=body)
+
+    def send_ack(self, cseq: int, content: str = "", body: bytes = b"") -> None:
+        """The ACK of this party's 2xx; kept, since a 2xx that comes again wants it again."""
+        call = self.call
+        assert call is not None
+        request = self.dialog.request(
+            "ACK", call.core.tokens.branch(), cseq=cseq, extra=content, body=body
+        )
+        flow = self.flow()
+        self.ack_cseq = cseq
+        self.ack_data = request.encode(flow)
+        flow.send(self.ack_data)
+
+    def acknowledge_again(self, cseq: int) -> None:
+        """This party's 2xx came again: so does the ACK, if it was sent already."""
+        if cseq == self.ack_cseq and self.call is not None:
+            self.flow().send(self.ack_data)
+
+    def cancel(self, reason: str) -> None:
+        """End the INVITE that this party has not answered yet. `reason` is header lines."""
+        self.state = CANCELLED
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.invite is not None:
+            self.invite.cancel(reason)
+
+    def hang_up(self, reason: str) -> None:
+        """End an answered leg with BYE; not before its ACK, which a callee must await (§15)."""
+        if self.state != CONFIRMED:
+            return
+        self.state = LEAVING
+        if self.invite is not None and not self.ack_cseq:
+            # The answer that this ACK was to carry will never come.
+            self.send_ack(1)
+        if self.answer is not None:
+            self.bye_waits = reason
+        else:
+            self.bye(reason)
+
+    def bye(self, reason: str) -> None:
+        call = self.call
+        assert call is not None
+        call.core.transactions.send(self.request("BYE", reason), self.flow(), self._bye_answered)
+
+    def _bye_answered(self, response: Response) -> None:
+        if response.status >= 200:
+            self.close()
+
+    # --- requests from this party --------------------------------------------------------------------
+
+    def acked(self, request: Request) -> None:
+        """The ACK of our 2xx to this party."""
+        answer, call = self.answer, self.call
+        if answer is None or call is None or request.cseq != answer.cseq:
+            return
+        answer.stop()
+        self.answer = None
+        cseq, self.ack_for = self.ack_for, 0
+        if cseq:
+            call.late_answer(self, cseq, request)
+        if self.bye_waits is not None:
+            reason, self.bye_waits = self.bye_waits, None
+            self.bye(reason)
+
+    def not_acked(self) -> None:
+        """No ACK of our 2xx within 64*T1: the session is to be ended (§13.3.1.4)."""
+        self.answer = None
+        if self.bye_waits is not None:
+            reason, self.bye_waits = self.bye_waits, None
+            self.bye(reason)
+        elif self.call is not None:
+            self.call.hang_up_all("no ACK")
+
+    def cancelled(self, transaction: InviteServer, request: Request) -> None:
+        """A CANCEL of an INVITE from this party."""
+        call = self.call
+        if call is None:
+            return
+        if transaction is self.incoming:
+            call.cancelled(request)
+        elif transaction is self.pending:
+            other = call.other(self)
+            if other is not None and other.outgoing is not None:
+                other.outgoing.cancel("")
+
+    def within_dialog(
+        self, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
+    ) -> None:
+        """Any request but ACK and CANCEL within this leg's dialog."""
+        call = self.call
+        if call is None or (self.dialog.remote_tag and request.from_tag != self.dialog.remote_tag):
+            transaction.respond(481)
+        elif not self.dialog.in_order(request):
+            # §12.2.2: out of order.
+            transaction.respond(500, "CSeq Out Of Order")
+        elif request.method == "BYE":
+            transaction.respond(200)
+            if self.state == LEAVING:
+                return
+            call.bye_from(self, request)
+        else:
+            call.relay(self, request, transaction)
+
+    def close(self) -> None:
+        """Nothing more is expected of this leg: let go of everything, so that no cycle is left."""
+        call = self.call
+        if call is None:
+            return
+        self.state = OVER
+        self.call = None
+        if self.answer is not None:
+            self.answer.stop()
+            self.answer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.invite is not None:
+            self.invite.abandon()
+        self.incoming = self.invite = self.pending = self.outgoing = None
+        call.core.forget(self)

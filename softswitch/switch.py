@@ -1,0 +1,549 @@
+"""The switch: who is calling, what is asked, and which call or binding it concerns.
+
+The transaction user (RFC 3261 §17) of the whole switch. It owns the tables (calls, legs, bindings) and
+no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pluggy
+
+from softswitch.calls.call import Call, Caller, CallSettings
+from softswitch.calls.callid import make_call_id, read_call_id
+from softswitch.calls.headers import ALLOW
+from softswitch.calls.leg import Destination, Leg
+from softswitch.config import Config, Trunk
+from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
+from softswitch.events import Event
+from softswitch.registrar import Registrar
+from softswitch.registrar import Settings as RegistrarSettings
+from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
+from softswitch.sip.message import (
+    Request,
+    Response,
+    Uri,
+    escape_user,
+    parse_address,
+    parse_uri,
+    split_list,
+)
+from softswitch.sip.timers import Timers
+from softswitch.sip.tokens import Tokens
+from softswitch.sip.transaction import (
+    ClientRequest,
+    Flow,
+    InviteServer,
+    NonInviteServer,
+    ServerTransaction,
+    TimerSettings,
+    Transactions,
+)
+from softswitch.trunks import Trunks
+
+log = logging.getLogger(__name__)
+
+ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
+KNOWN_METHODS = frozenset(
+    "INVITE ACK BYE CANCEL OPTIONS REGISTER INFO MESSAGE UPDATE PRACK SUBSCRIBE NOTIFY PUBLISH "
+    "REFER".split()
+)
+# A switch that a call has passed keeps its leg numbers for so long after it, in seconds: the call may
+# come again on another try of the switch before, and numbers must not be used twice.
+NUMBERS_KEPT = 64.0
+
+
+class Network(Protocol):
+    """The sockets, as far as the switch needs them."""
+
+    def flow_to(self, transport: str, host: str, port: int) -> Flow | None: ...
+
+
+@dataclass(slots=True)
+class Numbering:
+    """Leg numbers of one callID at this switch, and how many passages of it are alive."""
+
+    next: int = 0
+    alive: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the start."""
+
+    calls: int = 0
+    answered: int = 0
+    refused: int = 0
+    challenged: int = 0
+    registered: int = 0
+
+
+class Switch:
+    """All of a switch but its sockets."""
+
+    def __init__(
+        self,
+        config: Config,
+        plugins: pluggy.PluginManager,
+        network: Network,
+        *,
+        clock: Callable[[], float],
+        now_us: Callable[[], int],
+        tokens: Tokens,
+    ) -> None:
+        self.config = config
+        self.name = config.switch.name
+        self.site = config.switch.site
+        self.network = network
+        self.tokens = tokens
+        self.now_us = now_us
+        self.clock = clock
+        self.timers = Timers(clock)
+        timers = config.timers
+        limits = config.limits
+        self.transactions = Transactions(
+            self.timers,
+            self,
+            TimerSettings(timers.t1, timers.t2, timers.t4),
+            max_transactions=limits.max_transactions,
+        )
+        self.settings = CallSettings(
+            no_response=timers.no_response,
+            session_check=timers.session_check,
+            max_duration=timers.max_duration,
+            max_redirects=limits.max_redirects,
+            call_id_header=config.switch.call_id_header,
+        )
+        self.dialplan: Dialplan = config.dialplan
+        self.digest = Digest(
+            self.name, clock, bytes.fromhex(tokens.token(64)), nonce_lifetime=timers.nonce_lifetime
+        )
+        self.registrar = Registrar(
+            clock,
+            RegistrarSettings(
+                timers.min_expires,
+                timers.default_expires,
+                timers.max_expires,
+                limits.max_contacts,
+                limits.max_registrations,
+            ),
+            wall=lambda: now_us() / 1e6,
+        )
+        self.trunks = Trunks(config.trunks.values())
+        self.owner = plugins.hook.owner_name(config=config) or self.name
+        self.emit: Callable[[Event], None] = self._emit
+        self._call_event = plugins.hook.call_event
+        self.calls: set[Call] = set()
+        self.legs: dict[str, Leg] = {}
+        self.numbers: dict[str, Numbering] = {}
+        self.busy_extensions: dict[str, int] = {}
+        self.counters = Counters()
+        self.draining = False
+        self.on_idle: Callable[[], None] | None = None
+        self._header_key = config.switch.call_id_header.lower()
+
+    def _emit(self, event: Event) -> None:
+        try:
+            self._call_event(event=event)
+        except Exception:
+            log.exception("a plugin failed on %s of call %s", type(event).__name__, event.call_id)
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        """§8.2, and §12.2.2 for what belongs to a dialog."""
+        method = request.method
+        if request.to_tag:
+            leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
+            if leg is not None:
+                leg.within_dialog(request, transaction, flow)
+                return
+            transaction.respond(481 if method in KNOWN_METHODS else 501)
+        elif method == "INVITE":
+            assert isinstance(transaction, InviteServer)
+            self._invite(request, transaction, flow)
+        elif method == "REGISTER":
+            if self._understands(request, transaction):
+                self._register(request, transaction, flow)
+        elif method == "OPTIONS":
+            if not self._understands(request, transaction):
+                return
+            # A switch that takes no calls says so to the trunks that ask (§11.2).
+            transaction.respond(
+                503 if self.draining else 200,
+                extra=f"{ALLOW_LINE}Accept: application/sdp\r\n",
+            )
+        elif method == "BYE":
+            transaction.respond(481)
+        elif method in KNOWN_METHODS:
+            transaction.respond(405, extra=ALLOW_LINE)
+        else:
+            transaction.respond(501, extra=ALLOW_LINE)
+
+    def ack(self, request: Request, flow: Flow) -> None:
+        """The ACK of a 2xx."""
+        leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
+        if leg is not None:
+            leg.acked(request)
+
+    def _understands(self, request: Request, transaction: ServerTransaction) -> bool:
+        """§8.2.2.3: no extension is required of this switch; §16.3: nor of the proxy it is not."""
+        for name in ("require", "proxy-require"):
+            values = request.headers.get(name)
+            if values:
+                wanted = ", ".join(part for value in values for part in split_list(value) if part)
+                transaction.respond(420, extra=f"Unsupported: {wanted}\r\n")
+                return False
+        return True
+
+    def _invite(self, request: Request, transaction: InviteServer, flow: Flow) -> None:
+        host, port = flow.remote
+        trunk = self.trunks.by_source(flow.transport, host, port)
+        if trunk is not None:
+            source = Source("trunk", trunk.name, trunk.switch)
+        else:
+            extension = self._authenticate(request, transaction)
+            if extension is None:
+                return
+            source = Source("extension", extension)
+        if self.draining or len(self.calls) >= self.config.limits.max_calls:
+            self.counters.refused += 1
+            transaction.respond(503, extra="Retry-After: 10\r\n")
+            return
+        if len(self.legs) >= self.config.limits.max_dialogs:
+            self.counters.refused += 1
+            transaction.respond(503, "Too Many Dialogs", extra="Retry-After: 10\r\n")
+            return
+        headers = request.headers
+        if not self._understands(request, transaction):
+            return
+        if request.body:
+            kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
+            if kind != "application/sdp" and not kind.startswith("multipart/"):
+                transaction.respond(
+                    415, extra="Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
+                )
+                return
+        hops = headers.get("max-forwards")
+        if hops is not None and int(hops[0]) == 0:
+            transaction.respond(483)
+            return
+        carried = None
+        if source.switch and self._header_key in headers:
+            carried = read_call_id(headers[self._header_key][0])
+        origin = carried is None
+        if carried is None:
+            call_id, owner = make_call_id(self.now_us(), self.tokens), self.owner
+        else:
+            call_id, owner = carried
+        try:
+            call = Call(
+                self,
+                call_id,
+                owner,
+                origin,
+                source,
+                self._caller(request, source, trunk),
+                request,
+                transaction,
+                flow,
+            )
+        except ValueError:
+            transaction.respond(400, "Bad Contact Or Record-Route")
+            return
+        self.counters.calls += 1
+        self.calls.add(call)
+        self.numbers[call_id].alive += 1
+        if not self._take_line(source.kind, source.name):
+            call.refuse(request, parse_uri(request.uri).user, 503, "Too Many Calls At Once")
+            return
+        call.caller.line = str(source)
+        dialled = parse_uri(request.uri).user
+        call.start(request, dialled, self.dialplan.route(dialled, source))
+
+    def _authenticate(self, request: Request, transaction: ServerTransaction) -> str | None:
+        """The extension that a phone has proved to be; None when it was answered already."""
+        outcome = self.digest.verify(request, "authorization", self._password)
+        if isinstance(outcome, Authenticated):
+            return outcome.username
+        if isinstance(outcome, MalformedCredentials):
+            transaction.respond(400, outcome.reason)
+            return None
+        stale = isinstance(outcome, Unauthenticated) and outcome.stale
+        self.counters.challenged += 1
+        transaction.respond(
+            401,
+            extra="".join(
+                f"WWW-Authenticate: {value}\r\n" for value in self.digest.challenge(stale)
+            ),
+        )
+        return None
+
+    def _password(self, username: str) -> str | None:
+        extension = self.config.extensions.get(username)
+        return extension.password if extension is not None else None
+
+    def _caller(self, request: Request, source: Source, trunk: Trunk | None) -> Caller:
+        """Who calls: a phone is its extension whatever it says; a trunk is believed."""
+        private = "privacy" in request.headers and any(
+            part.strip().lower() not in ("", "none")
+            for value in request.headers["privacy"]
+            for part in value.split(";")
+        )
+        if source.kind == "extension":
+            extension = self.config.extensions[source.name]
+            return Caller(source.name, extension.name, private)
+        for name in ("p-asserted-identity", "from"):
+            values = request.headers.get(name)
+            if values:
+                try:
+                    address = parse_address(split_list(values[0])[0])
+                    user = parse_uri(address.uri).user
+                except ValueError:
+                    continue
+                return Caller(user, address.display, private)
+        return Caller("", "", private)
+
+    def _register(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        extension = self._authenticate(request, transaction)
+        if extension is None:
+            return
+        try:
+            aor = parse_uri(parse_address(request.headers["to"][0]).uri).user
+        except ValueError:
+            transaction.respond(400, "Bad To")
+            return
+        if aor != extension:
+            # §10.3 step 4: it may not register for others.
+            transaction.respond(403)
+            return
+        host, port = flow.remote
+        result = self.registrar.process(request, aor, (flow.transport, host, port))
+        self.counters.registered += result.status == 200
+        transaction.respond(
+            result.status,
+            result.reason,
+            extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
+        )
+
+    # --- what calls need (softswitch.calls.call.Core) --------------------------------------------------
+
+    def flow_to(self, hop: Uri, fallback: Flow) -> Flow:
+        """The flow to a next hop; `fallback`, where the dialog's messages come from, for a name."""
+        host, port = hop.host.strip("[]"), hop.port or 5060
+        transport = (hop.params.get("transport") or "udp").lower()
+        if fallback.remote == (host, port) and fallback.transport == transport:
+            return fallback
+        if not host.replace(".", "").isdigit() and ":" not in host:
+            return fallback
+        return self.network.flow_to(transport, host, port) or fallback
+
+    def destinations(self, target: Target) -> list[Destination] | tuple[int, str]:
+        """Where a target of the dialplan is just now, or the status and phrase of why nowhere."""
+        if target.kind == "trunk":
+            return self._trunk_destination(target)
+        bindings = self.registrar.contacts(target.name)
+        if not bindings:
+            known = target.name in self.config.extensions
+            return (480, "Not Registered") if known else (404, "No Such Extension")
+        found: list[Destination] = []
+        for binding in bindings:
+            flow = self.network.flow_to(*binding.target)
+            if flow is None:
+                continue
+            if not self._take_line("extension", target.name):
+                return found or (486, "Busy Here")
+            found.append(
+                Destination(
+                    f"extension:{target.name}",
+                    target.number or target.name,
+                    binding.uri,
+                    flow,
+                    line=f"extension:{target.name}",
+                    nat=True,
+                )
+            )
+        return found or (480, "Unreachable")
+
+    def _trunk_destination(self, target: Target) -> list[Destination] | tuple[int, str]:
+        trunk = self.config.trunks[target.name]
+        if not self.trunks.is_up(target.name):
+            return 503, "Trunk Is Down"
+        to = trunk.to
+        flow = self._flow_to_trunk(trunk)
+        if flow is None:
+            return 503, "Trunk Is Unreachable"
+        if not self._take_line("trunk", target.name):
+            return 503, "Trunk Is Full"
+        host = f"[{to.host}]" if ":" in to.host else to.host
+        port = f":{to.port}" if to.port != 5060 else ""
+        kind = f";transport={to.transport}" if to.transport != "udp" else ""
+        return [
+            Destination(
+                f"trunk:{target.name}",
+                target.number,
+                f"sip:{escape_user(target.number)}@{host}{port}{kind}",
+                flow,
+                line=f"trunk:{target.name}",
+                switch=trunk.switch,
+            )
+        ]
+
+    def _flow_to_trunk(self, trunk: Trunk) -> Flow | None:
+        addresses = self.trunks.addresses(trunk.name)
+        return self.network.flow_to(trunk.to.transport, *addresses[0]) if addresses else None
+
+    def redirected(
+        self, leg: Leg, number: str, uri: Uri
+    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+        """Where a 3xx of `leg` may lead: a trunk to itself, all else by the dialplan.
+
+        A phone that redirects is treated as calling the new number itself; so is a trunk, but for
+        another address of the same trunk. So a redirect reaches nothing that its sender could not.
+        """
+        kind, _, name = leg.party.partition(":")
+        if kind == "trunk":
+            trunk = self.config.trunks.get(name)
+            transport = (uri.params.get("transport") or "udp").lower()
+            there = self.trunks.by_source(transport, uri.host.strip("[]"), uri.port or 5060)
+            if trunk is not None and there is not None and there.name == name:
+                flow = self.network.flow_to(transport, uri.host.strip("[]"), uri.port or 5060)
+                if flow is None or not self._take_line("trunk", name):
+                    return None
+                port = f":{uri.port}" if uri.port else ""
+                return Destination(
+                    leg.party,
+                    number,
+                    f"sip:{escape_user(number)}@{uri.host}{port}",
+                    flow,
+                    line=leg.party,
+                    switch=trunk.switch,
+                )
+            source = Source("trunk", name, trunk.switch if trunk is not None else False)
+        else:
+            source = Source("extension", name)
+        route = self.dialplan.route(number, source) if number else None
+        if route is None or not isinstance(route.action, Dial):
+            return None
+        return route.action.stages
+
+    def _take_line(self, kind: str, name: str) -> bool:
+        if kind == "trunk":
+            return self.trunks.acquire(name)
+        extension = self.config.extensions.get(name)
+        if extension is None or extension.max_calls is None:
+            return True
+        taken = self.busy_extensions.get(name, 0)
+        if taken >= extension.max_calls:
+            return False
+        self.busy_extensions[name] = taken + 1
+        return True
+
+    def release_line(self, line: str) -> None:
+        """One leg less at `extension:NAME` or `trunk:NAME`."""
+        kind, _, name = line.partition(":")
+        if kind == "trunk":
+            self.trunks.release(name)
+        elif name in self.busy_extensions:
+            left = self.busy_extensions[name] - 1
+            if left > 0:
+                self.busy_extensions[name] = left
+            else:
+                del self.busy_extensions[name]
+
+    def next_leg(self, call_id: str) -> int:
+        """The next free leg number of a call at this switch."""
+        numbering = self.numbers.get(call_id)
+        if numbering is None:
+            numbering = self.numbers[call_id] = Numbering()
+        number = numbering.next
+        numbering.next = number + 1
+        return number
+
+    def remember(self, leg: Leg) -> None:
+        """From now on requests find this leg by its dialog."""
+        self.legs[leg.key] = leg
+
+    def forget(self, leg: Leg) -> None:
+        """The leg is over."""
+        self.legs.pop(leg.key, None)
+        if self.draining and not self.legs and self.on_idle is not None:
+            self.on_idle()
+
+    def call_over(self, call: Call) -> None:
+        """A passage has ended; its legs may still wait for the last responses."""
+        self.calls.discard(call)
+        self.counters.answered += call.answered
+        call_id = call.call_id
+        numbering = self.numbers[call_id]
+        numbering.alive -= 1
+        if not numbering.alive:
+            if call.origin:
+                del self.numbers[call_id]
+            else:
+                self.timers.after(NUMBERS_KEPT, lambda: self._drop_numbers(call_id))
+        if self.draining and not self.calls and self.on_idle is not None:
+            self.on_idle()
+
+    def _drop_numbers(self, call_id: str) -> None:
+        numbering = self.numbers.get(call_id)
+        if numbering is not None and not numbering.alive:
+            del self.numbers[call_id]
+
+    # --- keeping up -----------------------------------------------------------------------------------
+
+    def keep_alive(self) -> None:
+        """Ask the trunks that are due whether they are there (OPTIONS, §11). Call every second."""
+        for trunk in self.trunks.due(self.clock()):
+            flow = self._flow_to_trunk(trunk)
+            if flow is None:
+                self.trunks.answered(trunk.name, 503)
+                continue
+            self._ping(trunk, flow)
+
+    def _ping(self, trunk: Trunk, flow: Flow) -> None:
+        def on_response(response: Response) -> None:
+            if response.status >= 200:
+                self.trunks.answered(trunk.name, response.status)
+
+        tag = self.tokens.token()
+        uri = f"sip:{trunk.to.host}:{trunk.to.port}"
+        self.transactions.send(
+            ClientRequest(
+                "OPTIONS",
+                uri,
+                self.tokens.branch(),
+                f"<sip:{self.name}@{flow.sent_by}>;tag={tag}",
+                f"<{uri}>",
+                self.tokens.token(),
+                1,
+                extra=f"Contact: <sip:{flow.sent_by}>\r\nAccept: application/sdp\r\n",
+            ),
+            flow,
+            on_response,
+        )
+
+    def drain(self) -> None:
+        """No new calls from here on."""
+        self.draining = True
+
+    def hang_up_all(self, why: str) -> None:
+        """End every call now."""
+        for call in list(self.calls):
+            call.hang_up_all(why)
+
+    def tables(self) -> dict[str, int]:
+        """How many of each are alive: all zero in a switch without calls, but for bindings."""
+        return {
+            "calls": len(self.calls),
+            "legs": len(self.legs),
+            "numbers": len(self.numbers),
+            "lines": len(self.busy_extensions),
+            **self.transactions.tables(),
+            "timers": len(self.timers),
+            "bindings": len(self.registrar),
+        }
