@@ -1,0 +1,110 @@
+"""The timestamp module: stamps in the time base of a call's owner, whatever the local clock does.
+
+From the source: "On each interaction between a client and the owning CDS the current Coordinated
+Universal Time (UTC) of the owning CDS is returned to the client. The timestamp module at the client
+computes the difference (...). The difference is stored at the client and added to the local UTC
+time whenever a local client needs a timestamp." Here the difference is kept to the local
+*monotonic* clock, so that a jump of the local wall clock between two interactions changes nothing,
+and half of the round trip is added to what the owner said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Handle(Protocol):
+    """A timer that was scheduled."""
+
+    def cancel(self) -> None:
+        """Make it never fire; no harm if it already has."""
+
+
+class Timers(Protocol):
+    """Time, as the call data server is given it."""
+
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, UTC. May jump in either direction."""
+
+    def monotonic_us(self) -> int:
+        """Microseconds from an arbitrary start. Never runs backwards."""
+
+    def schedule(self, delay: float, callback: Callable[[], None]) -> Handle:
+        """Call ``callback`` once after ``delay`` seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBase:
+    """What is known of another server's clock. All in microseconds.
+
+    ``difference`` is its UTC minus our monotonic clock; ``round_trip`` bounds the error of that (it
+    is at most half of it); ``taken`` is our monotonic clock when it was learnt.
+    """
+
+    difference: int
+    round_trip: int
+    taken: int
+
+
+KEEP_US = 60_000_000
+"""A sample with a short round trip is preferred to later ones with longer round trips for this
+long.
+
+Clocks drift apart by up to some 50 ppm: 3 ms in this time, the size of a slow round trip."""
+
+
+class Clock:
+    """Gives stamps for the calls of each owner."""
+
+    def __init__(self, server: str, timers: Timers) -> None:
+        self.server = server
+        self._now_us = timers.now_us
+        self._monotonic_us = timers.monotonic_us
+        self._bases: dict[str, TimeBase] = {}
+
+    def sample(self, owner: str, utc: int, round_trip: int) -> None:
+        """Note that ``owner``'s clock said ``utc`` in an answer that took ``round_trip``
+        microseconds.
+
+        A sample that agrees with the one kept but is less exact is left aside while that one is
+        fresh.
+        """
+        round_trip = max(round_trip, 0)
+        now = self._monotonic_us()
+        kept = self._bases.get(owner)
+        if kept is not None and round_trip > kept.round_trip and now - kept.taken < KEEP_US:
+            slack = kept.round_trip // 2 + 1
+            if utc - slack <= now + kept.difference <= utc + round_trip + slack:
+                return
+        self._bases[owner] = TimeBase(utc + round_trip // 2 - now, round_trip, now)
+
+    def base(self, owner: str) -> TimeBase | None:
+        """What is known of that server's clock; None before the first interaction."""
+        return self._bases.get(owner)
+
+    def now(self, owner: str) -> int:
+        """The time at ``owner``: its clock simulated; our own while nothing is known of it."""
+        if owner == self.server:
+            return self._now_us()
+        base = self._bases.get(owner)
+        if base is None:
+            return self._now_us()
+        return self._monotonic_us() + base.difference
+
+    def ahead(self, owner: str) -> int:
+        """How far ``owner``'s clock is ahead of ours, in microseconds; 0 while nothing is known."""
+        base = self._bases.get(owner)
+        if base is None:
+            return 0
+        return self._monotonic_us() + base.difference - self._now_us()
+
+    def stamp(self, owner: str, newest: int) -> int:
+        """The next stamp for a call of ``owner`` in which ``newest`` is the greatest stamp seen.
+
+        Always greater than ``newest``, which makes the stamps of one author strictly increase even
+        when a clock runs backwards.
+        """
+        now = self._now_us() if owner == self.server else self.now(owner)
+        return now if now > newest else newest + 1

@@ -1,0 +1,182 @@
+"""``cds:``, the section of the configuration that belongs to the call data server."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
+
+Count = Annotated[int, Strict(), Field(ge=1)]
+Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+
+_SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ADDRESS = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host (name or IP address, without brackets) and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def _address(text: object, example: str) -> Address:
+    found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError(f"found `{text}`, expected an address such as {example}")
+    return Address(found["six"] or found["host"], int(found["port"]))
+
+
+def _link_address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str) or not value.startswith("tcp:"):
+        raise ValueError(f"found `{value}`, expected an address such as tcp:127.0.0.1:7400")
+    return _address(value[4:], "tcp:127.0.0.1:7400")
+
+
+def _api_address(value: object) -> Address:
+    return value if isinstance(value, Address) else _address(value, "127.0.0.1:8080")
+
+
+def _loopback_only(address: Address) -> Address:
+    if not address.loopback():
+        raise ValueError(
+            f"found `tcp:{address}`, expected a loopback address (127.0.0.1): the link between"
+            " servers is not secured, so it must not be open to the network"
+        )
+    return address
+
+
+def _server_name(text: str) -> str:
+    if not _SERVER.fullmatch(text):
+        raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
+    return text
+
+
+_TEXT = WithJsonSchema({"type": "string"})
+LinkAddress = Annotated[Address, PlainValidator(_link_address), _TEXT]
+ServerName = Annotated[str, Strict(), AfterValidator(_server_name)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApiSection(_Section):
+    """``cds.api``, the HTTP API for applications; without it there is none."""
+
+    listen: Annotated[Address, PlainValidator(_api_address), _TEXT] = Field(
+        description="where to listen for HTTP, such as 127.0.0.1:8080"
+    )
+    tokens: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(
+        min_length=1, description="bearer tokens; a request must carry one of them"
+    )
+    page: Count = Field(default=1000, description="calls or records in one answer, at most")
+    connections: Count = Field(default=200, description="HTTP connections at once; more get 503")
+
+
+class CdsLimits(_Section):
+    """``cds.limits``, what a server holds at most."""
+
+    call_entries: Count = Field(default=1000, description="properties and log lines of one call")
+    remote_calls: Count = Field(
+        default=200_000, description="calls of this server that others take part in at once"
+    )
+    frame_bytes: Annotated[int, Strict(), Field(ge=1024)] = Field(
+        default=16 * 1024 * 1024,
+        description="one message between servers; a longer one drops the peer",
+    )
+    buffer_bytes: Count = Field(
+        default=64 * 1024 * 1024, description="what may wait for a slow peer before it is dropped"
+    )
+    connections: Count = Field(default=2000, description="connections of other servers")
+    queue_rows: Count = Field(
+        default=500_000,
+        description="rows kept in memory while the database fails; more go to a file beside it",
+    )
+    reregister_batch: Count = Field(
+        default=200,
+        description="calls registered again in one go after a reconnect (then 10 ms pause)",
+    )
+
+
+class CdsSection(_Section):
+    """``cds:``, the call data server beside this switch."""
+
+    server: ServerName | None = Field(
+        default=None,
+        description="this server's name, unique in the network; the switch's by default",
+    )
+    listen: Annotated[LinkAddress, AfterValidator(_loopback_only)] | None = Field(
+        default=None, description="where other servers reach this one, such as tcp:127.0.0.1:7400"
+    )
+    peers: dict[ServerName, LinkAddress] = Field(
+        default={}, description="other servers: name and address"
+    )
+    database: Path = Field(description="the SQLite file of the call detail records")
+    synchronous: Literal["normal", "full"] = Field(
+        default="normal",
+        description="normal: committed records survive kill -9; full: also a loss of power",
+    )
+    commit_interval: Seconds = Field(
+        default=0.02, description="seconds for which records are gathered before one commit"
+    )
+    alive_interval: Seconds = Field(
+        default=5.0, description="seconds between signs of life to servers that share calls"
+    )
+    dead_after: Seconds = Field(
+        default=30.0, description="seconds of silence after which a server counts as down"
+    )
+    reregister_within: Seconds = Field(
+        default=300.0, description="seconds a server that was cut off has to register again"
+    )
+    linger: SecondsOrNone = Field(
+        default=30.0, description="seconds a call's data stays after the last participant left"
+    )
+    stop_within: SecondsOrNone = Field(
+        default=2.0, description="seconds to wait at stop for other servers' last words"
+    )
+    api: ApiSection | None = Field(default=None, description="the HTTP API for applications")
+    limits: CdsLimits = Field(default=CdsLimits(), description="what the server holds at most")
+
+    @model_validator(mode="after")
+    def _check(self) -> CdsSection:
+        if self.dead_after <= self.alive_interval:
+            raise ValueError(
+                f"`dead_after` ({self.dead_after:g} s) must be longer than"
+                f" `alive_interval` ({self.alive_interval:g} s)"
+            )
+        if self.server is not None and self.server in self.peers:
+            raise ValueError(f"`peers` names `{self.server}`, which is this server itself")
+        return self

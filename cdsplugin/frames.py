@@ -1,0 +1,110 @@
+"""What two servers say to each other: the frames of the link, as tagged msgpack arrays.
+
+New fields go to the end, with a default, so that servers of different age understand each other; a
+change that an older server would misunderstand raises ``VERSION``. ``sent`` and ``echo`` are the
+sender's monotonic clock in microseconds and mean nothing to anyone else; ``utc`` is the sender's
+wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from cdsplugin.entries import Log, Name, Property, Stamp
+
+VERSION = 1
+MAGIC = "cds"
+
+CallId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Micros = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """The first frame in each direction. ``instance`` differs after each start of the server."""
+
+    magic: str
+    version: int
+    server: Name
+    instance: str
+
+
+class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive"):
+    """The source's "I'm alive", between servers that share live calls.
+
+    ``echo`` is the ``sent`` of the last ``Alive`` that came, ``held`` how long ago that was (in
+    microseconds); 0 and 0 if none came yet.
+    """
+
+    utc: Stamp
+    sent: Micros
+    echo: Micros
+    held: Micros
+
+
+class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
+    """Interest in a call. ``have``: for each author the newest stamp the registrant has.
+
+    A first registration carries all entries the registrant has made so far (the owner cannot have
+    any of them); a renewed one carries none, and the registrant sends what ``Registered.have``
+    lacks.
+    """
+
+    call_id: CallId
+    owner: Name
+    sent: Micros
+    have: dict[str, int]
+    properties: list[Property]
+    logs: list[Log]
+
+
+class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
+    """The owner's answer: its time, how new its copy is, and what the registrant lacks."""
+
+    call_id: CallId
+    utc: Stamp
+    echo: Micros
+    have: dict[str, int]
+    properties: list[Property]
+    logs: list[Log]
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="no"):
+    """The registration was not accepted; ``reason`` is for a person to read."""
+
+    call_id: CallId
+    reason: str
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True, tag="upd"):
+    """Entries that changed."""
+
+    call_id: CallId
+    properties: list[Property]
+    logs: list[Log]
+
+
+class Unregister(msgspec.Struct, frozen=True, array_like=True, tag="bye"):
+    """The last local participant of the registrant has left the call."""
+
+    call_id: CallId
+
+
+class Unregistered(msgspec.Struct, frozen=True, array_like=True, tag="done"):
+    """The owner has stored everything that came before the ``Unregister``."""
+
+    call_id: CallId
+
+
+class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
+    """The owner ended the call; these are all its entries."""
+
+    call_id: CallId
+    properties: list[Property]
+    logs: list[Log]
+
+
+Frame: TypeAlias = (
+    Hello | Alive | Register | Registered | Refused | Update | Unregister | Unregistered | EndOfCall
+)

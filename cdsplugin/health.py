@@ -1,0 +1,90 @@
+"""The network health monitor: which servers are alive, and who is told when that changes.
+
+From the source: it "regularly receives 'I'm alive' messages from CDS instances. If the message is
+not received within a predetermined amount of time (e.g. 30 seconds) the network health monitor
+module informs the server that a network outage has potentially occurred." ``Alive`` goes only
+between servers that share live calls; any other frame counts as a sign of life too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cdsplugin.clock import Handle, Timers
+
+
+@dataclass(slots=True)
+class _Peer:
+    heard: int
+    down: bool = False
+
+
+class Health:
+    """Watches the servers with which calls are shared. One timer for all of them.
+
+    ``send_alive(server)`` is called every ``alive_interval`` seconds for each; ``on_down(server)``
+    once when one was silent for ``dead_after`` seconds, ``on_up(server)`` once when it is heard
+    again.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        alive_interval: float,
+        dead_after: float,
+        send_alive: Callable[[str], None],
+        on_down: Callable[[str], None],
+        on_up: Callable[[str], None],
+    ) -> None:
+        self._timers = timers
+        self._interval = alive_interval
+        self._dead_after_us = int(dead_after * 1_000_000)
+        self._send_alive = send_alive
+        self._on_down = on_down
+        self._on_up = on_up
+        self._peers: dict[str, _Peer] = {}
+        self._timer: Handle | None = None
+
+    def watch(self, server: str) -> None:
+        """A first live call is shared with ``server``."""
+        if server not in self._peers:
+            self._peers[server] = _Peer(self._timers.monotonic_us())
+            if self._timer is None:
+                self._timer = self._timers.schedule(self._interval, self._tick)
+
+    def unwatch(self, server: str) -> None:
+        """The last call shared with ``server`` is over."""
+        self._peers.pop(server, None)
+        if not self._peers and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def heard(self, server: str) -> None:
+        """Any frame came from ``server``."""
+        peer = self._peers.get(server)
+        if peer is not None:
+            peer.heard = self._timers.monotonic_us()
+            if peer.down:
+                peer.down = False
+                self._on_up(server)
+
+    def down(self) -> list[str]:
+        """The servers that are silent at present."""
+        return [name for name, peer in self._peers.items() if peer.down]
+
+    def stop(self) -> None:
+        """Forget everything."""
+        self._peers.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = self._timers.schedule(self._interval, self._tick)
+        now = self._timers.monotonic_us()
+        for server, peer in list(self._peers.items()):
+            self._send_alive(server)
+            if not peer.down and now - peer.heard > self._dead_after_us:
+                peer.down = True
+                self._on_down(server)

@@ -1,0 +1,121 @@
+"""The registration monitor: who takes part in each call that this server owns.
+
+From the source: "The registration monitor module builds a participant list for each callID from the
+registration/unregistration requests received", and "If the remote participant does not re-register
+its interest in the callID within a specified time frame (e.g. 5 minutes), the registration monitor
+module unregisters the remote participant." The local participants are the store's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from cdsplugin.clock import Handle, Timers
+
+
+class Participants:
+    """The remote participants of one call: ``present`` in the order of their registration.
+
+    ``past`` is everyone who ever registered: the end of call is told to them too.
+    """
+
+    __slots__ = ("past", "present")
+
+    def __init__(self) -> None:
+        self.present: tuple[str, ...] = ()
+        self.past: tuple[str, ...] = ()
+
+
+class RegistrationMonitor:
+    """Participant lists by callID, and the time that a server which was cut off has to come back.
+
+    ``expired(call_id, server)`` is called for each registration that was not renewed within
+    ``reregister_within`` seconds of the loss of the connection.
+    """
+
+    def __init__(
+        self, timers: Timers, reregister_within: float, expired: Callable[[str, str], None]
+    ) -> None:
+        self._timers = timers
+        self._within = reregister_within
+        self._expired = expired
+        self._lists: dict[str, Participants] = {}
+        self._of_server: dict[str, set[str]] = {}
+        self._to_renew: dict[str, set[str]] = {}
+        self._expiries: dict[str, Handle] = {}
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def of(self, call_id: str) -> Participants | None:
+        """The participant list of a call; None if no remote server ever registered for it."""
+        return self._lists.get(call_id)
+
+    def calls_of(self, server: str) -> Iterable[str]:
+        """The callIDs for which ``server`` is registered."""
+        return self._of_server.get(server, ())
+
+    def add(self, call_id: str, server: str) -> bool:
+        """Register; true if it is the call's first remote participant at present."""
+        participants = self._lists.get(call_id)
+        if participants is None:
+            participants = self._lists[call_id] = Participants()
+        if server in self._to_renew:
+            self._to_renew[server].discard(call_id)
+        self._of_server.setdefault(server, set()).add(call_id)
+        if server in participants.present:
+            return False
+        participants.present = (*participants.present, server)
+        if server not in participants.past:
+            participants.past = (*participants.past, server)
+        return len(participants.present) == 1
+
+    def remove(self, call_id: str, server: str) -> bool:
+        """Unregister; true if no remote participant is left."""
+        participants = self._lists.get(call_id)
+        if participants is None or server not in participants.present:
+            return False
+        participants.present = tuple(s for s in participants.present if s != server)
+        self._forget(call_id, server)
+        return not participants.present
+
+    def end(self, call_id: str) -> Participants | None:
+        """The call is over; returns its list for the last time."""
+        participants = self._lists.pop(call_id, None)
+        for server in participants.present if participants else ():
+            self._forget(call_id, server)
+        return participants
+
+    def cut_off(self, server: str) -> None:
+        """The connection was lost: its registrations must be renewed in time."""
+        calls = self._of_server.get(server)
+        if not calls:
+            return
+        self._to_renew.setdefault(server, set()).update(calls)
+        earlier = self._expiries.pop(server, None)
+        if earlier is not None:
+            earlier.cancel()
+        self._expiries[server] = self._timers.schedule(self._within, lambda: self._expire(server))
+
+    def stop(self) -> None:
+        """Forget everything."""
+        for timer in self._expiries.values():
+            timer.cancel()
+        self._expiries.clear()
+        self._to_renew.clear()
+        self._of_server.clear()
+        self._lists.clear()
+
+    def _forget(self, call_id: str, server: str) -> None:
+        calls = self._of_server.get(server)
+        if calls is not None:
+            calls.discard(call_id)
+            if not calls:
+                del self._of_server[server]
+        if server in self._to_renew:
+            self._to_renew[server].discard(call_id)
+
+    def _expire(self, server: str) -> None:
+        self._expiries.pop(server, None)
+        for call_id in self._to_renew.pop(server, ()):
+            self._expired(call_id, server)

@@ -1,0 +1,97 @@
+"""Reading the CDR database, for the API, the commands and the reports. Read-only, any process."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+FILTERS = ("caller", "callee", "dialled", "disposition", "switch", "owner", "account")
+"""What records can be chosen by; ``account`` is a property, the others are columns."""
+
+
+class ReadError(Exception):
+    """The database cannot be read. The text says which and why."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Database]:
+    """The database, read-only. Raises ``ReadError``."""
+    if not path.is_file():
+        raise ReadError(f"there is no database {path}")
+    conn: sqlite3.Connection | None = None
+    try:
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        conn = sqlite3.connect(uri, uri=True, timeout=5.0)
+        db = Database(conn, execute_plugins=False)
+        if not db["cdrs"].exists():
+            raise ReadError(f"{path} holds no call detail records (no table `cdrs`)")
+        yield db
+    except sqlite3.Error as error:
+        raise ReadError(f"cannot read {path}: {error}") from error
+    finally:
+        if conn is not None:
+            conn.close()
+
+
+def cdrs(
+    db: Database, limit: int, before: str | None = None, chosen: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Records, the newest first, from the one before the callID ``before`` on."""
+    terms: list[str] = []
+    values: list[object] = []
+    if before is not None:
+        terms.append("call_id < ?")
+        values.append(before)
+    for name, value in (chosen or {}).items():
+        if name == "account":
+            terms.append(
+                "EXISTS (SELECT 1 FROM cdr_properties p"
+                " WHERE p.call_id = cdrs.call_id AND p.name = 'account' AND p.value = ?)"
+            )
+        elif name in FILTERS:
+            terms.append(f"{name} = ?")
+        else:
+            raise ValueError(name)
+        values.append(value)
+    where = " AND ".join(terms) or None
+    return list(db.table("cdrs").rows_where(where, values, order_by="call_id DESC", limit=limit))
+
+
+def cdr(db: Database, call_id: str) -> dict[str, Any] | None:
+    """A record with its ``legs``, ``properties`` and ``logs``; None if there is none."""
+    rows = list(db.table("cdrs").rows_where("call_id = ?", [call_id]))
+    if not rows:
+        return None
+
+    def those(table: str, order: str) -> list[dict[str, Any]]:
+        found = list(db.table(table).rows_where("call_id = ?", [call_id], order_by=order))
+        for row in found:
+            del row["call_id"]
+        return found
+
+    properties = those("cdr_properties", "name")
+    for row in properties:
+        row["value"] = _value(row["value"])
+    return {
+        **rows[0],
+        "legs": those("cdr_legs", "switch, leg"),
+        "properties": properties,
+        "logs": those("cdr_logs", "logged_at, author"),
+    }
+
+
+def _value(value: Any) -> Any:
+    """Lists and mappings are kept as JSON text."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

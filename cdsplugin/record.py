@@ -1,0 +1,277 @@
+"""The call detail record: rows of the CDR database made of call data, and when they are written.
+
+From the source: "At the end of a call the owning TMS process (...) accesses the storage module to
+retrieve the call data entries associated with the callID to write the call data to the database".
+The row is written at hangup already (``final`` 0), brought up to date by whatever comes while the
+call lingers, and marked final at its end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import msgspec
+
+from cdsplugin.entries import Log, Property, Value
+from cdsplugin.store import Call, Client
+
+SUMMARY = (
+    "switch",
+    "site",
+    "caller",
+    "caller_name",
+    "dialled",
+    "callee",
+    "caller_party",
+    "callee_party",
+    "started_at",
+    "answered_at",
+    "ended_at",
+    "disposition",
+    "sip_status",
+    "reason",
+    "hangup_by",
+)
+"""Properties of the call as a whole. Each is a column of ``cdrs``, and no row of
+``cdr_properties``."""
+
+_SUMMARY = frozenset(SUMMARY)
+RESERVED = frozenset((*SUMMARY, "owner", "call_id", "written_by", "duration", "billsec", "final"))
+"""Names that a dialplan's ``set:`` may not use."""
+
+Row = tuple[Any, ...]
+
+_LAST_US = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def iso(us: object) -> str | None:
+    """Microseconds since the epoch as ``2026-01-02T03:04:05.678901Z``; None for what is no time.
+
+    Such texts sort by time, and SQLite's date functions take them.
+    """
+    if type(us) is not int or not 0 <= us <= _LAST_US:
+        return None
+    return f"{_second(us // 1_000_000)}.{us % 1_000_000:06d}Z"
+
+
+def _seconds(begin: Value, end: Value) -> float | None:
+    if type(begin) is int and type(end) is int:
+        return (end - begin) / 1_000_000
+    return None
+
+
+def _scalar(value: Value) -> str | int | float | None:
+    """A value as SQLite keeps it: numbers and text as they are, lists and mappings as JSON."""
+    kind = type(value)
+    if kind is str or kind is int or kind is float or value is None:
+        return value  # type: ignore[return-value]
+    if kind is bool:
+        return int(value)  # type: ignore[arg-type]
+    return msgspec.json.encode(value).decode()
+
+
+def cdr_row(call: Call, written_by: str, final: bool) -> Row:
+    """The row of ``cdrs`` (columns: ``schema.CDR_COLUMNS``) as the originating switch told it."""
+    held = call.data.properties
+
+    def value(name: str) -> Any:
+        entry = held.get(name)
+        return None if entry is None else entry.value
+
+    started, answered, ended = value("started_at"), value("answered_at"), value("ended_at")
+    return (
+        call.call_id,
+        call.owner,
+        written_by,
+        value("switch"),
+        value("site"),
+        value("caller"),
+        value("caller_name"),
+        value("dialled"),
+        value("callee"),
+        value("caller_party"),
+        value("callee_party"),
+        iso(started),
+        iso(answered),
+        iso(ended),
+        _seconds(started, ended),
+        _seconds(answered, ended) or 0.0,
+        value("disposition"),
+        value("sip_status"),
+        value("reason"),
+        value("hangup_by"),
+        1 if final else 0,
+    )
+
+
+def pieced_row(call: Call, written_by: str, final: bool) -> Row:
+    """The row of ``cdrs`` of a call whose originating switch never told its end: from what others
+    saw."""
+    row = list(cdr_row(call, written_by, final))
+    legs = [
+        entry.value
+        for name, entry in call.data.properties.items()
+        if name.startswith("leg/") and isinstance(entry.value, dict)
+    ]
+
+    def times(key: str) -> list[int]:
+        return [leg[key] for leg in legs if type(leg.get(key)) is int]  # type: ignore[misc]
+
+    first = call.data.value("started_at") or min(times("invited_at"), default=None)
+    answer = call.data.value("answered_at") or min(times("answered_at"), default=None)
+    last = call.data.value("ended_at") or max(times("ended_at"), default=None)
+    row[11:16] = [
+        iso(first),
+        iso(answer),
+        iso(last),
+        _seconds(first, last),
+        _seconds(answer, last),
+    ]
+    if row[16] is None and last is not None:
+        row[16] = "answered" if answer is not None else "failed"
+    return tuple(row)
+
+
+def leg_row(call_id: str, entry: Property) -> Row | None:
+    """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``; None if that is not what it is."""
+    leg = entry.value
+    _, _, rest = entry.name.partition("/")
+    switch, _, number = rest.rpartition("/")
+    if type(leg) is not dict or not switch or not number.isdecimal() or len(number) > 9:
+        return None
+    get = leg.get
+    return (
+        call_id,
+        switch,
+        int(number),
+        get("direction"),
+        get("party"),
+        get("callee"),
+        get("uri"),
+        get("address"),
+        get("user_agent"),
+        get("codec"),
+        iso(get("invited_at")),
+        iso(get("ringing_at")),
+        iso(get("answered_at")),
+        iso(get("ended_at")),
+        get("status"),
+        get("reason"),
+        get("ended_by"),
+        get("sip_call_id"),
+        iso(entry.stamp),
+    )
+
+
+def entry_rows(call_id: str, properties: Sequence[Property]) -> tuple[list[Row], list[Row]]:
+    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries."""
+    legs: list[Row] = []
+    others: list[Row] = []
+    for entry in properties:
+        name = entry.name
+        if name in _SUMMARY:
+            continue
+        if name.startswith("leg/"):
+            row = leg_row(call_id, entry)
+            if row is not None:
+                legs.append(row)
+                continue
+        others.append((call_id, name, _scalar(entry.value), iso(entry.stamp), entry.author))
+    return legs, others
+
+
+def log_rows(call_id: str, logs: Sequence[Log]) -> list[Row]:
+    """The rows of ``cdr_logs`` for these lines."""
+    return [(call_id, iso(line.stamp), line.author, line.text) for line in logs]
+
+
+class Writer(Protocol):
+    """What takes the rows: the archive."""
+
+    def put(
+        self,
+        *,
+        cdr: Row | None = None,
+        fill: Row | None = None,
+        legs: Sequence[Row] = (),
+        properties: Sequence[Row] = (),
+        logs: Sequence[Row] = (),
+        finish: str | None = None,
+    ) -> None:
+        """Queue rows for the next commit."""
+
+
+class Recorder:
+    """Writes the record of each call of this server; in the store a client for all calls.
+
+    A call of another server is that server's to write. Only if it ends here and its owner never
+    took what we have (it is unknown, or was not reachable) we write what we know into our own
+    database: the row then says so (``written_by`` is not ``owner``), and nothing is lost.
+    """
+
+    def __init__(self, server: str, archive: Writer) -> None:
+        self.server = server
+        self._archive = archive
+        self._written: set[str] = set()
+        self.records = 0
+
+    def __len__(self) -> int:
+        """Calls whose row is written and not final yet."""
+        return len(self._written)
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        """At hangup: the whole record. After it: what changed."""
+        if call.owner != self.server:
+            return
+        call_id = call.call_id
+        if call_id in self._written:
+            legs, others = entry_rows(call_id, properties)
+            summary = any(entry.name in _SUMMARY for entry in properties)
+            self._archive.put(
+                cdr=cdr_row(call, self.server, False) if summary else None,
+                legs=legs,
+                properties=others,
+                logs=log_rows(call_id, logs),
+            )
+        elif "ended_at" in call.data.properties:
+            self._written.add(call_id)
+            self._write(call, final=False)
+
+    def registered(self, call: Call, client: Client) -> None:
+        """Of no interest to the record."""
+
+    def unregistered(self, call: Call, client: Client) -> None:
+        """Of no interest to the record."""
+
+    def ended(self, call: Call) -> None:
+        """End of call: the record is final."""
+        if call.owner != self.server:
+            if not call.settled and len(call.data):
+                self._write(call, final=True)
+            return
+        if call.call_id in self._written:
+            self._written.discard(call.call_id)
+            self._archive.put(finish=call.call_id)
+        elif len(call.data):
+            self._write(call, final=True)
+
+    def _write(self, call: Call, *, final: bool) -> None:
+        self.records += 1
+        data = call.data
+        legs, others = entry_rows(call.call_id, list(data.properties.values()))
+        whole = "ended_at" in data.properties
+        self._archive.put(
+            cdr=cdr_row(call, self.server, final) if whole else None,
+            fill=None if whole else pieced_row(call, self.server, final),
+            legs=legs,
+            properties=others,
+            logs=log_rows(call.call_id, data.log_lines()) if data.logs else (),
+        )

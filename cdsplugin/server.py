@@ -1,0 +1,115 @@
+"""A call data server: its parts put together, started and stopped.
+
+``plugin`` runs one beside a switch. Nothing in here knows the switch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from cdsplugin.archive import Archive, ArchiveSettings
+from cdsplugin.clock import Clock
+from cdsplugin.config import CdsSection
+from cdsplugin.link import Link, LinkLimits
+from cdsplugin.proxy import NetworkProxy
+from cdsplugin.record import Recorder
+from cdsplugin.store import Store, StoreLimits
+from cdsplugin.timers import LoopTimers
+
+log = logging.getLogger("cdsplugin")
+
+
+class StartError(RuntimeError):
+    """The server cannot start. The text is one line for the person who starts it."""
+
+
+class CallDataServer:
+    """The server ``name``. To be made in a running event loop, and used from it alone."""
+
+    def __init__(self, name: str, section: CdsSection) -> None:
+        self.name = name
+        self.section = section
+        limits = section.limits
+        timers = LoopTimers(asyncio.get_running_loop())
+        self.timers = timers
+        self.clock = Clock(name, timers)
+        self.store = Store(
+            name,
+            self.clock,
+            timers,
+            StoreLimits(section.linger, section.linger + section.dead_after, limits.call_entries),
+        )
+        self.link = Link(
+            name,
+            {peer: (address.host, address.port) for peer, address in section.peers.items()},
+            LinkLimits(limits.frame_bytes, limits.buffer_bytes, limits.connections),
+        )
+        self.proxy = NetworkProxy(
+            self.store,
+            self.clock,
+            timers,
+            self.link,
+            alive_interval=section.alive_interval,
+            dead_after=section.dead_after,
+            reregister_within=section.reregister_within,
+            reregister_batch=limits.reregister_batch,
+            max_remote_calls=limits.remote_calls,
+        )
+        self.archive = Archive(
+            section.database,
+            ArchiveSettings(
+                commit_interval=section.commit_interval,
+                queue_rows=limits.queue_rows,
+                synchronous=section.synchronous,
+            ),
+        )
+        self.recorder = Recorder(name, self.archive)
+        self.store.watch(self.recorder)
+        self.link.attach(self.proxy)
+        self._stop_api: Callable[[], asyncio.Future[None]] | None = None
+        self.api_port: int | None = None
+
+    async def start(self) -> None:
+        """Open the database, the link and the API. Raises ``StartError``; then nothing is left
+        open."""
+        section = self.section
+        if self.name in section.peers:
+            raise StartError(f"cds.peers: `{self.name}` is this server itself")
+        try:
+            self.archive.open()
+        except OSError as error:
+            raise StartError(str(error)) from error
+        try:
+            listen = section.listen
+            await self.link.start((listen.host, listen.port) if listen is not None else None)
+            if section.api is not None:
+                # Imported here: a switch without an API need not carry FastAPI.
+                from cdsplugin.api import Api
+
+                api = Api(self, section.api)
+                self.api_port = await api.start()
+                self._stop_api = lambda: asyncio.ensure_future(api.stop())
+        except OSError as error:
+            await self.link.stop()
+            self.archive.close()
+            raise StartError(str(error)) from error
+        self.store.initialize()
+        log.info("call data server %s: database %s", self.name, section.database)
+
+    async def stop(self) -> None:
+        """End every call now, tell the other servers, commit every record, close everything."""
+        if self._stop_api is not None:
+            await self._stop_api()
+        # The last words of other servers are on their way: their legs' ends, and their answers.
+        deadline = self.timers.monotonic_us() + int(self.section.stop_within * 1_000_000)
+        while self.proxy.unsettled() and self.timers.monotonic_us() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        self.store.finalize()
+        self.proxy.stop()
+        await self.link.stop()
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(None, self.archive.close):
+            log.error("not all records could be written to %s", self.archive.path)
+        self.store.unwatch(self.recorder)

@@ -1,0 +1,322 @@
+"""The local CDS store: the call data that this server has, and the clients that are told of
+changes.
+
+The source's "local CDS store" with its control interface: initialize, finalize, register,
+unregister, update and callback. No I/O: the clock and the timers are handed in, and the callback is
+the methods of ``Client``. The network proxy is a client like any other, registered for all calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cdsplugin.clock import Clock, Handle, Timers
+from cdsplugin.entries import CallData, Log, Property, Value
+
+log = logging.getLogger("cdsplugin.store")
+
+
+class Client(Protocol):
+    """Who may register. These methods are the control interface's callback function.
+
+    ``properties`` and ``logs`` are the entries that changed, and nothing else. A client is never
+    told of what it wrote itself.
+    """
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        """Entries of a call changed."""
+
+    def ended(self, call: Call) -> None:
+        """End of call: ``call.data`` has all entries, and the store has forgotten the call."""
+
+
+class Watcher(Client, Protocol):
+    """A client for all calls; it is told of registrations too. It does not keep a call alive."""
+
+    def registered(self, call: Call, client: Client) -> None:
+        """``client`` registered for ``call``."""
+
+    def unregistered(self, call: Call, client: Client) -> None:
+        """``client`` left ``call``; ``call.clients`` is who remains."""
+
+
+class Call:
+    """One call in the store.
+
+    ``settled`` is about a call of another server: true once its owner has all that was written
+    here. ``lingering`` is when the call will end (monotonic microseconds), 0 while a client is
+    registered.
+    """
+
+    __slots__ = ("call_id", "clients", "data", "lingering", "owner", "refused", "settled")
+
+    def __init__(self, call_id: str, owner: str) -> None:
+        self.call_id = call_id
+        self.owner = owner
+        self.data = CallData()
+        self.clients: tuple[Client, ...] = ()
+        self.lingering = 0
+        self.settled = False
+        self.refused = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """``linger`` and ``handed_linger`` are seconds; ``call_entries`` counts properties and logs.
+
+    A call of this server lingers for ``linger`` after the last registration is gone. A call of
+    another server lingers for ``handed_linger``: longer, so that the owner's end of call normally
+    comes first.
+    """
+
+    linger: float = 30.0
+    handed_linger: float = 60.0
+    call_entries: int = 1000
+
+
+class Store:
+    """Call data by callID. All methods are to be called from one thread."""
+
+    def __init__(
+        self, server: str, clock: Clock, timers: Timers, limits: StoreLimits | None = None
+    ) -> None:
+        self.server = server
+        self.limits = limits or StoreLimits()
+        self._clock = clock
+        self._timers = timers
+        self._calls: dict[str, Call] = {}
+        self._watchers: tuple[Watcher, ...] = ()
+        self._own_lingers = _Lingers(timers, self.limits.linger, self._linger_over)
+        self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
+        self.initialized = False
+        self.updates = 0
+
+    # The control interface
+
+    def initialize(self) -> None:
+        """Open for business; called when the associated TMS starts."""
+        self.initialized = True
+
+    def finalize(self) -> None:
+        """Shut down when the associated TMS stops: every call ends now, without lingering."""
+        for call in list(self._calls.values()):
+            self._end(call)
+        self._own_lingers.clear()
+        self._handed_lingers.clear()
+        self.initialized = False
+
+    def watch(self, watcher: Watcher) -> None:
+        """Register for all calls, those to come included."""
+        self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Take back a registration for all calls."""
+        self._watchers = tuple(w for w in self._watchers if w is not watcher)
+
+    def register(self, client: Client, call_id: str, owner: str) -> Call:
+        """Register interest in a call; its data, all entries, is ``Call.data`` of what is returned.
+
+        ``owner`` counts only when the call is new here. Registering again changes nothing.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            call = self._calls[call_id] = Call(call_id, owner)
+        if client not in call.clients:
+            call.clients = (*call.clients, client)
+            call.lingering = 0
+            for watcher in self._watchers:
+                if watcher is not client:
+                    try:
+                        watcher.registered(call, client)
+                    except Exception:
+                        log.exception("call %s: a client failed to take a registration", call_id)
+            call.settled = False
+        return call
+
+    def unregister(self, client: Client, call_id: str) -> None:
+        """Take back an interest. When it was the last one, the call begins to linger."""
+        call = self._calls.get(call_id)
+        if call is None or client not in call.clients:
+            return
+        call.clients = tuple(c for c in call.clients if c is not client)
+        for watcher in self._watchers:
+            if watcher is not client:
+                try:
+                    watcher.unregistered(call, client)
+                except Exception:
+                    log.exception("call %s: a client failed to take an unregistration", call_id)
+        if not call.clients and self._calls.get(call_id) is call:
+            own = call.owner == self.server
+            (self._own_lingers if own else self._handed_lingers).add(call)
+
+    def update(
+        self,
+        client: Client | None,
+        call_id: str,
+        properties: Sequence[Property],
+        logs: Sequence[Log] = (),
+    ) -> tuple[list[Property], list[Log]]:
+        """Take in stamped entries (from a remote server); return those that were not seen before.
+
+        Unknown callID: nothing happens and nothing is returned.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            return [], []
+        changed, added = call.data.merge(properties, logs)
+        if changed or added:
+            self._tell(client, call, changed, added)
+        return changed, added
+
+    def write(
+        self,
+        client: Client | None,
+        call_id: str,
+        author: str,
+        values: Mapping[str, Value],
+        lines: Sequence[str] = (),
+    ) -> bool:
+        """Take in what a local client has to say: stamp it in the owner's time base and tell the
+        others.
+
+        False, and nothing is stored, if the call is unknown or would have more than
+        ``call_entries``.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            return False
+        data = call.data
+        if len(data) + len(values) + len(lines) > self.limits.call_entries and self._full(
+            call, values, lines
+        ):
+            return False
+        stamp = self._clock.stamp(call.owner, data.newest)
+        changed, added = data.write(stamp, author, values, lines)
+        self._tell(client, call, changed, added)
+        return True
+
+    # What others need to know
+
+    def get(self, call_id: str) -> Call | None:
+        """The call, None if it is not (or no more) here."""
+        return self._calls.get(call_id)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(list(self._calls.values()))
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def end(self, call_id: str) -> None:
+        """End a call now: its owner said so."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            self._end(call)
+
+    def linger(self, call: Call) -> None:
+        """Let a call that nobody registered for (it came by an update) end in its time."""
+        if not call.clients and not call.lingering:
+            own = call.owner == self.server
+            (self._own_lingers if own else self._handed_lingers).add(call)
+
+    def _tell(
+        self,
+        client: Client | None,
+        call: Call,
+        properties: Sequence[Property],
+        logs: Sequence[Log],
+    ) -> None:
+        self.updates += 1
+        for watcher in self._watchers:
+            if watcher is not client:
+                try:
+                    watcher.updated(call, properties, logs)
+                except Exception:
+                    log.exception("call %s: a client failed to take an update", call.call_id)
+        for other in call.clients:
+            # The proxy watches all calls and is registered for those with remote participants.
+            if other is not client and other not in self._watchers:
+                try:
+                    other.updated(call, properties, logs)
+                except Exception:
+                    log.exception("call %s: a client failed to take an update", call.call_id)
+
+    def _full(self, call: Call, values: Mapping[str, Value], lines: Sequence[str]) -> bool:
+        new = sum(name not in call.data.properties for name in values) + len(lines)
+        if not new or len(call.data) + new <= self.limits.call_entries:
+            return False
+        if not call.refused:
+            call.refused = True
+            log.warning(
+                "call %s has %d entries (cds.limits.call_entries): no more are taken",
+                call.call_id,
+                len(call.data),
+            )
+        return True
+
+    def _linger_over(self, call: Call) -> None:
+        if self._calls.get(call.call_id) is call:
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
+        del self._calls[call.call_id]
+        call.lingering = 0
+        clients, call.clients = call.clients, ()
+        for client in (*self._watchers, *(c for c in clients if c not in self._watchers)):
+            try:
+                client.ended(call)
+            except Exception:
+                log.exception("call %s: a client failed to take the end of call", call.call_id)
+
+
+class _Lingers:
+    """Calls in the order in which their lingering is over: one timer for all of them.
+
+    All linger equally long, so a queue is in order by itself. A call that someone registered for
+    again stays in the queue and is passed over when its turn comes.
+    """
+
+    def __init__(self, timers: Timers, delay: float, over: _Over) -> None:
+        self._timers = timers
+        self._delay = delay
+        self._delay_us = int(delay * 1_000_000)
+        self._over = over
+        self._queue: deque[tuple[int, Call]] = deque()
+        self._timer: Handle | None = None
+
+    def add(self, call: Call) -> None:
+        due = self._timers.monotonic_us() + self._delay_us
+        call.lingering = due
+        self._queue.append((due, call))
+        if self._timer is None:
+            self._timer = self._timers.schedule(self._delay, self._fire)
+
+    def clear(self) -> None:
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self._timers.monotonic_us()
+        queue = self._queue
+        while queue:
+            due, call = queue[0]
+            if call.lingering != due:
+                queue.popleft()  # someone came back, or the owner ended it
+            elif due <= now:
+                queue.popleft()
+                self._over(call)
+            else:
+                # Never sooner than in 10 ms: at many calls a second one turn ends several of them.
+                self._timer = self._timers.schedule(max((due - now) / 1e6, 0.01), self._fire)
+                return
+
+
+class _Over(Protocol):
+    def __call__(self, call: Call) -> None: ...
