@@ -73,13 +73,6 @@ class TrunkSource:
         """Whether a request from this address and port is the trunk's."""
         return address in self.network and self.port in (None, port)
 
-    def overlaps(self, other: TrunkSource) -> bool:
-        """Whether some address and port belongs to both."""
-        if self.network.version != other.network.version:
-            return False
-        ports = self.port is None or other.port is None or self.port == other.port
-        return ports and self.network.overlaps(other.network)
-
 
 def parse_listen(text: str) -> Listen:
     """``udp:127.0.0.1:5060`` or ``tcp:[::1]:5060``. Raises ValueError, saying what was expected."""
@@ -115,7 +108,7 @@ def parse_trunk_uri(text: str) -> TrunkAddress:
         raise ValueError(f"found `{text}`: TLS is not available yet; use sip:, over udp or tcp")
     if uri.scheme.lower() != "sip" or not uri.host:
         raise ValueError(f"found `{text}`, expected a SIP URI such as {example}")
-    transport = (getattr(uri.parameters, "transport", None) or "udp").lower()
+    transport = (uri.parameters.get("transport") or "udp").lower()
     if transport not in TRANSPORTS:
         hint = did_you_mean(transport, TRANSPORTS)
         raise ValueError(f"found `{text}`: unknown transport `{transport}`{hint}")

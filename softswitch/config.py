@@ -171,9 +171,6 @@ class Limits(_Section):
         default=70, description="Max-Forwards of calls that start here"
     )
     max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
-    max_redirects: Annotated[int, Strict(), Field(ge=0)] = Field(
-        default=5, description="redirections (3xx) followed for one call"
-    )
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
     max_remembered_routes: Count = Field(
         default=MAX_REMEMBERED, description="routes remembered, by number and caller"
@@ -214,18 +211,6 @@ class Timers(_Section):
         default=7200, description="longest registration; longer is cut to this"
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
-    no_response: SecondsOrOff = Field(
-        default=5.0, description="a target that sends nothing at all is given up; 0: never"
-    )
-    session_check: SecondsOrOff = Field(
-        default=300.0, description="how often both sides of a call are asked for life; 0: never"
-    )
-    max_duration: SecondsOrOff = Field(
-        default=0.0, description="longest call, from its answer; 0: no limit"
-    )
-    nonce_lifetime: Seconds = Field(
-        default=300.0, description="how long a challenge may be answered"
-    )
 
 
 class ExtensionModel(_Section):

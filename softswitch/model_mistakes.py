@@ -76,9 +76,17 @@ EXPECTED = {
     "tuple_type": "a list",
 }
 
+BOUNDS = {
+    ("greater_than", "gt"): "more than",
+    ("greater_than_equal", "ge"): "at least",
+    ("less_than", "lt"): "less than",
+    ("less_than_equal", "le"): "at most",
+}
+
 
 def _reason(detail: ErrorDetails, read: YamlFile, where: Where) -> str:
     kind, message = detail["type"], detail["msg"]
+    expected: str | None
     found = f"found {read.found.get(where, 'this')}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
@@ -91,8 +99,13 @@ def _reason(detail: ErrorDetails, read: YamlFile, where: Where) -> str:
         hint = did_you_mean(found.removeprefix("found ").strip("`"), names)
         return found + (hint if hint.startswith(",") else f", expected {', '.join(names)}{hint}")
     if kind == "too_short":
-        return f"{found}, expected at least {detail['ctx']['min_length']}"
+        least = detail["ctx"]["min_length"]
+        expected = "some text" if found.endswith("text") else f"at least {least}"
+        return f"{found}, expected {expected}"
     expected = EXPECTED.get(kind)
+    for bound, words in BOUNDS.items():
+        if kind == bound[0]:
+            expected = f"{words} {detail['ctx'][bound[1]]:g}"
     if expected is None and message.startswith(("Input should be ", "Input should ")):
         expected = message.removeprefix("Input should ").removeprefix("be ")
     return f"{found}, expected {expected}" if expected else f"{found}: {message}"
@@ -147,8 +160,8 @@ def _walk(kinds: set[Any], way: tuple[str, ...], seen: frozenset[Any]) -> Iterat
                 key = (*way, info.alias or name)
                 yield key
                 yield from _walk(_plain(info.annotation), key, seen | {kind})
-        elif isinstance(get_origin(kind), type) and get_args(kind):
-            mapping = issubclass(get_origin(kind), Mapping)
+        elif isinstance(outer := get_origin(kind), type) and get_args(kind):
+            mapping = issubclass(outer, Mapping)
             inner = _plain(get_args(kind)[-1 if mapping else 0])
             yield from _walk(inner, (*way, "*") if mapping else way, seen)
 

@@ -1,4 +1,8 @@
-"""Trunks are told apart by where their requests come from: no two may share an address and port."""
+"""Trunks are told apart by where their requests come from; here is where that would be a guess.
+
+A trunk's ``to`` goes before every ``from``, and of networks the narrowest has the call; so networks
+may overlap. The same address and port, or the same network, in two trunks is a mistake.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from softswitch.yaml_places import Where
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One trunk's claim to an address. ``transport`` is None where any counts (``from:``)."""
+    """One trunk's claim to a source. ``transport`` is that of ``to``, None for a ``from``."""
 
     trunk: str
     where: Where
@@ -21,8 +25,14 @@ class _Claim:
     transport: str | None
 
     def clashes(self, other: _Claim) -> bool:
-        transports = None in (self.transport, other.transport) or self.transport == other.transport
-        return self.trunk != other.trunk and transports and self.source.overlaps(other.source)
+        """Whether a request could be either's. Both are of the same network."""
+        if self.trunk == other.trunk:
+            return False
+        mine, theirs = self.source.port, other.source.port
+        if self.transport is None and other.transport is None:
+            return mine is None or theirs is None or mine == theirs
+        same = None in (self.transport, other.transport) or self.transport == other.transport
+        return same and mine == theirs
 
 
 def trunk_clashes(
@@ -32,18 +42,17 @@ def trunk_clashes(
 
     A trunk that leads to one of ``listens`` is this switch itself: its calls would go in circles.
     """
-    hosts: dict[object, list[_Claim]] = {}
-    networks: list[_Claim] = []
+    claimed: dict[object, list[_Claim]] = {}
     names: dict[tuple[str, int, str], str] = {}
     for trunk, entry in trunks.items():
         if not isinstance(entry, dict):
             continue
+        claims = list(_from_claims(trunk, entry.get("from")))
         text = entry.get("to")
         try:
             to = parse_trunk_uri(text) if isinstance(text, str) else None
         except ValueError:
             to = None
-        claims = list(_from_claims(trunk, entry.get("from")))
         if to is not None:
             where: Where = ("trunks", trunk, "to")
             if any(
@@ -51,35 +60,22 @@ def trunk_clashes(
             ):
                 yield where, f"`to`: {text} is this switch itself: its calls would go in circles"
             try:
-                network = ipaddress.ip_network(to.host)
+                source = TrunkSource(ipaddress.ip_network(to.host), to.port)
+                claims.insert(0, _Claim(trunk, where, source, to.transport))
             except ValueError:
-                named = (to.host, to.port, to.transport)
-                other = names.setdefault(named, trunk)
+                other = names.setdefault((to.host, to.port, to.transport), trunk)
                 if other != trunk:
                     yield where, f"`to`: {text} is where trunk `{other}` is already"
-            else:
-                port = to.port if to.transport == "udp" else None
-                claims.insert(0, _Claim(trunk, where, TrunkSource(network, port), to.transport))
         for claim in claims:
-            network = claim.source.network
-            single = network.num_addresses == 1
-            if single:
-                against = hosts.get(network, []) + networks
-            else:
-                against = [c for at in hosts.values() for c in at] + networks
-            clash = next((other for other in against if other.clashes(claim)), None)
+            same_network = claimed.setdefault(claim.source.network, [])
+            clash = next((other for other in same_network if other.clashes(claim)), None)
             if clash:
                 yield (
                     claim.where,
-                    f"{claim.source} belongs to trunk `{clash.trunk}` too ({clash.source}): "
-                    "a call from there could be either's",
+                    f"{claim.source} belongs to trunk `{clash.trunk}` too: a call from there could "
+                    "be either's",
                 )
-        for claim in claims:
-            network = claim.source.network
-            if network.num_addresses == 1:
-                hosts.setdefault(network, []).append(claim)
-            else:
-                networks.append(claim)
+            same_network.append(claim)
 
 
 def _from_claims(trunk: str, written: object) -> Iterator[_Claim]:

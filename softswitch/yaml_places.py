@@ -243,7 +243,7 @@ class _Plain:
     def _scalar(self, node: ScalarNode, where: Where) -> object:
         text: str = node.value
         kind = node.tag.removeprefix(_YAML_TAG)
-        if kind == "null" and node.style is None:
+        if kind == "null":
             self.read.found[where] = "nothing"
             return None
         self.read.found[where] = f"`{text}`" if text else "an empty text"

@@ -69,8 +69,9 @@ class Surroundings:
         """Raises ValueError if there is no such extension or trunk."""
         known = self.trunks if kind == "trunk" else self.extensions
         if name not in known:
-            hint = did_you_mean(name, known) if len(known) < 10 or kind == "trunk" else ""
-            hint = hint or f", expected one of the configuration's {kind}s"
+            hint = did_you_mean(name, sorted(known))
+            if len(known) > 10 and not hint.startswith(":"):
+                hint = f", expected one of the configuration's {kind}s"
             raise ValueError(f"found `{text}`: there is no {kind} `{name}`{hint}")
 
 

@@ -2,8 +2,8 @@
 
 The first route in the order of the file whose pattern matches and whose ``from`` admits the caller
 is taken. ``Dialplan.route`` is on the path of every call: routes are indexed by the first character
-of what they match and answers are remembered, so that it costs well under a microsecond for a number
-seen before and a few for a new one (``tests/dialplan/test_routing.py`` measures both).
+of what they match and answers are remembered, so that it costs well under a microsecond for a
+number seen before and a few for a new one (``tests/dialplan/test_routing.py`` measures both).
 """
 
 from __future__ import annotations

@@ -1,0 +1,265 @@
+"""The command ``softswitch``, as a process of its own where that matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pluggy
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from pydantic import BaseModel, ConfigDict
+
+from softswitch import cli
+from softswitch.config import Config, load_config
+from softswitch.hookspecs import hookimpl, make_plugins
+
+EXAMPLES = Path(__file__).parents[1] / "dialplans"
+
+CONFIG = """switch: {name: hq, listen: ["udp:127.0.0.1:0"]}
+extensions: {1001: {password: a}, 1002: {password: b}}
+trunks:
+  branch: {to: "sip:127.0.0.1:5070", switch: true}
+  pstn: {to: "sip:127.0.0.1:5090"}
+dialplan: dp.yaml
+"""
+DIALPLAN = """routes:
+  - match: "1XXX"
+    from: any
+    dial: extension
+    timeout: 20
+    else: {play: voicemail}
+  - match: "600"
+    dial: {order: [{all: [1001, 1002]}, trunk:branch]}
+    timeout: 7.5
+    set: {queue: all}
+    else:
+      dial: trunk:pstn
+      else: {status: 480, reason: Nobody there}
+"""
+
+
+class Section(BaseModel):
+    """A plugin's section."""
+
+    model_config = ConfigDict(extra="forbid")
+    database: Path
+
+
+class Plugin:
+    """A plugin that owns the section ``store``."""
+
+    @hookimpl
+    def config_sections(self) -> dict[str, type[BaseModel]]:
+        return {"store": Section}
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> pluggy.PluginManager:
+    """The commands of this process see this plugin instead of those installed."""
+    plugins = make_plugins()
+    plugins.register(Plugin())
+    monkeypatch.setattr(cli, "_plugins", lambda: plugins)
+    return plugins
+
+
+@pytest.fixture
+def folder(tmp_path: Path, plugins: pluggy.PluginManager) -> Iterator[Path]:
+    (tmp_path / "sw.yaml").write_text(CONFIG)
+    (tmp_path / "dp.yaml").write_text(DIALPLAN)
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
+
+
+def test_check_of_a_good_configuration(folder: Path) -> None:
+    result = call("check", "sw.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "sw.yaml: OK: switch hq, 2 extensions, 2 trunks, 2 routes\n"
+
+
+def test_check_lists_the_mistakes_of_both_files(folder: Path) -> None:
+    (folder / "sw.yaml").write_text(CONFIG + "store: {databse: x}\nlimit: {}\n")
+    (folder / "dp.yaml").write_text(DIALPLAN.replace("trunk:pstn", "trunk:pstm"))
+    result = call("check", "sw.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "sw.yaml:7:9: unknown key `databse`: did you mean `database`?",
+        "sw.yaml:8:1: unknown key `limit`: did you mean `limits`?",
+        "dp.yaml:12:13: `dial`: found `trunk:pstm`: there is no trunk `pstm`: did you mean `pstn`?",
+        "3 mistakes; nothing was started",
+    ]
+
+
+def test_check_of_a_file_that_is_not_there(folder: Path) -> None:
+    result = call("check", "nope.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("nope.yaml:1:1: cannot be read: No such file")
+
+
+def test_check_warns_of_routes_never_reached(folder: Path) -> None:
+    (folder / "dp.yaml").write_text(DIALPLAN + "  - {match: 1001, status: 403}\n")
+    result = call("check", "sw.yaml")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "dp.yaml:14:13: warning: `1001` is never reached: `1XXX` in line 2 comes first and takes "
+        "all of its calls\n"
+    )
+
+
+def test_dialplan_test_tells_the_route_and_the_order(folder: Path) -> None:
+    result = call("dialplan", "test", "sw.yaml", "600", "--from", "1001")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "dp.yaml:2: `1XXX` not taken: 600 does not match",
+        "dp.yaml:7: `600` taken: 600 matches, and calls from internal may take it",
+        "600 from extension:1001: `600` at dp.yaml:7, number 600",
+        "  1. dial extension:1001, extension:1002 at once, 7.5 s",
+        "  2. dial trunk:branch (number 600), 7.5 s",
+        "  else, when nobody answered:",
+        "    1. dial trunk:pstn (number 600), 180 s",
+        "    else, when nobody answered:",
+        "      refuse with 480 Nobody there",
+        "  property queue = all",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "caller", "status", "says"),
+    [
+        ("1002", "trunk:pstn", 0, "1. dial extension:1002, 20 s"),
+        ("1002", "extension:1001", 0, "play voicemail"),
+        ("1999", "1001", 0, "refuse with 404 Not Found"),
+        ("600", "trunk:branch", 0, "`600` taken"),
+        ("600", "trunk:pstn", 1, "it is for calls from internal, not from trunk:pstn"),
+        ("555", "1001", 1, "555 from extension:1001: no route; the caller gets 404"),
+        ("600", "1003", 2, "there is no extension `1003`: did you mean `1002`?"),
+        ("600", "pstn", 2, "there is no extension `pstn`: did you mean `trunk:pstn`?"),
+        ("600", "trunk:brnch", 2, "there is no trunk `brnch`: did you mean `branch`?"),
+    ],
+)
+def test_dialplan_test(folder: Path, number: str, caller: str, status: int, says: str) -> None:
+    result = call("dialplan", "test", "sw.yaml", number, "--from", caller)
+    assert result.exit_code == status
+    assert says in result.output
+
+
+def test_dialplan_test_of_a_broken_file_lists_its_mistakes(folder: Path) -> None:
+    (folder / "dp.yaml").write_text("routes: 5")
+    result = call("dialplan", "test", "sw.yaml", "600", "--from", "1001")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "dp.yaml:1:9: `routes`: found `5`, expected a list" in result.stderr
+
+
+def test_run_hands_over_the_configuration_and_gives_back_the_status(
+    folder: Path, plugins: pluggy.PluginManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sw.yaml").write_text(CONFIG + "store: {database: a.db}\n")
+    seen: list[tuple[Config, pluggy.PluginManager]] = []
+
+    def run_switch(config: Config, plugins: pluggy.PluginManager) -> int:
+        seen.append((config, plugins))
+        return 7
+
+    monkeypatch.setattr("softswitch.process.run", run_switch)
+    assert call("run", "sw.yaml").exit_code == 7
+    config, given = seen[0]
+    assert given is plugins
+    assert config.sections["store"] == Section(database=Path("a.db"))
+
+    (folder / "sw.yaml").write_text(CONFIG + "store: {}\n")
+    result = call("run", "sw.yaml")
+    assert result.exit_code == 2
+    assert "sw.yaml:7:1: missing key `database`" in result.stderr
+    assert len(seen) == 1
+
+
+def test_two_plugins_with_one_section(folder: Path, plugins: pluggy.PluginManager) -> None:
+    plugins.register(Plugin())
+    result = call("check", "sw.yaml")
+    assert result.exit_code == 2
+    assert result.stderr == "two plugins own the section `store`: remove one of them\n"
+
+
+def test_a_plugin_that_cannot_be_loaded_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, group: str) -> int:
+        raise ImportError("no module named left_pad")
+
+    (tmp_path / "sw.yaml").write_text(CONFIG)
+    monkeypatch.setattr(pluggy.PluginManager, "load_setuptools_entrypoints", broken)
+    result = call("check", str(tmp_path / "sw.yaml"))
+    assert result.exit_code == 2
+    assert result.stderr == "a plugin cannot be loaded: ImportError: no module named left_pad\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [("config", {"switch", "trunks", "timers", "store"}), ("dialplan", {"routes"})],
+)
+def test_schema(plugins: pluggy.PluginManager, kind: str, keys: set[str]) -> None:
+    result = call("check", "--schema", kind)
+    assert result.exit_code == 0
+    assert keys <= set(json.loads(result.stdout)["properties"])
+
+
+def test_help_lists_all_commands_and_imports_none_of_them() -> None:
+    code = (
+        "import sys; from softswitch.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "heavy = {'softswitch.lab', 'softswitch.phone', 'softswitch.config', 'pydantic'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("check", "dialplan", "lab", "phone", "run"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(EXAMPLES.glob("*.yaml")) if "routes:" not in path.read_text()],
+    ids=lambda path: path.stem,
+)
+def test_the_examples_are_right_with_the_plugins_installed(path: Path) -> None:
+    command = Path(sys.executable).with_name("softswitch")
+    done = subprocess.run([command, "check", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{path}: OK" in done.stdout
+
+
+def test_every_example_is_a_configuration_or_the_dialplan_of_one() -> None:
+    named = set()
+    for path in EXAMPLES.glob("*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        if "switch" in content:
+            named |= {path.name, content["dialplan"]}
+    assert named == {path.name for path in EXAMPLES.glob("*.yaml")}
+
+
+def test_the_lab_dials_as_it_should() -> None:
+    class Anything(BaseModel):
+        model_config = ConfigDict(extra="allow")
+
+    for name, number, caller, said in [
+        ("lab-hq", "1002", "1001", "extension:1002"),
+        ("lab-hq", "2001", "1001", "trunk:branch"),
+        ("lab-branch", "1001", "2001", "trunk:hq"),
+        ("lab-branch", "2002", "2001", "extension:2002"),
+    ]:
+        config = load_config(EXAMPLES / f"{name}.yaml", {"cds": Anything})
+        route = config.dialplan.route(number, cli._source(config, caller))
+        assert route is not None
+        assert said in cli._told(route.action)[0]

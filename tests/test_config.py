@@ -1,0 +1,449 @@
+"""Configurations: what one gives, and every mistake in both files at once, each at its place."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from softswitch.config import (
+    Config,
+    ConfigErrors,
+    Extension,
+    Limits,
+    Listen,
+    Timers,
+    Trunk,
+    TrunkAddress,
+    config_model,
+    load_config,
+)
+from softswitch.dialplan.loader import DialplanModel
+from softswitch.dialplan.routing import Dialplan, Source
+from softswitch.model_mistakes import documented_keys
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+class Place(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    file: Path
+
+
+class PluginSection(BaseModel):
+    """A plugin's section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    listen: str
+    database: Path = Path("records.db")
+    places: dict[str, Place] = {}
+    more: list[Path] = []
+    interval: float = Field(default=5, gt=0)
+
+
+DIALPLAN = "routes:\n  - {match: '1XXX', from: any, dial: extension}\n"
+
+
+class Files:
+    """A configuration and its dialplan in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.dialplan = folder / "switch.yaml", folder / "dp.yaml"
+        self.dialplan.write_text(DIALPLAN)
+
+    def load(self, text: str) -> Config:
+        self.config.write_text(text)
+        return load_config(self.config, {"plug": PluginSection})
+
+    def mistakes(self, text: str) -> list[str]:
+        with pytest.raises(ConfigErrors) as errors:
+            self.load(text)
+        folder = str(self.config.parent) + os.sep
+        return [str(mistake).replace(folder, "") for mistake in errors.value.mistakes]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+HEAD = "switch: {name: hq, listen: ['udp:127.0.0.1:0']}\ndialplan: dp.yaml\n"
+
+
+def test_a_whole_configuration(files: Files) -> None:
+    config = files.load(
+        """switch:
+  name: hq
+  site: Sunnyvale
+  listen: [udp:127.0.0.1:5060, "tcp:[::1]:5060"]
+  advertise: 203.0.113.7
+extensions:
+  "1001": {name: Alice, password: alice-secret}
+  1002: {password: 0042, max_calls: 2}
+trunks:
+  branch: {to: "sip:127.0.0.1:5070", switch: true, keepalive: 0}
+  pstn: {to: "sip:acme@pbx.example.com;transport=tcp", max_calls: 30, from: 192.0.2.0/24}
+dialplan: dp.yaml
+media: {mode: bypass}
+limits: {max_calls: 5}
+timers: {no_answer: 60, t1: 0.25}
+plug: {listen: "tcp:127.0.0.1:7400"}
+"""
+    )
+    assert config.switch.name == "hq"
+    assert config.switch.site == "Sunnyvale"
+    assert config.switch.listen == (Listen("udp", "127.0.0.1", 5060), Listen("tcp", "::1", 5060))
+    assert config.switch.call_id_header == "X-CDS-Call-ID"
+    assert config.extensions == {
+        "1001": Extension("1001", "Alice", "alice-secret"),
+        "1002": Extension("1002", "1002", "0042", 2),
+    }
+    assert "alice-secret" not in repr(config.extensions)
+    assert config.trunks["branch"] == Trunk(
+        "branch", TrunkAddress("127.0.0.1", 5070, "udp"), switch=True, keepalive=0
+    )
+    pstn = config.trunks["pstn"]
+    assert pstn.to == TrunkAddress("pbx.example.com", 5060, "tcp", "acme")
+    assert (pstn.switch, pstn.max_calls, pstn.keepalive) == (False, 30, 30.0)
+    assert [str(source) for source in pstn.from_] == ["192.0.2.0/24"]
+    assert config.media.mode == "bypass"
+    assert config.limits == Limits(max_calls=5)
+    assert config.timers == Timers(no_answer=60, t1=0.25)
+    assert config.warnings == ()
+
+
+def test_the_rest_has_defaults(files: Files) -> None:
+    config = files.load(HEAD + "extensions:\nlimits:\ntrunks: # none yet\n")
+    assert (config.extensions, config.trunks, config.sections) == ({}, {}, {})
+    assert config.timers.drain_timeout == 30
+    assert config.limits.max_forwards == 70
+
+
+def test_one_listen_needs_no_list(files: Files) -> None:
+    config = files.load("switch: {name: a, listen: udp:127.0.0.1:5060}\ndialplan: dp.yaml")
+    assert config.switch.listen == (Listen("udp", "127.0.0.1", 5060),)
+
+
+def test_paths_are_relative_to_the_file(files: Files) -> None:
+    config = files.load(
+        HEAD + "plug: {listen: x, places: {a: {file: sub/a}}, more: [m, /abs/n], interval: 7}"
+    )
+    folder = files.config.parent
+    section = config.sections["plug"]
+    assert isinstance(section, PluginSection)
+    assert section.database == folder / "records.db"
+    assert section.places["a"].file == folder / "sub/a"
+    assert section.more == [folder / "m", Path("/abs/n")]
+    assert section.interval == 7
+
+
+def test_the_timeout_of_a_route_that_names_none(files: Files) -> None:
+    config = files.load(HEAD + "extensions: {1001: {password: x}}\ntimers: {no_answer: 42}\n")
+    route = config.dialplan.route("1001", Source("extension", "1001"))
+    assert route is not None
+    assert route.action.timeout == 42  # type: ignore[union-attr]
+
+
+def test_the_dialplan_is_watched_from_how_it_was_loaded(files: Files) -> None:
+    config = files.load(HEAD)
+    watch = config.dialplan_watch()
+    assert watch.reload_if_changed() is None
+    files.dialplan.write_text("routes: []")
+    fresh = watch.reload_if_changed()
+    assert isinstance(fresh, Dialplan)
+    assert fresh.routes == ()
+
+
+def test_everything_wrong_is_told_at_once(files: Files) -> None:
+    files.dialplan.write_text(
+        """routes:
+  - match: "1[XX"
+    dial: extension
+  - match: 2XXX
+    from: [any, trunk:pstm, intenal, extension:1009]
+    dial: {order: [1001, trunk:brnch, {all: []}, 5, {al: ["1001"]}, [x]]}
+    timeout: soon
+    play: echo
+    striip: 3
+  - match: "300"
+  - mach: "300"
+    dial: extention
+  - dial: pstn
+    match: 4XX
+    strip: 5
+    set: {a: yes, b: [1]}
+    else: {stat: 3, timeout: 4}
+  - match: 5
+    dial: [1001, 1002]
+  - match: 6
+    status: 200
+    else: {play: echo}
+  - match: 7
+    dial: fax:1001
+    timeout: 0
+  - hello
+route: x
+"""
+    )
+    assert files.mistakes(
+        """switch:
+  nme: hq
+  listen: [udp:127.0.0.1:5060, udp:127.0.0.1:5060, tls:1.1.1.1:5061, 7]
+  call_id_header: "bad header"
+extensions:
+  "1001": {name: Alice}
+  1002: {password: 1234, max_calls: 0}
+  "10 03": {password: x}
+  1002: {password: x}
+trunks:
+  pstn: {to: "127.0.0.1", max_calls: yes}
+  a: {to: sip:10.0.0.1, switch: 1}
+  b: {to: sip:10.0.0.1:5060, from: [10.0.0.0/8, 10.0.0.1/24]}
+  c: {switch: true, from: 10.1.1.1}
+  me: {to: sip:127.0.0.1:5060}
+dialplan: dp.yaml
+media: {mode: relay}
+limits: {max_call: 5, max_forwards: 300}
+timers: {t1: fast, min_expires: 9000, drain_timeout: -1}
+plug: {lisen: x, interval: 0}
+cds: {}
+"""
+    ) == [
+        "switch.yaml:2:3: unknown key `nme`: did you mean `name`?",
+        "switch.yaml:3:32: `listen`: udp:127.0.0.1:5060 twice",
+        "switch.yaml:3:52: `listen`: found `tls:1.1.1.1:5061`: tls is not available yet, only udp "
+        "and tcp",
+        "switch.yaml:3:70: `listen`: found `7`, expected TRANSPORT:ADDRESS:PORT as in "
+        "udp:0.0.0.0:5060",
+        "switch.yaml:4:19: `call_id_header`: found `bad header`, expected the name of a SIP header",
+        "switch.yaml:6:3: missing key `password`: what the phone registers with",
+        "switch.yaml:7:37: `max_calls`: found `0`, expected at least 1",
+        "switch.yaml:8:3: `10 03`: expected a number, or a name of letters and digits, for an "
+        "extension",
+        "switch.yaml:9:3: duplicate key `1002`: already in line 7",
+        "switch.yaml:11:14: `to`: found `127.0.0.1`, expected a SIP URI such as sip:192.0.2.1:5060 "
+        "or sip:pbx.example.com;transport=tcp",
+        "switch.yaml:11:38: `max_calls`: found `yes`, expected a whole number",
+        "switch.yaml:12:33: `switch`: found `1`, expected true or false",
+        "switch.yaml:13:11: 10.0.0.1:5060 belongs to trunk `a` too: a call from there could be "
+        "either's",
+        "switch.yaml:13:49: `from`: found `10.0.0.1/24`, expected `10.0.0.0/24` for that network",
+        "switch.yaml:14:3: missing key `to`: SIP URI to send its calls to, such as "
+        "sip:192.0.2.1:5060",
+        "switch.yaml:15:12: `to`: sip:127.0.0.1:5060 is this switch itself: its calls would go in "
+        "circles",
+        "switch.yaml:17:15: `mode`: found `relay`, which is not available yet: only bypass is",
+        "switch.yaml:18:10: unknown key `max_call`: did you mean `max_calls`?",
+        "switch.yaml:18:37: `max_forwards`: found `300`, expected at most 255",
+        "switch.yaml:19:14: `t1`: found `fast`, expected a number",
+        "switch.yaml:19:33: `min_expires` (9000) is greater than `default_expires` (3600)",
+        "switch.yaml:19:54: `drain_timeout`: found `-1`, expected at least 0",
+        "switch.yaml:20:8: unknown key `lisen`: did you mean `listen`?",
+        "switch.yaml:20:28: `interval`: found `0`, expected more than 0",
+        "switch.yaml:21:1: unknown key `cds`, expected one of `switch`, `extensions`, `trunks`, "
+        "`dialplan`, `media`, `limits`, `timers`, `plug`",
+        "dp.yaml:2:12: `match`: found `1[XX`: `[` at character 2 has no `]`",
+        "dp.yaml:5:17: `from`: found `trunk:pstm`: there is no trunk `pstm`: did you mean `pstn`?",
+        "dp.yaml:5:29: `from`: found `intenal`, expected internal, any, trunk:NAME or "
+        "extension:NUMBER: did you mean `internal`?",
+        "dp.yaml:5:38: `from`: found `extension:1009`: there is no extension `1009`: did you mean "
+        "`1002`?",
+        "dp.yaml:6:26: `order`: found `trunk:brnch`: there is no trunk `brnch`, expected one of "
+        "`a`, `b`, `c`, `me`, `pstn`",
+        "dp.yaml:6:45: `all`: found an empty list, expected at least 1",
+        "dp.yaml:6:50: `order`: found `5`: there is no extension `5`, expected one of `10 03`, "
+        "`1001`, `1002`",
+        "dp.yaml:6:54: unknown key `al`: did you mean `all`?",
+        "dp.yaml:6:69: `order`: found a list, expected NUMBER, extension, trunk:NAME or "
+        "{all: [...]}",
+        "dp.yaml:7:14: `timeout`: found `soon`, expected a number",
+        "dp.yaml:8:5: `play` beside `dial`: expected only one of them",
+        "dp.yaml:9:5: unknown key `striip`: did you mean `strip`?",
+        "dp.yaml:10:5: nothing to do: expected one of `dial`, `play`, `status`",
+        "dp.yaml:11:5: unknown key `mach`: did you mean `match`?",
+        "dp.yaml:12:11: `dial`: found `extention`: did you mean `extension`?",
+        "dp.yaml:13:11: `dial`: found `pstn`, which is a trunk: write `trunk:pstn`",
+        "dp.yaml:15:12: `strip`: found 5, expected at most 3: `4XX` matches no longer number",
+        "dp.yaml:16:14: `a`: found `yes`, expected text: put it in quotes",
+        "dp.yaml:16:22: `b`: found a list, expected text",
+        "dp.yaml:17:12: unknown key `stat`: did you mean `status`?",
+        "dp.yaml:19:11: `dial`: found a list, expected extension, NUMBER, trunk:NAME, {all: [...]} "
+        "or {order: [...]}",
+        "dp.yaml:21:13: `status`: found `200`, expected at least 400",
+        "dp.yaml:22:5: `else` goes with `dial`, not with `status`",
+        "dp.yaml:24:11: `dial`: found `fax:1001`: unknown kind `fax`, expected one of `extension`, "
+        "`trunk`",
+        "dp.yaml:25:14: `timeout`: found `0`, expected more than 0",
+        "dp.yaml:26:5: `routes`: found `hello`, expected a mapping of keys",
+        "dp.yaml:27:1: unknown key `route`: did you mean `routes`?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "",
+            [
+                "switch.yaml:1:1: missing key `dialplan`: the dialplan's file, relative to this "
+                "one",
+                "switch.yaml:1:1: missing key `switch`: with its name and listen",
+            ],
+        ),
+        ("[1, 2]", ["switch.yaml:1:1: found a list, expected a mapping of keys"]),
+        (
+            "switch: 5\ndialplan: dp.yaml",
+            ["switch.yaml:1:9: `switch`: found `5`, expected a mapping of keys"],
+        ),
+        (
+            HEAD.replace("dp.yaml", "nope.yaml"),
+            ["switch.yaml:2:11: `dialplan`: there is no file nope.yaml"],
+        ),
+        (
+            HEAD.replace("dp.yaml", ""),
+            ["switch.yaml:2:10: `dialplan`: found nothing, expected text"],
+        ),
+        (
+            HEAD.replace("'udp:127.0.0.1:0'", "udp:0.0.0.0:5060, udp:127.0.0.1:5060"),
+            [
+                "switch.yaml:1:47: `listen`: udp:127.0.0.1:5060 as well as udp:0.0.0.0:5060, "
+                "which includes it"
+            ],
+        ),
+        (
+            HEAD.replace("'udp:127.0.0.1:0'", ""),
+            ["switch.yaml:1:28: `listen`: found an empty list, expected at least 1"],
+        ),
+        (
+            HEAD.replace("hq", "h q"),
+            ["switch.yaml:1:16: `name`: found `h q`, expected letters, digits, `.`, `_` and `-`"],
+        ),
+        (
+            HEAD + "extensions: {1001: {name: [A], password: ''}}",
+            [
+                "switch.yaml:3:27: `name`: found a list, expected text",
+                "switch.yaml:3:42: `password`: found an empty text, expected some text",
+            ],
+        ),
+        (
+            HEAD + "trunks:\n  a: {to: 'sip:10.0.0.1:5070;transport=tcp'}\n"
+            "  b: {to: 'sip:10.0.0.1:5070;transport=tcp'}\n"
+            "  c: {to: sip:pbx.example.com}\n  d: {to: sip:PBX.example.com:5060}\n",
+            [
+                "switch.yaml:5:11: 10.0.0.1:5070 belongs to trunk `a` too: a call from there "
+                "could be either's",
+                "switch.yaml:7:11: `to`: sip:PBX.example.com:5060 is where trunk `c` is already",
+            ],
+        ),
+        (
+            HEAD + "timers: {default_expires: 9000}",
+            ["switch.yaml:3:27: `default_expires` (9000) is greater than `max_expires` (7200)"],
+        ),
+        (
+            "switch: {",
+            [
+                "switch.yaml:2:1: not YAML: did not find expected node content (while "
+                "parsing a flow node)"
+            ],
+        ),
+    ],
+)
+def test_mistakes(files: Files, text: str, told: list[str]) -> None:
+    assert files.mistakes(text) == told
+
+
+def test_a_broken_dialplan_is_told_beside_a_broken_configuration(files: Files) -> None:
+    files.dialplan.write_text("routes: [")
+    assert [one.split(": ")[0] for one in files.mistakes(HEAD + "x: 1")] == [
+        "switch.yaml:3:1",
+        "dp.yaml:2:1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "clash"),
+    [
+        (("10.0.0.1", "10.0.0.1"), True),
+        (("10.0.0.1:5060", "10.0.0.1"), True),
+        (("10.0.0.1:5060", "10.0.0.1:5061"), False),
+        (("10.0.0.0/24", "10.0.0.0/24"), True),
+        (("10.0.0.0/24", "10.0.0.0/25"), False),
+        (("10.0.0.0/24", "10.0.0.1"), False),
+        (("192.0.2.2:5060", "10.0.0.1"), True),  # where the second trunk's `to` is
+        (("192.0.2.2", "10.0.0.1"), False),
+    ],
+)
+def test_where_two_trunks_call_from(files: Files, sources: tuple[str, str], clash: bool) -> None:
+    text = (
+        HEAD
+        + "trunks:\n"
+        + "".join(
+            f"  t{i}: {{to: 'sip:192.0.2.{i}', from: ['{source}']}}\n"
+            for i, source in enumerate(sources, 1)
+        )
+    )
+    if clash:
+        [told] = files.mistakes(text)
+        assert "belongs to trunk `t1` too" in told
+        assert told.startswith("switch.yaml:5:")
+    else:
+        assert len(files.load(text).trunks) == 2
+
+
+def test_trunks_on_one_address_but_other_ports_or_transports_are_fine(files: Files) -> None:
+    config = files.load(
+        HEAD + "trunks:\n  a: {to: 'sip:127.0.0.1:5080'}\n  b: {to: 'sip:127.0.0.1:5090'}\n"
+        "  c: {to: 'sip:127.0.0.1:5090;transport=tcp'}\n"
+        "  d: {to: sip:10.0.0.1, from: [10.0.0.1, 10.0.0.0/24]}\n"
+    )
+    assert len(config.trunks) == 4
+
+
+def test_thousands_of_extensions_and_trunks_are_checked_quickly(files: Files) -> None:
+    extensions = "".join(f"  {n}: {{password: p{n}}}\n" for n in range(10000, 13000))
+    trunks = "".join(
+        f"  t{n}: {{to: 'sip:10.0.{n // 250}.{n % 250}', from: 10.1.{n // 250}.{n % 250}}}\n"
+        for n in range(1000)
+    )
+    config = files.load(HEAD + "extensions:\n" + extensions + "trunks:\n" + trunks)
+    assert (len(config.extensions), len(config.trunks)) == (3000, 1000)
+
+
+def test_a_plugin_may_not_take_a_section_of_the_switch() -> None:
+    with pytest.raises(ValueError, match="section `trunks`"):
+        config_model({"trunks": PluginSection})
+
+
+def chapter(text: str, name: str) -> str:
+    """What stands under the heading of a section."""
+    found = re.search(rf"^## `{name}`(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no chapter `{name}`"
+    return found[1]
+
+
+def test_every_key_of_the_configuration_is_documented_in_its_chapter() -> None:
+    text = (DOCS / "configuration.md").read_text()
+    keys = [tuple(part for part in key if part != "*") for key in documented_keys(config_model())]
+    assert ("trunks", "from") in keys
+    missing = [key for key in keys if len(key) > 1 and f"`{key[-1]}`" not in chapter(text, key[0])]
+    assert missing == []
+    assert [key for key in keys if len(key) == 1 and f"## `{key[0]}`" not in text] == []
+
+
+def test_every_key_of_the_dialplan_is_documented() -> None:
+    text = (DOCS / "dialplan.md").read_text()
+    keys = {key[-1] for key in documented_keys(DialplanModel)}
+    assert {"routes", "match", "from", "else", "all", "order", "set"} <= keys
+    assert [key for key in keys if f"`{key}`" not in text] == []
+
+
+@pytest.mark.parametrize(("section", "model"), [("limits", Limits), ("timers", Timers)])
+def test_the_documented_defaults_are_the_real_ones(section: str, model: type[BaseModel]) -> None:
+    text = chapter((DOCS / "configuration.md").read_text(), section)
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([0-9.]+) \|", text, re.MULTILINE))
+    assert {name: float(value) for name, value in rows.items()} == {
+        name: info.default for name, info in model.model_fields.items()
+    }
