@@ -122,7 +122,7 @@ class Lab:
         narrator.step("Bob has answered")
         self._audio(bob, ALICE_HZ, "Bob hears Alice's tone")
         self._audio(alice, BOB_HZ, "Alice hears Bob's tone")
-        call_id = self._live_data()
+        call_id = self._live_data(earlier)
         alice.send("hangup")
         alice.expect("ended", STEP_SECONDS)
         bob.expect("ended", STEP_SECONDS)
@@ -149,11 +149,11 @@ class Lab:
             time.sleep(0.1)
         return found
 
-    def _live_data(self) -> str | None:
+    def _live_data(self, earlier: set[str]) -> str | None:
         """Show both servers' data of the call while it lasts; its callID."""
         hq, branch = self.sites
         narrator = self.narrator
-        ids = self._until(lambda: live_calls(hq) or None)
+        ids = self._until(lambda: [i for i in live_calls(hq) if i not in earlier] or None)
         if not narrator.check(ids is not None, f"server {hq.name} has the live call") or not ids:
             return None
         call_id = ids[-1]

@@ -24,17 +24,28 @@ HTTP_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class CallView:
-    """A call's data as one server tells it: its entries, and who has them.
+class Entry:
+    """A property or a log line. ``at`` is when it was made: ISO 8601, UTC, the owner's time."""
 
-    ``entries`` has one key per property (its name) and one per log line (its stamp and author);
-    the values hold all that the server says of the entry, as text.
+    text: str
+    at: str | None
+    author: str
+
+    def __str__(self) -> str:
+        return f"{self.text}  ({self.author}, {(self.at or '').partition('T')[2]})"
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call's data as one server tells it: its entries, and who takes part.
+
+    ``entries`` has one key per property (its name) and one per log line (its time and author).
     """
 
     call_id: str
     owner: str
     participants: tuple[str, ...]
-    entries: Mapping[str, str]
+    entries: Mapping[str, Entry]
 
 
 def fetch(site: Site, path: str) -> Any:
@@ -55,10 +66,9 @@ def fetch(site: Site, path: str) -> Any:
 
 
 def live_calls(site: Site) -> list[str]:
-    """The callIDs of the site's live calls."""
-    answer = fetch(site, "/calls")
-    calls = answer.get("calls", []) if isinstance(answer, dict) else answer or []
-    return [call["call_id"] if isinstance(call, dict) else str(call) for call in calls]
+    """The callIDs of the calls that are up at the site, without those that linger."""
+    answer = fetch(site, "/calls") or {"calls": []}
+    return [call["call_id"] for call in answer["calls"] if call["state"] == "live"]
 
 
 def view(site: Site, call_id: str) -> CallView | None:
@@ -69,30 +79,14 @@ def view(site: Site, call_id: str) -> CallView | None:
 
 def read_view(answer: Mapping[str, Any]) -> CallView:
     """A call from the API's JSON."""
-    said = answer.get("properties") or {}
-    named = said.items() if isinstance(said, dict) else [(p["name"], p) for p in said]
-    entries = {name: _text(value) for name, value in sorted(named)}
-    for line in answer.get("logs") or []:
-        key = " ".join(str(line[k]) for k in ("at", "stamp", "author") if k in line)
-        entries[f"log {key}"] = _text({k: v for k, v in line.items() if k == "text"} or line)
-    return CallView(
-        call_id=answer["call_id"],
-        owner=str(answer.get("owner", "")),
-        participants=tuple(
-            p["name"] if isinstance(p, dict) else str(p) for p in answer.get("participants") or []
-        ),
-        entries=entries,
-    )
-
-
-def _text(value: Any) -> str:
-    """An entry's content: the value with its stamp and author: equal is the same entry."""
-    if isinstance(value, dict) and "value" in value:
-        rest = ", ".join(str(value[k]) for k in ("at", "stamp", "author") if k in value)
-        return f"{_plain(value['value'])}" + (f"  ({rest})" if rest else "")
-    if isinstance(value, dict) and set(value) == {"text"}:
-        return str(value["text"])
-    return _plain(value)
+    entries = {
+        name: Entry(_plain(said["value"]), said["set_at"], said["author"])
+        for name, said in sorted(answer["properties"].items())
+    }
+    for line in answer["logs"]:
+        at, author = line["logged_at"], line["author"]
+        entries[f"log {at} {author}"] = Entry(line["text"], at, author)
+    return CallView(answer["call_id"], answer["owner"], tuple(answer["participants"]), entries)
 
 
 def _plain(value: Any) -> str:
@@ -120,7 +114,7 @@ def side_by_side(sites: Sequence[Site], views: Sequence[CallView | None]) -> Tab
     for site in sites:
         table.add_column(f"server {site.name}", overflow="fold")
     for name in sorted({name for v in shown for name in v.entries}):
-        table.add_row(name, *("" if v is None else v.entries.get(name, "-") for v in views))
+        table.add_row(name, *("" if v is None else str(v.entries.get(name, "-")) for v in views))
     return table
 
 

@@ -15,14 +15,25 @@ from rich.console import Console
 
 from softswitch.lab.children import LabError
 from softswitch.lab.sites import Site, free_ports
-from softswitch.lab.watch import differences, fetch, live_calls, read_view, rows, side_by_side, view
+from softswitch.lab.watch import (
+    Entry,
+    differences,
+    fetch,
+    live_calls,
+    read_view,
+    rows,
+    side_by_side,
+    view,
+)
 
 CALL = {
     "call_id": "0199c0de",
     "owner": "hq",
     "participants": ["branch"],
-    "properties": {"caller": {"value": "1001", "stamp": 5, "author": "hq"}},
-    "logs": [{"stamp": 6, "author": "branch", "text": "rang"}],
+    "properties": {
+        "caller": {"value": "1001", "set_at": "2026-11-23T01:02:03.000005Z", "author": "hq"}
+    },
+    "logs": [{"logged_at": "2026-11-23T01:02:04Z", "author": "branch", "text": "rang"}],
 }
 
 
@@ -31,7 +42,8 @@ class Api(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != "Bearer right":
             self.send_error(401)
         elif self.path == "/calls":
-            self.answer([{"call_id": "0199c0de"}])
+            states = (("0199c0de", "live"), ("0199c0dd", "lingering"))
+            self.answer({"calls": [{"call_id": i, "state": state} for i, state in states]})
         elif self.path == "/calls/0199c0de":
             self.answer(CALL)
         else:
@@ -68,7 +80,10 @@ def test_calls_and_their_data(api: str) -> None:
     seen = view(site(api), "0199c0de")
     assert seen is not None
     assert (seen.owner, seen.participants) == ("hq", ("branch",))
-    assert seen.entries == {"caller": "1001  (5, hq)", "log 6 branch": "rang"}
+    assert seen.entries == {
+        "caller": Entry("1001", "2026-11-23T01:02:03.000005Z", "hq"),
+        "log 2026-11-23T01:02:04Z branch": Entry("rang", "2026-11-23T01:02:04Z", "branch"),
+    }
     assert view(site(api), "other") is None
 
 
@@ -83,10 +98,18 @@ def test_refused_and_unreachable_are_one_line(api: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("properties", {}, "caller: 1001  (5, hq) / missing"),
-        ("properties", {"caller": {"value": "1001", "stamp": 6, "author": "hq"}}, "(6, hq)"),
-        ("logs", [], "log 6 branch: rang / missing"),
-        ("logs", [{"stamp": 6, "author": "branch", "text": "fell"}], "rang / fell"),
+        ("properties", {}, "caller: 1001  (hq, 01:02:03.000005Z) / missing"),
+        (
+            "properties",
+            {"caller": {"value": "1001", "set_at": "2026-11-23T01:02:03.000006Z", "author": "hq"}},
+            "(hq, 01:02:03.000006Z)",
+        ),
+        ("logs", [], "branch: rang  (branch, 01:02:04Z) / missing"),
+        (
+            "logs",
+            [{"logged_at": "2026-11-23T01:02:04Z", "author": "branch", "text": "fell"}],
+            "/ fell",
+        ),
         ("owner", "branch", "owner: hq / branch"),
     ],
 )
@@ -102,7 +125,7 @@ def test_both_servers_side_by_side() -> None:
     console.print(table)
     text = console.export_text()
     assert "call 0199c0de, owned by hq" in text
-    assert "1001  (5, hq)" in text
+    assert "1001  (hq, 01:02:03.000005Z)" in text
 
 
 def test_records_of_a_database_being_written(tmp_path: Path) -> None:
