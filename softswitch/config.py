@@ -91,12 +91,6 @@ def _header(text: str) -> str:
     return text
 
 
-def _advertise(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", text):
-        raise ValueError(f"found `{text}`, expected an IP address or a host name, without port")
-    return text
-
-
 def _media_mode(mode: str) -> str:
     if mode != "bypass":
         raise ValueError(f"found `{mode}`, which is not available yet: only bypass is")
@@ -139,10 +133,6 @@ class SwitchSection(_Section):
         BeforeValidator(_one_or_more),
         Field(min_length=1),
     ] = Field(description="where to listen for SIP, such as [udp:0.0.0.0:5060, tcp:0.0.0.0:5060]")
-    advertise: Annotated[Text, AfterValidator(_advertise)] | None = Field(
-        default=None,
-        description="address to name in Via and Contact instead of the one listened on",
-    )
     call_id_header: Annotated[Text, AfterValidator(_header)] = Field(
         default="X-CDS-Call-ID", description="SIP header that carries the callID between switches"
     )
@@ -168,7 +158,7 @@ class Limits(_Section):
     max_contacts: Count = Field(default=10, description="phones registered for one extension")
     max_registrations: Count = Field(default=100_000, description="phones registered in all")
     max_forwards: Annotated[int, Strict(), Field(ge=1, le=255)] = Field(
-        default=70, description="Max-Forwards of calls that start here"
+        default=70, description="Max-Forwards of a call whose INVITE names none"
     )
     max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")

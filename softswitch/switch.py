@@ -116,6 +116,7 @@ class Switch:
             session_check=timers.session_check,
             max_duration=timers.max_duration,
             max_redirects=limits.max_redirects,
+            max_forwards=limits.max_forwards,
             call_id_header=config.switch.call_id_header,
         )
         self.dialplan: Dialplan = config.dialplan

@@ -79,7 +79,6 @@ def test_a_whole_configuration(files: Files) -> None:
   name: hq
   site: Sunnyvale
   listen: [udp:127.0.0.1:5060, "tcp:[::1]:5060"]
-  advertise: 203.0.113.7
 extensions:
   "1001": {name: Alice, password: alice-secret}
   1002: {password: 0042, max_calls: 2}

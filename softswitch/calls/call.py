@@ -53,6 +53,7 @@ class CallSettings:
     session_check: float = 300.0
     max_duration: float = 0.0
     max_redirects: int = 5
+    max_forwards: int = 70
     call_id_header: str = "X-CDS-Call-ID"
     user_agent: str = "softswitch"
 
@@ -146,7 +147,7 @@ class Call:
         transaction.user = leg
         self.offer = request.body
         self.content = content_lines(request) if request.body else ""
-        self.hops = int(request.get("max-forwards") or 70) - 1
+        self.hops = int(request.get("max-forwards") or core.settings.max_forwards) - 1
         self.update = "UPDATE" in (request.get("allow") or "")
         self.legs: list[Leg] = []
         self.winner: Leg | None = None
