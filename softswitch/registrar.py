@@ -309,7 +309,7 @@ class Registrar:
             self._registered(aor, binding)
 
     def _lifetime(self, asked: int | None, header: int | None) -> int:
-        """The seconds that a contact gets which asked for so many, or left it to the header or us."""
+        """Seconds for a contact that asked for so many, or left it to the header or to us."""
         if asked is None:
             asked = self.settings.default_expires if header is None else header
         if 0 < asked < self.settings.min_expires:
