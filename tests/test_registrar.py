@@ -268,6 +268,15 @@ def test_registrar_full() -> None:
     assert len(site.registrar) == 2
 
 
+def test_limit_lowered_below_what_is_registered_spares_the_registered() -> None:
+    site = Site()
+    for aor in "123":
+        site.register(CONTACT, aor=aor)
+    site.registrar.settings = Settings(max_registrations=2)
+    assert site.register(CONTACT, aor="2").status == 200
+    assert site.register(CONTACT, aor="4").status == 503
+
+
 def test_long_contacts() -> None:
     site = Site(max_contacts=2, max_contact_size=100)
     assert site.register("<sip:1@192.0.2.1>;x=" + "a" * 100).status == 400

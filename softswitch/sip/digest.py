@@ -121,9 +121,10 @@ def _response(algorithm: str, ha1: str, method: str, uri: str, nonce: str, qop_p
 class Digest:
     """The server side for one realm.
 
-    `clock` returns seconds and never goes back. `key` is at least 16 random bytes; nonces made with
-    another key are stale. `nonce_lifetime` is in seconds. `algorithms` are offered in that order,
-    best first (RFC 8760 §2.3). ValueError for a realm or algorithm that cannot be offered.
+    `clock` returns seconds and never goes back. `key` is at least 16 random bytes, new with each
+    start; nonces made with another key are stale. `nonce_lifetime` is in seconds. `algorithms` are
+    offered in that order, best first (RFC 8760 §2.3); some clients look at the first only, and SIPp
+    3.6 gives up if that is not MD5. ValueError for a realm or algorithm that cannot be offered.
     """
 
     def __init__(
