@@ -34,7 +34,8 @@ def _run(lab: Lab, once: bool) -> int:
         if narrator.failures:
             narrator.step(f"{narrator.failures} of the checks failed")
         if not once:
-            narrator.console.print(invitation(lab.sites), highlight=False, markup=False)
+            text = invitation(lab.sites)
+            narrator.console.print(text, highlight=False, markup=False, soft_wrap=True)
             lab.stay()
     except LabError as error:
         narrator.check(False, "the lab cannot go on", str(error))

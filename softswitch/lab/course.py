@@ -74,10 +74,16 @@ class Lab:
         """End all children: phones first, so that they can still unregister."""
         phones = [child for child in self.children if child not in self.switches]
         for group in (phones, self.switches):
-            for child in group:
+            alive = [child for child in group if child.status is None]
+            for child in alive:
                 child.ask_to_stop()
             for child in group:
-                child.stop()
+                status = child.stop()
+                if status != 0 and child in alive:  # the death of another was told already
+                    how = "had to be killed" if status < 0 else f"ended with status {status}"
+                    self.narrator.check(
+                        False, f"{child.name} stops when told to", how + child.recently()
+                    )
         self.children.clear()
 
     def check_children(self) -> None:

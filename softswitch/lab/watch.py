@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
+def _shown(name: str, entry: Entry | None) -> str:
+    """An entry for people: what it says, one line for each part; times as times."""
+    if entry is None:
+        return "-"
+    try:
+        value = json.loads(entry.text)
+    except ValueError:
+        return entry.text
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_shown_scalar(key, part)}" for key, part in value.items())
+    return _shown_scalar(name, value) if isinstance(value, int | float) else entry.text
+
+
+def _shown_scalar(name: str, value: Any) -> str:
+    if name.endswith("_at") and isinstance(value, int):  # microseconds since 1970
+        moment = datetime.fromtimestamp(value / 1e6, UTC)
+        return f"{moment:%H:%M:%S.%f}"[:-3] + " UTC"
+    return str(value)
+
+
 def differences(one: CallView, other: CallView) -> list[str]:
     """In words, every entry that is not the same in both; empty when they are equal."""
     found = []
@@ -109,12 +130,14 @@ def side_by_side(sites: Sequence[Site], views: Sequence[CallView | None]) -> Tab
     """One row an entry, one column a server."""
     shown = [v for v in views if v is not None]
     title = f"call {shown[0].call_id}, owned by {shown[0].owner}" if shown else "no call"
-    table = Table(title=title, title_justify="left", show_lines=False)
+    table = Table(title=title, title_justify="left")
     table.add_column("entry", no_wrap=True)
     for site in sites:
         table.add_column(f"server {site.name}", overflow="fold")
     for name in sorted({name for v in shown for name in v.entries}):
-        table.add_row(name, *("" if v is None else str(v.entries.get(name, "-")) for v in views))
+        table.add_row(
+            name, *("" if v is None else _shown(name, v.entries.get(name)) for v in views)
+        )
     return table
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,19 +31,22 @@ def lab(tmp_path: Path) -> Iterator[Child]:
     child.stop()
 
 
-def processes_of(session: int) -> list[str]:
-    """Command lines of all processes whose grandparent or parent is ``session``."""
-    parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
+def children_of(parent: int) -> dict[int, str]:
+    """Process ids of a process's children, with their command lines."""
+    found: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
+        with suppress(OSError):
+            if entry.name.isdigit():
                 stat = (entry / "stat").read_text()
-                commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    return [commands[pid] for pid, parent in parents.items() if parent == session]
+                if int(stat.rpartition(")")[2].split()[1]) == parent:
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def until_it_stays(lab: Child) -> None:
+    lab.until(
+        lambda: any(line.endswith("branch.db") for line in lab.output), CALL_SECONDS, "invitation"
+    )
 
 
 def test_once_everything_holds(tmp_path: Path) -> None:
@@ -76,8 +80,8 @@ def test_once_everything_holds(tmp_path: Path) -> None:
 def test_stays_up_until_interrupted_and_leaves_nothing(
     lab: Child, tmp_path: Path, number: signal.Signals
 ) -> None:
-    lab.until(lambda: any("softswitch phone" in line for line in lab.output), CALL_SECONDS, "word")
-    assert len(processes_of(lab.pid)) == 4
+    until_it_stays(lab)
+    assert len(children_of(lab.pid)) == 4
     invited = next(line for line in lab.output if "softswitch phone --registrar" in line)
     phone = subprocess.run(
         [sys.executable, "-m", "softswitch.cli", *invited.split()[1:]],
@@ -108,18 +112,12 @@ def test_stays_up_until_interrupted_and_leaves_nothing(
 
 
 def test_a_dead_switch_is_told_and_everything_ends(lab: Child) -> None:
-    lab.until(lambda: any("softswitch phone" in line for line in lab.output), CALL_SECONDS, "word")
-    for pid in map(int, (p.name for p in Path("/proc").iterdir() if p.name.isdigit())):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_text()
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if parent == lab.pid and "lab-branch.yaml" in command:
-            os.kill(pid, signal.SIGKILL)
+    until_it_stays(lab)
+    (branch,) = (pid for pid, said in children_of(lab.pid).items() if "lab-branch.yaml" in said)
+    os.kill(branch, signal.SIGKILL)
+    lab.until(lambda: any("all stopped" in line for line in lab.output), 20, "end")
     lab.until(lambda: lab.status == 1, 20, "end")
     assert any("switch branch was killed by signal 9" in line for line in lab.output)
-    assert any("all stopped" in line for line in lab.output)
 
 
 def test_a_broken_configuration_is_told_with_the_switch_own_words(tmp_path: Path) -> None:

