@@ -398,7 +398,7 @@ def _dialplan_of(
             max_number=model.limits.max_number,
             max_remembered=model.limits.max_remembered_routes,
         )
-    name = read.value.get("dialplan") if isinstance(read.value, dict) else None
+    name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around
 
 

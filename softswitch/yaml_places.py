@@ -125,6 +125,9 @@ def read_yaml(path: Path) -> YamlFile:
     except OSError as error:
         read.at((), f"cannot be read: {error.strerror}")
         return read
+    except ValueError as error:
+        read.at((), f"cannot be read: {error}")
+        return read
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

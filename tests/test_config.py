@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from softswitch.config import (
@@ -302,6 +307,14 @@ cds: {}
             ["switch.yaml:2:11: `dialplan`: there is no file nope.yaml"],
         ),
         (
+            HEAD.replace("dp.yaml", "7"),
+            ["switch.yaml:2:11: `dialplan`: there is no file 7"],
+        ),
+        (
+            HEAD.replace("dp.yaml", '"a\\0b"'),
+            ["switch.yaml:2:11: `dialplan`: there is no file a\0b"],
+        ),
+        (
             HEAD.replace("dp.yaml", ""),
             ["switch.yaml:2:10: `dialplan`: found nothing, expected text"],
         ),
@@ -409,6 +422,91 @@ def test_thousands_of_extensions_and_trunks_are_checked_quickly(files: Files) ->
     )
     config = files.load(HEAD + "extensions:\n" + extensions + "trunks:\n" + trunks)
     assert (len(config.extensions), len(config.trunks)) == (3000, 1000)
+
+
+GOOD = {
+    "switch": {"name": "hq", "site": "s", "listen": ["udp:127.0.0.1:0"], "call_id_header": "X"},
+    "extensions": {"1001": {"name": "A", "password": "x", "max_calls": 1}},
+    "trunks": {"a": {"to": "sip:10.0.0.1", "switch": True, "from": ["10.0.0.2"], "keepalive": 0}},
+    "dialplan": "dp.yaml",
+    "media": {"mode": "bypass"},
+    "limits": {"max_calls": 5},
+    "timers": {"t1": 0.5, "min_expires": 60},
+    "plug": {"listen": "x", "places": {"a": {"file": "b"}}},
+}
+ROUTES = {
+    "routes": [
+        {
+            "match": "1XXX",
+            "from": ["internal", "trunk:a"],
+            "dial": {"order": ["1001", {"all": ["trunk:a", "extension"]}]},
+            "timeout": 5,
+            "strip": 1,
+            "prepend": "1",
+            "set": {"a": "b"},
+            "else": {"dial": "1001", "else": {"status": 486, "reason": "no"}},
+        },
+        {"match": "/2.*/", "play": "echo"},
+    ]
+}
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["dial", "all", "order", "to", "name", "from", "else", "x", "1001"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+def ways(value: object, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to every value within."""
+    yield way
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from ways(inner, (*way, key))
+
+
+def changed(tree: object, way: tuple[str | int, ...], new: object) -> object:
+    if not way:
+        return new
+    tree = copy.copy(tree)
+    tree[way[0]] = changed(tree[way[0]], way[1:], new)  # type: ignore[index]
+    return tree
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([*ways(GOOD)]), st.sampled_from([*ways(ROUTES)]), anything, st.booleans())
+def test_whatever_stands_anywhere_is_accepted_or_told_with_its_place(
+    files: Files,
+    in_config: tuple[str | int, ...],
+    in_dialplan: tuple[str | int, ...],
+    new: object,
+    both: bool,
+) -> None:
+    routes = changed(ROUTES, in_dialplan, new)
+    files.dialplan.write_text(yaml.safe_dump(routes, allow_unicode=True))
+    text = yaml.safe_dump(changed(GOOD, in_config, new) if both else GOOD, allow_unicode=True)
+    try:
+        config = files.load(text)
+    except ConfigErrors as errors:
+        told = errors.mistakes
+    else:
+        for caller in (Source("extension", "1001"), Source("trunk", "a", True)):
+            config.dialplan.route("1001", caller)
+            config.dialplan.explain("1001", caller)
+        return
+    assert told
+    for mistake in told:
+        # What YAML takes for the end of a line.
+        lines = re.split("[\n\x85\u2028\u2029]", Path(mistake.file).read_text())
+        assert 1 <= mistake.line <= len(lines)
+        assert 1 <= mistake.column <= len(lines[mistake.line - 1]) + 1
+        assert "Input should" not in mistake.message
 
 
 def test_a_plugin_may_not_take_a_section_of_the_switch() -> None:
