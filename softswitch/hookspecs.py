@@ -39,7 +39,10 @@ def start(config: Config) -> Awaitable[None] | None:
 
 @hookspec
 def call_event(event: Event) -> None:
-    """Something happened to a call. Called in the event loop, in order; must not block."""
+    """Something happened to a call. Called in the event loop, in order; must not block.
+
+    Implementations take exactly this one argument, and are looked up once, when the switch starts.
+    """
 
 
 @hookspec

@@ -96,6 +96,7 @@ for _short, _long in COMPACT.items():
 SINGLE_VALUED: Final = frozenset(
     ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type", "expires")
 )
+_NEEDED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
 
 REASON_PHRASES: Final = {
     100: "Trying",
@@ -374,20 +375,14 @@ def parse_via(value: str) -> Via:
     plain = _PLAIN_VIA_RE.match(value)
     if plain is not None:
         transport, host, port, rport_before, branch, rport_after = plain.groups()
-        return Via(
-            transport,
-            host,
-            int(port) if port else None,
-            branch,
-            None,
-            "" if rport_before or rport_after else None,
-        )
+        rport = "" if rport_before or rport_after else None
+        return Via(transport, host, int(port) if port else None, branch, None, rport)
     match = _VIA_RE.match(value)
     if match is None:
         raise ValueError(f"bad Via: {value[:80]!r}")
     params = parse_params(match.group(4) or "")
     port_text = match.group(3)
-    rport: str | None = None
+    rport = None
     if "rport" in params:
         rport = params["rport"] or ""
         if rport and not rport.isdigit():
@@ -495,27 +490,35 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
     if "\r\n " in head or "\r\n\t" in head:
         head = _FOLD_RE.sub(" ", head)
     lines = head.split("\r\n")
+    start = lines.pop(0)
     wrong = ""
-    if len(lines) - 1 > max_headers:
+    if len(lines) > max_headers:
         wrong = "Too Many Headers"
-        del lines[max_headers + 1 :]
+        del lines[max_headers:]
     headers: dict[str, list[str]] = {}
+    repeated = False
     keys = _KEYS
-    for line in lines[1:]:
+    for line in lines:
         name, colon, value = line.partition(":")
-        if not colon:
-            if line:
-                wrong = wrong or "Header Without Colon"
-            continue
-        key = keys.get(name) or header_key(name)
-        value = value.strip(" \t")
-        if key in headers:
-            headers[key].append(value)
-        else:
-            headers[key] = [value]
-            if not key or (key not in _DISPLAY and not _TOKEN_RE.match(key)):
+        key = keys.get(name)
+        if key is None:
+            if not colon:
+                if line:
+                    wrong = wrong or "Header Without Colon"
+                continue
+            key = header_key(name)
+            if not _TOKEN_RE.match(key):
                 wrong = wrong or "Bad Header Name"
-    return lines[0], headers, wrong
+        if key in headers:
+            repeated = True
+            headers[key].append(value.strip())
+        else:
+            headers[key] = [value.strip()]
+    if repeated and not wrong:
+        for key in SINGLE_VALUED:
+            if len(headers.get(key, ())) > 1:
+                wrong = f"Several {_display(key)}"
+    return start, headers, wrong
 
 
 def parse(
@@ -551,10 +554,10 @@ def _parse_request(
             return _odd_request_line(start, headers, body)
         method, uri, version = match.groups()
     request = Request(method, uri, headers, body)
-    for name in ("via", "from", "to", "call-id", "cseq"):
-        if name not in headers:
-            request.defect = Defect(400, f"Missing {_display(name)}")
-            return request
+    if not headers.keys() >= _NEEDED:
+        missing = next(n for n in ("via", "from", "to", "call-id", "cseq") if n not in headers)
+        request.defect = Defect(400, f"Missing {_display(missing)}")
+        return request
     if version.upper() != "SIP/2.0":
         request.defect = Defect(505, "Version Not Supported")
         return request
@@ -615,10 +618,6 @@ def _parse_response(
         raise MalformedMessage("response with a bad CSeq")
     response.cseq = int(cseq.group(1))
     response.cseq_method = cseq.group(2)
-    for name in SINGLE_VALUED:
-        values = headers.get(name)
-        if values is not None and len(values) > 1:
-            raise MalformedMessage(f"response with several {name}")
     length = headers.get("content-length")
     if length is not None:
         if not length[0].isdecimal() or int(length[0]) > len(body):
@@ -631,10 +630,6 @@ def _parse_response(
 def _request_defect(
     request: Request, headers: dict[str, list[str]], datagram: bool
 ) -> Defect | None:
-    for name in SINGLE_VALUED:
-        values = headers.get(name)
-        if values is not None and len(values) > 1:
-            return Defect(400, f"Several {_display(name)}")
     body = request.body
     length = headers.get("content-length")
     if length is not None:
@@ -669,24 +664,23 @@ def _request_defect(
 def _split_via(headers: dict[str, list[str]]) -> str:
     """The topmost Via value; splits a comma-joined header in place, so that each value stands alone."""
     values = headers["via"]
-    if any("," in value for value in values):
-        values = headers["via"] = [part for value in values for part in split_list(value)]
+    for value in values:
+        if "," in value:
+            values = headers["via"] = [part for value in values for part in split_list(value)]
+            break
     return values[0]
 
 
 def _read_tags(message: Request | Response, headers: dict[str, list[str]]) -> None:
-    for name in ("from", "to"):
-        value = headers[name][0]
-        match = _PLAIN_FROM_TO_RE.match(value)
-        if match is not None:
-            tag = match.group(1) or ""
-        else:
-            address = parse_address(value)
-            tag = address.params.get("tag") or ""
-        if name == "from":
-            message.from_tag = tag
-        else:
-            message.to_tag = tag
+    message.from_tag = _tag(headers["from"][0])
+    message.to_tag = _tag(headers["to"][0])
+
+
+def _tag(value: str) -> str:
+    match = _PLAIN_FROM_TO_RE.match(value)
+    if match is not None:
+        return match.group(1) or ""
+    return parse_address(value).params.get("tag") or ""
 
 
 def _phrase(text: str) -> str:

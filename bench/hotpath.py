@@ -1,0 +1,161 @@
+"""CPU of one answered call inside the switch, sockets left out: `python -m bench.hotpath [CALLS]`.
+
+Feeds a real `Switch` the datagrams of a caller and a callee and throws away what it sends, so that the
+figure is the Python of a call alone: parsing, transactions, dialogs, the call, its events. `--profile`
+prints where the time goes; `--plugins` loads the installed plugins too (call data and record).
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import pstats
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from softswitch.config import load_config
+from softswitch.hookspecs import make_plugins
+from softswitch.sip.message import parse
+from softswitch.sip.tokens import Tokens
+from softswitch.switch import Switch
+
+CONFIG = """
+switch: {name: bench, listen: ["udp:127.0.0.1:5060"]}
+trunks:
+  caller: {to: "sip:127.0.0.1:5080", keepalive: 0}
+  callee: {to: "sip:127.0.0.1:5090", keepalive: 0}
+dialplan: plan.yaml
+limits: {max_calls: 1000000, max_dialogs: 2000000, max_transactions: 5000000}
+"""
+PLAN = """
+routes:
+  - {match: ".", from: "trunk:caller", dial: "trunk:callee", timeout: 60}
+"""
+SDP = (
+    b"v=0\r\no=user1 53655765 2353687637 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\n"
+    b"t=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+)
+
+
+class Wire:
+    """A flow that keeps the last datagram sent."""
+
+    reliable = False
+    transport = "udp"
+    sent_by = "127.0.0.1:5060"
+
+    def __init__(self, host: str, port: int) -> None:
+        self.remote = (host, port)
+        self.last = b""
+
+    def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
+        self.last = data
+
+
+class Net:
+    """Both peers."""
+
+    def __init__(self) -> None:
+        self.callee = Wire("127.0.0.1", 5090)
+
+    def flow_to(self, transport: str, host: str, port: int) -> Wire:
+        return self.callee
+
+
+def call(switch: Switch, net: Net, number: int, hold: bool = False) -> Callable[[], None]:
+    """One answered call; returns what hangs it up."""
+    a = Wire("127.0.0.1", 5080)
+    receive = switch.transactions.receive
+    head = (
+        f"Via: SIP/2.0/UDP 127.0.0.1:5080;branch=z9hG4bK-{number}-%s\r\n"
+        f"From: sipp <sip:sipp@127.0.0.1:5080>;tag={number}SIPp\r\nTo: <sip:2001@127.0.0.1:5060>%s\r\n"
+        f"Call-ID: {number}-1@127.0.0.1\r\nCSeq: %s\r\nContact: <sip:sipp@127.0.0.1:5080>\r\n"
+        "Max-Forwards: 70\r\n%sContent-Length: %d\r\n\r\n"
+    )
+
+    def say(line: str, branch: str, tag: str, cseq: str, more: str = "", body: bytes = b"") -> None:
+        text = f"{line} SIP/2.0\r\n" + head % (branch, tag, cseq, more, len(body))
+        receive(parse(text.encode() + body), a)
+
+    def reply(to: bytes, status: str, more: str = "", body: bytes = b"") -> None:
+        keep = [
+            line + (b";tag=callee1" if line.startswith(b"To:") and b"tag=" not in line else b"")
+            for line in to.split(b"\r\n")
+            if line[:4] in (b"Via:", b"From", b"Call", b"CSeq") or line[:3] == b"To:"
+        ]
+        head = b"\r\n".join([f"SIP/2.0 {status}".encode(), *keep])
+        tail = f"\r\nContact: <sip:127.0.0.1:5090>\r\n{more}Content-Length: {len(body)}\r\n\r\n"
+        receive(parse(head + tail.encode() + body), net.callee)
+
+    sdp = "Content-Type: application/sdp\r\n"
+    say("INVITE sip:2001@127.0.0.1:5060", "1", "", "1 INVITE", sdp, SDP)
+    invite = net.callee.last
+    reply(invite, "180 Ringing")
+    reply(invite, "200 OK", sdp, SDP)
+    answer = a.last
+    at = answer.index(b"\r\nTo:")
+    to = answer[at : answer.index(b"\r\n", at + 2)].decode()
+    tag = ";tag=" + to.partition(";tag=")[2]
+    say("ACK sip:127.0.0.1:5060", "2", tag, "1 ACK")
+
+    def hang_up() -> None:
+        say("BYE sip:127.0.0.1:5060", "3", tag, "2 BYE")
+        reply(net.callee.last, "200 OK")
+
+    return hang_up
+
+
+def make_switch(folder: Path, clock: Callable[[], float]) -> tuple[Switch, Net]:
+    """A switch on a fake network."""
+    (folder / "switch.yaml").write_text(CONFIG)
+    (folder / "plan.yaml").write_text(PLAN)
+    net = Net()
+    switch = Switch(
+        load_config(folder / "switch.yaml"),
+        make_plugins(),
+        net,
+        clock=clock,
+        now_us=lambda: time.time_ns() // 1000,
+        tokens=Tokens(),
+    )
+    return switch, net
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("calls", type=int, nargs="?", default=20_000)
+    parser.add_argument("--profile", action="store_true")
+    args = parser.parse_args()
+    now = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        switch, net = make_switch(Path(folder), lambda: now)
+        gc.disable()
+
+        def run() -> None:
+            nonlocal now
+            for number in range(args.calls):
+                call(switch, net, number)()
+                now += 0.001
+                if number % 10 == 0:
+                    switch.timers.advance()
+
+        profile = cProfile.Profile()
+        start = time.process_time()
+        if args.profile:
+            profile.runcall(run)
+        else:
+            run()
+        spent = time.process_time() - start
+        print(f"{spent / args.calls * 1e6:.1f} us a call, the peers' part included")
+        if args.profile:
+            pstats.Stats(profile).sort_stats("tottime").print_stats(45)
+        now += 100
+        switch.timers.advance()
+        print({name: count for name, count in switch.tables().items() if count}, gc.collect())
+
+
+if __name__ == "__main__":
+    main()
