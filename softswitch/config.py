@@ -136,6 +136,13 @@ class SwitchSection(_Section):
     call_id_header: Annotated[Text, AfterValidator(_header)] = Field(
         default="X-CDS-Call-ID", description="SIP header that carries the callID between switches"
     )
+    digest: Annotated[
+        tuple[Literal["MD5", "SHA-256"], ...], BeforeValidator(_one_or_more), Field(min_length=1)
+    ] = Field(
+        default=("MD5", "SHA-256"),
+        description="algorithms that phones are challenged with, in this order; many phones (and "
+        "SIPp) take the first or give up, so SHA-256 goes first only where all can do it",
+    )
 
 
 class Media(_Section):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Where: TypeAlias = tuple[str | int, ...]
@@ -23,6 +24,9 @@ Where: TypeAlias = tuple[str | int, ...]
 
 MAX_VALUES = 1_000_000
 """Values of one file, aliases counted each time: few lines of nested aliases can mean billions."""
+
+MAX_DEPTH = 64
+"""Levels of lists and mappings within each other, aliases followed."""
 
 _YAML_TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -100,7 +104,9 @@ class YamlFile:
         return self.values[self.nearest(where)][0]
 
     def _note(self, place: tuple[int, int], message: str) -> None:
-        self.mistakes.append(Mistake(self.file, *place, message))
+        # One mistake, one line, whatever characters the file holds.
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        self.mistakes.append(Mistake(self.file, *place, shown))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -135,6 +141,10 @@ def read_yaml(path: Path) -> YamlFile:
         read._note(_place(before, len(before)), "not UTF-8 text")
         return read
     try:
+        deep = _too_deep(text)
+        if deep is not None:
+            read._note(deep, f"nested too deeply: more than {MAX_DEPTH} levels")
+            return read
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -146,17 +156,30 @@ def read_yaml(path: Path) -> YamlFile:
         reason = f"character {chr(error.character)!r} is not allowed in YAML"
         read._note(_place(text, error.position), f"not YAML: {reason}")
         return read
-    except RecursionError:
-        read.at((), "not usable: nested too deeply")
-        return read
     if node is not None:
         try:
             read.value = _Plain(read).value(node, ())
-        except RecursionError:
-            read.at((), "not usable: nested too deeply")
         except _TooMuch:
-            read.at((), f"not usable: more than {MAX_VALUES} values, aliases counted each time")
+            read.at(
+                (),
+                f"too large: more than {MAX_VALUES} values or {MAX_DEPTH} levels, aliases followed",
+            )
     return read
+
+
+def _too_deep(text: str) -> tuple[int, int] | None:
+    """Where the file is nested too deeply. PyYAML's composer would overrun the C stack there, and a
+    file that is only being reloaded must not end the switch."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                mark = event.start_mark
+                return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+    return None
 
 
 def _place(text: str, position: int) -> tuple[int, int]:
@@ -179,7 +202,7 @@ class _Plain:
         read = self.read
         mark = node.start_mark
         read.values[where] = (mark.line + 1, mark.column + 1)
-        if len(read.values) > MAX_VALUES:
+        if len(read.values) > MAX_VALUES or len(where) > MAX_DEPTH:
             raise _TooMuch
         if not node.tag.startswith(_YAML_TAG):
             read.at(where, f"unknown tag `{node.tag}`: tags have no meaning here")

@@ -307,12 +307,26 @@ cds: {}
             ["switch.yaml:2:11: `dialplan`: there is no file nope.yaml"],
         ),
         (
+            HEAD + "media: {mode: bypas}",
+            [
+                "switch.yaml:3:15: `mode`: found `bypas`, expected bypass, relay, rtpengine: did "
+                "you mean `bypass`?"
+            ],
+        ),
+        (
+            HEAD + "media: {mode: direct}",
+            [
+                "switch.yaml:3:15: `mode`: found `direct`, expected one of `bypass`, `relay`, "
+                "`rtpengine`"
+            ],
+        ),
+        (
             HEAD.replace("dp.yaml", "7"),
             ["switch.yaml:2:11: `dialplan`: there is no file 7"],
         ),
         (
             HEAD.replace("dp.yaml", '"a\\0b"'),
-            ["switch.yaml:2:11: `dialplan`: there is no file a\0b"],
+            ["switch.yaml:2:11: `dialplan`: there is no file a\\x00b"],
         ),
         (
             HEAD.replace("dp.yaml", ""),

@@ -68,15 +68,16 @@ def test_numbers_keep_their_text(tmp_path: Path, text: str, value: object, writt
         ("a: !python/object:os.system b", 1, 4, "unknown tag"),
         ("a: &x [*x]", 1, 4, "part of itself"),
         ("a: {<<: 5}", 1, 9, "`<<` takes an alias"),
-        ("[" * 3000, 1, 1, "not"),
+        ("a: " + "[" * 200_000 + "]" * 200_000, 1, 67, "nested too deeply: more than 64 levels"),
+        ("- " * 200_000, 1, 129, "nested too deeply"),
+        ("[" * 64 + "]" * 63, 2, 1, "not YAML"),
     ],
 )
 def test_no_yaml(tmp_path: Path, content: str | bytes, line: int, column: int, says: str) -> None:
     found = mistakes(read(tmp_path, content))
     assert len(found) == 1
     assert says in found[0][2]
-    if says != "not":
-        assert found[0][:2] == (line, column)
+    assert found[0][:2] == (line, column)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -95,7 +96,18 @@ def test_aliases_that_multiply_are_stopped(tmp_path: Path, monkeypatch: pytest.M
     lines = ["a0: &a0 [1, 2]"]
     lines += [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 20)]
     found = mistakes(read(tmp_path, "\n".join(lines)))
-    assert found[0][2] == "not usable: more than 1000 values, aliases counted each time"
+    assert found[0][2] == "too large: more than 1000 values or 64 levels, aliases followed"
+
+
+def test_aliases_that_nest_are_stopped(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [1]"] + [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 500)]
+    found = mistakes(read(tmp_path, "\n".join(lines)))
+    assert [one[2].split(":")[0] for one in found] == ["too large"]
+
+
+def test_a_name_no_file_can_have() -> None:
+    [found] = mistakes(read_yaml(Path("a\0b")))
+    assert found[2].startswith("cannot be read: ")
 
 
 def test_did_you_mean() -> None:

@@ -19,7 +19,6 @@ from pydantic import (
     Discriminator,
     Field,
     Strict,
-    StringConstraints,
     Tag,
     ValidationInfo,
     WithJsonSchema,
@@ -143,6 +142,12 @@ def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+def _reason(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"found `{text}`, expected one line of text")
+    return text
+
+
 TargetText = Annotated[Text, AfterValidator(_target)]
 SourceText = Annotated[Text, AfterValidator(_source)]
 _SOURCES: dict[str, Any] = {
@@ -219,7 +224,7 @@ class ActionModel(_Written):
     status: Annotated[int, Strict(), Field(ge=400, le=699)] | None = Field(
         default=None, description="SIP status to refuse the call with"
     )
-    reason: Annotated[Text, StringConstraints(pattern=r"^[^\r\n]*$")] | None = Field(
+    reason: Annotated[Text, AfterValidator(_reason)] | None = Field(
         default=None, description="phrase that goes with status"
     )
 
