@@ -35,6 +35,7 @@ from softswitch.sip.message import (
 from softswitch.sip.timers import Timers
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import (
+    Answer,
     ClientRequest,
     Flow,
     InviteServer,
@@ -121,7 +122,11 @@ class Switch:
         )
         self.dialplan: Dialplan = config.dialplan
         self.digest = Digest(
-            self.name, clock, bytes.fromhex(tokens.token(64)), nonce_lifetime=timers.nonce_lifetime
+            self.name,
+            clock,
+            bytes.fromhex(tokens.token(64)),
+            nonce_lifetime=timers.nonce_lifetime,
+            algorithms=config.switch.digest,
         )
         self.registrar = Registrar(
             clock,
@@ -161,35 +166,40 @@ class Switch:
 
     # --- requests ------------------------------------------------------------------------------------
 
-    def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
-        """§8.2, and §12.2.2 for what belongs to a dialog."""
+    def screen(self, request: Request, flow: Flow) -> Answer | None:
+        """Who sent this and may it go on? Notes the `Source` in `request.party` (§8.2.1, §8.2.2)."""
         method = request.method
         if request.to_tag:
-            leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
-            if leg is not None:
-                leg.within_dialog(request, transaction, flow)
-                return
-            transaction.respond(481 if method in KNOWN_METHODS else 501)
-        elif method == "INVITE":
-            assert isinstance(transaction, InviteServer)
-            self._invite(request, transaction, flow)
-        elif method == "REGISTER":
-            if self._understands(request, transaction):
-                self._register(request, transaction, flow)
-        elif method == "OPTIONS":
-            if not self._understands(request, transaction):
-                return
+            if f"{request.headers['call-id'][0]} {request.to_tag}" in self.legs:
+                return None
+            return Answer(481 if method in KNOWN_METHODS else 501)
+        if method == "INVITE":
+            host, port = flow.remote
+            trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
+            if trunk is not None:
+                request.party = Source("trunk", trunk.name, trunk.switch)
+                return None
+            return self._authenticate(request)
+        if method == "OPTIONS":
             # A switch that takes no calls says so to the trunks that ask (§11.2).
-            transaction.respond(
-                503 if self.draining else 200,
-                extra=f"{ALLOW_LINE}Accept: application/sdp\r\n",
+            return self._not_understood(request) or Answer(
+                503 if self.draining else 200, None, f"{ALLOW_LINE}Accept: application/sdp\r\n"
             )
-        elif method == "BYE":
-            transaction.respond(481)
-        elif method in KNOWN_METHODS:
-            transaction.respond(405, extra=ALLOW_LINE)
+        if method == "REGISTER":
+            return self._not_understood(request) or self._authenticate(request)
+        if method == "BYE":
+            return Answer(481)
+        return Answer(405 if method in KNOWN_METHODS else 501, None, ALLOW_LINE)
+
+    def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        """A request that `screen` let through: within a dialog, or INVITE or REGISTER."""
+        if request.to_tag:
+            leg = self.legs[f"{request.headers['call-id'][0]} {request.to_tag}"]
+            leg.within_dialog(request, transaction, flow)
+        elif isinstance(transaction, InviteServer):
+            self._invite(request, transaction, flow)
         else:
-            transaction.respond(501, extra=ALLOW_LINE)
+            self._register(request, transaction, flow)
 
     def ack(self, request: Request, flow: Flow) -> None:
         """The ACK of a 2xx."""
@@ -197,26 +207,18 @@ class Switch:
         if leg is not None:
             leg.acked(request)
 
-    def _understands(self, request: Request, transaction: ServerTransaction) -> bool:
+    def _not_understood(self, request: Request) -> Answer | None:
         """§8.2.2.3: no extension is required of this switch; §16.3: nor of the proxy it is not."""
         for name in ("require", "proxy-require"):
             values = request.headers.get(name)
             if values:
                 wanted = ", ".join(part for value in values for part in split_list(value) if part)
-                transaction.respond(420, extra=f"Unsupported: {wanted}\r\n")
-                return False
-        return True
+                return Answer(420, None, f"Unsupported: {wanted}\r\n")
+        return None
 
     def _invite(self, request: Request, transaction: InviteServer, flow: Flow) -> None:
-        host, port = flow.remote
-        trunk = self.trunks.by_source(flow.transport, host, port)
-        if trunk is not None:
-            source = Source("trunk", trunk.name, trunk.switch)
-        else:
-            extension = self._authenticate(request, transaction)
-            if extension is None:
-                return
-            source = Source("extension", extension)
+        source = request.party
+        assert isinstance(source, Source)
         if self.draining or len(self.calls) >= self.config.limits.max_calls:
             self.counters.refused += 1
             transaction.respond(503, extra="Retry-After: 10\r\n")
@@ -226,7 +228,9 @@ class Switch:
             transaction.respond(503, "Too Many Dialogs", extra="Retry-After: 10\r\n")
             return
         headers = request.headers
-        if not self._understands(request, transaction):
+        refused = self._not_understood(request)
+        if refused is not None:
+            transaction.respond(refused.status, extra=refused.extra)
             return
         if request.body:
             kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
@@ -254,7 +258,7 @@ class Switch:
                 owner,
                 origin,
                 source,
-                self._caller(request, source, trunk),
+                self._caller(request, source),
                 request,
                 transaction,
                 flow,
@@ -272,29 +276,24 @@ class Switch:
         dialled = parse_uri(request.uri).user
         call.start(request, dialled, self.dialplan.route(dialled, source))
 
-    def _authenticate(self, request: Request, transaction: ServerTransaction) -> str | None:
-        """The extension that a phone has proved to be; None when it was answered already."""
+    def _authenticate(self, request: Request) -> Answer | None:
+        """Notes the extension that a phone has proved to be, or says what it is answered."""
         outcome = self.digest.verify(request, "authorization", self._password)
         if isinstance(outcome, Authenticated):
-            return outcome.username
-        if isinstance(outcome, MalformedCredentials):
-            transaction.respond(400, outcome.reason)
+            request.party = Source("extension", outcome.username)
             return None
+        if isinstance(outcome, MalformedCredentials):
+            return Answer(400, outcome.reason)
         stale = isinstance(outcome, Unauthenticated) and outcome.stale
         self.counters.challenged += 1
-        transaction.respond(
-            401,
-            extra="".join(
-                f"WWW-Authenticate: {value}\r\n" for value in self.digest.challenge(stale)
-            ),
-        )
-        return None
+        challenges = self.digest.challenge(stale)
+        return Answer(401, None, "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges))
 
     def _password(self, username: str) -> str | None:
         extension = self.config.extensions.get(username)
         return extension.password if extension is not None else None
 
-    def _caller(self, request: Request, source: Source, trunk: Trunk | None) -> Caller:
+    def _caller(self, request: Request, source: Source) -> Caller:
         """Who calls: a phone is its extension whatever it says; a trunk is believed."""
         private = "privacy" in request.headers and any(
             part.strip().lower() not in ("", "none")
@@ -315,10 +314,9 @@ class Switch:
                 return Caller(user, address.display, private)
         return Caller("", "", private)
 
-    def _register(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
-        extension = self._authenticate(request, transaction)
-        if extension is None:
-            return
+    def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:
+        assert isinstance(request.party, Source)
+        extension = request.party.name
         try:
             aor = parse_uri(parse_address(request.headers["to"][0]).uri).user
         except ValueError:
@@ -368,7 +366,8 @@ class Switch:
                 Destination(
                     f"extension:{target.name}",
                     target.number or target.name,
-                    binding.uri,
+                    # §19.1.5: header components of a Contact are not part of the Request-URI.
+                    binding.uri.partition("?")[0],
                     flow,
                     line=f"extension:{target.name}",
                     nat=True,

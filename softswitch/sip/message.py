@@ -165,10 +165,22 @@ class Request:
     """A SIP request. `headers` maps a lower-case long name to its values, in the order they came.
 
     Raises nothing of its own: `cseq`, `from_tag`, `to_tag` and `via` were checked by `parse` and are
-    only meaningful while `defect` is None.
+    only meaningful while `defect` is None. `party` is for the transaction user, who notes there whom
+    it has found the sender to be.
     """
 
-    __slots__ = ("body", "cseq", "defect", "from_tag", "headers", "method", "to_tag", "uri", "via")
+    __slots__ = (
+        "body",
+        "cseq",
+        "defect",
+        "from_tag",
+        "headers",
+        "method",
+        "party",
+        "to_tag",
+        "uri",
+        "via",
+    )
 
     def __init__(
         self,
@@ -186,6 +198,7 @@ class Request:
         self.to_tag = ""
         self.via: Via = NO_VIA
         self.defect: Defect | None = None
+        self.party: object = None
 
     def get(self, name: str) -> str | None:
         """The first value of a header (lower-case long name), or None."""

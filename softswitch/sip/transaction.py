@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from softswitch.sip.message import (
     BRANCH_COOKIE,
@@ -45,8 +45,23 @@ class Flow(Protocol):
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None: ...
 
 
+class Answer(NamedTuple):
+    """A response without a transaction; `extra` is header lines, each ended by CRLF."""
+
+    status: int
+    reason: str | None = None
+    extra: str = ""
+
+
 class TransactionUser(Protocol):
     """What stands above the transactions (§17: the TU)."""
+
+    def screen(self, request: Request, flow: Flow) -> Answer | None:
+        """A new request, before anything is kept of it: the answer if that is all it gets.
+
+        §26.3.2.4: whoever has not proved to be somebody is answered without state, so that
+        strangers cannot fill the tables. None: make a transaction and hand it to `request`.
+        """
 
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         """A new request that is not an ACK or CANCEL."""
@@ -202,6 +217,17 @@ class Transactions:
         if method == "ACK":
             self.user.ack(request, flow)
             return
+        target: ServerTransaction | None = None
+        if method == "CANCEL":
+            target = self.servers.get(key[: -len("CANCEL")] + "INVITE")
+            if target is None:
+                self.refuse(request, flow, 481)
+                return
+        else:
+            answer = self.user.screen(request, flow)
+            if answer is not None:
+                self.refuse(request, flow, *answer)
+                return
         if len(self.servers) >= self.max_transactions:
             self.refused += 1
             self.refuse(request, flow, 503, "Too Many Transactions", "Retry-After: 5\r\n")
@@ -224,10 +250,7 @@ class Transactions:
         if method != "CANCEL":
             self.user.request(request, transaction, flow)
             return
-        target = self.servers.get(key[: -len("CANCEL")] + "INVITE")
-        if not isinstance(target, InviteServer):
-            transaction.respond(481)
-            return
+        assert isinstance(target, InviteServer)
         # §9.2: the To tag of the 200 is that of the INVITE's responses.
         transaction.respond(200, to_tag=target.to_tag)
         if target.state == PROCEEDING and target.user is not None:

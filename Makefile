@@ -1,0 +1,74 @@
+# make run     set up, then two switches, their call data servers, and a call through both
+# make test    set up, then all tests
+# make types | style | bench | load    see docs/contributing.md
+
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES_RUN := sip-tester
+PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli
+
+.PHONY: run test types style bench load format clean sipp peers
+.DELETE_ON_ERROR:
+
+run: $(BIN)/.installed sipp
+	$(BIN)/softswitch lab $(LAB)
+
+test: $(BIN)/.installed-test peers
+	$(BIN)/python -m pytest $(PYTEST)
+
+types: $(BIN)/.installed-test
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+style: $(BIN)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+format: $(BIN)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BIN)/.installed-test peers
+	$(BIN)/python -m bench compare $(BENCH)
+
+load: $(BIN)/.installed-test peers
+	$(BIN)/python -m bench rate $(LOAD)
+
+$(BIN)/.venv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --help >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; \
+		else echo "install python3-venv: sudo apt-get install python3-venv" >&2; exit 1; fi; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(BIN)/.installed: $(BIN)/.venv pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(BIN)/.installed-test: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+# SIPp plays thousands of phones; the lab's call does without.
+sipp:
+	@command -v sipp >/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_RUN) >/dev/null; \
+		else echo "for load tests: sudo apt-get install $(PACKAGES_RUN)" >&2; fi; }
+
+# What the tests call with, and through.
+peers:
+	@command -v sipp >/dev/null && command -v kamailio >/dev/null && command -v baresip >/dev/null \
+		&& command -v linphonec >/dev/null \
+		&& ls /usr/lib/*/kamailio/modules/db_sqlite.so >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_TEST) >/dev/null; \
+		else echo "the tests need: sudo apt-get install $(PACKAGES_TEST)" >&2; exit 1; fi; }
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
