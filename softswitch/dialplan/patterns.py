@@ -55,6 +55,12 @@ class Pattern:
         """The length of the shortest number that matches; 0 for a regular expression."""
         return len(self.places) if self.places is not None else 0
 
+    def sample(self) -> str | None:
+        """A number that matches; None for a regular expression."""
+        if self.places is None:
+            return None
+        return "".join("0" if place is None else min(place) for place in self.places)
+
     def covers(self, other: Pattern) -> bool:
         """Whether every number that ``other`` matches is provably matched by this one too."""
         if other.literal is not None:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from softswitch.dialplan.patterns import Pattern
+from softswitch.dialplan.trie import PatternTrie
 from softswitch.yaml_places import Mistake
 
 Party: TypeAlias = Literal["extension", "trunk"]
@@ -23,6 +24,9 @@ MAX_NUMBER = 128
 """Characters of a dialled number; a longer one matches no route."""
 MAX_REMEMBERED = 10_000
 """Answers remembered, by number and caller; all are forgotten when there would be more."""
+
+FEW = 24
+"""Routes that are quicker tried in turn than looked up in the trie."""
 
 
 class Source(NamedTuple):
@@ -194,6 +198,7 @@ class Dialplan:
             char: tuple(plan for plan in self.routes if _can_begin(plan.pattern, char))
             for char in ("", *firsts)
         }
+        self._trie = PatternTrie(plan.pattern for plan in self.routes)
 
     def route(self, dialled: str, source: Source) -> Route | None:
         """The route a call from ``source`` to ``dialled`` takes, or None (404 for the caller)."""
@@ -206,6 +211,8 @@ class Dialplan:
             return None
         plans = self._by_first.get(dialled[:1]) or self._by_first[""]
         found = None
+        if len(plans) > FEW:
+            plans = tuple(self.routes[index] for index in self._trie.matching(dialled))
         for plan in plans:
             if plan.pattern.matches(dialled) and plan.admits.admits(source):
                 found = self._route(plan, dialled)
@@ -273,8 +280,16 @@ def shadowed(routes: Sequence[RouteTemplate], switches: frozenset[str]) -> list[
     Only what one earlier route alone covers is seen; several that together cover it are not.
     """
     pairs = []
+    trie = PatternTrie(plan.pattern for plan in routes)
+    regular = [index for index, plan in enumerate(routes) if plan.pattern.places is None]
     for later, plan in enumerate(routes):
-        for earlier, before in enumerate(routes[:later]):
+        # What covers a pattern matches any one of its numbers.
+        number = plan.pattern.sample()
+        candidates = regular if number is None else trie.matching(number)
+        for earlier in candidates:
+            before = routes[earlier]
+            if earlier >= later:
+                break
             if before.pattern.covers(plan.pattern) and before.admits.covers(plan.admits, switches):
                 pairs.append((later, earlier))
                 break
