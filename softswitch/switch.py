@@ -371,6 +371,7 @@ class Switch:
                     flow,
                     line=f"extension:{target.name}",
                     nat=True,
+                    user_agent=binding.user_agent,
                 )
             )
         return found or (480, "Unreachable")

@@ -282,6 +282,7 @@ class Call:
         leg = Leg(self, core.next_leg(self.call_id), destination.party, destination.number, dialog)
         leg.line = destination.line
         leg.nat = destination.nat
+        leg.user_agent = destination.user_agent
         leg.contact = contact_line(flow)
         self.legs.append(leg)
         core.remember(leg)
@@ -499,7 +500,8 @@ class Call:
             response.status,
             response.reason,
             to_tag=caller.dialog.local_tag,
-            extra=f"{caller.contact}{self.allow_line()}{content_lines(response) if body else ''}",
+            extra=f"{caller.contact}{self.allow_line()}Server: {core.settings.user_agent}\r\n"
+            f"{content_lines(response) if body else ''}",
             body=body,
         )
         caller.answer = Unacknowledged(

@@ -29,7 +29,8 @@ class Destination(NamedTuple):
     """Where an INVITE goes: resolved, ready to send.
 
     `line` is the party whose count of calls is held for this leg, `switch` whether
-    the callID travels there, `nat` whether later requests follow the flow rather than the Contact.
+    the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
+    `user_agent` what the phone called itself when it registered (many leave it out of responses).
     """
 
     party: str
@@ -39,6 +40,7 @@ class Destination(NamedTuple):
     line: str = ""
     switch: bool = False
     nat: bool = False
+    user_agent: str = ""
 
     @property
     def address(self) -> str:
