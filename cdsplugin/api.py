@@ -297,16 +297,19 @@ def _state(call: Call) -> str:
 
 
 def _listed(call: Call) -> LiveCall:
-    value = call.data.value
+    def value(name: str, key: str) -> Any:
+        found = call.data.value(name)
+        return found.get(key) if isinstance(found, dict) else None
+
     return LiveCall(
         call_id=call.call_id,
         owner=call.owner,
         state=_state(call),
-        caller=value("caller"),
-        dialled=value("dialled"),
-        callee=value("callee"),
-        started_at=iso(value("started_at")),
-        answered_at=iso(value("answered_at")),
+        caller=value("call", "caller"),
+        dialled=value("call", "dialled"),
+        callee=value("answer", "callee"),
+        started_at=iso(value("call", "started_at")),
+        answered_at=iso(value("answer", "answered_at")),
         entries=len(call.data),
     )
 

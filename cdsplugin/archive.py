@@ -20,6 +20,8 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -192,7 +194,7 @@ class Archive:
             self.path,
             timeout=self.settings.busy_timeout,
             isolation_level=None,
-            cached_statements=32,
+            cached_statements=len(_STATEMENTS) * _TOGETHER + 8,
         )
         try:
             conn.execute("PRAGMA journal_mode = WAL")
@@ -208,11 +210,11 @@ class Archive:
         upto = 0
         while True:
             self._queued.wait()
-            closing = self._closing.is_set()
-            if not closing and not self._flushing:
+            if not self._flushing:
                 # Others may join this commit. Costs no time of a call: nobody waits for it.
                 self._closing.wait(self.settings.commit_interval)
             self._queued.clear()
+            closing = self._closing.is_set()
             with self._lock:
                 taken, self._batch = self._batch, _Batch()
                 upto = self._puts
@@ -261,7 +263,7 @@ class Archive:
             conn.execute("BEGIN IMMEDIATE")
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 if rows:
-                    conn.executemany(statement, rows)
+                    _write(conn, statement, rows)
             conn.execute("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -350,6 +352,23 @@ class Archive:
     def _to_log(self, statement: str, row: Row, why: str) -> None:
         self.lost += 1
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
+
+
+_TOGETHER = 32
+_for_rows = lru_cache(maxsize=None)(schema.for_rows)
+
+
+def _write(conn: sqlite3.Connection, statement: str, rows: list[Row]) -> None:
+    """Write rows, up to 32 with one statement.
+
+    Python hands its lock over at each statement, and under load has to wait until it gets it back:
+    fewer statements, less of that. sqlite-utils' own ``upsert_all`` is not used here because it
+    builds its statement, and looks up the table's columns, each time (``bench/cds.py`` measures
+    both).
+    """
+    for first in range(0, len(rows), _TOGETHER):
+        together = rows[first : first + _TOGETHER]
+        conn.execute(_for_rows(statement, len(together)), tuple(chain.from_iterable(together)))
 
 
 def _roll_back(conn: sqlite3.Connection) -> None:

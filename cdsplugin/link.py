@@ -320,7 +320,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.remote = "tcp:{}:{}".format(*transport.get_extra_info("peername", ("?", 0))[:2])
         if not self._link.made(self):
-            transport.abort()
+            self._transport.abort()
             return
         self._timer = self._loop.call_later(self._link.limits.handshake, self._no_greeting)
         if self.dialled is not None:

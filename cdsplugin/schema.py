@@ -141,4 +141,14 @@ WRITE_PROPERTY = (
 
 WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 
-FINISH = "UPDATE cdrs SET final = 1 WHERE call_id = ?"
+FINISH = "UPDATE cdrs SET final = 1 WHERE call_id IN (?)"
+
+
+def for_rows(statement: str, count: int) -> str:
+    """One of these statements for ``count`` rows at once: takes their values one after the
+    other."""
+    if statement == FINISH:
+        return statement.replace("?", ", ".join("?" * count))
+    before, _, after = statement.partition(" VALUES (")
+    marks, _, rest = after.partition(")")
+    return f"{before} VALUES {', '.join([f'({marks})'] * count)}{rest}"

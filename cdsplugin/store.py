@@ -265,8 +265,11 @@ class Store:
     def _end(self, call: Call) -> None:
         del self._calls[call.call_id]
         call.lingering = 0
-        clients, call.clients = call.clients, ()
-        for client in (*self._watchers, *(c for c in clients if c not in self._watchers)):
+        clients: tuple[Client, ...] = self._watchers
+        if call.clients:
+            clients += tuple(c for c in call.clients if c not in clients)
+            call.clients = ()
+        for client in clients:
             try:
                 client.ended(call)
             except Exception:

@@ -4,14 +4,17 @@ From the source: "Call data from the switch is passed to a TMS/SWITCH module. Th
 registers with the local CDS store in order to exchange data", and "a TMS instance can manage zero
 or more switches". Each switch's module is a client of its own in the store. What it writes:
 
-=====================  ==========================================================================
-``leg/SWITCH/N``       one property for each leg, a flat dict that is written whole by its switch
-``route/SWITCH``       the dialplan's choice: ``match``, ``where``, ``number``
-``switch/SWITCH``      how a switch other than the originating one saw the call, at its end there
-``caller``, ...        the call as a whole (``SUMMARY``), by the originating switch alone
-what ``set:`` says     the route's own properties, under their own names
-=====================  ==========================================================================
+======================  ====================================================================
+``call``                who calls whom, where and when: by the originating switch
+``answer``, ``end``     the call's answer and its end, by the originating switch
+``route/SWITCH``        the dialplan's choice at a switch
+``leg/SWITCH/N``        a leg, written by the switch that has it
+``switch/SWITCH``       how a switch other than the originating one saw the call end
+what ``set:`` says      the route's own properties, under their own names
+======================  ====================================================================
 
+Each of these is one property whose value is a flat mapping, written whole by its switch: fewer
+entries to stamp, merge and send than one for each word, and what belongs together changes together.
 Times are integers (microseconds, UTC) in the time base of the call's owner, as stamps are. ``docs/
 call-data.md`` lists every name.
 """
@@ -157,14 +160,15 @@ class SwitchModule:
         call.legs[0] = leg
         values: dict[str, Value] = {self._leg_names[0]: leg}
         if event.origin:
-            values["caller"] = _text(event.caller)
-            if event.caller_name:
-                values["caller_name"] = _text(event.caller_name)
-            values["dialled"] = _text(event.dialled)
-            values["caller_party"] = leg["party"]
-            values["switch"] = event.switch
-            values["site"] = event.site
-            values["started_at"] = at
+            values["call"] = {
+                "switch": event.switch,
+                "site": event.site,
+                "caller": _text(event.caller),
+                "caller_name": _text(event.caller_name),
+                "caller_party": leg["party"],
+                "dialled": _text(event.dialled),
+                "started_at": at,
+            }
         self._store.write(self, event.call_id, self._server, values)
 
     def _routed(self, call: _Call, event: CallRouted, at: int) -> dict[str, Value]:
@@ -224,9 +228,11 @@ class SwitchModule:
                 self._leg(call, 0, {**came_in, "answered_at": at, "status": event.status})
             )
         if call.origin:
-            values["callee"] = leg["callee"]
-            values["callee_party"] = leg.get("party")
-            values["answered_at"] = at
+            values["answer"] = {
+                "callee": leg["callee"],
+                "callee_party": leg.get("party"),
+                "answered_at": at,
+            }
         return values
 
     def _media(self, call: _Call, event: LegMedia, at: int) -> dict[str, Value]:
@@ -247,22 +253,21 @@ class SwitchModule:
         return self._leg(call, event.leg, leg)
 
     def _ended(self, call: _Call, event: CallEnded, at: int) -> dict[str, Value]:
-        values: dict[str, Value] = {
+        end: dict[str, Any] = {
             "disposition": event.disposition,
             "sip_status": event.sip_status,
+            "reason": _text(event.reason),
             "hangup_by": event.hangup_by,
             "ended_at": at,
         }
-        if event.reason:
-            values["reason"] = _text(event.reason)
         if call.origin:
-            return values
+            return {"end": end}
         # Another switch's view; the record's own words come from the originating switch.
-        view: dict[str, Any] = {
+        view = {
             "site": call.site,
             "dialled": _text(call.dialled),
             "started_at": call.started_at,
-            **values,
+            **end,
         }
         return {f"switch/{self.switch}": view}
 
