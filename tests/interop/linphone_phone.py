@@ -1,0 +1,57 @@
+"""Drives linphonec (Debian package linphone-cli): headless, commands on standard input."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from softswitch.lab.children import Child
+from softswitch.lab.sites import free_ports
+
+
+class Linphone(Child):
+    """One registered account that plays a WAV file; what it says are its output lines."""
+
+    def __init__(self, folder: Path, registrar: str, user: str, password: str, wav: Path) -> None:
+        sip, rtp = free_ports(2)
+        (folder / ".local/share/linphone").mkdir(parents=True)
+        config = folder / "linphonerc"
+        # auto_net_state_mon: with nothing but the loopback it believes to be offline.
+        config.write_text(
+            f"""[sip]
+sip_port={sip}
+sip_tcp_port=0
+sip_tls_port=0
+use_ipv6=0
+bind_address=127.0.0.1
+auto_net_state_mon=0
+[rtp]
+audio_rtp_port={rtp}-{rtp + 20}
+bind_address=127.0.0.1
+"""
+        )
+        environment = [f"HOME={folder}", f"PATH={os.environ['PATH']}", "TERM=dumb"]
+        super().__init__(
+            f"linphonec {user}",
+            ["env", "-i", *environment, "stdbuf", "-oL", "linphonec", "-c", str(config)],
+        )
+        self._seen = 0
+        self.send("soundcard use files")
+        self.send(f"play {wav}")
+        self.send(f"register sip:{user}@{registrar} sip:{registrar} {password}")
+
+    def expect(self, pattern: str, seconds: float = 10) -> str:
+        """The next line of its output that fits; those before it are passed over."""
+        found: list[int] = []
+
+        def look() -> bool:
+            for index in range(self._seen, len(self.output)):
+                if re.search(pattern, self.output[index]):
+                    found.append(index)
+                    return True
+            return False
+
+        self.until(look, seconds, f"line {pattern!r}")
+        self._seen = found[0] + 1
+        return self.output[found[0]]
