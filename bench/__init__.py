@@ -1,0 +1,1 @@
+"""Measurements: SIPp on both sides of a switch, and what a call costs in between."""
