@@ -1,8 +1,9 @@
 """CPU of one answered call inside the switch, sockets left out: `python -m bench.hotpath [CALLS]`.
 
-Feeds a real `Switch` the datagrams of a caller and a callee and throws away what it sends, so that the
-figure is the Python of a call alone: parsing, transactions, dialogs, the call, its events. `--profile`
-prints where the time goes; `--plugins` loads the installed plugins too (call data and record).
+Feeds a real `Switch` the datagrams of a caller and a callee and throws away what it sends, so that
+the figure is the Python of a call alone: parsing, transactions, dialogs, the call, its events.
+`--profile` prints where the time goes; `--plugins` loads the installed plugins too (call data and
+record).
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def call(switch: Switch, net: Net, number: int, hold: bool = False) -> Callable[
     receive = switch.transactions.receive
     head = (
         f"Via: SIP/2.0/UDP 127.0.0.1:5080;branch=z9hG4bK-{number}-%s\r\n"
-        f"From: sipp <sip:sipp@127.0.0.1:5080>;tag={number}SIPp\r\nTo: <sip:2001@127.0.0.1:5060>%s\r\n"
+        f"From: sipp <sip:sipp@127.0.0.1:5080>;tag={number}SIPp\r\n"
+        "To: <sip:2001@127.0.0.1:5060>%s\r\n"
         f"Call-ID: {number}-1@127.0.0.1\r\nCSeq: %s\r\nContact: <sip:sipp@127.0.0.1:5080>\r\n"
         "Max-Forwards: 70\r\n%sContent-Length: %d\r\n\r\n"
     )

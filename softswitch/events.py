@@ -1,12 +1,13 @@
 """Call-state events: all that a plugin is told of a call (the source's "switch events").
 
-Every event is a frozen ``msgspec.Struct``: cheap to make, comparable in tests, and encodable as it is
-(``msgspec.msgpack.encode``; ``Event`` is the tagged union to decode into), so that a plugin may journal
-or forward events without a second model.
+Every event is a frozen ``msgspec.Struct``: cheap to make, comparable in tests, and encodable as it
+is (``msgspec.msgpack.encode``; ``Event`` is the tagged union to decode into), so that a plugin may
+journal or forward events without a second model.
 
 Times (``at``) are integers, microseconds since the Unix epoch, UTC. Parties are written
 ``extension:1001`` or ``trunk:pstn``. Legs are numbered within their switch: 0 is the leg that came
-in, 1 and up are the legs that this switch placed, in the order it placed them. Addresses are written
+in, 1 and up are the legs that this switch placed, in the order it placed them. Addresses are
+written
 ``udp:192.0.2.1:5060``.
 """
 
@@ -24,9 +25,10 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     each passage has its own CallStarted and CallEnded, told apart by ``leg``, the number of the
     incoming leg (0 for the first passage; numbers go on, they are never used twice for a call).
 
-    ``origin`` is true at the switch that made the callID. ``owner`` is the name of the server that owns
-    the call's data: this switch's own when ``origin``, else the name the header carried. ``caller`` is
-    the caller's number (user part of P-Asserted-Identity or From; for a phone its extension),
+    ``origin`` is true at the switch that made the callID. ``owner`` is the name of the server that
+    owns the call's data: this switch's own when ``origin``, else the name the header carried.
+    ``caller`` is the caller's number (user part of P-Asserted-Identity or From; for a phone its
+    extension),
     ``dialled`` the user part of the Request-URI as received.
     """
 
@@ -47,7 +49,9 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 
 
 class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """The dialplan chose a route. ``where`` is ``file:line``; ``properties`` is the route's ``set:``."""
+    """The dialplan chose a route. ``where`` is ``file:line``; ``properties`` is the route's
+    ``set:``.
+    """
 
     call_id: str
     at: int
@@ -116,8 +120,9 @@ class LegMedia(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 class LegEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A leg is over. ``status`` is the final SIP status of its INVITE (200 if it was answered).
 
-    ``reason`` is the text of the Reason header that ended it (RFC 3326), else the reason phrase of a
-    failure, else empty. ``by`` says which side ended it: ``remote`` (that leg's peer) or ``switch``.
+    ``reason`` is the text of the Reason header that ended it (RFC 3326), else the reason phrase of
+    a failure, else empty. ``by`` says which side ended it: ``remote`` (that leg's peer) or
+    ``switch``.
     """
 
     call_id: str
@@ -133,7 +138,8 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The passage that began with incoming leg ``leg`` is over, its legs included: its last event.
 
     ``disposition`` is one of ``answered``, ``busy``, ``no-answer``, ``cancelled``, ``rejected``,
-    ``failed``; ``sip_status`` the status the caller was given (200 if answered, 487 if it cancelled);
+    ``failed``; ``sip_status`` the status the caller was given (200 if answered, 487 if it
+    cancelled);
     ``hangup_by`` one of ``caller``, ``callee``, ``switch``.
     """
 

@@ -24,17 +24,21 @@ hookimpl = pluggy.HookimplMarker("softswitch")
 
 @hookspec
 def config_sections() -> Mapping[str, type[BaseModel]]:  # type: ignore[empty-body]
-    """Top-level sections of the configuration that the plugin owns, with the model that checks each."""
+    """Top-level sections of the configuration that the plugin owns, with the model that checks
+    each.
+    """
 
 
 @hookspec(firstresult=True)
 def owner_name(config: Config) -> str | None:
-    """The name that goes into the callID header as ``owner``; the switch's own name if no plugin says."""
+    """The name that goes into the callID header as ``owner``; the switch's own name if no plugin
+    says.
+    """
 
 
 @hookspec
 def start(config: Config) -> Awaitable[None] | None:
-    """The switch is about to listen. What is returned is awaited; what it raises stops the start."""
+    """The switch is about to listen. What is returned is awaited; an exception stops the start."""
 
 
 @hookspec

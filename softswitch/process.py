@@ -163,7 +163,7 @@ class Process:
         self._stop.set()
 
     async def _drain(self, switch: Switch) -> None:
-        """No new calls; those in progress end by themselves or, after `drain_timeout`, are ended."""
+        """No new calls; those in progress end by themselves or after `drain_timeout`."""
         switch.drain()
         await _all(self._plugins.hook.drain())
         idle = asyncio.Event()

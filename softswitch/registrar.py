@@ -148,7 +148,6 @@ class Registrar:
         return self._count
 
     # --- what is registered
-    # --------------------------------------------------------------------------
 
     def contacts(self, aor: str) -> list[Binding]:
         """The live bindings of `aor`, the highest q first, and of equal q the newest phone
@@ -200,7 +199,6 @@ class Registrar:
             self._due.clear()
 
     # --- REGISTER
-    # ------------------------------------------------------------------------------------
 
     def process(self, request: Request, aor: str, flow: Flow) -> RegisterResult:
         """Serves a REGISTER without defect from one who may register for `aor`.

@@ -1,7 +1,7 @@
 """The switch: who is calling, what is asked, and which call or binding it concerns.
 
-The transaction user (RFC 3261 §17) of the whole switch. It owns the tables (calls, legs, bindings) and
-no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
+The transaction user (RFC 3261 §17) of the whole switch. It owns the tables (calls, legs, bindings)
+and no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
 """
 
 from __future__ import annotations
@@ -50,11 +50,25 @@ log = logging.getLogger(__name__)
 
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 KNOWN_METHODS = frozenset(
-    "INVITE ACK BYE CANCEL OPTIONS REGISTER INFO MESSAGE UPDATE PRACK SUBSCRIBE NOTIFY PUBLISH "
-    "REFER".split()
+    (
+        "INVITE",
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "OPTIONS",
+        "REGISTER",
+        "INFO",
+        "MESSAGE",
+        "UPDATE",
+        "PRACK",
+        "REFER",
+        "SUBSCRIBE",
+        "NOTIFY",
+        "PUBLISH",
+    )
 )
-# A switch that a call has passed keeps its leg numbers for so long after it, in seconds: the call may
-# come again on another try of the switch before, and numbers must not be used twice.
+# A switch that a call has passed keeps its leg numbers for so long after it, in seconds: the call
+# may come again on another try of the switch before, and numbers must not be used twice.
 NUMBERS_KEPT = 64.0
 
 
@@ -164,10 +178,10 @@ class Switch:
                     "plugin %s failed on %s of call %s", name, type(event).__name__, event.call_id
                 )
 
-    # --- requests ------------------------------------------------------------------------------------
+    # --- requests
 
     def screen(self, request: Request, flow: Flow) -> Answer | None:
-        """Who sent this and may it go on? Notes the `Source` in `request.party` (§8.2.1, §8.2.2)."""
+        """Who sent this and may it go on? Notes the `Source` in `request.party` (§8.2)."""
         method = request.method
         if request.to_tag:
             if f"{request.headers['call-id'][0]} {request.to_tag}" in self.legs:
@@ -335,7 +349,7 @@ class Switch:
             extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
         )
 
-    # --- what calls need (softswitch.calls.call.Core) --------------------------------------------------
+    # --- what calls need (softswitch.calls.call.Core)
 
     def flow_to(self, hop: Uri, fallback: Flow) -> Flow:
         """The flow to a next hop; `fallback`, where the dialog's messages come from, for a name."""
@@ -501,7 +515,7 @@ class Switch:
         if numbering is not None and not numbering.alive:
             del self.numbers[call_id]
 
-    # --- keeping up -----------------------------------------------------------------------------------
+    # --- keeping up
 
     def keep_alive(self) -> None:
         """Ask the trunks that are due whether they are there (OPTIONS, §11). Call every second."""

@@ -72,7 +72,6 @@ class Trunks:
         self._index_addresses()
 
     # --- whose request this is
-    # -----------------------------------------------------------------------
 
     def by_source(
         self, transport: str, host: str, port: int, sent_by_port: int | None = None
@@ -171,7 +170,6 @@ class Trunks:
         return self._states[name].addresses
 
     # --- calls
-    # ---------------------------------------------------------------------------------------
 
     def acquire(self, name: str) -> bool:
         """Counts a call in, whichever direction it has; False if the trunk's `max_calls` are up."""
@@ -194,7 +192,6 @@ class Trunks:
         return self._states[name].calls
 
     # --- keep-alive
-    # ----------------------------------------------------------------------------------
 
     def is_up(self, name: str) -> bool:
         """Whether to send calls there. A trunk is up until its keep-alives say otherwise."""

@@ -1,7 +1,7 @@
 """The bridge: requests of one party of an answered call, relayed to the other.
 
-re-INVITE and UPDATE (offers and answers pass as they are: the media goes from phone to phone), INFO and
-MESSAGE. Glare is RFC 3261 §14.1 and §14.2; a dialog that turns out to be gone is §12.2.1.2.
+re-INVITE and UPDATE (offers and answers pass as they are: the media goes from phone to phone), INFO
+and MESSAGE. Glare is RFC 3261 §14.1 and §14.2; a dialog that turns out to be gone is §12.2.1.2.
 """
 
 from __future__ import annotations

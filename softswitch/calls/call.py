@@ -1,7 +1,7 @@
 """A call: one incoming leg, the legs it is offered to, and the bridge between the two that talk.
 
-The state machine of the back-to-back user agent (RFC 3261 §6). It takes what its legs receive and the
-timers it set, sends through the transactions it was given, and tells every change as an event.
+The state machine of the back-to-back user agent (RFC 3261 §6). It takes what its legs receive and
+the timers it set, sends through the transactions it was given, and tells every change as an event.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class CallSettings:
     """What calls are limited by. Times in seconds; 0 switches a check off.
 
     `no_response`: an INVITE that nothing at all answers goes to the next target after this time.
-    `session_check`: how often both sides of an answered call are asked whether they are still there.
+    `session_check`: how often both sides of an answered call are asked whether they are still
+    there.
     """
 
     no_response: float = 5.0
@@ -170,7 +171,7 @@ class Call:
             lines += "".join(f"Record-Route: {route}\r\n" for route in routes)
         return lines
 
-    # --- before the answer ---------------------------------------------------------------------------
+    # --- before the answer
 
     def start(self, request: Request, dialled: str, route: Route | None) -> None:
         """Tell that the call exists and follow its route (None: the dialplan has none)."""
@@ -293,7 +294,8 @@ class Call:
         if destination.switch:
             extra += f"{settings.call_id_header}: {self.call_id};owner={self.owner}\r\n"
             if identity.private:
-                extra += f"P-Asserted-Identity: {quote_display(identity.name)}<sip:{user}@{sent_by}>\r\nPrivacy: id\r\n"
+                name = quote_display(identity.name)
+                extra += f"P-Asserted-Identity: {name}<sip:{user}@{sent_by}>\r\nPrivacy: id\r\n"
         request = ClientRequest(
             "INVITE",
             destination.uri,
@@ -360,7 +362,8 @@ class Call:
             if self.early_leg is None:
                 self.early_leg = leg
             elif self.early_leg is not leg and not leg.early:
-                # The caller holds an answer of an earlier leg: this is another early dialog (§13.2.1).
+                # The caller holds an answer of an earlier leg: this is another early dialog
+                # (§13.2.1).
                 leg.early = core.tokens.token()
             incoming.respond(
                 response.status,
@@ -382,7 +385,8 @@ class Call:
         """A final response other than 2xx of a leg that is still wanted."""
         status, reason = response.status, response.reason
         if leg.invite is not None and leg.invite.state == CALLING:
-            # Nothing came at all so far. It may still answer: then it is told that nobody waits any more.
+            # Nothing came at all so far. It may still answer: then it is told that nobody waits any
+            # more.
             leg.cancel("")
             self._leg_ended(leg, status, reason, "remote")
         else:
@@ -462,7 +466,7 @@ class Call:
     def _failure_lines(status: int) -> str:
         return _NO_ANSWER if status == 480 else ""
 
-    # --- the answer ----------------------------------------------------------------------------------
+    # --- the answer
 
     def leg_answered(self, leg: Leg, response: Response) -> None:
         """The first 2xx: this leg has the call."""
@@ -564,7 +568,7 @@ class Call:
             wait = min(wait, settings.max_duration - lasted)
         self._set_timer(wait, lambda: self._check(lasted + wait))
 
-    # --- the end -------------------------------------------------------------------------------------
+    # --- the end
 
     def bye_from(self, leg: Leg, request: Request) -> None:
         """One party hung up."""
@@ -643,7 +647,7 @@ class Call:
         self.winner = self.early_leg = None
         core.call_over(self)
 
-    # --- timers --------------------------------------------------------------------------------------
+    # --- timers
 
     def _set_timer(self, seconds: float, callback: object) -> None:
         self._stop_timer()

@@ -64,6 +64,7 @@ class Leg:
         "incoming",
         "index",
         "invite",
+        "line",
         "nat",
         "number",
         "outgoing",
@@ -73,7 +74,6 @@ class Leg:
         "state",
         "status",
         "timer",
-        "line",
         "user_agent",
     )
 
@@ -153,7 +153,7 @@ class Leg:
             self.acknowledge_again(response.cseq)
 
     def _refuse_fork(self, response: Response) -> None:
-        """A second 2xx of one INVITE, forked behind the peer: acknowledge and end it (§13.2.2.4)."""
+        """A second 2xx, forked behind the peer: acknowledge and end it (§13.2.2.4)."""
         call = self.call
         assert call is not None
         mine = self.dialog
@@ -168,7 +168,7 @@ class Leg:
         flow.send(other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow))
         call.core.transactions.send(other.request("BYE", tokens.branch()), flow)
 
-    # --- requests to this party ----------------------------------------------------------------------
+    # --- requests to this party
 
     def flow(self) -> Flow:
         """The flow that requests within the dialog go out on (§12.2.1.1, §8.1.2)."""
@@ -233,7 +233,7 @@ class Leg:
         if response.status >= 200:
             self.close()
 
-    # --- requests from this party --------------------------------------------------------------------
+    # --- requests from this party
 
     def acked(self, request: Request) -> None:
         """The ACK of our 2xx to this party."""

@@ -8,8 +8,9 @@ BUSY = frozenset((486, 600))
 NO_ANSWER = frozenset((408, 480))
 REJECTED = frozenset((401, 403, 407, 433, 603, 606, 607, 608))
 
-# A carrier that says one of these speaks of the number, not of itself: no other trunk will do better.
-# 403 is not among them, since it is also what a carrier says whose account is blocked or empty.
+# A carrier that says one of these speaks of the number, not of itself: no other trunk will do
+# better. 403 is not among them, since it is also what a carrier says whose account is blocked or
+# empty.
 _OF_THE_NUMBER = frozenset((404, 410, 480, 484, 485, 486, 487, 488, 604))
 
 
@@ -27,12 +28,12 @@ def disposition(status: int) -> str:
 
 
 def ends_search(kind: str, status: int) -> bool:
-    """Whether, after this failure of a target, trying the next ones is pointless (RFC 3261 §16.7)."""
+    """Whether trying the next targets after this failure is pointless (RFC 3261 §16.7)."""
     return status >= 600 or (kind == "trunk" and status in _OF_THE_NUMBER)
 
 
 def better(first: tuple[int, str], second: tuple[int, str]) -> tuple[int, str]:
-    """Which of two failures the caller is told (§16.7 step 6): 6xx, then 4xx, 5xx, 3xx; first wins."""
+    """Which of two failures the caller is told (§16.7 step 6): 6xx, 4xx, 5xx, 3xx; the first."""
     return second if _rank(second[0]) < _rank(first[0]) else first
 
 

@@ -165,7 +165,7 @@ class Digest:
             name: ALGORITHMS[name](self._key + name.encode()).hexdigest() for name in algorithms
         }
 
-    # --- challenging ------------------------------------------------------------------------------
+    # --- challenging
 
     def challenge(self, stale: bool = False) -> list[str]:
         """The values for WWW-Authenticate or Proxy-Authenticate, one header each."""
@@ -183,7 +183,7 @@ class Digest:
             stamp.encode(), digest_size=_MAC_BYTES, key=self._key, person=b"sip-nonce"
         ).hexdigest()
 
-    # --- verifying --------------------------------------------------------------------------------
+    # --- verifying
 
     def verify(
         self, request: Request, header: str, password_of: Callable[[str], str | None]
@@ -319,7 +319,7 @@ def _same_resource(uri: str, request_uri: str) -> bool:
     return one.user == other.user and one.host == other.host
 
 
-# --- the client's side ----------------------------------------------------------------------------
+# --- the client's side
 
 
 def answer(

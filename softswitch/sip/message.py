@@ -1,9 +1,9 @@
 """SIP messages (RFC 3261 §7, §20, §25): parsing and writing; no sockets, no state.
 
-A message keeps its header values as the raw strings that came; typed values (`Via`, `Address`, `Uri`)
-are parsed when asked for. `parse` reads one datagram or one framed stream message. A request that can
-be answered but not served comes back with its `defect` set, so that whoever sent it gets the 4xx or 5xx
-that the RFC names; what cannot be answered raises `MalformedMessage` and is dropped.
+A message keeps its header values as the raw strings that came; typed values (`Via`, `Address`,
+`Uri`) are parsed when asked for. `parse` reads one datagram or one framed stream message. A request
+that can be answered but not served comes back with its `defect` set, so that whoever sent it gets
+the 4xx or 5xx that the RFC names; what cannot be answered raises `MalformedMessage` and is dropped.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _ODD_CASE = {
     "sip-if-match": "SIP-If-Match",
 }
 # Every spelling seen on the wire so far maps to its key: one dictionary look-up a header instead of
-# strip, lower and compact-form expansion. Filled with the usual spellings here and, up to a bound, as
-# new ones arrive (the bound keeps a sender of random names from growing it).
+# strip, lower and compact-form expansion. Filled with the usual spellings here and, up to a bound,
+# as new ones arrive (the bound keeps a sender of random names from growing it).
 _KEYS: dict[str, str] = {}
 _DISPLAY: dict[str, str] = dict(_ODD_CASE)
 _MAX_KEYS: Final = 512
@@ -151,11 +151,11 @@ REASON_PHRASES: Final = {
 
 
 class MalformedMessage(ValueError):
-    """What came is no SIP message, or one that must not be answered; the text says what is wrong."""
+    """What came is no SIP message, or must not be answered; the text says what is wrong."""
 
 
 class Defect(NamedTuple):
-    """Why a request is refused before anyone looks at what it asks: the status and phrase to send."""
+    """Why a request is refused before it is looked into: the status and phrase to send."""
 
     status: int
     reason: str
@@ -164,9 +164,9 @@ class Defect(NamedTuple):
 class Request:
     """A SIP request. `headers` maps a lower-case long name to its values, in the order they came.
 
-    Raises nothing of its own: `cseq`, `from_tag`, `to_tag` and `via` were checked by `parse` and are
-    only meaningful while `defect` is None. `party` is for the transaction user, who notes there whom
-    it has found the sender to be.
+    Raises nothing of its own: `cseq`, `from_tag`, `to_tag` and `via` were checked by `parse` and
+    are only meaningful while `defect` is None. `party` is for the transaction user, who notes there
+    whom it has found the sender to be.
     """
 
     __slots__ = (
@@ -247,7 +247,7 @@ class Response:
 
 
 class Via(NamedTuple):
-    """One Via value (§20.42). `port` is None when absent; `rport` "" when it came without a value."""
+    """One Via value (§20.42). `port` is None when absent, `rport` "" when without value."""
 
     transport: str
     host: str
@@ -291,7 +291,7 @@ class Address:
     params: dict[str, str | None]
 
 
-# --- typed values ------------------------------------------------------------------------------------
+# --- typed values
 
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _TOKEN_RE = re.compile(_TOKEN + r"\Z")
@@ -344,7 +344,7 @@ def _decode_percent(text: str) -> str:
 
 
 def parse_params(text: str) -> dict[str, str | None]:
-    """Parameters ``;name[=value]…`` as a dict, names in lower case, quotes kept. ValueError if not."""
+    """Parameters ``;name[=value]…`` as a dict, names in lower case; ValueError if bad."""
     params: dict[str, str | None] = {}
     at = 0
     while at < len(text):
@@ -483,7 +483,7 @@ def escape_user(user: str) -> str:
     )
 
 
-# --- parsing -----------------------------------------------------------------------------------------
+# --- parsing
 
 
 def header_key(name: str) -> str:
@@ -539,8 +539,8 @@ def parse(
 ) -> Request | Response:
     """One SIP message. `data` is a datagram, or head and body of a stream message already framed.
 
-    Raises `MalformedMessage` for what can not or must not be answered (§16.7, §18: bad responses are
-    dropped); a request that can be answered comes back with `defect` set instead.
+    Raises `MalformedMessage` for what can not or must not be answered (§16.7, §18: bad responses
+    are dropped); a request that can be answered comes back with `defect` set instead.
     """
     head_bytes, blank, body = data.partition(b"\r\n\r\n")
     if not blank:
@@ -675,7 +675,9 @@ def _request_defect(
 
 
 def _split_via(headers: dict[str, list[str]]) -> str:
-    """The topmost Via value; splits a comma-joined header in place, so that each value stands alone."""
+    """The topmost Via value; splits a comma-joined header in place, so that each value stands
+    alone.
+    """
     values = headers["via"]
     for value in values:
         if "," in value:
@@ -697,13 +699,13 @@ def _tag(value: str) -> str:
 
 
 def _phrase(text: str) -> str:
-    """A reason phrase from an error text: one line, no raw input that could break the status line."""
+    """A reason phrase from an error text: one line, nothing that could break the status line."""
     return (
         "".join(c for c in text.split(":")[0] if c.isprintable()).strip().title() or "Bad Request"
     )
 
 
-# --- writing -----------------------------------------------------------------------------------------
+# --- writing
 
 
 def _display(key: str) -> str:

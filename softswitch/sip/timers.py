@@ -1,8 +1,8 @@
 """Timers on an injected clock: the wheel that every SIP timer (RFC 3261 table 4) runs on.
 
 At 1,000 calls a second some hundred thousand timers are alive, nearly all of which are cancelled or
-wait 32 s for nothing. So a timer is one small object in a bucket of its tick: setting and cancelling
-cost the same with any number alive, and nothing is sorted but the ticks.
+wait 32 s for nothing. So a timer is one small object in a bucket of its tick: setting and
+cancelling cost the same with any number alive, and nothing is sorted but the ticks.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Timer:
 class Timers:
     """All timers of one process. `clock` gives seconds and never runs backwards.
 
-    The owner calls `advance` whenever `next_due()` has come; `on_earlier`, if set, is called with the
-    new deadline when one is set that is earlier than all before.
+    The owner calls `advance` whenever `next_due()` has come; `on_earlier`, if set, is called with
+    the new deadline when one is set that is earlier than all before.
     """
 
     def __init__(self, clock: Callable[[], float], tick: float = TICK) -> None:

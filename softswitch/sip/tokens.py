@@ -9,7 +9,7 @@ _POOL = 8192
 
 
 class Tokens:
-    """Random tokens out of a pool that `source` fills: one system call for several hundred tokens."""
+    """Random tokens from a pool that `source` fills: one system call for several hundred."""
 
     __slots__ = ("_at", "_pool", "_source")
 

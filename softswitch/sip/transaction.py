@@ -1,9 +1,10 @@
 """Transactions (RFC 3261 §17, figures 5 to 8, as corrected by RFC 6026).
 
-Four state machines without I/O: they take messages and timers, send bytes on the flow they were given,
-and tell their user. A timeout or a dead flow reaches the user of a client transaction as the 408 or 503
-that §8.1.3.1 says it is to be treated as. 2xx responses to an INVITE are the user's to retransmit
-(§13.3.1.4); the machines keep their transactions for 64*T1 so that retransmissions find them.
+Four state machines without I/O: they take messages and timers, send bytes on the flow they were
+given, and tell their user. A timeout or a dead flow reaches the user of a client transaction as the
+408 or 503 that §8.1.3.1 says it is to be treated as. 2xx responses to an INVITE are the user's to
+retransmit (§13.3.1.4); the machines keep their transactions for 64*T1 so that retransmissions find
+them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from softswitch.sip.message import (
     BRANCH_COOKIE,
     Request,
     Response,
-    parse_address,
     response_bytes,
 )
 from softswitch.sip.timers import Timer, Timers
@@ -148,7 +148,7 @@ class ClientRequest:
         return self._same_transaction("ACK", to)
 
     def cancel(self, reason: str = "") -> ClientRequest:
-        """The CANCEL for this INVITE (§9.1); `reason` is a Reason header line (RFC 3326) or empty."""
+        """The CANCEL for this INVITE (§9.1); `reason` is a Reason line (RFC 3326) or empty."""
         return self._same_transaction("CANCEL", self.to, reason)
 
     def _same_transaction(self, method: str, to: str, extra: str = "") -> ClientRequest:
@@ -271,7 +271,7 @@ class Transactions:
                 headers.setdefault(name, [""])
         if not headers["via"][0]:
             return
-        tag = f"{zlib.crc32((request.via.branch + headers['call-id'][0]).encode('utf-8', 'replace')):08x}"
+        tag = _tag_for(request.via.branch + headers["call-id"][0])
         flow.send(response_bytes(request, status, reason, to_tag=tag, extra=extra))
 
     def invite(
@@ -309,7 +309,7 @@ class Transactions:
 
 
 def server_key(request: Request) -> str:
-    """What §17.2.3 matches a request by; an ACK has the key of its INVITE, and ends in the method."""
+    """What §17.2.3 matches a request by; an ACK has its INVITE's key; the method is last."""
     via = request.via
     method = "INVITE" if request.method == "ACK" else request.method
     branch = via.branch
@@ -320,6 +320,11 @@ def server_key(request: Request) -> str:
         f"{branch} {via.host} {via.port} {request.uri} {request.from_tag} "
         f"{request.headers['call-id'][0]} {request.cseq} {method}"
     )
+
+
+def _tag_for(text: str) -> str:
+    """A To tag that a retransmission of the same request gets again (§8.2.7)."""
+    return f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}"
 
 
 def local_response(status: int, reason: str) -> Response:
@@ -379,7 +384,7 @@ class InviteClient:
     def receive(self, response: Response) -> None:
         status = response.status
         state = self.state
-        if state == CALLING or state == PROCEEDING:
+        if state in (CALLING, PROCEEDING):
             if status < 200:
                 if state == CALLING:
                     self.state = PROCEEDING
@@ -625,7 +630,7 @@ class InviteServer:
         elif status > 100:
             to_tag = self.to_tag
             if not to_tag and not self.request.to_tag:
-                to_tag = self.to_tag = f"{zlib.crc32(self.key.encode('utf-8', 'replace')):08x}"
+                to_tag = self.to_tag = _tag_for(self.key)
         data = response_bytes(self.request, status, reason, to_tag=to_tag, extra=extra, body=body)
         layer = self._layer
         if status < 200:
@@ -716,7 +721,7 @@ class NonInviteServer:
         if request is None:
             return b""
         if not to_tag and not request.to_tag and status > 100:
-            to_tag = f"{zlib.crc32(self.key.encode('utf-8', 'replace')):08x}"
+            to_tag = _tag_for(self.key)
         data = response_bytes(request, status, reason, to_tag=to_tag, extra=extra, body=body)
         if status < 200:
             self.state = PROCEEDING
@@ -750,11 +755,3 @@ class NonInviteServer:
 
 ServerTransaction = InviteServer | NonInviteServer
 ClientTransaction = InviteClient | NonInviteClient
-
-
-def tag_of(value: str) -> str:
-    """The tag of a From or To value, empty if there is none or the value cannot be read."""
-    try:
-        return parse_address(value).params.get("tag") or ""
-    except ValueError:
-        return ""

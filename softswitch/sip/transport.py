@@ -1,7 +1,7 @@
 """Transports (RFC 3261 §18, RFC 3581): the only file of the SIP stack that has sockets.
 
-UDP datagrams and TCP streams come in as parsed messages with the flow that leads back to their sender;
-what is sent goes to a flow. Stream framing is a machine of its own without I/O.
+UDP datagrams and TCP streams come in as parsed messages with the flow that leads back to their
+sender; what is sent goes to a flow. Stream framing is a machine of its own without I/O.
 """
 
 from __future__ import annotations
