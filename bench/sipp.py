@@ -1,7 +1,7 @@
 """SIPp as a caller and as a callee: started, bounded in time, and its final counts read.
 
 SIPp writes its counts to a CSV file (`-trace_stat`); what is reported here is the last line of it.
-Exit codes of SIPp: 0 all calls passed, 1 at least one failed, 97 stopped from outside (`-timeout` or
+Exit codes of SIPp: 0 all calls passed, 1 at least one failed, 97 stopped from outside (`-timeout`,
 a signal), 99 ended without processing a call, 253 to 255 it could not run.
 """
 
