@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
-from softswitch.lab.children import Child
+from softswitch.lab.children import Child, LabError
 from softswitch.lab.sites import free_ports
 
 
@@ -17,7 +18,7 @@ class Linphone(Child):
         sip, rtp = free_ports(2)
         (folder / ".local/share/linphone").mkdir(parents=True)
         config = folder / "linphonerc"
-        # auto_net_state_mon: with nothing but the loopback it believes to be offline.
+        # It takes a machine with nothing but the loopback for offline, and would not register.
         config.write_text(
             f"""[sip]
 sip_port={sip}
@@ -25,7 +26,17 @@ sip_tcp_port=0
 sip_tls_port=0
 use_ipv6=0
 bind_address=127.0.0.1
-auto_net_state_mon=0
+register_only_when_network_is_up=0
+default_proxy=0
+[proxy_0]
+reg_proxy=<sip:{registrar};transport=udp>
+reg_identity=sip:{user}@{registrar}
+reg_expires=300
+reg_sendregister=1
+[auth_info_0]
+username={user}
+passwd={password}
+domain=127.0.0.1
 [rtp]
 audio_rtp_port={rtp}-{rtp + 20}
 bind_address=127.0.0.1
@@ -39,7 +50,16 @@ bind_address=127.0.0.1
         self._seen = 0
         self.send("soundcard use files")
         self.send(f"play {wav}")
-        self.send(f"register sip:{user}@{registrar} sip:{registrar} {password}")
+
+    def until_registered(self, seconds: float = 10) -> None:
+        """Asks until it says so: it does not tell by itself."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.send("status register")
+            if "registered, identity" in self.expect("registered(=|, identity)", seconds):
+                return
+            time.sleep(0.1)
+        raise LabError(f"{self.name} has not registered within {seconds:g} s{self.recently()}")
 
     def expect(self, pattern: str, seconds: float = 10) -> str:
         """The next line of its output that fits; those before it are passed over."""

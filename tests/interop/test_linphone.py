@@ -19,7 +19,7 @@ def linphone(interop: Interop, tmp_path: Path, wav: Path) -> Start:
     def start() -> Linphone:
         phone = Linphone(tmp_path / "linphone", interop.sip, "1001", "foreign-secret", wav)
         interop.children.append(phone)
-        phone.expect("Registration on .* successful")
+        phone.until_registered()
         return phone
 
     return start
@@ -29,7 +29,7 @@ def test_called_with_audio(interop: Interop, linphone: Start) -> None:
     foreign = linphone()
     ours = interop.phone("--tone", "440")
     ours.send("call 1001")
-    foreign.expect("is contacting you")
+    foreign.expect("new incoming call")
     foreign.send("answer")
     ours.expect("answered", 10)
     ours.expect_tone(700)
@@ -56,7 +56,7 @@ def test_each_cancels(interop: Interop, linphone: Start) -> None:
     foreign = linphone()
     ours = interop.phone("--ring-only")
     ours.send("call 1001")
-    foreign.expect("is contacting you")
+    foreign.expect("new incoming call")
     ours.expect("ringing")
     ours.send("hangup")
     ours.expect("ended", status=487)
@@ -73,12 +73,12 @@ def test_each_refuses(interop: Interop, linphone: Start) -> None:
     foreign = linphone()
     ours = interop.phone("--reject", "486")
     ours.send("call 1001")
-    foreign.expect("is contacting you")
+    foreign.expect("new incoming call")
     foreign.send("terminate")
     assert ours.expect("ended", answered=False, by="remote")["status"] in (486, 603)
     foreign.send("call 1002")
     ours.expect("ended", 10, status=486)
-    foreign.expect("[Bb]usy")
+    foreign.expect("Call 2 .* error")
     assert interop.dispositions(2)[0] in ("busy", "rejected")
     assert interop.dispositions(2)[1] == "busy"
 
@@ -98,8 +98,8 @@ def test_each_holds_and_resumes(interop: Interop, linphone: Start) -> None:
     foreign.expect("established|connected|resumed", 10)
     foreign.send("pause")
     ours.expect("media", 10, state="remote_hold")
-    foreign.expect("paused")
-    foreign.send("resume")
+    foreign.expect("is now paused")
+    foreign.send("resume 1")
     ours.expect("media", 10, state="active")
     ours.send("hangup")
     foreign.expect("ended")
