@@ -1,4 +1,4 @@
-"""Kamailio as a foreign proxy on a trunk, with one of our phones behind it as the carrier's side."""
+"""Kamailio as a foreign proxy on a trunk, with a phone behind it as the carrier's side."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ loadmodule "maxfwd.so"
 loadmodule "pv.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
+loadmodule "xlog.so"
 request_route {{
   if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
   if (has_totag()) {{
