@@ -52,6 +52,7 @@ _ODD_CASE = {
 _KEYS: dict[str, str] = {}
 _DISPLAY: dict[str, str] = dict(_ODD_CASE)
 _MAX_KEYS: Final = 512
+_MAX_KEY_LENGTH: Final = 64
 for _name in [
     "Via",
     "From",
@@ -298,16 +299,23 @@ _TOKEN_RE = re.compile(_TOKEN + r"\Z")
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9.])?)"
 _VIA_RE = re.compile(
-    rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+({_HOST})\s*(?::\s*(\d{{1,5}}))?\s*(;.*)?\Z", re.I | re.S
+    rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+({_HOST})\s*+(?::\s*(\d{{1,5}}))?\s*+(;.*)?\Z",
+    re.I | re.S | re.A,
 )
-_PARAM_RE = re.compile(
-    rf"\s*;\s*({_TOKEN})\s*(?:=\s*({_TOKEN}|{_QUOTED}|\[[0-9A-Fa-f:.]+\]|[^\s;,\"<>=]+))?\s*"
-)
+# A value is a token, a host or quoted (§25.1 gen-value); an IPv6 address in `received` comes without
+# brackets.
+_PARAM_RE = re.compile(rf"\s*;\s*({_TOKEN})\s*(?:=\s*({_QUOTED}|[^\s;,\"<>=]+))?\s*", re.A)
+# A display name of tokens is one class with no way back: `(?:token *)*` would try every way of
+# cutting a long word that no "<" follows.
 _NAME_ADDR_RE = re.compile(
-    rf"\s*(?:({_QUOTED})\s*|((?:{_TOKEN}\s*)*))<([^<>\"\s]+)>\s*((?:;.*)?)\Z", re.S
+    rf"\s*+(?:({_QUOTED})\s*+|([A-Za-z0-9\-.!%*_+`'~\s]*+))<([^<>\"\s]+)>\s*+((?:;.*)?)\Z",
+    re.S | re.A,
 )
-_ADDR_SPEC_RE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\";?,]+)\s*((?:;.*)?)\Z", re.S)
-_CSEQ_RE = re.compile(rf"\s*(\d+)\s+({_TOKEN})\s*\Z")
+_ADDR_SPEC_RE = re.compile(
+    r"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\";?,]+)\s*((?:;.*)?)\Z", re.S | re.A
+)
+# Leading zeros do not count, and more than ten digits are beyond 2**31 whatever they are.
+_CSEQ_RE = re.compile(rf"\s*0*(\d{{1,10}})\s+({_TOKEN})\s*\Z", re.A)
 _USER = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|%[0-9A-Fa-f]{2})+"
 _PASSWORD = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*"
 _URI_PARAM = r"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+"
@@ -322,8 +330,8 @@ _TEL_URI_RE = re.compile(
 _SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _PERCENT_RE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _FOLD_RE = re.compile(r"\r\n[ \t]+")
-_REQUEST_LINE_RE = re.compile(rf"({_TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I)
-_STATUS_LINE_RE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?\Z", re.I)
+_REQUEST_LINE_RE = re.compile(rf"({_TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I | re.A)
+_STATUS_LINE_RE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?\Z", re.I | re.A)
 # The two header values that every message has to have read: the common forms, in one match each.
 _PLAIN_FROM_TO_RE = re.compile(
     r"(?:\"[^\"\\<>]*\" ?|[A-Za-z0-9 .\-_]*)<sips?:[A-Za-z0-9\-_.!~*'()&=+$,#]+@"
@@ -389,7 +397,7 @@ def parse_via(value: str) -> Via:
     if plain is not None:
         transport, host, port, rport_before, branch, rport_after = plain.groups()
         rport = "" if rport_before or rport_after else None
-        return Via(transport, host, int(port) if port else None, branch, None, rport)
+        return Via(transport, host, _port(port) if port else None, branch, None, rport)
     match = _VIA_RE.match(value)
     if match is None:
         raise ValueError(f"bad Via: {value[:80]!r}")
@@ -398,16 +406,23 @@ def parse_via(value: str) -> Via:
     rport = None
     if "rport" in params:
         rport = params["rport"] or ""
-        if rport and not rport.isdigit():
+        if rport and not (rport.isascii() and rport.isdecimal()):
             raise ValueError("bad Via: rport is not a number")
     return Via(
         match.group(1).upper(),
         match.group(2),
-        int(port_text) if port_text else None,
+        _port(port_text) if port_text else None,
         params.get("branch") or "",
         params.get("received"),
         rport,
     )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise ValueError("bad Via: port out of range")
+    return port
 
 
 def parse_address(value: str) -> Address:
@@ -427,9 +442,13 @@ def parse_address(value: str) -> Address:
     return Address("", match.group(1), parse_params(match.group(2)))
 
 
-@lru_cache(maxsize=8192)
 def parse_uri(text: str) -> Uri:
     """A SIP, SIPS or tel URI. ValueError if it is none (another scheme included)."""
+    # What is remembered is bounded in bytes too: a URI may be as long as a message.
+    return _parse_uri(text) if len(text) <= _MAX_REMEMBERED_URI else _read_uri(text)
+
+
+def _read_uri(text: str) -> Uri:
     match = _SIP_URI_RE.match(text)
     if match is not None:
         scheme, user, host, port, params, headers = match.groups()
@@ -449,6 +468,10 @@ def parse_uri(text: str) -> Uri:
             "tel", re.sub(r"[\-.()]", "", match.group(2)), "", None, _uri_params(match.group(3))
         )
     raise ValueError(f"bad URI: {text[:80]!r}")
+
+
+_MAX_REMEMBERED_URI: Final = 512
+_parse_uri = lru_cache(maxsize=8192)(_read_uri)
 
 
 def _uri_params(text: str) -> dict[str, str | None]:
@@ -493,18 +516,21 @@ def header_key(name: str) -> str:
         return key
     key = name.strip(" \t").lower()
     key = COMPACT.get(key, key)
-    if len(_KEYS) < _MAX_KEYS:
+    # A name that is none must be found wanting again when it comes again.
+    if len(_KEYS) < _MAX_KEYS and len(name) <= _MAX_KEY_LENGTH and _TOKEN_RE.match(key):
         _KEYS[name] = key
     return key
 
 
 def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str]], str]:
     """Start line, headers, and the first thing wrong with them (empty if nothing)."""
-    if "\r\n " in head or "\r\n\t" in head:
-        head = _FOLD_RE.sub(" ", head)
     lines = head.split("\r\n")
     start = lines.pop(0)
     wrong = ""
+    ends = len(lines)
+    if head.count("\n") != ends or head.count("\r") != ends:
+        # Passed on in a header's value it would start a line of its own for whoever is less strict.
+        wrong = "Bare CR Or LF"
     if len(lines) > max_headers:
         wrong = "Too Many Headers"
         del lines[max_headers:]
@@ -515,6 +541,9 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
         name, colon, value = line.partition(":")
         key = keys.get(name)
         if key is None:
+            if line[:1] in (" ", "\t"):
+                # A folded line (§7.3.1): rare enough to be looked for here, and to begin anew.
+                return _split_headers(_FOLD_RE.sub(" ", head), max_headers)
             if not colon:
                 if line:
                     wrong = wrong or "Header Without Colon"
@@ -528,9 +557,10 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
         else:
             headers[key] = [value.strip()]
     if repeated and not wrong:
-        for key in SINGLE_VALUED:
-            if len(headers.get(key, ())) > 1:
+        for key, values in headers.items():
+            if len(values) > 1 and key in SINGLE_VALUED:
                 wrong = f"Several {_display(key)}"
+                break
     return start, headers, wrong
 
 
@@ -633,10 +663,17 @@ def _parse_response(
     response.cseq_method = cseq.group(2)
     length = headers.get("content-length")
     if length is not None:
-        if not length[0].isdecimal() or int(length[0]) > len(body):
+        text = length[0]
+        if not text.isdecimal() or not text.isascii() or len(text) > 9:
             raise MalformedMessage("response with a bad Content-Length")
-        if int(length[0]) < len(body):
-            response.body = body[: int(length[0])]
+        size = int(text)
+        if size > len(body):
+            raise MalformedMessage("response shorter than its Content-Length")
+        if size < len(body):
+            response.body = body[:size]
+    elif not datagram:
+        # §20.14: on a stream nothing else says where it ends.
+        raise MalformedMessage("response without Content-Length over a stream")
     return response
 
 
@@ -712,7 +749,7 @@ def _display(key: str) -> str:
     name = _DISPLAY.get(key)
     if name is None:
         name = "-".join(part.capitalize() for part in key.split("-"))
-        if len(_DISPLAY) < _MAX_KEYS:
+        if len(_DISPLAY) < _MAX_KEYS and len(key) <= _MAX_KEY_LENGTH:
             _DISPLAY[key] = name
     return name
 
@@ -770,6 +807,9 @@ def response_bytes(
     via = vias[0] if len(vias) == 1 else "\r\nVia: ".join(vias)
     if reason is None:
         reason = REASON_PHRASES.get(status, "")
+    if status == 100 and "timestamp" in headers:
+        # §8.2.6.1: so that the client can measure the round trip.
+        extra = f"{extra}Timestamp: {headers['timestamp'][0]}\r\n"
     return (
         f"SIP/2.0 {status} {reason}\r\nVia: {via}\r\nFrom: {headers['from'][0]}\r\nTo: {to}\r\n"
         f"Call-ID: {headers['call-id'][0]}\r\nCSeq: {headers['cseq'][0]}\r\n{extra}"
