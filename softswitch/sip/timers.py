@@ -8,7 +8,10 @@ cancelling cost the same with any number alive, and nothing is sorted but the ti
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 TICK = 0.01
 """Seconds; a timer fires at the first tick not before it is due."""
@@ -61,15 +64,25 @@ class Timers:
         return self._ticks[0] * self._tick if self._ticks else None
 
     def advance(self) -> None:
-        """Fire what is due. A callback may set and cancel timers; what it sets fires later."""
+        """Fire what is due. A callback may set and cancel timers; what it sets fires later.
+
+        A callback that raises is logged, and keeps none of the others from firing.
+        """
         now = self.clock()
         ticks = self._ticks
+        due: list[list[Timer]] = []
         while ticks and ticks[0] * self._tick <= now:
-            for timer in self._buckets.pop(heapq.heappop(ticks)):
+            due.append(self._buckets.pop(heapq.heappop(ticks)))
+        for bucket in due:
+            for timer in bucket:
                 callback = timer.callback
-                if callback is not None:
-                    timer.callback = None
+                if callback is None:
+                    continue
+                timer.callback = None
+                try:
                     callback()
+                except Exception:
+                    log.exception("a timer failed")
 
     def __len__(self) -> int:
         """Timers set and not cancelled."""
