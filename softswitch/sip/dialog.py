@@ -212,7 +212,8 @@ class Unacknowledged:
 
     def _again(self) -> None:
         self._left -= self._interval
-        if self._left <= 0.0:
+        if self._left <= 1e-6:
+            # The rounding of sums is no time left.
             on_timeout, self._on_timeout = self._on_timeout, None
             if on_timeout is not None:
                 on_timeout()

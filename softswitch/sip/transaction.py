@@ -16,8 +16,11 @@ from typing import Final, NamedTuple, Protocol
 
 from softswitch.sip.message import (
     BRANCH_COOKIE,
+    REASON_PHRASES,
     Request,
     Response,
+    encode_head,
+    parse_address,
     response_bytes,
 )
 from softswitch.sip.timers import Timer, Timers
@@ -29,6 +32,18 @@ COMPLETED: Final = "completed"
 CONFIRMED: Final = "confirmed"
 ACCEPTED: Final = "accepted"
 TERMINATED: Final = "terminated"
+
+
+# What a response repeats of its request (§8.2.6.2).
+_ECHOED: Final = (
+    ("via", "Via"),
+    ("from", "From"),
+    ("to", "To"),
+    ("call-id", "Call-ID"),
+    ("cseq", "CSeq"),
+)
+# A remainder this small, in seconds, is the rounding of sums and no time left.
+_NOTHING: Final = 1e-6
 
 
 class Flow(Protocol):
@@ -192,7 +207,8 @@ class Transactions:
         """A message from the transport; `flow` leads back to its sender."""
         if type(message) is Response:
             client = self.clients.get(message.via.branch + message.cseq_method)
-            if client is not None:
+            # §8.1.3.3: our requests carry one Via; a response with more has gone astray.
+            if client is not None and len(message.headers["via"]) == 1:
                 client.receive(message)
             else:
                 self.unmatched += 1
@@ -228,7 +244,10 @@ class Transactions:
             if answer is not None:
                 self.refuse(request, flow, *answer)
                 return
-        if len(self.servers) >= self.max_transactions:
+        if len(self.servers) >= self.max_transactions and not (
+            # What ends a call in the making must not fail for want of room.
+            method == "CANCEL" and key[: -len("CANCEL")] + "INVITE" in self.servers
+        ):
             self.refused += 1
             self.refuse(request, flow, 503, "Too Many Transactions", "Retry-After: 5\r\n")
             return
@@ -266,13 +285,24 @@ class Transactions:
     ) -> None:
         """Answer without a transaction (§8.2.7): the To tag is made from the request alone."""
         headers = request.headers
-        for name in ("via", "from", "to", "call-id", "cseq"):
-            if name not in headers:
-                headers.setdefault(name, [""])
-        if not headers["via"][0]:
+        if "via" not in headers or not headers["via"][0]:
+            # Nobody to answer to.
             return
-        tag = _tag_for(request.via.branch + headers["call-id"][0])
-        flow.send(response_bytes(request, status, reason, to_tag=tag, extra=extra))
+        call_id = headers.get("call-id", [""])[0]
+        tag = _tag_for(request.via.branch + call_id)
+        if all(name in headers for name in ("from", "to", "call-id", "cseq")):
+            if not request.to_tag:
+                # The parser may have stopped before it came to the To.
+                request.to_tag = _tag_of(headers["to"][0])
+            flow.send(response_bytes(request, status, reason, to_tag=tag, extra=extra))
+            return
+        lines = [
+            (display, value)
+            for key, display in _ECHOED
+            for value in headers.get(key, ())[: None if key == "via" else 1]
+        ]
+        start = f"SIP/2.0 {status} {reason or REASON_PHRASES.get(status, '')}"
+        flow.send(encode_head(start, lines, b""))
 
     def invite(
         self,
@@ -320,6 +350,14 @@ def server_key(request: Request) -> str:
         f"{branch} {via.host} {via.port} {request.uri} {request.from_tag} "
         f"{request.headers['call-id'][0]} {request.cseq} {method}"
     )
+
+
+def _tag_of(value: str) -> str:
+    """The tag of a To value, empty if there is none or the value cannot be read."""
+    try:
+        return parse_address(value).params.get("tag") or ""
+    except ValueError:
+        return ""
 
 
 def _tag_for(text: str) -> str:
@@ -402,7 +440,7 @@ class InviteClient:
                 self.state = COMPLETED
                 self._data = b""
                 self._ack = self.request.ack(response.headers["to"][0]).encode(self.flow)
-                self.flow.send(self._ack)
+                self.flow.send(self._ack, self.transport_error)
                 # Timer D: at least 32 s over UDP, zero over a reliable transport.
                 tell, self.on_response = self.on_response, None
                 if self.flow.reliable:
@@ -413,7 +451,7 @@ class InviteClient:
                     tell(response)
         elif state == COMPLETED:
             if status >= 300:
-                self.flow.send(self._ack)
+                self.flow.send(self._ack, self.transport_error)
         elif state == ACCEPTED and 200 <= status < 300:
             self._tell(response)
 
@@ -442,6 +480,9 @@ class InviteClient:
             self._terminate()
             if tell is not None:
                 tell(local_response(503, "Transport Error"))
+        elif self.state == COMPLETED:
+            # The ACK cannot be sent; the user has its final response already.
+            self._terminate()
 
     def _send_cancel(self) -> None:
         layer = self._layer
@@ -457,7 +498,7 @@ class InviteClient:
 
     def _timer_a_or_b(self) -> None:
         self._left -= self._interval
-        if self._left <= 0.0:
+        if self._left <= _NOTHING:
             tell = self.on_response
             self._terminate()
             if tell is not None:
@@ -553,7 +594,7 @@ class NonInviteClient:
 
     def _timer_e_or_f(self) -> None:
         self._left -= self._interval
-        if self._left <= 0.0:
+        if self._left <= _NOTHING:
             tell = self.on_response
             self._terminate()
             if tell is not None:
@@ -671,7 +712,7 @@ class InviteServer:
 
     def _timer_g_or_h(self) -> None:
         self._left -= self._interval
-        if self._left <= 0.0:
+        if self._left <= _NOTHING:
             self._terminate()
             return
         self.flow.send(self._last)
