@@ -1,4 +1,4 @@
-"""Every scenario against its counterpart, nothing in between: the scenarios themselves are right."""
+"""Every scenario against its counterpart, nothing in between: the scenarios are right."""
 
 from __future__ import annotations
 
