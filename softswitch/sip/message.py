@@ -302,7 +302,7 @@ _VIA_RE = re.compile(
     rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+({_HOST})\s*+(?::\s*(\d{{1,5}}))?\s*+(;.*)?\Z",
     re.I | re.S | re.A,
 )
-# A value is a token, a host or quoted (§25.1 gen-value); an IPv6 address in `received` comes without
+# A value is a token, a host or quoted (§25.1 gen-value); IPv6 addresses in `received` come without
 # brackets.
 _PARAM_RE = re.compile(rf"\s*;\s*({_TOKEN})\s*(?:=\s*({_QUOTED}|[^\s;,\"<>=]+))?\s*", re.A)
 # A display name of tokens is one class with no way back: `(?:token *)*` would try every way of

@@ -11,13 +11,22 @@ import contextlib
 import errno
 import ipaddress
 import logging
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, cast
 
-from softswitch.sip.message import MalformedMessage, Request, Response, parse
+from softswitch.sip.message import (
+    NO_VIA,
+    Defect,
+    MalformedMessage,
+    Request,
+    Response,
+    parse,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +34,20 @@ Receiver = Callable[[Request | Response, "UdpFlow | TcpFlow"], None]
 
 _DATAGRAMS_A_WAKE: Final = 64
 _SOCKET_BUFFER: Final = 8 * 1024 * 1024
-_RESOLVED_FOR: Final = 60.0
+_SWEEP_EVERY: Final = 30.0
+_BACKLOG: Final = 512
+_LINGER: Final = 5.0
 _PING: Final = b"\r\n\r\n"
 _PONG: Final = b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:
-    """What a stranger may cost: sizes in bytes, times in seconds."""
+    """What a stranger may cost: sizes in bytes, times in seconds.
+
+    `max_queued` is what may wait for a connection that does not take it; of datagrams that the
+    system does not take, a thousandth of it in number.
+    """
 
     max_message_size: int = 65535
     max_headers: int = 256
@@ -46,6 +61,7 @@ class ListenError(OSError):
     """An address that cannot be listened on; the text is one line for whoever configured it."""
 
 
+@lru_cache(maxsize=8192)
 def is_numeric(host: str) -> bool:
     """Whether `host` is an IP address rather than a name."""
     try:
@@ -60,23 +76,35 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def mark_source(request: Request, remote: tuple[str, int]) -> int | None:
+_RPORT_RE: Final = re.compile(r";\s*rport\s*(?:=\s*[^;,\s]*)?(?=\s*(?:;|\Z))", re.I)
+_RECEIVED_RE: Final = re.compile(r";\s*received\s*(?:=\s*[^;,\s]*)?(?=\s*(?:;|\Z))", re.I)
+
+
+def mark_source(request: Request, remote: tuple[str, int]) -> int:
     """Add `received` and `rport` to the topmost Via as §18.2.1 and RFC 3581 §4 say.
 
-    Returns the port that a response over UDP goes to.
+    Returns the port that a response over UDP goes to: a response goes to the address that its
+    request came from in any case, so that a host name in a Via need never be looked up.
     """
     via = request.via
     host, port = remote
-    if via.rport is not None:
-        value = request.headers["via"][0]
-        mark = f";received={host};rport={port}"
-        if via.rport == "":
-            bare, found, rest = value.rpartition(";rport")
-            value = bare + mark + rest.removeprefix("=") if found else value + mark
-        request.headers["via"][0] = value
+    if via is NO_VIA:
+        # None that could be read; the one who is told so is whoever sent it.
         return port
-    if via.host != host:
-        request.headers["via"][0] += f";received={host}"
+    vias = request.headers["via"]
+    if via.received is not None:
+        # Only the receiver may say what it saw.
+        vias[0] = _RECEIVED_RE.sub("", vias[0])
+    if via.rport is not None:
+        value = vias[0]
+        mark = f";received={host};rport={port}"
+        if value.endswith(";rport"):
+            vias[0] = value[:-6] + mark
+        else:
+            vias[0] = _RPORT_RE.sub(mark, value, count=1)
+        return port
+    if via.host != host and via.host.strip("[]") != host:
+        vias[0] += f";received={host}"
     return via.port or 5060
 
 
@@ -126,7 +154,6 @@ class UdpSocket:
         self._wildcard = self.address[0] in ("0.0.0.0", "::")
         self._sent_by = host_port(*self.address)
         self._sent_by_to: dict[str, str] = {}
-        self._resolved: dict[str, tuple[float, str]] = {}
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
         self.malformed = 0
         loop.add_reader(bound.fileno(), self._readable)
@@ -134,10 +161,12 @@ class UdpSocket:
     def _readable(self) -> None:
         receive = self._socket.recvfrom
         size = self._limits.max_message_size
+        # One more than is allowed shows that there was more.
+        at_most = size + 1
         max_headers = self._limits.max_headers
         for _ in range(_DATAGRAMS_A_WAKE):
             try:
-                data, address = receive(size)
+                data, address = receive(at_most)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -153,8 +182,10 @@ class UdpSocket:
             try:
                 message = parse(data, max_headers=max_headers)
                 if type(message) is Request:
+                    if len(data) > size:
+                        message.defect = Defect(513, "Message Too Large")
                     port = mark_source(message, remote)
-                    target = remote if port == remote[1] else (remote[0], port or 5060)
+                    target = remote if port == remote[1] else (remote[0], port)
                     self._receiver(message, UdpFlow(self, remote, target))
                 else:
                     self._receiver(message, UdpFlow(self, remote))
@@ -175,12 +206,10 @@ class UdpSocket:
                 if not self._blocked:
                     self._loop.add_writer(self._socket.fileno(), self._writable)
                 self._blocked.append((data, target))
-        except socket.gaierror:
-            self._failed(target, on_error)
-        except OSError as error:
-            if error.errno in (errno.ENOBUFS, errno.ECONNREFUSED):
-                return
-            self._failed(target, on_error)
+        except (OSError, OverflowError) as error:
+            # The first two are the network's, of this datagram or one before: as good as lost.
+            if getattr(error, "errno", None) not in (errno.ENOBUFS, errno.ECONNREFUSED):
+                self._failed(target, on_error)
 
     def _failed(self, target: tuple[str, int], on_error: Callable[[], None] | None) -> None:
         log.debug("udp:%s cannot be sent to", host_port(*target))
@@ -231,59 +260,86 @@ def local_address_for(host: str) -> str:
 
 
 class StreamFramer:
-    """Cuts a byte stream into SIP messages by Content-Length (§18.3)."""
+    """Cuts a byte stream into SIP messages by Content-Length (§18.3).
+
+    `pings` counts the keep-alives (RFC 5626 §3.5.1) that the caller has to answer. `lost` says why
+    nothing more can be read: a message was too large, or said its length in a way that cannot be
+    right. The latter is still handed over, so that it can be refused, but nobody knows where the
+    next one begins.
+    """
 
     def __init__(self, max_message_size: int) -> None:
         self._max = max_message_size
         self._buffer = bytearray()
+        # Length of the message at the buffer's start once its headers are complete, else 0.
+        self._total = 0
+        self._searched = 0
         self.pings = 0
+        self.lost = ""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages completed by `data`. Raises `MalformedMessage` when the stream is lost.
-
-        Keep-alive pings (RFC 5626 §3.5.1) are counted in `pings`, for the caller to answer.
-        """
+        """The messages completed by `data`; none once `lost` is set."""
         buffer = self._buffer
         buffer += data
         messages: list[bytes] = []
-        while buffer:
-            if buffer[0] in b"\r\n":
-                if buffer.startswith(_PING):
-                    self.pings += 1
-                    del buffer[:4]
+        while buffer and not self.lost:
+            if not self._total:
+                if buffer[0] in b"\r\n":
+                    if buffer.startswith(_PING):
+                        self.pings += 1
+                        del buffer[:4]
+                        continue
+                    if _PING.startswith(bytes(buffer[:4])):
+                        break
+                    # Line ends between messages (§7.5).
+                    del buffer[:1]
                     continue
-                if _PING.startswith(bytes(buffer[:4])):
+                end = buffer.find(_PING, self._searched, self._max)
+                if end < 0:
+                    if len(buffer) >= self._max:
+                        self.lost = "headers are too large"
+                    self._searched = max(0, len(buffer) - 3)
                     break
-                # Line ends between messages (§7.5).
-                del buffer[:1]
-                continue
-            end = buffer.find(b"\r\n\r\n", 0, self._max)
-            if end < 0:
-                if len(buffer) >= self._max:
-                    raise MalformedMessage("headers are too large")
+                length = _content_length(bytes(buffer[: end + 2]))
+                if length < 0:
+                    self.lost = "bad Content-Length"
+                    length = 0
+                self._total = end + 4 + length
+                if self._total > self._max:
+                    self.lost = "message is too large"
+                    break
+            if len(buffer) < self._total:
                 break
-            total = end + 4 + _content_length(bytes(buffer[: end + 2]))
-            if total > self._max:
-                raise MalformedMessage("message is too large")
-            if len(buffer) < total:
-                break
-            messages.append(bytes(buffer[:total]))
-            del buffer[:total]
+            messages.append(bytes(buffer[: self._total]))
+            del buffer[: self._total]
+            self._total = self._searched = 0
+        if self.lost:
+            buffer.clear()
         return messages
 
 
+_FOLDED: Final = re.compile(rb"\r\n[ \t]+")
+
+
 def _content_length(head: bytes) -> int:
+    """What the Content-Length in a message's head says: 0 without one, -1 if it is not sane."""
     lower = head.lower()
+    if b"\r\n " in lower or b"\r\n\t" in lower:
+        lower = _FOLDED.sub(b" ", lower)
+    found = -2
     for name in (b"\r\ncontent-length", b"\r\nl"):
         at = lower.find(name)
         while at >= 0:
             rest = lower[at + len(name) : lower.find(b"\r\n", at + 2)].lstrip(b" \t")
             if rest.startswith(b":"):
                 text = rest[1:].strip(b" \t")
-                # The parser answers a bad one with 400; here it only must not swallow what follows.
-                return int(text) if text.isdigit() and len(text) < 10 else 0
+                length = int(text) if text.isdigit() and len(text) < 10 else -1
+                if found not in (-2, length):
+                    # Two that differ: whoever believes the other one sees other messages.
+                    return -1
+                found = length
             at = lower.find(name, at + 2)
-    return 0
+    return 0 if found == -2 else found
 
 
 class TcpFlow(asyncio.Protocol):
@@ -297,6 +353,7 @@ class TcpFlow(asyncio.Protocol):
         self.remote = remote
         self._framer = StreamFramer(owner.limits.max_message_size)
         self._transport: asyncio.Transport | None = None
+        # What was sent before the connection was made, and the bytes of it.
         self._waiting: list[tuple[bytes, Callable[[], None] | None]] = []
         self._queued = 0
         self._last_seen = owner.loop.time()
@@ -310,29 +367,24 @@ class TcpFlow(asyncio.Protocol):
         # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        if peer is not None:
+        if peer is not None and not self.remote[0]:
+            # A connection that we made keeps the address that it is looked for by.
             self.remote = peer[:2]
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._owner.opened(self):
-            transport.abort()
+            self.abort()
             return
         waiting, self._waiting = self._waiting, []
-        for data, _ in waiting:
-            transport.write(data)
+        for data, on_error in waiting:
+            self.send(data, on_error)
 
     def data_received(self, data: bytes) -> None:
         self._last_seen = self._owner.loop.time()
         framer = self._framer
-        try:
-            messages = framer.feed(data)
-        except MalformedMessage as error:
-            log.info("tcp:%s: %s; connection closed", host_port(*self.remote), error)
-            self._owner.malformed += 1
-            self.close()
-            return
+        messages = framer.feed(data)
         while framer.pings:
             framer.pings -= 1
             self.send(_PONG)
@@ -347,6 +399,10 @@ class TcpFlow(asyncio.Protocol):
                 log.debug("from tcp:%s: %s", host_port(*self.remote), error)
             except Exception:
                 log.exception("a message from tcp:%s was not handled", host_port(*self.remote))
+        if framer.lost and not self.closed:
+            self._owner.malformed += 1
+            log.info("tcp:%s: %s; connection closed", host_port(*self.remote), framer.lost)
+            self.close()
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         """Queue `data` on the connection. `on_error` is called later if it cannot be sent."""
@@ -355,12 +411,17 @@ class TcpFlow(asyncio.Protocol):
                 self._owner.loop.call_soon(on_error)
             return
         if self._transport is None:
+            self._queued += len(data)
+            if self._queued > self._owner.limits.max_queued:
+                if on_error is not None:
+                    self._owner.loop.call_soon(on_error)
+                return
             self._waiting.append((data, on_error))
             return
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > self._owner.limits.max_queued:
             log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
-            self.close()
+            self.abort()
 
     def failed(self) -> None:
         """The connection was never made."""
@@ -381,9 +442,16 @@ class TcpFlow(asyncio.Protocol):
         return self._last_seen
 
     def close(self) -> None:
+        """Close once all that was sent has gone."""
         self.closed = True
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close now: a peer that does not read would keep its connection for ever."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class TcpTransport:
@@ -405,15 +473,25 @@ class TcpTransport:
     async def listen(self, bound: socket.socket) -> None:
         self.address = bound.getsockname()[:2]
         self._server = await self.loop.create_server(
-            lambda: TcpFlow(self, ("", 0)), sock=bound, backlog=512
+            lambda: TcpFlow(self, ("", 0)), sock=bound, backlog=_BACKLOG
         )
-        self._sweep = self.loop.call_later(30.0, self._close_idle)
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        every = min(_SWEEP_EVERY, self.limits.tcp_idle)
+        self._sweep = self.loop.call_later(every, self._close_idle)
 
     def _close_idle(self) -> None:
-        before = self.loop.time() - self.limits.tcp_idle
-        for flow in [f for f in self._flows.values() if f.idle_since() < before]:
-            flow.close()
-        self._sweep = self.loop.call_later(30.0, self._close_idle)
+        now = self.loop.time()
+        for flow in list(self._flows.values()):
+            if flow.idle_since() >= now - self.limits.tcp_idle and not flow.closed:
+                continue
+            if flow.closed and flow.idle_since() < now - _LINGER:
+                # Its peer does not read what it was told last.
+                flow.abort()
+            else:
+                flow.close()
+        self._sweep_later()
 
     def sent_by(self, host: str) -> str:
         """What a Via or Contact calls this address for a peer at `host`."""
@@ -438,6 +516,10 @@ class TcpTransport:
         if flow is not None and not flow.closed:
             return flow
         flow = TcpFlow(self, (host, port))
+        if len(self._flows) >= self.limits.max_connections:
+            log.warning("tcp:%s not connected to: too many connections", host_port(host, port))
+            flow.closed = True
+            return flow
         self._flows[(host, port)] = flow
         task = self.loop.create_task(self._connect(flow, host, port))
         self._connecting.add(task)
@@ -489,11 +571,16 @@ class Transport:
         bound = socket.socket(family, kind)
         try:
             bound.setblocking(False)
+            if family == socket.AF_INET6:
+                # IPv4 has sockets of its own; on this one it would come in IPv6's clothes.
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if transport == "udp":
                 _enlarge_buffers(bound)
             else:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((host, port))
+            if transport != "udp":
+                bound.listen(_BACKLOG)
         except (OSError, OverflowError) as error:
             bound.close()
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -511,6 +598,9 @@ class Transport:
 
     def flow_to(self, transport: str, host: str, port: int) -> UdpFlow | TcpFlow | None:
         """A flow to a numeric address, from a socket of its family; None if there is none."""
+        if not is_numeric(host):
+            # The system would go and ask the DNS, and everything would wait for it.
+            return None
         host = host.strip("[]")
         six = ":" in host
         if transport == "udp":
