@@ -15,7 +15,7 @@ import pluggy
 
 from softswitch.calls.call import Call, Caller, CallSettings
 from softswitch.calls.callid import make_call_id, read_call_id
-from softswitch.calls.headers import ALLOW
+from softswitch.calls.headers import ALLOW, KNOWN_METHODS
 from softswitch.calls.leg import Destination, Leg
 from softswitch.config import Config, Trunk
 from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
@@ -49,26 +49,9 @@ from softswitch.trunks import Trunks
 log = logging.getLogger(__name__)
 
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
-KNOWN_METHODS = frozenset(
-    (
-        "INVITE",
-        "ACK",
-        "BYE",
-        "CANCEL",
-        "OPTIONS",
-        "REGISTER",
-        "INFO",
-        "MESSAGE",
-        "UPDATE",
-        "PRACK",
-        "REFER",
-        "SUBSCRIBE",
-        "NOTIFY",
-        "PUBLISH",
-    )
-)
 # A switch that a call has passed keeps its leg numbers for so long after it, in seconds: the call
-# may come again on another try of the switch before, and numbers must not be used twice.
+# may come again on another try of the switch before, and numbers must not be used twice. So does
+# the switch of its origin if it was given up there: an INVITE may be on its way back to it.
 NUMBERS_KEPT = 64.0
 
 
@@ -162,7 +145,9 @@ class Switch:
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
         self.numbers: dict[str, Numbering] = {}
-        self.busy_extensions: dict[str, int] = {}
+        # Of extensions with `max_calls`: who holds a line, and with how many legs. The holder is
+        # the call, since all phones of an extension ring for one call; for a caller it is the leg.
+        self.busy_extensions: dict[str, dict[object, int]] = {}
         self.counters = Counters()
         self.draining = False
         self.on_idle: Callable[[], None] | None = None
@@ -283,7 +268,7 @@ class Switch:
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers[call_id].alive += 1
-        if not self._take_line(source.kind, source.name):
+        if not self.take_line(str(source), call.caller):
             call.refuse(request, parse_uri(request.uri).user, 503, "Too Many Calls At Once")
             return
         call.caller.line = str(source)
@@ -361,10 +346,13 @@ class Switch:
             return fallback
         return self.network.flow_to(transport, host, port) or fallback
 
-    def destinations(self, target: Target) -> list[Destination] | tuple[int, str]:
-        """Where a target of the dialplan is just now, or the status and phrase of why nowhere."""
+    def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
+        """Where a target of the dialplan is just now, or the status and phrase of why nowhere.
+
+        Each has its line taken, for `holder`.
+        """
         if target.kind == "trunk":
-            return self._trunk_destination(target)
+            return self._trunk_destination(target, holder)
         bindings = self.registrar.contacts(target.name)
         if not bindings:
             known = target.name in self.config.extensions
@@ -374,23 +362,25 @@ class Switch:
             flow = self.network.flow_to(*binding.target)
             if flow is None:
                 continue
-            if not self._take_line("extension", target.name):
-                return found or (486, "Busy Here")
+            if not self.take_line(str(target), holder):
+                return 486, "Busy Here"
             found.append(
                 Destination(
-                    f"extension:{target.name}",
+                    str(target),
                     target.number or target.name,
                     # §19.1.5: header components of a Contact are not part of the Request-URI.
                     binding.uri.partition("?")[0],
                     flow,
-                    line=f"extension:{target.name}",
+                    line=str(target),
                     nat=True,
                     user_agent=binding.user_agent,
                 )
             )
         return found or (480, "Unreachable")
 
-    def _trunk_destination(self, target: Target) -> list[Destination] | tuple[int, str]:
+    def _trunk_destination(
+        self, target: Target, holder: object
+    ) -> list[Destination] | tuple[int, str]:
         trunk = self.config.trunks[target.name]
         if not self.trunks.is_up(target.name):
             return 503, "Trunk Is Down"
@@ -398,18 +388,18 @@ class Switch:
         flow = self._flow_to_trunk(trunk)
         if flow is None:
             return 503, "Trunk Is Unreachable"
-        if not self._take_line("trunk", target.name):
+        if not self.take_line(str(target), holder):
             return 503, "Trunk Is Full"
         host = f"[{to.host}]" if ":" in to.host else to.host
         port = f":{to.port}" if to.port != 5060 else ""
         kind = f";transport={to.transport}" if to.transport != "udp" else ""
         return [
             Destination(
-                f"trunk:{target.name}",
+                str(target),
                 target.number,
                 f"sip:{escape_user(target.number)}@{host}{port}{kind}",
                 flow,
-                line=f"trunk:{target.name}",
+                line=str(target),
                 switch=trunk.switch,
             )
         ]
@@ -418,22 +408,22 @@ class Switch:
         addresses = self.trunks.addresses(trunk.name)
         return self.network.flow_to(trunk.to.transport, *addresses[0]) if addresses else None
 
-    def redirected(
-        self, leg: Leg, number: str, uri: Uri
-    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+    def redirected(self, leg: Leg, uri: Uri) -> Sequence[tuple[Target, ...]] | Destination | None:
         """Where a 3xx of `leg` may lead: a trunk to itself, all else by the dialplan.
 
         A phone that redirects is treated as calling the new number itself; so is a trunk, but for
         another address of the same trunk. So a redirect reaches nothing that its sender could not.
         """
         kind, _, name = leg.party.partition(":")
+        # "Contact: <sip:192.0.2.2>" names another place for the same number.
+        number = uri.user or leg.number
         if kind == "trunk":
             trunk = self.config.trunks.get(name)
             transport = (uri.params.get("transport") or "udp").lower()
             there = self.trunks.by_source(transport, uri.host.strip("[]"), uri.port or 5060)
             if trunk is not None and there is not None and there.name == name:
                 flow = self.network.flow_to(transport, uri.host.strip("[]"), uri.port or 5060)
-                if flow is None or not self._take_line("trunk", name):
+                if flow is None:
                     return None
                 port = f":{uri.port}" if uri.port else ""
                 return Destination(
@@ -452,29 +442,32 @@ class Switch:
             return None
         return route.action.stages
 
-    def _take_line(self, kind: str, name: str) -> bool:
+    def take_line(self, line: str, holder: object) -> bool:
+        """One leg more at `extension:NAME` or `trunk:NAME`; False if `max_calls` are up there."""
+        kind, _, name = line.partition(":")
         if kind == "trunk":
             return self.trunks.acquire(name)
         extension = self.config.extensions.get(name)
         if extension is None or extension.max_calls is None:
             return True
-        taken = self.busy_extensions.get(name, 0)
-        if taken >= extension.max_calls:
+        holders = self.busy_extensions.setdefault(name, {})
+        if holder not in holders and len(holders) >= extension.max_calls:
             return False
-        self.busy_extensions[name] = taken + 1
+        holders[holder] = holders.get(holder, 0) + 1
         return True
 
-    def release_line(self, line: str) -> None:
+    def release_line(self, line: str, holder: object) -> None:
         """One leg less at `extension:NAME` or `trunk:NAME`."""
         kind, _, name = line.partition(":")
         if kind == "trunk":
             self.trunks.release(name)
         elif name in self.busy_extensions:
-            left = self.busy_extensions[name] - 1
-            if left > 0:
-                self.busy_extensions[name] = left
-            else:
-                del self.busy_extensions[name]
+            holders = self.busy_extensions[name]
+            holders[holder] -= 1
+            if not holders[holder]:
+                del holders[holder]
+                if not holders:
+                    del self.busy_extensions[name]
 
     def next_leg(self, call_id: str) -> int:
         """The next free leg number of a call at this switch."""
@@ -503,7 +496,7 @@ class Switch:
         numbering = self.numbers[call_id]
         numbering.alive -= 1
         if not numbering.alive:
-            if call.origin:
+            if call.origin and (call.answered or not call.travelled):
                 del self.numbers[call_id]
             else:
                 self.timers.after(NUMBERS_KEPT, lambda: self._drop_numbers(call_id))

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softswitch import events
-from softswitch.calls.headers import content_lines
+from softswitch.calls import outcome
+from softswitch.calls.headers import KNOWN_METHODS, content_lines
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
 from softswitch.sip.dialog import Unacknowledged
 from softswitch.sip.message import Request, Response
 from softswitch.sip.sdp import first_codec, is_held
-from softswitch.sip.transaction import InviteServer, NonInviteServer
+from softswitch.sip.transaction import Flow, InviteServer, NonInviteServer
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call
@@ -24,10 +25,17 @@ _GONE = frozenset((408, 481))
 
 
 def relay(
-    call: Call, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer
+    call: Call,
+    leg: Leg,
+    request: Request,
+    transaction: InviteServer | NonInviteServer,
+    flow: Flow,
 ) -> None:
-    """A request other than BYE from `leg` within its dialog."""
+    """A request other than BYE from `leg` within its dialog, which came by `flow`."""
     method = request.method
+    if leg.nat and (method == "INVITE" or method == "UPDATE"):
+        # A phone behind NAT that got another port, or had to connect again, is to be found there.
+        leg.dialog.flow = flow
     if isinstance(transaction, InviteServer):
         _relay_invite(call, leg, request, transaction)
     elif method == "OPTIONS":
@@ -35,7 +43,7 @@ def relay(
     elif method in _RELAYED:
         _relay_other(call, leg, request, transaction)
     else:
-        transaction.respond(405, extra=call.allow_line())
+        transaction.respond(405 if method in KNOWN_METHODS else 501, extra=call.allow_line())
 
 
 def _partner(call: Call, leg: Leg) -> Leg | None:
@@ -50,10 +58,11 @@ def _partner(call: Call, leg: Leg) -> Leg | None:
 
 def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteServer) -> None:
     other = call.other(leg)
-    if other is None or leg.state != CONFIRMED:
+    if other is None and leg is not call.caller:
+        # §14.2: our own INVITE in this dialog is not answered yet.
         transaction.respond(491)
         return
-    if leg.pending is not None or leg.answer is not None:
+    if other is None or leg.pending is not None or leg.answer is not None:
         # §14.2: an INVITE while an earlier one is not done yet.
         transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
         return
@@ -73,12 +82,15 @@ def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteSer
         if status < 200 or other.call is None:
             return
         if leg.pending is not transaction:
-            if status < 300:
+            # Its 2xx once more, or one that crossed the end of the call: each wants its ACK.
+            if status < 300 and other.ack_cseq < response.cseq and not leg.ack_for:
+                other.send_ack(response.cseq)
+            elif status < 300:
                 other.acknowledge_again(response.cseq)
             return
         leg.pending = other.outgoing = None
         if status >= 300:
-            transaction.respond(status, response.reason)
+            transaction.respond(*outcome.for_caller(status, response.reason))
             if status in _GONE:
                 call.hang_up_all("the other side is gone")
             return
@@ -90,7 +102,7 @@ def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteSer
             extra=f"{leg.contact}{call.allow_line()}{content_lines(response) if body else ''}",
             body=body,
         )
-        if not data or leg.call is None:
+        if not data:
             other.send_ack(response.cseq)
             return
         leg.answer = Unacknowledged(

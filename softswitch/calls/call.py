@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from softswitch import events
 from softswitch.calls import bridge, outcome
-from softswitch.calls.headers import ALLOW, contact_line, content_lines
+from softswitch.calls.headers import ALLOW, contact_line, content_lines, reason_of
 from softswitch.calls.leg import CONFIRMED, INVITING, Destination, Leg
 from softswitch.dialplan.routing import Action, Dial, Reject, Route, Source, Target
 from softswitch.sip.dialog import Dialog, Unacknowledged, address_uris
@@ -38,6 +38,8 @@ from softswitch.sip.transaction import (
 
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
+_NOBODY = "nobody"
+_EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make up any number
 _NORMAL = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
 
 
@@ -68,6 +70,13 @@ class Caller:
     private: bool = False
 
 
+class _Blame(NamedTuple):
+    """Who brought the failure that the caller is told, and with which Reason header."""
+
+    by: str
+    reason: str
+
+
 class Core(Protocol):
     """What a call needs of its switch."""
 
@@ -81,11 +90,14 @@ class Core(Protocol):
     def now_us(self) -> int: ...
     def emit(self, event: events.Event) -> None: ...
     def flow_to(self, hop: Uri, fallback: Flow) -> Flow: ...
-    def destinations(self, target: Target) -> list[Destination] | tuple[int, str]: ...
+    def destinations(
+        self, target: Target, holder: object
+    ) -> list[Destination] | tuple[int, str]: ...
     def redirected(
-        self, leg: Leg, number: str, uri: Uri
+        self, leg: Leg, uri: Uri
     ) -> Sequence[tuple[Target, ...]] | Destination | None: ...
-    def release_line(self, line: str) -> None: ...
+    def take_line(self, line: str, holder: object) -> bool: ...
+    def release_line(self, line: str, holder: object) -> None: ...
     def next_leg(self, call_id: str) -> int: ...
     def remember(self, leg: Leg) -> None: ...
     def forget(self, leg: Leg) -> None: ...
@@ -98,11 +110,12 @@ class Call:
     __slots__ = (
         "answered",
         "best",
+        "blame",
         "call_id",
         "caller",
         "content",
         "core",
-        "early_leg",
+        "early",
         "hops",
         "identity",
         "legs",
@@ -116,6 +129,7 @@ class Call:
         "stages",
         "timeout",
         "timer",
+        "travelled",
         "update",
         "winner",
     )
@@ -157,9 +171,12 @@ class Call:
         self.stages: list[tuple[Target | Destination, ...]] = []
         self.timeout = 0.0
         self.otherwise: Action | None = None
+        self.travelled = False
         self.best = (0, "")
+        self.blame = _Blame("switch", "")
         self.redirects = 0
-        self.early_leg: Leg | None = None
+        # Whose early media the caller has heard under which of our tags: (leg, its tag) to tag.
+        self.early: dict[tuple[int, str], str] = {}
         self.timer: Timer | None = None
         core.remember(leg)
 
@@ -233,8 +250,9 @@ class Call:
             self._fail(action.status, action.reason)
         else:
             # Nothing here can speak yet: what went before is the answer, if anything did.
-            status, reason = self.best if self.best[0] else (503, "No Media Worker")
-            self._fail(*outcome.for_caller(status, reason))
+            if not self.best[0]:
+                self.best = (503, "No Media Worker")
+            self._fail_as_called()
 
     def _next_stage(self) -> None:
         """Ring the next target or group of targets; with none left, do what the route says then."""
@@ -242,10 +260,13 @@ class Call:
             placed = 0
             for target in self.stages.pop(0):
                 if isinstance(target, Destination):
-                    self._invite(target)
-                    placed += 1
+                    if self.core.take_line(target.line, self):
+                        self._invite(target)
+                        placed += 1
+                    else:
+                        self._note((503, "Trunk Is Full"))
                     continue
-                found = self.core.destinations(target)
+                found = self.core.destinations(target, self)
                 if isinstance(found, tuple):
                     self._note(found)
                     continue
@@ -260,10 +281,12 @@ class Call:
         if action is not None:
             self._act(action)
         else:
-            self._fail(*outcome.for_caller(*self.best))
+            self._fail_as_called()
 
-    def _note(self, failure: tuple[int, str]) -> None:
-        self.best = outcome.better(self.best, failure) if self.best[0] else failure
+    def _note(self, failure: tuple[int, str], by: str = "switch", reason: str = "") -> None:
+        if not self.best[0] or outcome.better(self.best, failure) is failure:
+            self.best = failure
+            self.blame = _Blame(by, reason)
 
     def _invite(self, destination: Destination) -> None:
         core = self.core
@@ -274,8 +297,9 @@ class Call:
         if identity.private and not destination.switch:
             from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
         else:
-            user = escape_user(identity.number)
-            from_ = f"{quote_display(identity.name)}<sip:{user}@{sent_by}>;tag={tag}"
+            # A caller may have no number at all: "From: <sip:192.0.2.1>".
+            user = f"{escape_user(identity.number)}@" if identity.number else ""
+            from_ = f"{quote_display(identity.name)}<sip:{user}{sent_by}>;tag={tag}"
         to = f"<{destination.uri}>"
         dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
         dialog.target = destination.uri
@@ -292,10 +316,11 @@ class Call:
             f"{leg.contact}{self.allow_line()}User-Agent: {settings.user_agent}\r\n{self.content}"
         )
         if destination.switch:
+            self.travelled = True
             extra += f"{settings.call_id_header}: {self.call_id};owner={self.owner}\r\n"
             if identity.private:
                 name = quote_display(identity.name)
-                extra += f"P-Asserted-Identity: {name}<sip:{user}@{sent_by}>\r\nPrivacy: id\r\n"
+                extra += f"P-Asserted-Identity: {name}<sip:{user}{sent_by}>\r\nPrivacy: id\r\n"
         request = ClientRequest(
             "INVITE",
             destination.uri,
@@ -358,17 +383,18 @@ class Call:
         assert incoming is not None
         # The media of several phones that ring at once cannot all be heard: then none is.
         alone = sum(other.state == INVITING for other in self.legs) == 1
-        if media and alone:
-            if self.early_leg is None:
-                self.early_leg = leg
-            elif self.early_leg is not leg and not leg.early:
-                # The caller holds an answer of an earlier leg: this is another early dialog
-                # (§13.2.1).
-                leg.early = core.tokens.token()
+        whose = (leg.index, response.to_tag)
+        to_tag = self.early.get(whose) if self.early else None
+        if media and alone and (to_tag or len(self.early) < _EARLY_DIALOGS):
+            if to_tag is None:
+                # The caller keeps to the first answer of a dialog, whatever comes later (§13.2.1):
+                # the media of another leg, or of another phone behind it, are another dialog.
+                to_tag = core.tokens.token() if self.early else self.caller.dialog.local_tag
+                self.early[whose] = to_tag
             incoming.respond(
                 response.status,
                 response.reason,
-                to_tag=leg.early or self.caller.dialog.local_tag,
+                to_tag=to_tag,
                 extra=self.caller.contact + content_lines(response),
                 body=response.body,
             )
@@ -377,34 +403,67 @@ class Call:
             incoming.respond(
                 status,
                 None if media else response.reason,
-                to_tag=leg.early or self.caller.dialog.local_tag,
+                to_tag=to_tag or self.caller.dialog.local_tag,
                 extra=self.caller.contact,
             )
 
     def leg_failed(self, leg: Leg, response: Response) -> None:
         """A final response other than 2xx of a leg that is still wanted."""
         status, reason = response.status, response.reason
+        # A timeout and a dead flow are no response of the other side, and have no headers.
+        by, cause = ("remote" if response.headers else "switch"), reason_of(response)
         if leg.invite is not None and leg.invite.state == CALLING:
             # Nothing came at all so far. It may still answer: then it is told that nobody waits any
             # more.
             leg.cancel("")
-            self._leg_ended(leg, status, reason, "remote")
+            self._leg_ended(leg, status, reason, by)
         else:
-            self._leg_ended(leg, status, response.get("reason") or reason, "remote")
+            self._leg_ended(leg, status, cause or reason, by)
             leg.close()
         if 300 <= status < 400:
             self._redirect(leg, response)
         if leg in self.legs:
             self.legs.remove(leg)
-        self._note((status, reason))
+        self._note((status, reason), "callee" if by == "remote" else "switch", cause)
         if outcome.ends_search(leg.party.partition(":")[0], status):
-            self.stages.clear()
-            if status >= 600:
-                for other in self._inviting():
-                    self._give_up(other, status, "Declined elsewhere", "")
+            self._spare(leg, status)
         if not self._inviting():
             self._stop_timer()
             self._next_stage()
+
+    def _spare(self, leg: Leg, status: int) -> None:
+        """Try nothing more that this failure speaks of too: the callee's other phones, the other
+        trunks to the same number.
+
+        RFC 3261 §16.7 ends the whole search for a 6xx, as all its targets are one user. Here
+        they are whom the admin named: who declines declines for himself, as admins know it of
+        Asterisk's Dial and FreeSWITCH's bridge, and the rest of a ring group goes on ringing.
+        """
+        trunk = leg.party.startswith("trunk:")
+
+        def concerns(party: str, number: str) -> bool:
+            if trunk:
+                return party.startswith("trunk:") and number == leg.number
+            return party == leg.party
+
+        self.stages = [
+            kept
+            for stage in self.stages
+            if (
+                kept := tuple(
+                    target
+                    for target in stage
+                    if not concerns(
+                        target.party if isinstance(target, Destination) else str(target),
+                        target.number,
+                    )
+                )
+            )
+        ]
+        if status >= 600:
+            for other in self._inviting():
+                if concerns(other.party, other.number):
+                    self._give_up(other, status, "Declined elsewhere", "")
 
     def _redirect(self, leg: Leg, response: Response) -> None:
         """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows."""
@@ -421,7 +480,7 @@ class Call:
                 uri = parse_uri(text)
             except ValueError:
                 continue
-            where = self.core.redirected(leg, uri.user, uri)
+            where = self.core.redirected(leg, uri)
             if isinstance(where, Destination):
                 found.append((where,))
             elif where is not None:
@@ -441,30 +500,33 @@ class Call:
         self.timer = None
         for leg in self._inviting():
             self._give_up(leg, 487, "No answer", _NO_ANSWER)
-        self._note((480, "No Answer"))
+        self._note((480, "No Answer"), _NOBODY)
         self._next_stage()
 
     def cancelled(self, request: Request) -> None:
         """The caller gave up."""
-        reason = request.get("reason")
+        reason = reason_of(request)
         line = f"Reason: {reason}\r\n" if reason else ""
         assert self.caller.incoming is not None
         self.caller.incoming.respond(487)
         for leg in self._inviting():
             self._give_up(leg, 487, "Cancelled by the caller", line)
-        self._leg_ended(self.caller, 487, reason or "", "remote")
-        self._end("cancelled", 487, reason or "", "caller")
+        self._leg_ended(self.caller, 487, reason, "remote")
+        self._end("cancelled", 487, reason, "caller")
 
-    def _fail(self, status: int, reason: str) -> None:
+    def _fail_as_called(self) -> None:
+        """Give the caller the best of the failures there were."""
+        status, reason = outcome.for_caller(*self.best)
+        by, cause = self.blame
+        # RFC 6432: the Q.850 cause of a carrier goes on to who has to make sense of the failure.
+        line = f"Reason: {cause}\r\n" if cause else _NO_ANSWER if by == _NOBODY else ""
+        self._fail(status, reason, "callee" if by == "callee" else "switch", line)
+
+    def _fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
         assert self.caller.incoming is not None
-        self.caller.incoming.respond(status, reason or None, extra=self._failure_lines(status))
+        self.caller.incoming.respond(status, reason or None, extra=lines)
         self._leg_ended(self.caller, status, reason, "switch")
-        by = "callee" if self.best[0] and status == self.best[0] and status != 480 else "switch"
         self._end(outcome.disposition(status), status, reason, by)
-
-    @staticmethod
-    def _failure_lines(status: int) -> str:
-        return _NO_ANSWER if status == 480 else ""
 
     # --- the answer
 
@@ -493,11 +555,14 @@ class Call:
                 user_agent=leg.user_agent,
             )
         )
-        if leg.early:
-            caller.dialog.local = caller.dialog.local.replace(caller.dialog.local_tag, leg.early)
-            core.forget(caller)
-            caller.dialog.local_tag = leg.early
-            core.remember(caller)
+        if self.early:
+            # This answer must not come in a dialog in which the caller has another one (§13.2.1).
+            tag = self.early.get((leg.index, response.to_tag)) or core.tokens.token()
+            if tag != caller.dialog.local_tag:
+                core.forget(caller)
+                caller.dialog.local = caller.dialog.local.replace(caller.dialog.local_tag, tag)
+                caller.dialog.local_tag = tag
+                core.remember(caller)
         self.update = self.update and "UPDATE" in (response.get("allow") or "")
         cseq = caller.dialog.remote_cseq
         data = incoming.respond(
@@ -521,6 +586,8 @@ class Call:
         else:
             # The offer is in this 2xx, so the answer comes with the caller's ACK (§13.2.1).
             caller.ack_for = response.cseq
+        # From here on it goes into requests too, where a Record-Route is only for proxies (§16.6).
+        caller.contact = caller.contact.partition("Record-Route:")[0]
         self.offer, self.content = b"", ""
         self.stages = []
         self.otherwise = None
@@ -541,10 +608,14 @@ class Call:
         return self.caller if leg is self.winner else None
 
     def relay(
-        self, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer
+        self,
+        leg: Leg,
+        request: Request,
+        transaction: InviteServer | NonInviteServer,
+        flow: Flow,
     ) -> None:
         """A request within a dialog that concerns the other party."""
-        bridge.relay(self, leg, request, transaction)
+        bridge.relay(self, leg, request, transaction, flow)
 
     def _watch(self) -> None:
         """Notice sides that vanished, and calls that last too long."""
@@ -572,22 +643,22 @@ class Call:
 
     def bye_from(self, leg: Leg, request: Request) -> None:
         """One party hung up."""
-        reason = request.get("reason")
+        reason = reason_of(request)
         by = "caller" if leg is self.caller else "callee"
         if not self.answered:
             if leg is self.caller:
                 self.cancelled(request)
             elif leg in self.legs:
                 leg.cancel("")
-                self.leg_failed(leg, Response(480, "Hung Up Before Answering", {"x": [""]}))
+                self.leg_failed(leg, Response(480, "Hung Up Before Answering", request.headers))
             return
         other = self.other(leg)
-        self._leg_ended(leg, leg.status, reason or "", "remote")
+        self._leg_ended(leg, leg.status, reason, "remote")
         leg.close()
         if other is not None:
             other.hang_up(f"Reason: {reason}\r\n" if reason else _NORMAL)
-            self._leg_ended(other, other.status, reason or "", "switch")
-        self._end("answered", 200, reason or "", by)
+            self._leg_ended(other, other.status, reason, "switch")
+        self._end("answered", 200, reason, by)
 
     def hang_up_all(self, why: str) -> None:
         """The switch ends the call: `why` goes into the record and to both parties."""
@@ -609,7 +680,7 @@ class Call:
     def _leg_ended(self, leg: Leg, status: int, reason: str, by: str) -> None:
         core = self.core
         if leg.line:
-            core.release_line(leg.line)
+            core.release_line(leg.line, leg if leg is self.caller else self)
             leg.line = ""
         core.emit(
             events.LegEnded(
@@ -644,7 +715,7 @@ class Call:
         self.legs.clear()
         self.stages = []
         self.otherwise = None
-        self.winner = self.early_leg = None
+        self.winner = None
         core.call_over(self)
 
     # --- timers

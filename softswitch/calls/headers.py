@@ -8,6 +8,26 @@ from softswitch.sip.transaction import Flow
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
 """What is taken within any call; UPDATE is added where the other party takes it too."""
 
+KNOWN_METHODS = frozenset(
+    (
+        "INVITE",
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "OPTIONS",
+        "REGISTER",
+        "INFO",
+        "MESSAGE",
+        "UPDATE",
+        "PRACK",
+        "REFER",
+        "SUBSCRIBE",
+        "NOTIFY",
+        "PUBLISH",
+    )
+)
+"""What is refused with 405 where it is not taken; all else is 501 (§8.2.1, §21.5.2)."""
+
 _CONTENT_HEADERS = (
     ("content-disposition", "Content-Disposition"),
     ("content-encoding", "Content-Encoding"),
@@ -21,6 +41,12 @@ def contact_line(flow: Flow) -> str:
     if flow.transport == "udp":
         return f"Contact: <sip:{flow.sent_by}>\r\n"
     return f"Contact: <sip:{flow.sent_by};transport={flow.transport}>\r\n"
+
+
+def reason_of(message: Request | Response) -> str:
+    """Its Reason header, all values as one list (RFC 3326); empty without one."""
+    values = message.headers.get("reason")
+    return ", ".join(values) if values else ""
 
 
 def content_lines(message: Request | Response) -> str:

@@ -60,7 +60,6 @@ class Leg:
         "call",
         "contact",
         "dialog",
-        "early",
         "incoming",
         "index",
         "invite",
@@ -98,7 +97,6 @@ class Leg:
         self.ack_cseq = 0
         self.ack_data = b""
         self.bye_waits: str | None = None
-        self.early = ""  # the tag under which the caller has seen this leg's early media
         self.ringing = (0, False)  # the last provisional status, and whether it had media
         self.timer: Timer | None = None
 
@@ -137,6 +135,8 @@ class Leg:
             # Without a Contact no ACK can be addressed; the other side gives up by itself.
             if self.state == INVITING:
                 call.leg_failed(self, Response(502, "Bad 2xx From Callee", {}))
+            elif self.state == CANCELLED:
+                self.close()
             return
         if not ours:
             self._refuse_fork(response)
@@ -216,6 +216,7 @@ class Leg:
         if self.state != CONFIRMED:
             return
         self.state = LEAVING
+        self._drop_reinvites()
         if self.invite is not None and not self.ack_cseq:
             # The answer that this ACK was to carry will never come.
             self.send_ack(1)
@@ -277,16 +278,28 @@ class Leg:
         call = self.call
         if call is None or (self.dialog.remote_tag and request.from_tag != self.dialog.remote_tag):
             transaction.respond(481)
+        elif self.state == CANCELLED or self.state == LEAVING:
+            # Told to end already, and its end has been told: nothing it says changes the call. A
+            # BYE that crossed ours has its 200 (§15.1.2), and the rest finds no call any more.
+            transaction.respond(200 if request.method == "BYE" else 481)
         elif not self.dialog.in_order(request):
             # §12.2.2: out of order.
             transaction.respond(500, "CSeq Out Of Order")
         elif request.method == "BYE":
             transaction.respond(200)
-            if self.state == LEAVING:
-                return
             call.bye_from(self, request)
         else:
-            call.relay(self, request, transaction)
+            call.relay(self, request, transaction, flow)
+
+    def _drop_reinvites(self) -> None:
+        """The session ends: who waits for an answer within it gets one (§15.1.2), and a re-INVITE
+        that this party has not answered is not waited for any longer than a CANCEL takes."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.respond(487)
+        outgoing, self.outgoing = self.outgoing, None
+        if outgoing is not None:
+            outgoing.cancel()
 
     def close(self) -> None:
         """Nothing more is expected of this leg: let go of everything, so that no cycle is left."""
@@ -295,6 +308,7 @@ class Leg:
             return
         self.state = OVER
         self.call = None
+        self._drop_reinvites()
         if self.answer is not None:
             self.answer.stop()
             self.answer = None
@@ -303,5 +317,5 @@ class Leg:
             self.timer = None
         if self.invite is not None:
             self.invite.abandon()
-        self.incoming = self.invite = self.pending = self.outgoing = None
+        self.incoming = self.invite = None
         call.core.forget(self)
