@@ -1,0 +1,415 @@
+"""The record and the archive: rows, their merging, and what happens when the database fails."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from cds_calls import AT, answered_call, busy_call
+from cds_fakes import FakeNet, FakeServer
+
+from cdsplugin import reading, schema
+from cdsplugin.archive import Archive, ArchiveError, ArchiveSettings
+from cdsplugin.entries import Log, Property
+from cdsplugin.record import Recorder, entry_rows, iso
+from cdsplugin.tms import Tms
+
+
+class Recording:
+    """A server whose records go to a real file."""
+
+    def __init__(self, path: Path, name: str = "hq", net: FakeNet | None = None) -> None:
+        self.server: FakeServer = (net or FakeNet()).server(name)
+        self.archive = Archive(
+            path, ArchiveSettings(commit_interval=0.001, retry_interval=0.02, busy_timeout=0.05)
+        )
+        self.archive.open()
+        self.recorder = Recorder(name, self.archive)
+        self.server.store.watch(self.recorder)
+        self.tms = Tms(self.server.store, self.server.clock)
+
+    def feed(self, events: list) -> None:
+        for event in events:
+            self.tms.event(event)
+
+    def cdr(self, call_id: str) -> dict | None:
+        assert self.archive.flush()
+        with reading.reading(self.archive.path) as db:
+            return reading.cdr(db, call_id)
+
+
+@pytest.fixture
+def recording(tmp_path: Path):
+    recording = Recording(tmp_path / "hq.db")
+    yield recording
+    recording.archive.close()
+
+
+def count(path: Path, table: str = "cdrs") -> int:
+    conn = sqlite3.connect(path)
+    try:
+        return conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    finally:
+        conn.close()
+
+
+def test_times_sort_and_sqlite_takes_them() -> None:
+    assert iso(AT + 1) == "2027-01-15T08:00:00.000001Z"
+    assert iso(0) == "1970-01-01T00:00:00.000000Z"
+    assert iso(1_234_567) == "1970-01-01T00:00:01.234567Z"
+    assert iso(999_999) == "1970-01-01T00:00:00.999999Z"
+    assert iso(1 << 61) is None
+    assert iso(-1) is None
+    assert iso("now") is None
+    assert iso(True) is None
+    conn = sqlite3.connect(":memory:")
+    query = "SELECT julianday(?), datetime(?), unixepoch(?)"
+    day, text, epoch = conn.execute(query, [iso(AT + 1)] * 3).fetchone()
+    assert (text, epoch) == ("2027-01-15 08:00:00", AT // 1_000_000)
+    assert day == pytest.approx(2461420.8333333)
+
+
+def test_the_row_is_there_at_hangup_and_final_at_the_end(recording: Recording) -> None:
+    recording.feed(answered_call("c1")[:-1])
+    assert recording.cdr("c1") is None
+    recording.feed(answered_call("c1")[-1:])
+    row = recording.cdr("c1")
+    assert {k: v for k, v in row.items() if not isinstance(v, list)} == {
+        "call_id": "c1",
+        "owner": "hq",
+        "written_by": "hq",
+        "switch": "hq",
+        "site": "Sunnyvale",
+        "caller": "1001",
+        "caller_name": "Alice",
+        "dialled": "2001",
+        "callee": "2001",
+        "caller_party": "extension:1001",
+        "callee_party": "trunk:branch",
+        "started_at": "2027-01-15T08:00:00.000000Z",
+        "answered_at": "2027-01-15T08:00:03.000000Z",
+        "ended_at": "2027-01-15T08:00:13.000000Z",
+        "duration": 13.0,
+        "billsec": 10.0,
+        "disposition": "answered",
+        "sip_status": 200,
+        "reason": "",
+        "hangup_by": "caller",
+        "final": 0,
+    }
+    assert [(leg["switch"], leg["leg"], leg["direction"]) for leg in row["legs"]] == [
+        ("hq", 0, "in"),
+        ("hq", 1, "out"),
+    ]
+    assert row["legs"][1]["ringing_at"] == "2027-01-15T08:00:01.000000Z"
+    assert row["legs"][1]["codec"] == "PCMA/8000"
+    assert {p["name"]: p["value"] for p in row["properties"]} == {
+        "account": "outbound",
+        "route/hq": {"match": "2XXX", "where": "hq.yaml:3", "number": "2001"},
+    }
+    recording.server.timers.advance(31)
+    assert recording.cdr("c1") == {**row, "final": 1}
+    assert len(recording.recorder) == 0
+
+
+def test_a_call_that_was_not_answered(recording: Recording) -> None:
+    recording.feed(busy_call("c1"))
+    row = recording.cdr("c1")
+    assert (row["disposition"], row["sip_status"], row["hangup_by"]) == ("busy", 486, "callee")
+    assert (row["answered_at"], row["billsec"], row["duration"]) == (None, 0.0, 1.0)
+    assert row["reason"] == "Busy Here"
+    assert row["legs"][1]["sip_status"] == 486
+
+
+def test_what_comes_while_the_call_lingers_is_in_the_record_at_once(recording: Recording) -> None:
+    recording.feed(answered_call("c1"))
+    store = recording.server.store
+    store.write(None, "c1", "crm", {"rating": 5, "tags": ["a", "b"], "vip": True}, ["a note"])
+    row = recording.cdr("c1")
+    assert {p["name"]: p["value"] for p in row["properties"]}["rating"] == 5
+    assert {p["name"]: p["value"] for p in row["properties"]}["tags"] == ["a", "b"]
+    assert {p["name"]: p["value"] for p in row["properties"]}["vip"] == 1
+    assert [(line["author"], line["text"]) for line in row["logs"]] == [("crm", "a note")]
+    end = store.get("c1").data.value("end")
+    store.write(None, "c1", "hq", {"end": {**end, "hangup_by": "switch"}})
+    assert recording.cdr("c1")["hangup_by"] == "switch"
+    assert recording.cdr("c1")["final"] == 0
+    recording.server.timers.advance(31)
+    assert recording.cdr("c1")["final"] == 1
+
+
+def test_a_call_whose_end_was_never_told(recording: Recording) -> None:
+    recording.feed(answered_call("c1")[:-1])
+    recording.server.store.finalize()
+    row = recording.cdr("c1")
+    assert row["ended_at"] == "2027-01-15T08:00:13.000000Z"
+    assert (row["disposition"], row["billsec"], row["final"]) == ("answered", 10.0, 1)
+
+
+def test_a_piece_written_later_does_not_spoil_the_record(recording: Recording) -> None:
+    recording.feed(answered_call("c1"))
+    recording.server.store.finalize()
+    before = recording.cdr("c1")
+    # After a restart the owner hears of the call from a participant that knows its own leg alone.
+    store = recording.server.store
+    leg = {"direction": "in", "invited_at": AT + 7, "ended_at": AT + 9}
+    store.register(recording.tms, "c1", "hq")
+    store.update(None, "c1", [Property("leg/branch/0", leg, AT + 9, "branch")])
+    store.finalize()
+    after = recording.cdr("c1")
+    assert {k: v for k, v in after.items() if k != "legs"} == {
+        k: v for k, v in before.items() if k != "legs"
+    }
+    assert len(after["legs"]) == 3
+
+
+def test_a_call_of_an_unreachable_owner_is_recorded_here(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "branch.db", "branch")
+    recording.feed(answered_call("c1", "branch", "hq"))
+    assert recording.cdr("c1") is None
+    recording.server.timers.advance(61)
+    row = recording.cdr("c1")
+    assert (row["owner"], row["written_by"], row["final"]) == ("hq", "branch", 1)
+    assert (row["disposition"], row["duration"], row["billsec"]) == ("answered", 13.0, 10.0)
+    assert recording.archive.close()
+
+
+def test_a_call_that_its_owner_took_over_is_not_recorded_here(tmp_path: Path) -> None:
+    net = FakeNet()
+    hq = Recording(tmp_path / "hq.db", "hq", net)
+    branch = Recording(tmp_path / "branch.db", "branch", net)
+    branch.server.peers = ("hq",)
+    for here, there in zip(answered_call("c1"), answered_call("c1", "branch", "hq"), strict=True):
+        hq.tms.event(here)
+        branch.tms.event(there)
+        net.run()
+    net.advance(100)
+    assert branch.cdr("c1") is None
+    row = hq.cdr("c1")
+    assert [(leg["switch"], leg["leg"]) for leg in row["legs"]] == [
+        ("branch", 0), ("branch", 1), ("hq", 0), ("hq", 1),
+    ]  # fmt: skip
+    assert row["final"] == 1
+    assert hq.archive.close()
+    assert branch.archive.close()
+
+
+def test_a_row_for_a_call_however_often_it_is_written(recording: Recording) -> None:
+    for _ in range(3):
+        recording.feed(answered_call("c1"))
+        recording.server.store.finalize()
+    recording.archive.flush()
+    assert count(recording.archive.path) == 1
+    assert count(recording.archive.path, "cdr_legs") == 2
+
+
+def test_an_older_leg_or_property_does_not_replace_a_newer_one(recording: Recording) -> None:
+    for stamp in (AT + 2, AT + 1):
+        legs, others = entry_rows(
+            "c1",
+            [
+                Property("leg/hq/0", {"party": str(stamp)}, stamp, "hq"),
+                Property("note", str(stamp), stamp, "hq"),
+                Property("leg/odd", "not a leg", stamp, "hq"),
+                Property("leg/hq/x", {"a": 1}, stamp, "hq"),
+            ],
+        )
+        assert (len(legs), len(others)) == (1, 3)
+        recording.archive.put(legs=legs, properties=others)
+        recording.archive.flush()
+    conn = sqlite3.connect(recording.archive.path)
+    assert conn.execute("SELECT party FROM cdr_legs").fetchall() == [(str(AT + 2),)]
+    assert conn.execute("SELECT value FROM cdr_properties WHERE name = 'note'").fetchone() == (
+        str(AT + 2),
+    )
+    conn.close()
+
+
+def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "hq.db"
+    for n in range(2):
+        recording = Recording(path)
+        recording.feed(answered_call(f"c{n}"))
+        assert recording.archive.close()
+        assert recording.archive.close()
+    assert count(path) == 2
+    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: folder / "none" / "hq.db", "no such folder"),
+        (lambda folder: folder, "unable to open database file"),
+    ],
+)
+def test_a_database_that_cannot_be_opened(tmp_path: Path, make, says: str) -> None:
+    with pytest.raises(ArchiveError, match=says) as caught:
+        Archive(make(tmp_path)).open()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("cds.database: cannot open ")
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "hq.db"
+    path.write_text("this is no database, but a text that is long enough to be taken for one" * 20)
+    with pytest.raises(ArchiveError, match="not a database"):
+        Archive(path).open()
+
+
+def wait_until(condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.005)
+
+
+def test_a_locked_database_is_reported_once_and_loses_nothing(
+    recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = sqlite3.connect(recording.archive.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    recording.feed(answered_call("c1"))
+    wait_until(lambda: recording.archive.trouble)
+    recording.feed(answered_call("c2"))
+    assert not recording.archive.flush(0.2)
+    assert recording.archive.pending() > 0
+    assert caplog.text.count("is locked; records are kept") == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert recording.archive.flush()
+    assert recording.archive.trouble is None
+    assert count(recording.archive.path) == 2
+    assert "works again" in caplog.text
+
+
+def test_rows_beyond_the_limit_go_to_the_spool_and_from_there_to_the_database(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "hq.db"
+    settings = ArchiveSettings(0.001, queue_rows=20, busy_timeout=0.02, retry_interval=0.02)
+    archive = Archive(path, settings)
+    archive.open()
+    server = FakeNet().server("hq")
+    server.store.watch(Recorder("hq", archive))
+    tms = Tms(server.store, server.clock)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for n in range(50):
+        for event in answered_call(f"c{n}"):
+            tms.event(event)
+    wait_until(archive.spool.exists)
+    server.store.finalize()
+    # The switch is stopped and started while the database is still locked.
+    assert not archive.close()
+    assert archive.lost == 0
+    other.execute("ROLLBACK")
+    other.close()
+    with archive.spool.open("ab") as file:
+        file.write(b"half a li")
+    archive = Archive(path, settings)
+    archive.open()
+    archive.put(finish="c0")
+    assert archive.flush()
+    assert archive.close()
+    assert count(path) == 50
+    assert sqlite3.connect(path).execute("SELECT sum(final) FROM cdrs").fetchone() == (50,)
+    assert "a line cannot be read" in caplog.text
+
+
+def test_when_even_the_spool_fails_the_log_has_the_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = Recording(tmp_path / "hq.db")
+    recording.archive.spool = tmp_path / "no folder" / "spool"
+    other = sqlite3.connect(recording.archive.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    recording.feed(answered_call("c1"))
+    assert not recording.archive.close() or recording.archive.lost
+    other.close()
+    assert recording.archive.lost == 5
+    assert "INSERT INTO cdrs" in caplog.text
+    assert "'c1'" in caplog.text
+
+
+def test_a_row_that_sqlite_does_not_take_holds_up_no_other(
+    recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording.archive.put(logs=[("c0", iso(AT), "crm", None)])  # NOT NULL
+    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.feed(answered_call("c1"))
+    assert recording.archive.flush()
+    assert count(recording.archive.path) == 1
+    assert recording.archive.lost == 2
+    assert caplog.text.count("a row cannot be written") == 2
+
+
+def test_statements_for_many_rows() -> None:
+    assert schema.for_rows(schema.FINISH, 3).endswith("IN (?, ?, ?)")
+    assert schema.for_rows(schema.WRITE_LOG, 2).count("(?, ?, ?, ?)") == 2
+
+
+def test_log_lines_of_one_author_and_time_are_one(recording: Recording) -> None:
+    call = recording.server.store.register(recording.tms, "c1", "hq")
+    call.data.merge([], [Log(AT, "crm", "a")])
+    recording.server.store.finalize()
+    assert [line["text"] for line in recording.cdr("c1")["logs"]] == ["a"]
+
+
+WRITER = """
+    import sys, threading
+    from pathlib import Path
+    sys.path[:0] = sys.argv[2:]
+    from cds_calls import answered_call
+    from cds_fakes import FakeNet
+    from cdsplugin.archive import Archive, ArchiveSettings
+    from cdsplugin.record import Recorder
+    from cdsplugin.tms import Tms
+
+    archive = Archive(Path(sys.argv[1]), ArchiveSettings(commit_interval=0.002))
+    archive.open()
+    server = FakeNet().server("hq")
+    server.store.watch(Recorder("hq", archive))
+    tms = Tms(server.store, server.clock)
+    n = 0
+    while True:
+        first = n
+        for n in range(first, first + 20):
+            for event in answered_call(f"{n:08}"):
+                tms.event(event)
+        n += 1
+        assert archive.flush()
+        print(n, flush=True)
+"""
+
+
+def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "hq.db"
+    code = textwrap.dedent(WRITER)
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", code, str(path), str(Path(__file__).parent)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            for _ in range(5):
+                writer.stdout.readline()
+        finally:
+            writer.send_signal(signal.SIGKILL)
+            acknowledged = [line for line in writer.stdout if line.endswith("\n")]
+            writer.wait()
+        last = int(acknowledged[-1]) if acknowledged else 100
+        conn = sqlite3.connect(path)
+        rows = conn.execute("SELECT call_id FROM cdrs WHERE call_id < ?", [f"{last:08}"]).fetchall()
+        assert len(rows) == last
+        assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        legs = "SELECT count(*) FROM cdrs c WHERE 2 != (SELECT count(*) FROM cdr_legs l WHERE l.call_id = c.call_id)"
+        assert conn.execute(legs).fetchone() == (0,)
+        conn.close()

@@ -1,0 +1,227 @@
+"""The TMS: events of switches become call data."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from cds_calls import AT, SECOND, answered_call, busy_call, started
+from cds_fakes import FakeNet, FakeServer, Listener
+
+from cdsplugin.tms import Tms
+from softswitch.events import CallRouted
+
+
+def feed(tms: Tms, events: list) -> None:
+    for event in events:
+        tms.event(event)
+
+
+@pytest.fixture
+def hq() -> FakeServer:
+    return FakeNet().server("hq")
+
+
+def test_all_that_is_known_of_an_answered_call(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    feed(tms, answered_call("c1"))
+    values = hq.values("c1")
+    assert values["call"] == {
+        "switch": "hq",
+        "site": "Sunnyvale",
+        "caller": "1001",
+        "caller_name": "Alice",
+        "caller_party": "extension:1001",
+        "dialled": "2001",
+        "started_at": AT,
+    }
+    assert values["answer"] == {
+        "callee": "2001",
+        "callee_party": "trunk:branch",
+        "answered_at": AT + 3 * SECOND,
+    }
+    assert values["end"] == {
+        "disposition": "answered",
+        "sip_status": 200,
+        "reason": "",
+        "hangup_by": "caller",
+        "ended_at": AT + 13 * SECOND,
+    }
+    assert values["route/hq"] == {"match": "2XXX", "where": "hq.yaml:3", "number": "2001"}
+    assert values["account"] == "outbound"
+    assert values["leg/hq/0"] == {
+        "direction": "in",
+        "party": "extension:1001",
+        "address": "udp:127.0.0.1:5061",
+        "user_agent": "phone/1",
+        "sip_call_id": "a@x",
+        "invited_at": AT,
+        "answered_at": AT + 3 * SECOND,
+        "ended_at": AT + 13 * SECOND,
+        "status": 200,
+        "ended_by": "remote",
+        "reason": "bye",
+    }
+    assert values["leg/hq/1"] == {
+        "direction": "out",
+        "party": "trunk:branch",
+        "uri": "sip:2001@127.0.0.1:5070",
+        "address": "udp:127.0.0.1:5070",
+        "sip_call_id": "b@x",
+        "invited_at": AT,
+        "ringing_at": AT + SECOND,
+        "early_media": True,
+        "answered_at": AT + 3 * SECOND,
+        "callee": "2001",
+        "codec": "PCMA/8000",
+        "user_agent": "phone/2",
+        "held": False,
+        "ended_at": AT + 13 * SECOND,
+        "status": 200,
+        "ended_by": "switch",
+    }
+    assert tms.live() == 0
+    assert hq.store.get("c1").clients == ()
+
+
+def test_one_update_an_event(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    events = answered_call("c1")
+    feed(tms, events)
+    assert hq.store.updates == len(events)
+
+
+def test_another_switch_contributes_its_legs_and_its_view() -> None:
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq", wrong=-3_600_000_000)
+    at_hq, at_branch = Tms(hq.store, hq.clock), Tms(branch.store, branch.clock)
+    mine = answered_call("c1")
+    # branch's clock is an hour slow: so are the times of its switch.
+    theirs = answered_call("c1", "branch", "hq", AT - 3_600 * SECOND)
+    for here, there in zip(mine[:-1], theirs[:-1], strict=True):
+        at_hq.event(here)
+        at_branch.event(there)
+        net.run()
+    assert hq.values("c1") == branch.values("c1")
+    at_branch.event(theirs[-1])
+    at_hq.event(mine[-1])
+    net.run()
+    values = hq.values("c1")
+    assert {"leg/hq/0", "leg/hq/1", "leg/branch/0", "leg/branch/1"} <= set(values)
+    assert values["route/branch"]["match"] == "2XXX"
+    view = values["switch/branch"]
+    assert view["disposition"] == "answered"
+    # All in the owner's time base, also what was noted before that was known.
+    assert abs(view["started_at"] - AT) < 1000
+    assert abs(view["ended_at"] - AT - 13 * SECOND) < 1000
+    for leg in ("leg/branch/0", "leg/branch/1"):
+        assert abs(values[leg]["invited_at"] - AT) < 1000
+        assert abs(values[leg]["ended_at"] - AT - 13 * SECOND) < 1000
+    assert values["call"]["switch"] == "hq"
+    assert branch.store.get("c1").settled
+
+
+def test_two_switches_of_one_server(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    mine, theirs = answered_call("c1"), answered_call("c1", "annex", "hq")
+    for here, there in zip(mine, theirs, strict=True):
+        tms.event(here)
+        assert len(hq.store.get("c1").clients) == (1 if here is mine[-1] or here is mine[0] else 2)
+        tms.event(there)
+    assert hq.store.get("c1").clients == ()
+    assert {"leg/hq/1", "leg/annex/1", "switch/annex"} <= set(hq.values("c1"))
+
+
+def test_a_call_that_goes_on_after_its_owner_ended_it_is_taken_up_again() -> None:
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq")
+    tms = Tms(branch.store, branch.clock)
+    events = answered_call("c1", "branch", "hq")
+    feed(tms, events[:6])
+    net.run()
+    hq.store.finalize()
+    net.run()
+    assert branch.store.get("c1") is None
+    feed(tms, events[6:])
+    net.run()
+    assert hq.values("c1")["leg/branch/1"]["answered_at"] == AT + 3 * SECOND
+    assert hq.values("c1")["switch/branch"]["disposition"] == "answered"
+
+
+def test_a_call_that_comes_back_to_the_switch(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    events = answered_call("c1")
+    tms.event(events[0])
+    tms.event(started("c1", owner="hq", origin=False))
+    feed(tms, events[1:])
+    assert tms.live() == 1
+    tms.event(events[-1])
+    assert tms.live() == 0
+    assert hq.store.get("c1").clients == ()
+
+
+def test_events_of_unknown_calls_are_counted(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    feed(tms, answered_call("c1")[1:])
+    assert tms.unknown_events == len(answered_call("c1")) - 1
+    assert len(hq.store) == 0
+
+
+def test_names_of_our_own_cannot_be_set(hq: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
+    tms = Tms(hq.store, hq.clock)
+    for _ in range(2):
+        tms.event(started("c1"))
+        tms.event(
+            CallRouted(call_id="c1", at=AT, switch="hq", match="x", where="f:1", number="1",
+                       properties={"call": "x", "leg/hq/0": "x", "": "x", "fine": "y"})
+        )  # fmt: skip
+    assert hq.values("c1")["call"]["caller"] == "1001"
+    assert hq.values("c1")["fine"] == "y"
+    assert "" not in hq.values("c1")
+    assert caplog.text.count("'call' is a name") == 1
+
+
+def test_undecodable_text_becomes_text_that_can_be_stored(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    tms.event(started("c1", user_agent="Tel\udcff", caller_name="Zoë"))
+    assert hq.values("c1")["leg/hq/0"]["user_agent"] == "Tel?"
+    assert hq.values("c1")["call"]["caller_name"] == "Zoë"
+
+
+def test_legs_beyond_the_names_made_beforehand(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    tms.event(started("c1"))
+    event = busy_call("c1")[1]
+    for leg in range(1, 30):
+        tms.event(
+            type(event)(**{f: getattr(event, f) for f in event.__struct_fields__} | {"leg": leg})
+        )
+    assert "leg/hq/29" in hq.values("c1")
+
+
+def test_a_full_call_is_left_alone(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    tms.event(started("c1"))
+    hq.store.write(None, "c1", "hq", {f"p{n}": n for n in range(98)})
+    feed(tms, answered_call("c1")[1:])
+    assert len(hq.store.get("c1").data) == 100
+    assert tms.live() == 0
+
+
+def test_calls_through_the_tms_leave_no_garbage(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    watcher = Listener()
+    hq.store.watch(watcher)
+    feed(tms, answered_call("first"))
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(100):
+            feed(tms, answered_call(f"c{n}"))
+        hq.timers.advance(31)
+        watcher.over.clear()
+        watcher.told.clear()
+        assert len(hq.store) == 0
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
