@@ -38,6 +38,9 @@ class ApiError(OSError):
     """The API cannot listen. The text says where and why."""
 
 
+Limit = Annotated[int, Query(ge=1, description="how many; at most `cds.api.page`")]
+
+
 class LiveCall(BaseModel):
     """A live call in a list. Times are ISO 8601, UTC."""
 
@@ -195,15 +198,15 @@ def make_app(server: CallDataServer, section: ApiSection) -> FastAPI:
         description="Live call data and call detail records.",
     )
     guard = [Depends(authorized)]
-    limit = Annotated[int, Query(ge=1, le=section.page)]
 
     # The handlers of live data run in the event loop, where the store lives; those of the archive
     # in threads, so that a slow query holds up no call.
 
     @app.get("/calls", dependencies=guard)
-    async def calls(limit: limit = 100, after: str = "") -> LiveCalls:
+    async def calls(limit: Limit = 100, after: str = "") -> LiveCalls:
         """Live calls, by callID, from the one after ``after`` on."""
         store = server.store
+        limit = min(limit, section.page)
         chosen = sorted(call.call_id for call in store if call.call_id > after)
         page = [found for i in chosen[:limit] if (found := store.get(i)) is not None]
         more = len(chosen) > len(page)
@@ -238,11 +241,12 @@ def make_app(server: CallDataServer, section: ApiSection) -> FastAPI:
     @app.get("/cdrs", dependencies=guard)
     def cdrs(
         request: Request,
-        limit: limit = 100,
+        limit: Limit = 100,
         before: str | None = None,
     ) -> CdrPage:
         """Records, the newest first; also by caller, callee, dialled, disposition, switch, owner
         or account (as query parameters)."""
+        limit = min(limit, section.page)
         chosen = {k: v for k, v in request.query_params.items() if k in reading.FILTERS}
         with _database(server) as db:
             rows = reading.cdrs(db, limit + 1, before, chosen)

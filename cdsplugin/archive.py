@@ -14,6 +14,7 @@ either, is the log: each row in full.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -100,6 +101,7 @@ class Archive:
         self._done = 0
         self._flushing = 0
         self._thread: threading.Thread | None = None
+        self._spool_usable = True
         self.trouble: str | None = None
         """What is wrong with the database at present, for people; None if nothing."""
         self.commits = 0
@@ -223,7 +225,7 @@ class Archive:
             try:
                 if conn is None:
                     conn = self._connect()
-                if self.spool.exists():
+                if self._spool_usable and self.spool.exists():
                     self._from_spool(conn)
                 self._commit(conn, batch)
             except (sqlite3.Error, OSError) as error:
@@ -326,8 +328,8 @@ class Archive:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if self.spool.exists():
-                # Half a line would spoil what is appended to it later.
+            # Half a line would spoil what is appended to it later.
+            with contextlib.suppress(OSError):
                 os.truncate(self.spool, before)
             for which, rows in enumerate(batch.tables()):
                 for row in rows:
@@ -339,7 +341,14 @@ class Archive:
     def _from_spool(self, conn: sqlite3.Connection) -> None:
         batch = _Batch()
         tables = batch.tables()
-        for line in self.spool.read_bytes().splitlines():
+        try:
+            lines = self.spool.read_bytes().splitlines()
+        except OSError as error:
+            # Left for a person to look at: it must not hold up the records of today.
+            self._spool_usable = False
+            log.error("%s cannot be read: %s; its rows are not in the database", self.spool, error)
+            return
+        for line in lines:
             try:
                 which, row = msgspec.json.decode(line, type=tuple[int, list[object]])
                 tables[which].append(tuple(row))

@@ -410,6 +410,9 @@ def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
         rows = conn.execute("SELECT call_id FROM cdrs WHERE call_id < ?", [f"{last:08}"]).fetchall()
         assert len(rows) == last
         assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        legs = "SELECT count(*) FROM cdrs c WHERE 2 != (SELECT count(*) FROM cdr_legs l WHERE l.call_id = c.call_id)"
+        legs = (
+            "SELECT count(*) FROM cdrs c"
+            " WHERE 2 != (SELECT count(*) FROM cdr_legs l WHERE l.call_id = c.call_id)"
+        )
         assert conn.execute(legs).fetchone() == (0,)
         conn.close()
