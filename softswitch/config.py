@@ -139,9 +139,9 @@ class SwitchSection(_Section):
     digest: Annotated[
         tuple[Literal["MD5", "SHA-256"], ...], BeforeValidator(_one_or_more), Field(min_length=1)
     ] = Field(
-        default=("MD5", "SHA-256"),
-        description="algorithms that phones are challenged with, in this order; many phones (and "
-        "SIPp) take the first or give up, so SHA-256 goes first only where all can do it",
+        default=("MD5",),
+        description="algorithms that phones are challenged with, in this order (RFC 8760); not "
+        "all phones pass over one that they do not know, so SHA-256 is for where all know it",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -14,8 +15,10 @@ from collections.abc import Awaitable, Callable
 
 import pluggy
 import uvloop
+from prometheus_client import REGISTRY
 
 from softswitch.config import Config
+from softswitch.metrics import SwitchMetrics
 from softswitch.sip.message import Request, Response
 from softswitch.sip.timers import Timers
 from softswitch.sip.tokens import Tokens
@@ -29,6 +32,8 @@ RELOAD_EVERY = 2.0
 """Seconds between looks at the dialplan's file."""
 RESOLVE_EVERY = 60.0
 """Seconds between look-ups of trunks that are named, not numbered."""
+IDLE_CHECK = 10.0
+"""Seconds between looks whether there is time to tidy up."""
 LAST_WORDS = 2.0
 """Seconds that the BYEs of a stopping switch get to be answered."""
 
@@ -119,6 +124,8 @@ class Process:
             log.debug("start failed", exc_info=True)
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
             return 1
+        metrics = SwitchMetrics(switch, transport)
+        REGISTRY.register(metrics)
         driver = TimerDriver(loop, switch.timers)
         try:
             for listen in config.switch.listen:
@@ -134,7 +141,7 @@ class Process:
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, lambda: switch.registrar.expire(switch.clock()))),
             loop.create_task(_keep_resolving(loop, switch)),
-            loop.create_task(_collect_when_idle(switch)),
+            loop.create_task(_tidy_when_idle(switch)),
         ]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
@@ -154,6 +161,7 @@ class Process:
         await _all(self._plugins.hook.stop())
         driver.close()
         await transport.close()
+        REGISTRY.unregister(metrics)
         print(f"softswitch {switch.name} stopped", file=sys.stderr, flush=True)
         return 0
 
@@ -244,9 +252,29 @@ async def _keep_resolving(loop: asyncio.AbstractEventLoop, switch: Switch) -> No
         await _resolve(loop, switch)
 
 
-async def _collect_when_idle(switch: Switch) -> None:
-    """Whatever cycle a library may leave behind goes when there is nothing else to do."""
+async def _tidy_when_idle(switch: Switch) -> None:
+    """Give back what a busy time has left behind, once there is nothing else to do.
+
+    Cycles that a library may have made are collected, and freed memory goes back to the system:
+    the C library keeps it otherwise, for good, wherever one small block at its end is in use.
+    """
+    trim = _malloc_trim()
+    busy = 0
     while True:
-        await asyncio.sleep(60.0)
-        if not switch.legs:
+        await asyncio.sleep(IDLE_CHECK)
+        calls = switch.counters.calls
+        tables = switch.transactions.tables()
+        if calls != busy and not switch.legs and not any(tables.values()):
+            busy = calls
             gc.collect()
+            if trim is not None:
+                trim(0)
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    """glibc's malloc_trim; None with another C library."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return None
+    return trim

@@ -77,6 +77,9 @@ class _Blame(NamedTuple):
     reason: str
 
 
+_NOT_BLAMED = _Blame("switch", "")
+
+
 class Core(Protocol):
     """What a call needs of its switch."""
 
@@ -173,10 +176,10 @@ class Call:
         self.otherwise: Action | None = None
         self.travelled = False
         self.best = (0, "")
-        self.blame = _Blame("switch", "")
+        self.blame = _NOT_BLAMED
         self.redirects = 0
         # Whose early media the caller has heard under which of our tags: (leg, its tag) to tag.
-        self.early: dict[tuple[int, str], str] = {}
+        self.early: dict[tuple[int, str], str] | None = None
         self.timer: Timer | None = None
         core.remember(leg)
 
@@ -383,14 +386,15 @@ class Call:
         assert incoming is not None
         # The media of several phones that ring at once cannot all be heard: then none is.
         alone = sum(other.state == INVITING for other in self.legs) == 1
-        whose = (leg.index, response.to_tag)
-        to_tag = self.early.get(whose) if self.early else None
-        if media and alone and (to_tag or len(self.early) < _EARLY_DIALOGS):
-            if to_tag is None:
+        to_tag = self.early.get((leg.index, response.to_tag)) if self.early else None
+        if media and alone and (to_tag or not self.early or len(self.early) < _EARLY_DIALOGS):
+            if not self.early:
+                to_tag = self.caller.dialog.local_tag
+                self.early = {(leg.index, response.to_tag): to_tag}
+            elif to_tag is None:
                 # The caller keeps to the first answer of a dialog, whatever comes later (§13.2.1):
                 # the media of another leg, or of another phone behind it, are another dialog.
-                to_tag = core.tokens.token() if self.early else self.caller.dialog.local_tag
-                self.early[whose] = to_tag
+                to_tag = self.early[leg.index, response.to_tag] = core.tokens.token()
             incoming.respond(
                 response.status,
                 response.reason,

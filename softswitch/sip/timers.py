@@ -15,19 +15,29 @@ log = logging.getLogger(__name__)
 
 TICK = 0.01
 """Seconds; a timer fires at the first tick not before it is due."""
+LONG = 60.0
+"""Seconds from which on a timer may be up to one second late: those share a bucket a second."""
+_LONG_TICKS = round(1 / TICK)
 
 
 class Timer:
     """One timer that was set; `cancel` may be called at any time, also after it fired."""
 
-    __slots__ = ("callback",)
+    __slots__ = ("_bucket", "callback")
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None], bucket: dict[Timer, None]) -> None:
         self.callback: Callable[[], None] | None = callback
+        self._bucket = bucket
+        bucket[self] = None
 
     def cancel(self) -> None:
-        """Never fire; what the callback held is let go of at once."""
+        """Never fire; nothing is kept of it or of what the callback held.
+
+        Were it left in its bucket, the timers of calls long over would lie scattered all over the
+        memory of those that came after, and none of it could be given back.
+        """
         self.callback = None
+        self._bucket.pop(self, None)
 
 
 class Timers:
@@ -41,18 +51,19 @@ class Timers:
         self.clock = clock
         self.on_earlier: Callable[[float], None] | None = None
         self._tick = tick
-        self._buckets: dict[int, list[Timer]] = {}
+        self._buckets: dict[int, dict[Timer, None]] = {}
         self._ticks: list[int] = []
 
     def after(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` in `delay` seconds."""
-        timer = Timer(callback)
         tick = int((self.clock() + delay) / self._tick) + 1
+        if delay >= LONG:
+            tick += -tick % _LONG_TICKS
         bucket = self._buckets.get(tick)
         if bucket is not None:
-            bucket.append(timer)
-            return timer
-        self._buckets[tick] = [timer]
+            return Timer(callback, bucket)
+        bucket = self._buckets[tick] = {}
+        timer = Timer(callback, bucket)
         ticks = self._ticks
         heapq.heappush(ticks, tick)
         if ticks[0] == tick and self.on_earlier is not None:
@@ -72,9 +83,12 @@ class Timers:
         ticks = self._ticks
         due: list[list[Timer]] = []
         while ticks and ticks[0] * self._tick <= now:
-            due.append(self._buckets.pop(heapq.heappop(ticks)))
-        for bucket in due:
-            for timer in bucket:
+            bucket = self._buckets.pop(heapq.heappop(ticks))
+            due.append(list(bucket))
+            # A timer that has fired may live on with its owner: no cycle through its bucket.
+            bucket.clear()
+        for timers in due:
+            for timer in timers:
                 callback = timer.callback
                 if callback is None:
                     continue
@@ -86,4 +100,4 @@ class Timers:
 
     def __len__(self) -> int:
         """Timers set and not cancelled."""
-        return sum(t.callback is not None for bucket in self._buckets.values() for t in bucket)
+        return sum(len(bucket) for bucket in self._buckets.values())

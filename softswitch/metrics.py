@@ -1,0 +1,49 @@
+"""What a switch holds and has done, for Prometheus (`prometheus_client`'s default registry)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from softswitch.sip.transport import Transport
+from softswitch.switch import Switch
+
+
+class SwitchMetrics:
+    """A collector of one switch: its tables, its counters, its trunks."""
+
+    def __init__(self, switch: Switch, transport: Transport) -> None:
+        self._switch = switch
+        self._transport = transport
+
+    def collect(self) -> Iterator[Metric]:
+        """Read at each scrape; costs nothing between two."""
+        switch = self._switch
+        tables = GaugeMetricFamily(
+            "softswitch_entries", "What is alive in the tables of the switch.", labels=["table"]
+        )
+        for table, entries in switch.tables().items():
+            tables.add_metric([table], entries)
+        yield tables
+        counters = switch.counters
+        for name, value, text in (
+            ("calls", counters.calls, "INVITEs that became calls."),
+            ("answered", counters.answered, "Calls that were answered."),
+            ("refused", counters.refused, "INVITEs refused while draining or full."),
+            ("challenged", counters.challenged, "Requests answered with a digest challenge."),
+            ("registrations", counters.registered, "REGISTERs accepted."),
+            ("malformed", self._transport.malformed, "Messages dropped unread."),
+            ("unmatched", switch.transactions.unmatched, "Responses that nobody waited for."),
+            ("overflows", switch.transactions.refused, "Requests refused by max_transactions."),
+        ):
+            yield CounterMetricFamily(f"softswitch_{name}", text, value=value)
+        up = GaugeMetricFamily(
+            "softswitch_trunk_up", "1 if the trunk answers (or is not asked).", labels=["trunk"]
+        )
+        busy = GaugeMetricFamily("softswitch_trunk_calls", "Calls on the trunk.", labels=["trunk"])
+        for trunk in switch.config.trunks:
+            up.add_metric([trunk], switch.trunks.is_up(trunk))
+            busy.add_metric([trunk], switch.trunks.calls(trunk))
+        yield up
+        yield busy
