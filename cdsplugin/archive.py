@@ -129,6 +129,8 @@ class Archive:
             elif not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
                 why = "no permission to write"
             raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
+        if self.spool.exists():
+            self._queued.set()
         self._thread = threading.Thread(target=self._run, name="cds-archive", daemon=True)
         self._thread.start()
 
