@@ -572,6 +572,9 @@ def parse(
     Raises `MalformedMessage` for what can not or must not be answered (§16.7, §18: bad responses
     are dropped); a request that can be answered comes back with `defect` set instead.
     """
+    if data[:1] in (b"\r", b"\n"):
+        # §7.5: line ends before the start line are ignored.
+        data = data.lstrip(b"\r\n")
     head_bytes, blank, body = data.partition(b"\r\n\r\n")
     if not blank:
         # A datagram may end right behind its last header line; the empty line is then missing only.
@@ -580,7 +583,7 @@ def parse(
         head = head_bytes.decode("utf-8")
     except UnicodeDecodeError:
         head = head_bytes.decode("utf-8", "surrogateescape")
-    start, headers, wrong = _split_headers(head.lstrip("\r\n"), max_headers)
+    start, headers, wrong = _split_headers(head, max_headers)
     if start[:4].upper() == "SIP/":
         return _parse_response(start, headers, wrong, body, datagram)
     return _parse_request(start, headers, wrong, body, datagram)
