@@ -1,8 +1,8 @@
 """A network on a fake clock that loses, doubles, reorders and delays; same seed, same fate.
 
 `Network` joins hosts by address. A host is whatever takes `receive(message, flow)`; the flows that
-it sends on are this module's `Link`s. Time passes only in `Network.run`, which delivers datagrams and
-advances every host's timers in the order of their moments.
+it sends on are this module's `Link`s. Time passes only in `Network.run`, which delivers datagrams
+and advances every host's timers in the order of their moments.
 """
 
 from __future__ import annotations

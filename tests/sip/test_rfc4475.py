@@ -2,8 +2,8 @@
 
 `OUTCOMES` says for every message what a trunk that sends it gets, and in which section the RFC
 speaks of it. The RFC often leaves a choice ("may be liberal, or reject with 400"); the reason then
-says which one was made. What the switch sends to the other side of the call is checked as well, and that a
-stranger who sends the same learns nothing and calls nobody.
+says which one was made. What the switch sends to the other side of the call is checked as well, and
+that a stranger who sends the same learns nothing and calls nobody.
 """
 
 from __future__ import annotations
