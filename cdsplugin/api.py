@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import hmac
 import logging
 import socket
@@ -207,9 +208,10 @@ def make_app(server: CallDataServer, section: ApiSection) -> FastAPI:
         """Live calls, by callID, from the one after ``after`` on."""
         store = server.store
         limit = min(limit, section.page)
-        chosen = sorted(call.call_id for call in store if call.call_id > after)
+        ids = (call.call_id for call in store if call.call_id > after)
+        chosen = heapq.nsmallest(limit + 1, ids)
         page = [found for i in chosen[:limit] if (found := store.get(i)) is not None]
-        more = len(chosen) > len(page)
+        more = len(chosen) > limit
         return LiveCalls(
             calls=[_listed(call) for call in page],
             count=len(store),

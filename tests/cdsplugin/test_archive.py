@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sqlite3
 import subprocess
@@ -416,3 +417,35 @@ def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
         )
         assert conn.execute(legs).fetchone() == (0,)
         conn.close()
+
+
+def test_recorded_calls_that_are_over_leave_no_garbage(recording: Recording) -> None:
+    recording.feed(answered_call("first"))
+    recording.archive.flush()
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(100):
+            recording.feed(answered_call(f"c{n}"))
+            recording.server.store.write(None, f"c{n}", "crm", {"a": [1]}, ["a note"])
+        recording.server.timers.advance(31)
+        assert recording.archive.flush()
+        assert len(recording.server.store) == len(recording.recorder) == 0
+        assert recording.archive.pending() == 0
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_a_spool_left_behind_is_taken_in_without_a_call(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "hq.db")
+    other = sqlite3.connect(recording.archive.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    recording.feed(answered_call("c1"))
+    assert not recording.archive.close()
+    other.close()
+    archive = Archive(recording.archive.path)
+    archive.open()
+    wait_until(lambda: not archive.spool.exists())
+    assert archive.close()
+    assert count(archive.path) == 1
