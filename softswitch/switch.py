@@ -15,7 +15,7 @@ import pluggy
 
 from softswitch.calls.call import Call, Caller, CallSettings
 from softswitch.calls.callid import make_call_id, read_call_id
-from softswitch.calls.headers import ALLOW, KNOWN_METHODS
+from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable
 from softswitch.calls.leg import Destination, Leg
 from softswitch.config import Config, Trunk
 from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
@@ -207,13 +207,8 @@ class Switch:
             leg.acked(request)
 
     def _not_understood(self, request: Request) -> Answer | None:
-        """§8.2.2.3: no extension is required of this switch; §16.3: nor of the proxy it is not."""
-        for name in ("require", "proxy-require"):
-            values = request.headers.get(name)
-            if values:
-                wanted = ", ".join(part for value in values for part in split_list(value) if part)
-                return Answer(420, None, f"Unsupported: {wanted}\r\n")
-        return None
+        missing = unsupported(request)
+        return Answer(420, None, missing) if missing else None
 
     def _invite(self, request: Request, transaction: InviteServer, flow: Flow) -> None:
         source = request.party
@@ -310,7 +305,7 @@ class Switch:
                     user = parse_uri(address.uri).user
                 except ValueError:
                     continue
-                return Caller(user, address.display, private)
+                return Caller(readable(user), readable(address.display), private)
         return Caller("", "", private)
 
     def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from softswitch import events
 from softswitch.calls import outcome
-from softswitch.calls.headers import KNOWN_METHODS, content_lines
+from softswitch.calls.headers import KNOWN_METHODS, content_lines, unsupported
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
 from softswitch.sip.dialog import Unacknowledged
 from softswitch.sip.message import Request, Response
@@ -33,6 +33,10 @@ def relay(
 ) -> None:
     """A request other than BYE from `leg` within its dialog, which came by `flow`."""
     method = request.method
+    missing = unsupported(request)
+    if missing:
+        transaction.respond(420, extra=missing)
+        return
     if leg.nat and (method == "INVITE" or method == "UPDATE"):
         # A phone behind NAT that got another port, or had to connect again, is to be found there.
         leg.dialog.flow = flow

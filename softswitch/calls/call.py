@@ -12,17 +12,19 @@ from typing import NamedTuple, Protocol
 
 from softswitch import events
 from softswitch.calls import bridge, outcome
-from softswitch.calls.headers import ALLOW, contact_line, content_lines, reason_of
+from softswitch.calls.headers import ALLOW, contact_line, content_lines, readable, reason_of
 from softswitch.calls.leg import CONFIRMED, INVITING, Destination, Leg
 from softswitch.dialplan.routing import Action, Dial, Reject, Route, Source, Target
-from softswitch.sip.dialog import Dialog, Unacknowledged, address_uris
+from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.message import (
     Request,
     Response,
     Uri,
     escape_user,
+    parse_address,
     parse_uri,
     quote_display,
+    split_list,
 )
 from softswitch.sip.sdp import first_codec
 from softswitch.sip.timers import Timer, Timers
@@ -208,7 +210,7 @@ class Call:
                 switch=core.name,
                 match=route.match,
                 where=route.where,
-                number=route.number,
+                number=readable(route.number),
                 properties=route.properties,
             )
         )
@@ -232,11 +234,11 @@ class Call:
                 origin=self.origin,
                 caller=self.identity.number,
                 caller_name=self.identity.name,
-                dialled=dialled,
+                dialled=readable(dialled),
                 party=leg.party,
                 address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
-                user_agent=request.get("user-agent") or "",
-                sip_call_id=leg.dialog.call_id,
+                user_agent=readable(request.get("user-agent") or ""),
+                sip_call_id=readable(leg.dialog.call_id),
                 leg=leg.index,
             )
         )
@@ -343,7 +345,7 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 party=leg.party,
-                uri=destination.uri,
+                uri=readable(destination.uri),
                 address=destination.address,
                 sip_call_id=dialog.call_id,
             )
@@ -471,12 +473,8 @@ class Call:
 
     def _redirect(self, leg: Leg, response: Response) -> None:
         """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows."""
-        try:
-            uris = address_uris(response.headers.get("contact"))
-        except ValueError:
-            return
         found: list[tuple[Target | Destination, ...]] = []
-        for text in uris:
+        for text in _by_preference(response):
             if self.redirects >= self.core.settings.max_redirects:
                 break
             self.redirects += 1
@@ -554,9 +552,9 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 status=response.status,
-                callee=leg.number,
+                callee=readable(leg.number),
                 codec=first_codec(body) if body else "",
-                user_agent=leg.user_agent,
+                user_agent=readable(leg.user_agent),
             )
         )
         if self.early:
@@ -693,7 +691,7 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 status=status,
-                reason=reason,
+                reason=readable(reason),
                 by=by,
             )
         )
@@ -709,7 +707,7 @@ class Call:
                 switch=core.name,
                 disposition=disposition,
                 sip_status=status,
-                reason=reason,
+                reason=readable(reason),
                 hangup_by=by,
                 leg=self.caller.index,
             )
@@ -733,3 +731,16 @@ class Call:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+
+def _by_preference(response: Response) -> list[str]:
+    """The Contact URIs of a 3xx that can be read, the greatest q first (§8.1.3.4)."""
+    found: list[tuple[float, str]] = []
+    for value in response.headers.get("contact", ()):
+        for part in split_list(value):
+            try:
+                address = parse_address(part)
+                found.append((float(address.params.get("q") or 1), address.uri))
+            except ValueError:
+                continue
+    return [uri for _, uri in sorted(found, key=lambda one: -one[0])]

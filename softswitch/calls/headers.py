@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.sip.message import Request, Response
+from softswitch.sip.message import Request, Response, split_list
 from softswitch.sip.transaction import Flow
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
@@ -41,6 +41,33 @@ def contact_line(flow: Flow) -> str:
     if flow.transport == "udp":
         return f"Contact: <sip:{flow.sent_by}>\r\n"
     return f"Contact: <sip:{flow.sent_by};transport={flow.transport}>\r\n"
+
+
+def readable(text: str) -> str:
+    """Header text as events and logs can hold it: bytes that are no UTF-8 are taken as Latin-1.
+
+    Old gateways send names so. Within messages such bytes stay as they came (surrogate escapes).
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
+
+
+def unsupported(request: Request) -> str:
+    """The Unsupported header line of the 420 that a request wants; empty if it asks for nothing.
+
+    §8.2.2.3: no extension is required of this switch; §16.3: nor of the proxy it is not.
+    """
+    headers = request.headers
+    if "require" not in headers and "proxy-require" not in headers:
+        return ""
+    values = headers.get("require", []) + headers.get("proxy-require", [])
+    wanted = ", ".join(part for value in values for part in split_list(value) if part)
+    return f"Unsupported: {wanted}\r\n"
 
 
 def reason_of(message: Request | Response) -> str:

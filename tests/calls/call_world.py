@@ -224,7 +224,11 @@ class World:
         return switch
 
     def agent(self, host: str, name: str = "", port: int = 5060) -> Agent:
-        return Agent(self, (host, port), name)
+        """The agent at an address; a new one if there is none, or one of another name."""
+        there = self.agents.get((host, port))
+        if there is None or (name and there.name != name):
+            there = Agent(self, (host, port), name)
+        return there
 
     def phone(self, number: str, host: str, port: int = 5060) -> Agent:
         """A registered phone of hq."""

@@ -260,7 +260,7 @@ def test_late_offer_and_the_callee_hangs_up_first(world: World) -> None:
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_vanished_side_ends_the_call(world: World, which: int, status: int) -> None:
     lines = answered(world)
-    world.run(300.5)
+    world.run(301.5)
     assert lines[0].last.what == lines[1].last.what == "OPTIONS"
     lines[1 - which].reply(200, to="OPTIONS")
     lines[which].reply(status, to="OPTIONS")
@@ -272,7 +272,7 @@ def test_a_vanished_side_ends_the_call(world: World, which: int, status: int) ->
 
 def test_a_side_that_answers_nothing_any_more(world: World) -> None:
     a, _ = answered(world)
-    world.run(300.5)
+    world.run(301.5)
     a.reply(200, to="OPTIONS")
     world.run(33)
     assert a.last.what == "BYE"
@@ -283,7 +283,7 @@ def test_a_side_that_answers_nothing_any_more(world: World) -> None:
 def test_sides_that_answer_keep_their_call(world: World) -> None:
     a, b = answered(world)
     for _ in range(3):
-        world.run(300.5)
+        world.run(301.5)
         a.reply(405, to="OPTIONS")
         b.reply(501, to="OPTIONS")
     assert "BYE" not in a.what + b.what
