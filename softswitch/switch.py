@@ -15,7 +15,7 @@ import pluggy
 
 from softswitch.calls.call import Call, Caller, CallSettings
 from softswitch.calls.callid import make_call_id, read_call_id
-from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable
+from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
 from softswitch.calls.leg import Destination, Leg
 from softswitch.config import Config, Trunk
 from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
