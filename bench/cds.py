@@ -1,6 +1,6 @@
 """CPU of the call data server per call: what each part costs, measured in this process.
 
-    python bench/cds.py [--calls 20000] [--rate 1000] [--shared]
+    python bench/cds.py [--calls 10000] [--rate 1000] [--only one|two|memory|archive]
 
 Feeds the plugin's parts with the events of ordinary answered calls, in the pattern of a switch
 under load: each call's eight events are spread over its life, many calls are alive at once, records
@@ -26,7 +26,7 @@ from pathlib import Path
 import uvloop
 
 from cdsplugin.archive import Archive, ArchiveSettings
-from cdsplugin.config import Address, CdsLimits, CdsSection
+from cdsplugin.config import Address, CdsSection
 from cdsplugin.record import Row
 from cdsplugin.schema import CDR_COLUMNS
 from cdsplugin.server import CallDataServer
@@ -310,7 +310,6 @@ def main() -> None:
     parser.add_argument("--only", choices=("one", "two", "memory", "archive"))
     args = parser.parse_args()
     gc.disable()
-    CdsLimits()
     if args.only in (None, "one"):
         uvloop.run(one_server(args.calls, args.rate, args.alive, args.linger))
     if args.only in (None, "two"):
