@@ -279,7 +279,7 @@ class Call:
                     self._invite(destination)
                     placed += 1
             if placed:
-                if self.timeout and any(leg.state == INVITING for leg in self.legs):
+                if self.timeout:
                     self._set_timer(self.timeout, self._nobody_answered)
                 return
         action, self.otherwise = self.otherwise, None
@@ -387,7 +387,7 @@ class Call:
         incoming = self.caller.incoming
         assert incoming is not None
         # The media of several phones that ring at once cannot all be heard: then none is.
-        alone = sum(other.state == INVITING for other in self.legs) == 1
+        alone = len(self.legs) == 1 or len(self._inviting()) == 1
         to_tag = self.early.get((leg.index, response.to_tag)) if self.early else None
         if media and alone and (to_tag or not self.early or len(self.early) < _EARLY_DIALOGS):
             if not self.early:
@@ -542,8 +542,9 @@ class Call:
         self._stop_timer()
         leg.state = caller.state = CONFIRMED
         leg.status = caller.status = response.status
-        for other in self._inviting():
-            self._give_up(other, 487, "Answered elsewhere", _ELSEWHERE)
+        if len(self.legs) > 1:
+            for other in self._inviting():
+                self._give_up(other, 487, "Answered elsewhere", _ELSEWHERE)
         body = response.body
         core.emit(
             events.LegAnswered(
