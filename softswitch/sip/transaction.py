@@ -244,10 +244,8 @@ class Transactions:
             if answer is not None:
                 self.refuse(request, flow, *answer)
                 return
-        if len(self.servers) >= self.max_transactions and not (
-            # What ends a call in the making must not fail for want of room.
-            method == "CANCEL" and key[: -len("CANCEL")] + "INVITE" in self.servers
-        ):
+        # What ends a call in the making, a CANCEL, must not fail for want of room.
+        if target is None and len(self.servers) >= self.max_transactions:
             self.refused += 1
             self.refuse(request, flow, 503, "Too Many Transactions", "Retry-After: 5\r\n")
             return
