@@ -93,6 +93,9 @@ class Process:
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
+        # From the beginning: who is told to stop while plugins start still stops them in order.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
         config = self._config
         limits = config.limits
         switch: Switch
@@ -143,8 +146,6 @@ class Process:
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch)),
         ]
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
         # What exists now lives as long as the process. The calls after it leave no cycles behind
@@ -206,7 +207,12 @@ class Process:
         watch = self._config.dialplan_watch()
         while True:
             await asyncio.sleep(RELOAD_EVERY)
-            found = watch.reload_if_changed()
+            try:
+                found = watch.reload_if_changed()
+            except Exception:
+                # An unreadable file (rights, a directory in its place) must not end the watching.
+                log.exception("dialplan not taken up")
+                continue
             if found is None:
                 continue
             if isinstance(found, tuple):
@@ -240,7 +246,8 @@ async def _resolve(loop: asyncio.AbstractEventLoop, switch: Switch) -> None:
         kind = socket.SOCK_DGRAM if to.transport == "udp" else socket.SOCK_STREAM
         try:
             found = await loop.getaddrinfo(to.host, to.port, type=kind)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # UnicodeError is what a label of more than 63 characters gives.
             log.warning("trunk %s: %s: %s", trunk.name, to.host, error)
             continue
         switch.trunks.set_addresses(trunk.name, [(str(a[4][0]), int(a[4][1])) for a in found])

@@ -1,0 +1,369 @@
+"""A switch as a process: start, signals, drain, reload. Real processes, real sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PLAN = """routes:
+  - {match: "1", from: any, dial: "trunk:callee", timeout: 20}
+"""
+PATIENCE = 20.0
+SDP = (
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 40000 RTP/AVP 0\r\n"
+)
+
+
+class Peer:
+    """A trunk's UDP socket and just enough SIP."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.serial = 0
+
+    def get(self, start: str, seconds: float = PATIENCE) -> str:
+        """The next message that starts so; keep-alives are answered on the way."""
+        end = time.monotonic() + seconds
+        seen: list[str] = []
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                data, self.switch = self.socket.recvfrom(65535)
+            except TimeoutError:
+                break
+            text = data.decode()
+            if text.startswith(start):
+                return text
+            seen.append(text.split("\r\n")[0])
+        raise AssertionError(f"no {start!r} came, but {seen}")
+
+    def send(self, text: str, to: int) -> None:
+        self.socket.sendto(text.encode(), ("127.0.0.1", to))
+
+    def request(
+        self, method: str, to: int, tag: str = "", call_id: str = "", body: str = ""
+    ) -> str:
+        """Send a request; returns its Call-ID."""
+        self.serial += 1
+        call_id = call_id or f"{self.serial}@{self.port}"
+        kind = "Content-Type: application/sdp\r\n" if body else ""
+        cseq = 1 if method == "ACK" else self.serial
+        self.send(
+            f"{method} sip:1@127.0.0.1:{to} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{self.serial}x{self.port}\r\n"
+            f"From: <sip:a@127.0.0.1>;tag=t\r\nTo: <sip:1@127.0.0.1>{tag}\r\nCall-ID: {call_id}\r\n"
+            f"CSeq: {cseq} {method}\r\nContact: <sip:a@127.0.0.1:{self.port}>\r\n"
+            f"Max-Forwards: 70\r\n{kind}Content-Length: {len(body)}\r\n\r\n{body}",
+            to,
+        )
+        return call_id
+
+    def reply(self, request: str, status: int, body: str = "") -> None:
+        lines = [
+            line + (";tag=b" if line.startswith("To:") and "tag=" not in line else "")
+            for line in request.partition("\r\n\r\n")[0].split("\r\n")
+            if re.match(r"(Via|From|To|Call-ID|CSeq):", line)
+        ]
+        kind = "Content-Type: application/sdp\r\n" if body else ""
+        head = "\r\n".join([f"SIP/2.0 {status} So", *lines])
+        self.send(
+            f"{head}\r\nContact: <sip:127.0.0.1:{self.port}>\r\n{kind}"
+            f"Content-Length: {len(body)}\r\n\r\n{body}",
+            self.switch[1],
+        )
+
+
+class Running:
+    """A switch in a process of its own, and what it said so far."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+        self.said = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "softswitch.cli", "run", str(config)],
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "SOFTSWITCH_LOG": "INFO"},
+        )
+
+    def until(self, text: str) -> None:
+        """Read what it says until `text` is there."""
+        assert self.process.stderr is not None
+        end = time.monotonic() + PATIENCE
+        while text not in self.said:
+            left = end - time.monotonic()
+            ready = select.select([self.process.stderr], [], [], max(left, 0))[0]
+            chunk = os.read(self.process.stderr.fileno(), 65536).decode() if ready else ""
+            assert chunk, f"never said {text!r}: {self.said}"
+            self.said += chunk
+
+    @property
+    def port(self) -> int:
+        self.until("\n")
+        self.until("ready on")
+        match = re.search(r"ready on udp:127\.0\.0\.1:(\d+)", self.said)
+        assert match is not None
+        return int(match.group(1))
+
+    def ends(self) -> int:
+        """Wait for its end; the exit status."""
+        _, rest = self.process.communicate(timeout=PATIENCE)
+        self.said += rest.decode()
+        return self.process.returncode
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def caller() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.socket.close()
+
+
+@pytest.fixture
+def callee() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.socket.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path, caller: Peer, callee: Peer) -> Iterator[Start]:
+    running: list[Running] = []
+
+    def run(listen: str = "udp:127.0.0.1:0", timers: str = "", wait: bool = True) -> Running:
+        config = tmp_path / f"{len(running)}.yaml"
+        config.write_text(
+            f'switch: {{name: hq, listen: ["{listen}"]}}\n'
+            "trunks:\n"
+            f'  caller: {{to: "sip:127.0.0.1:{caller.port}", keepalive: 0}}\n'
+            f'  callee: {{to: "sip:127.0.0.1:{callee.port}", keepalive: 0}}\n'
+            f"dialplan: plan.yaml\ntimers: {{{timers}}}\n"
+        )
+        (tmp_path / "plan.yaml").write_text(PLAN)
+        running.append(switch := Running(config))
+        if wait:
+            assert switch.port
+        return switch
+
+    yield run
+    for switch in running:
+        if switch.process.poll() is None:
+            switch.process.kill()
+            switch.process.wait()
+        assert switch.process.stderr is not None
+        switch.process.stderr.close()
+        assert "Traceback" not in switch.said, switch.said
+
+
+def answered(port: int, caller: Peer, callee: Peer) -> tuple[str, str]:
+    """Call-ID and To tag of the caller's side of an answered call."""
+    caller.serial = 0
+    call_id = caller.request("INVITE", port, body=SDP)
+    callee.reply(callee.get("INVITE"), 200, SDP)
+    response = caller.get("SIP/2.0 200")
+    match = re.search(r"\r\nTo: [^\r]*(;tag=[^\r;]+)", response)
+    assert match is not None
+    caller.request("ACK", port, match.group(1), call_id)
+    callee.get("ACK")
+    return call_id, match.group(1)
+
+
+@pytest.mark.parametrize("kind", ["udp", "tcp"])
+def test_a_port_in_use(start: Start, kind: str) -> None:
+    family = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, family) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind == "tcp":
+            taken.listen()
+        port = taken.getsockname()[1]
+        switch = start(f"{kind}:127.0.0.1:{port}", wait=False)
+        assert switch.ends() == 1
+    said = switch.said.strip()
+    assert (
+        said == f"softswitch hq: cannot listen on {kind}:127.0.0.1:{port}: Address already in use"
+    )
+
+
+def test_an_address_of_another_machine(start: Start) -> None:
+    switch = start("udp:192.0.2.1:5060", wait=False)
+    assert switch.ends() == 1
+    assert len(switch.said.strip().splitlines()) == 1
+    assert "cannot listen on udp:192.0.2.1:5060" in switch.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_switch_stops_at_once(start: Start, number: signal.Signals) -> None:
+    switch = start()
+    began = time.monotonic()
+    switch.process.send_signal(number)
+    assert switch.ends() == 0
+    assert time.monotonic() - began < 5
+    assert switch.said.rstrip().endswith("softswitch hq stopped")
+
+
+PLUGIN = """
+import os, signal, sys
+from pathlib import Path
+from softswitch.config import load_config
+from softswitch.hookspecs import hookimpl, make_plugins
+from softswitch.process import run
+
+class Plugin:
+    @hookimpl
+    async def start(self, config):
+        print("started", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    @hookimpl
+    async def stop(self):
+        print("stopped in order", file=sys.stderr)
+
+plugins = make_plugins()
+plugins.register(Plugin())
+sys.exit(run(load_config(Path(sys.argv[1])), plugins))
+"""
+
+
+def test_a_signal_before_it_is_ready(start: Start) -> None:
+    """What plugins have begun by then, a database opened, say, is ended in order."""
+    config = start(wait=False).config
+    done = subprocess.run(
+        [sys.executable, "-c", PLUGIN, str(config)],
+        capture_output=True,
+        timeout=PATIENCE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "started" in done.stderr
+    assert "stopped in order" in done.stderr
+
+
+def test_sigterm_drains(start: Start, caller: Peer, callee: Peer) -> None:
+    switch = start()
+    port = switch.port
+    call_id, tag = answered(port, caller, callee)
+    switch.process.send_signal(signal.SIGTERM)
+    switch.until("1 calls in progress")
+    new = caller.request("INVITE", port, body=SDP)
+    refused = caller.get("SIP/2.0 503")
+    assert new in refused
+    assert "Retry-After" in refused
+    # The call in progress goes on as if nothing was.
+    caller.request("INFO", port, tag, call_id)
+    callee.reply(callee.get("INFO"), 200)
+    caller.get("SIP/2.0 200")
+    assert switch.process.poll() is None
+    caller.request("BYE", port, tag, call_id)
+    callee.reply(callee.get("BYE"), 200)
+    caller.get("SIP/2.0 200")
+    began = time.monotonic()
+    assert switch.ends() == 0
+    assert time.monotonic() - began < 5, "it ends with its last call, not later"
+
+
+def test_calls_that_outlast_the_drain_are_ended(start: Start, caller: Peer, callee: Peer) -> None:
+    switch = start(timers="drain_timeout: 1")
+    answered(switch.port, caller, callee)
+    began = time.monotonic()
+    switch.process.send_signal(signal.SIGTERM)
+    for peer in (caller, callee):
+        bye = peer.get("BYE")
+        assert "stopping" in bye
+        assert 0.9 < time.monotonic() - began < 10
+        peer.reply(bye, 200)
+    assert switch.ends() == 0
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_sigint_or_a_second_sigterm_ends_calls_now(
+    start: Start, caller: Peer, callee: Peer, first: signal.Signals
+) -> None:
+    switch = start(timers="drain_timeout: 600")
+    answered(switch.port, caller, callee)
+    began = time.monotonic()
+    switch.process.send_signal(first)
+    if first == signal.SIGTERM:
+        switch.until("1 calls in progress")
+        switch.process.send_signal(signal.SIGTERM)
+    for peer in (caller, callee):
+        peer.reply(peer.get("BYE"), 200)
+    assert switch.ends() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_peers_that_do_not_say_goodbye(start: Start, caller: Peer, callee: Peer) -> None:
+    """The BYEs are not answered: the switch does not wait for that for ever."""
+    switch = start()
+    answered(switch.port, caller, callee)
+    switch.process.send_signal(signal.SIGINT)
+    assert switch.ends() == 0
+    assert "2 legs did not say goodbye" in switch.said
+
+
+def test_a_ringing_call_at_the_end(start: Start, caller: Peer, callee: Peer) -> None:
+    switch = start()
+    caller.request("INVITE", switch.port, body=SDP)
+    invite = callee.get("INVITE")
+    callee.reply(invite, 180)
+    caller.get("SIP/2.0 180")
+    switch.process.send_signal(signal.SIGINT)
+    caller.get("SIP/2.0 503")
+    cancel = callee.get("CANCEL")
+    callee.reply(cancel, 200)
+    callee.reply(invite, 487)
+    assert switch.ends() == 0
+
+
+def test_the_dialplan_is_taken_up_when_it_changes(
+    start: Start, caller: Peer, callee: Peer, tmp_path: Path
+) -> None:
+    switch = start()
+    port = switch.port
+    call_id, tag = answered(port, caller, callee)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text('routes:\n  - {match: "1", from: any, status: 486, reason: Changed}\n')
+    switch.until("taken up")
+    caller.request("INVITE", port, body=SDP)
+    assert "Changed" in caller.get("SIP/2.0 486")
+    plan.write_text('routes:\n  - {match: "1", form: any, status: 603}\n')
+    switch.until("not taken up")
+    assert re.search(r"plan\.yaml:2:\d+", switch.said), "file, line and column"
+    caller.request("INVITE", port, body=SDP)
+    assert "Changed" in caller.get("SIP/2.0 486")
+    plan.unlink()
+    switch.until("plan.yaml")
+    plan.write_text('routes:\n  - {match: "1", from: any, status: 600, reason: Again}\n')
+    end = time.monotonic() + PATIENCE
+    while True:
+        caller.request("INVITE", port, body=SDP)
+        try:
+            caller.get("SIP/2.0 600 Again", 0.3)
+            break
+        except AssertionError:
+            assert time.monotonic() < end, "the file that came back was not taken up"
+    caller.request("BYE", port, tag, call_id)
+    callee.reply(callee.get("BYE"), 200)
+    assert "BYE" in caller.get("SIP/2.0 200"), "no call was dropped"
+
+
+def test_a_mistaken_configuration_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("switch: {nam: hq}\ndialplan: none.yaml\n")
+    switch = Running(tmp_path / "c.yaml")
+    assert switch.ends() == 2
+    assert "Traceback" not in switch.said
