@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 TICK = 0.01
 """Seconds; a timer fires at the first tick not before it is due."""
 LONG = 60.0
-"""Seconds from which on a timer may be up to one second late: those share a bucket a second."""
-_LONG_TICKS = round(1 / TICK)
+LATE = 64
+"""A timer of `LONG` seconds or more may be late by one part in `LATE`. Few of those ever fire: it
+keeps the buckets few that they leave lying among the memory of calls, which could not go back to
+the system for as long."""
 
 
 class Timer:
@@ -58,7 +60,7 @@ class Timers:
         """Call `callback` in `delay` seconds."""
         tick = int((self.clock() + delay) / self._tick) + 1
         if delay >= LONG:
-            tick += -tick % _LONG_TICKS
+            tick += -tick % int(delay / LATE / self._tick)
         bucket = self._buckets.get(tick)
         if bucket is not None:
             return Timer(callback, bucket)
