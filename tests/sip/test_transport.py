@@ -1,0 +1,606 @@
+"""UDP and TCP through real sockets on loopback, on asyncio's loop and on uvloop's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import uvloop
+
+from softswitch.sip import transport as module
+from softswitch.sip.message import Request, Response, response_bytes
+from softswitch.sip.transport import (
+    ListenError,
+    TcpFlow,
+    Transport,
+    TransportLimits,
+    UdpFlow,
+    host_port,
+    is_numeric,
+    local_address_for,
+)
+
+Message = Request | Response
+WAIT = 10.0
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    return (
+        uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
+    )
+
+
+def options(number: int = 1, via: str = "127.0.0.1:9;rport", body: bytes = b"") -> bytes:
+    return (
+        f"OPTIONS sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP {via};branch=z9hG4bK{number}\r\n"
+        f"From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c{number}\r\nCSeq: {number} OPTIONS"
+        f"\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+class Server:
+    """A transport that answers every request with 200 and keeps what came."""
+
+    def __init__(self, limits: TransportLimits) -> None:
+        self.transport = Transport(asyncio.get_running_loop(), self.receive, limits)
+        self.got: list[tuple[Message, UdpFlow | TcpFlow]] = []
+        self.came = asyncio.Condition()
+        self.answers = True
+        self.raises = False
+
+    def receive(self, message: Message, flow: UdpFlow | TcpFlow) -> None:
+        self.got.append((message, flow))
+        asyncio.get_running_loop().create_task(self._notify())
+        if self.raises:
+            raise RuntimeError("a bug above")
+        if self.answers and isinstance(message, Request):
+            status = message.defect.status if message.defect else 200
+            flow.send(response_bytes(message, status))
+
+    async def _notify(self) -> None:
+        async with self.came:
+            self.came.notify_all()
+
+    async def wait(self, count: int) -> None:
+        async with asyncio.timeout(WAIT), self.came:
+            await self.came.wait_for(lambda: len(self.got) >= count)
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def make(**limits: float) -> Server:
+        server = Server(TransportLimits(**limits))  # type: ignore[arg-type]
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        await server.transport.close()
+
+
+class Datagrams:
+    """A UDP client."""
+
+    def __init__(self, family: int = socket.AF_INET, host: str = "127.0.0.1") -> None:
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.bind((host, 0))
+        self.socket.setblocking(False)
+        self.port = self.socket.getsockname()[1]
+
+    async def receive(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(loop.sock_recv(self.socket, 65535), WAIT)
+
+    def __enter__(self) -> Datagrams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT):
+        while not what():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+# --- UDP
+
+
+async def test_udp_answers_where_the_request_came_from(start: Callable[..., Server]) -> None:
+    server = start()
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    assert server.transport.addresses == [("udp", *address)]
+    with Datagrams() as client:
+        client.socket.sendto(options(via="10.9.9.9:1;rport"), address)
+        reply = await client.receive()
+        assert reply.startswith(b"SIP/2.0 200 OK\r\n")
+        assert f";received=127.0.0.1;rport={client.port};branch".encode() in reply
+        flow = server.got[0][1]
+        assert (flow.remote, flow.transport, flow.reliable) == (
+            ("127.0.0.1", client.port),
+            "udp",
+            False,
+        )
+        assert flow.sent_by == host_port(*address)
+        assert isinstance(flow, UdpFlow)
+        assert flow.local.address == address
+
+
+async def test_udp_without_rport_answers_to_the_port_of_the_via(
+    start: Callable[..., Server],
+) -> None:
+    """§18.2.2: the source address, with the port of sent-by; a host name there is not looked up."""
+    server = start()
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    with Datagrams() as client, Datagrams() as other:
+        client.socket.sendto(options(via=f"name.invalid:{other.port}"), address)
+        assert b";received=127.0.0.1\r\n" in await other.receive()
+        flow = server.got[0][1]
+        assert isinstance(flow, UdpFlow)
+        assert flow.remote == ("127.0.0.1", client.port)
+        assert flow.target == ("127.0.0.1", other.port)
+
+
+async def test_udp_keep_alives(start: Callable[..., Server]) -> None:
+    """RFC 5626 §3.5: CRLFCRLF gets CRLF; what NAT boxes and phones send besides gets nothing."""
+    server = start()
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    with Datagrams() as client:
+        for data in (b"\0", b"", b"\r\n", b"\0\0\0\0", b"\r\n\r\n"):
+            client.socket.sendto(data, address)
+        assert await client.receive() == b"\r\n"
+    assert server.got == []
+    assert server.transport.malformed == 0
+
+
+async def test_udp_drops_and_survives(
+    start: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(max_message_size=1000, max_headers=20)
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    with Datagrams() as client:
+        for data in (b"\xff" * 100, b"no sip at all, not a bit", b"SIP/2.0 999 Too High\r\n\r\n"):
+            client.socket.sendto(data, address)
+        # No Via: nobody to answer to, but nothing to stumble over either.
+        client.socket.sendto(b"OPTIONS sip:b SIP/2.0\r\nCall-ID: 1\r\n\r\n", address)
+        server.answers = False
+        client.socket.sendto(options(1, body=b"x" * 2000), address)
+        client.socket.sendto(options(2, body=b"x" * 500), address)
+        client.socket.sendto(b"SIP/2.0 200 OK" + options(3).partition(b"SIP/2.0")[2], address)
+        await server.wait(4)
+        assert [type(m).__name__ for m, _ in server.got] == ["Request"] * 3 + ["Response"]
+        assert [m.defect and m.defect.status for m, _ in server.got if isinstance(m, Request)] == [
+            400,
+            513,
+            None,
+        ]
+        assert server.transport.malformed == 3
+        assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+        server.raises = True
+        client.socket.sendto(options(4), address)
+        await server.wait(5)
+        server.raises, server.answers = False, True
+        client.socket.sendto(options(5), address)
+        assert b"Call-ID: c5" in await client.receive()
+        assert "was not handled" in caplog.text
+
+
+async def test_udp_errors_are_told_later(start: Callable[..., Server]) -> None:
+    server = start()
+    await server.transport.listen("udp", "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    for host, data in (("255.255.255.255", b"x" * 30), ("127.0.0.1", b"x" * 70_000)):
+        flow = server.transport.flow_to("udp", host, 5)
+        assert flow is not None
+        failed: asyncio.Future[None] = loop.create_future()
+        flow.send(data)
+        flow.send(data, lambda failed=failed: failed.set_result(None))
+        assert not failed.done()
+        await asyncio.wait_for(failed, WAIT)
+    # A port that no datagram can have, and nobody to be told.
+    flow = UdpFlow(flow.local, ("127.0.0.1", 5), ("127.0.0.1", 99_999))  # type: ignore[union-attr]
+    flow.send(b"x")
+
+
+async def test_udp_to_a_closed_port_is_lost_and_nothing_more(
+    start: Callable[..., Server],
+) -> None:
+    """An ICMP answer to what was sent before stops nothing and fails nothing sent next."""
+    server = start()
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    with Datagrams() as gone:
+        port = gone.port
+    flow = server.transport.flow_to("udp", "127.0.0.1", port)
+    assert flow is not None
+    errors: list[int] = []
+    for _ in range(5):
+        flow.send(b"x" * 30, lambda: errors.append(1))
+        await asyncio.sleep(0)
+    with Datagrams() as client:
+        client.socket.sendto(options(), address)
+        await client.receive()
+    assert errors == []
+
+
+async def test_udp_waits_for_a_full_socket(start: Callable[..., Server]) -> None:
+    """What the system does not take is kept, up to a bound, and sent once it does."""
+    server = start(max_queued=3000)
+    await server.transport.listen("udp", "127.0.0.1", 0)
+    with Datagrams() as client:
+        flow = server.transport.flow_to("udp", "127.0.0.1", client.port)
+        assert isinstance(flow, UdpFlow)
+        udp = flow.local
+        real = udp._socket
+
+        class Full:
+            full = True
+
+            def sendto(self, data: bytes, target: tuple[str, int]) -> int:
+                if self.full:
+                    raise BlockingIOError
+                if data == b"bad":
+                    raise OSError("no")
+                return real.sendto(data, target)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+        full = Full()
+        udp._socket = full  # type: ignore[assignment]
+        for number in range(5):
+            flow.send(b"bad" if number == 1 else b"%d" % number)
+        await asyncio.sleep(0.02)
+        full.full = False
+        assert await client.receive() == b"0"
+        assert await client.receive() == b"2"
+        assert len(udp._blocked) == 0
+        # Closed while something waits.
+        full.full = True
+        flow.send(b"x")
+
+
+async def test_wildcard_sockets_name_the_address_that_the_peer_can_reach(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    _, udp_port = await server.transport.listen("udp", "0.0.0.0", 0)
+    _, tcp_port = await server.transport.listen("tcp", "0.0.0.0", 0)
+    for kind, port in (("udp", udp_port), ("tcp", tcp_port)):
+        flow = server.transport.flow_to(kind, "127.0.0.1", 9)
+        assert flow is not None
+        assert flow.sent_by == f"127.0.0.1:{port}"
+        assert flow.sent_by == f"127.0.0.1:{port}"
+    udp = server.transport._udp[0]
+    udp._sent_by_to.update({f"h{n}": "x" for n in range(10_001)})
+    assert udp.sent_by("127.0.0.2") == f"127.0.0.1:{udp_port}"
+    assert len(udp._sent_by_to) == 1
+    assert local_address_for("127.0.0.3").startswith("127.")
+    # Nothing leads there.
+    assert local_address_for("2001:db8::1:99999") == "::1"
+    assert local_address_for("256.1.1.1") == "127.0.0.1"
+
+
+# --- addresses
+
+
+async def test_flows_lead_to_numeric_addresses_of_a_family_that_is_listened_on(
+    start: Callable[..., Server],
+) -> None:
+    server = start()
+    await server.transport.listen("udp", "127.0.0.1", 0)
+    flow_to = server.transport.flow_to
+    assert flow_to("udp", "localhost", 5060) is None
+    assert flow_to("udp", "999.1.1.1", 5060) is None
+    assert flow_to("udp", "[::1]", 5060) is None
+    assert flow_to("tcp", "127.0.0.1", 5060) is None
+    assert flow_to("tls", "127.0.0.1", 5060) is None
+    assert flow_to("udp", "127.0.0.1", 5060) is not None
+    assert [is_numeric(h) for h in ("127.0.0.1", "[::1]", "::1", "a.b", "1.2.3")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+async def test_listening_fails_with_one_line(start: Callable[..., Server]) -> None:
+    server = start()
+    for kind in ("udp", "tcp"):
+        _, port = await server.transport.listen(kind, "127.0.0.1", 0)
+        wanted = f"cannot listen on {kind}:127.0.0.1:{port}: Address already in use"
+        with pytest.raises(ListenError, match=f"^{re.escape(wanted)}$"):
+            await server.transport.listen(kind, "127.0.0.1", port)
+        with pytest.raises(ListenError, match="Cannot assign requested address"):
+            await server.transport.listen(kind, "203.0.113.77", 0)
+        with pytest.raises(ListenError, match=f"cannot listen on {kind}:127.0.0.1:70000: "):
+            await server.transport.listen(kind, "127.0.0.1", 70_000)
+    assert len(server.transport.addresses) == 2
+
+
+async def test_ipv6(start: Callable[..., Server]) -> None:
+    """Beside IPv4 on the same port; neither family sees the other's peers."""
+    server = start()
+    try:
+        _, port = await server.transport.listen("udp", "::", 0)
+    except ListenError as error:
+        pytest.skip(f"no IPv6: {error}")
+    await server.transport.listen("udp", "0.0.0.0", port)
+    _, tcp_port = await server.transport.listen("tcp", "::1", 0)
+    with Datagrams(socket.AF_INET6, "::1") as client:
+        client.socket.sendto(options(via="[::1]:9;rport"), ("::1", port))
+        assert f";received=::1;rport={client.port}".encode() in await client.receive()
+    assert server.got[0][1].sent_by == f"[::1]:{port}"
+    with Datagrams() as client:
+        client.socket.sendto(options(), ("127.0.0.1", port))
+        await client.receive()
+    assert server.got[1][1].remote[0] == "127.0.0.1"
+    assert server.got[1][1].sent_by == f"127.0.0.1:{port}"
+    flow = server.transport.flow_to("tcp", "[::1]", tcp_port)
+    assert flow is not None
+    flow.send(options(7, via="[2001:db8::5]:9"))
+    await server.wait(4)
+    assert isinstance(server.got[3][0], Response)
+    assert server.got[3][0].via.received == "::1"
+    assert flow.sent_by == f"[::1]:{tcp_port}"
+
+
+# --- TCP
+
+
+async def test_tcp_messages_in_one_segment_and_one_in_many(start: Callable[..., Server]) -> None:
+    server = start()
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"\r\n\r\n" + options(1) + options(2, body=b"x\r\n\r\n") + b"\r\n" + options(3))
+    await server.wait(3)
+    for byte in options(4, body=b"abc"):
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0)
+    await server.wait(4)
+    received = b""
+    while received.count(b"SIP/2.0 200") < 4:
+        received += await asyncio.wait_for(reader.read(65535), WAIT)
+    assert received.startswith(b"\r\nSIP/2.0 200")
+    port = writer.get_extra_info("sockname")[1]
+    assert f"SIP/2.0/UDP 127.0.0.1:9;received=127.0.0.1;rport={port}".encode() in received
+    flow = server.got[0][1]
+    assert isinstance(flow, TcpFlow)
+    assert {f for _, f in server.got} == {flow}
+    assert (flow.remote, flow.reliable, flow.transport) == (("127.0.0.1", port), True, "tcp")
+    assert flow.sent_by == host_port(*address)
+    # What goes to that peer goes by its connection.
+    assert server.transport.flow_to("tcp", "127.0.0.1", port) is flow
+    writer.close()
+    await until(lambda: flow.closed)
+    errors: list[int] = []
+    flow.send(b"x", lambda: errors.append(1))
+    flow.send(b"x")
+    assert not errors
+    await until(lambda: errors == [1])
+
+
+async def test_tcp_refuses_what_has_no_length(start: Callable[..., Server]) -> None:
+    server = start()
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(options(1).replace(b"Content-Length: 0\r\n", b"") + options(2))
+    received = b""
+    while received.count(b"Content-Length") < 2:
+        received += await asyncio.wait_for(reader.read(65535), WAIT)
+    assert received.startswith(b"SIP/2.0 400 ")
+    assert b"SIP/2.0 200 " in received
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (options(1, body=b"x" * 2000), b""),
+        (b"x" * 1000, b""),
+        (options(1).replace(b"Length: 0", b"Length: -1") + options(2), b"SIP/2.0 400 "),
+    ],
+)
+async def test_tcp_hangs_up_on_a_stream_that_is_lost(
+    start: Callable[..., Server], data: bytes, answer: bytes
+) -> None:
+    server = start(max_message_size=1000)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(options(9) + data)
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        received = await asyncio.wait_for(reader.read(), WAIT)
+    if received:
+        assert received.startswith(b"SIP/2.0 200 ")
+        assert answer in received
+    assert received.count(b"SIP/2.0 200 ") <= 1
+    assert server.transport.malformed == 1
+    writer.close()
+
+
+async def test_tcp_survives_what_it_cannot_read(
+    start: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start()
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"garbage\r\n\r\n" + b"SIP/2.0 999 X\r\n\r\n")
+    server.raises = True
+    writer.write(options(1))
+    await server.wait(1)
+    server.raises = False
+    writer.write(options(2))
+    assert b"Call-ID: c2" in await asyncio.wait_for(reader.read(65535), WAIT)
+    assert server.transport.malformed == 2
+    assert "was not handled" in caplog.text
+    writer.close()
+
+
+async def test_tcp_limits_connections_in_both_directions(start: Callable[..., Server]) -> None:
+    server = start(max_connections=2)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    pairs = []
+    for number in range(2):
+        pairs.append(await asyncio.open_connection(*address))
+        pairs[-1][1].write(options(number + 1))
+        await server.wait(number + 1)
+    reader, writer = await asyncio.open_connection(*address)
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), WAIT) == b""
+    flow = server.transport.flow_to("tcp", "127.0.0.1", address[1])
+    assert flow is not None
+    errors: list[int] = []
+    flow.send(b"x", lambda: errors.append(1))
+    await until(lambda: errors == [1])
+    pairs[0][1].close()
+    await until(lambda: len(server.transport._tcp[0]._flows) == 1)
+    reader, again = await asyncio.open_connection(*address)
+    again.write(options(5))
+    assert b"Call-ID: c5" in await asyncio.wait_for(reader.read(65535), WAIT)
+    for stream in (writer, again, pairs[1][1]):
+        stream.close()
+
+
+async def test_tcp_closes_what_is_idle(start: Callable[..., Server]) -> None:
+    server = start(tcp_idle=0.2)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*address)
+    busy_reader, busy = await asyncio.open_connection(*address)
+
+    async def talk() -> None:
+        for _ in range(15):
+            busy.write(b"\r\n\r\n")
+            await asyncio.sleep(0.05)
+
+    talking = asyncio.create_task(talk())
+    assert await asyncio.wait_for(reader.read(), WAIT) == b""
+    assert not busy_reader.at_eof()
+    await talking
+    writer.close()
+    busy.close()
+
+
+async def test_tcp_outgoing_connections(start: Callable[..., Server]) -> None:
+    here, there = start(), start()
+    await here.transport.listen("tcp", "127.0.0.1", 0)
+    address = await there.transport.listen("tcp", "127.0.0.1", 0)
+    flow = here.transport.flow_to("tcp", *address)
+    assert isinstance(flow, TcpFlow)
+    for number in range(3):
+        flow.send(options(number + 1), lambda: None)
+    assert here.transport.flow_to("tcp", *address) is flow
+    await here.wait(3)
+    assert [m.status for m, _ in here.got if isinstance(m, Response)] == [200, 200, 200]
+    assert flow.remote == address
+    assert len(there.transport._tcp[0]._flows) == 1
+    flow.close()
+    other = here.transport.flow_to("tcp", *address)
+    assert other is not None
+    assert other is not flow
+    other.send(options(4))
+    await here.wait(4)
+
+
+async def test_tcp_that_cannot_connect(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(connect_timeout=0.1, max_queued=100)
+    await server.transport.listen("tcp", "127.0.0.1", 0)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        errors: list[int] = []
+        flow = server.transport.flow_to("tcp", "127.0.0.1", port)
+        assert flow is not None
+        flow.send(b"x" * 60, lambda: errors.append(1))
+        flow.send(b"x" * 20)
+        # Beyond what may wait for a connection: failed at once, or lost without anyone to tell.
+        flow.send(b"x" * 60, lambda: errors.append(2))
+        flow.send(b"x" * 60)
+        await until(lambda: sorted(errors) == [1, 2])
+    # Nobody answers: the listener's queue is full.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        full = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(deaf.getsockname())
+            full.append(client)
+        flow = server.transport.flow_to("tcp", *deaf.getsockname())
+        assert flow is not None
+        flow.send(b"x", lambda: errors.append(3))
+        await until(lambda: 3 in errors)
+        for client in full:
+            client.close()
+    assert server.transport._tcp[0]._flows == {}
+
+
+async def test_tcp_peer_that_does_not_read(
+    start: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It loses its connection, and with it the memory it held; the others go on."""
+    server = start(max_queued=200_000)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(address)
+    client.sendall(options(1))
+    await server.wait(1)
+    flow = server.got[0][1]
+    assert isinstance(flow, TcpFlow)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2000):
+            flow.send(b"x" * 10_000)
+            if flow.closed:
+                break
+    assert flow.closed
+    assert "does not read" in caplog.text
+    await until(lambda: len(server.transport._tcp[0]._flows) == 0)
+    client.close()
+
+
+async def test_tcp_a_closing_connection_is_not_held_for_ever(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed for being idle with data that its peer does not read: cut off some sweeps later."""
+    monkeypatch.setattr(module, "_LINGER", 0.1)
+    server = start(tcp_idle=0.1)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(address)
+    client.sendall(options(1))
+    await server.wait(1)
+    flow = server.got[0][1]
+    while flow._transport.get_write_buffer_size() == 0:  # type: ignore[union-attr]
+        flow.send(b"x" * 100_000)
+    await until(lambda: len(server.transport._tcp[0]._flows) == 0)
+    client.close()
+
+
+async def test_tcp_closing_the_transport_cancels_what_is_being_connected(
+    start: Callable[..., Server],
+) -> None:
+    server = start()
+    await server.transport.listen("tcp", "127.0.0.1", 0)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        flow = server.transport.flow_to("tcp", *deaf.getsockname())
+        assert isinstance(flow, TcpFlow)
+        flow.close()
+        await server.transport.close()
+    assert flow.closed
