@@ -545,8 +545,7 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
                 # A folded line (§7.3.1): rare enough to be looked for here, and to begin anew.
                 return _split_headers(_FOLD_RE.sub(" ", head), max_headers)
             if not colon:
-                if line:
-                    wrong = wrong or "Header Without Colon"
+                wrong = wrong or "Header Without Colon"
                 continue
             key = header_key(name)
             if not _TOKEN_RE.match(key):

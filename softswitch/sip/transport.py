@@ -374,7 +374,7 @@ class TcpFlow(asyncio.Protocol):
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not self._owner.opened(self):
+        if self.closed or not self._owner.opened(self):
             self.abort()
             return
         waiting, self._waiting = self._waiting, []
@@ -424,8 +424,9 @@ class TcpFlow(asyncio.Protocol):
             self.abort()
 
     def failed(self) -> None:
-        """The connection was never made."""
+        """The connection is gone, or was never made: so is what waits for it."""
         self.closed = True
+        self._transport = None
         self._owner.forget(self)
         waiting, self._waiting = self._waiting, []
         for _, on_error in waiting:
@@ -433,9 +434,7 @@ class TcpFlow(asyncio.Protocol):
                 on_error()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        self._transport = None
-        self._owner.forget(self)
+        self.failed()
 
     def idle_since(self) -> float:
         """Loop time of the last byte received, in seconds."""

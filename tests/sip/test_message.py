@@ -480,4 +480,5 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(sip._KEYS) <= 512
     assert len(sip._DISPLAY) <= 512
     assert max(len(name) for name in (*sip._KEYS, *sip._DISPLAY)) <= 64
+    assert sip.header_key("V") == sip.header_key("Via \t") == "via"
     assert sip._display("y-unheard-of") == "Y-Unheard-Of"

@@ -269,6 +269,52 @@ async def test_udp_waits_for_a_full_socket(start: Callable[..., Server]) -> None
         flow.send(b"x")
 
 
+async def test_udp_reads_on_after_an_error_and_in_turns(start: Callable[..., Server]) -> None:
+    """More datagrams than one turn of the loop takes, behind an error of the socket."""
+    server = start()
+    server.answers = False
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    udp = server.transport._udp[0]
+    real = udp._socket
+    errors = [OSError("an ICMP error"), InterruptedError()]
+
+    class Failing:
+        def recvfrom(self, size: int) -> object:
+            if errors:
+                raise errors.pop(0)
+            return real.recvfrom(size)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    udp._socket = Failing()  # type: ignore[assignment]
+    with Datagrams() as client:
+        for number in range(200):
+            client.socket.sendto(options(number + 1), address)
+        await server.wait(200)
+    assert [m.cseq for m, _ in server.got] == list(range(1, 201))
+    assert errors == []
+
+
+def test_socket_buffers_as_large_as_one_may_have_them() -> None:
+    """Without the right to lift the system's cap, up to it."""
+
+    class Capped:
+        def __init__(self, allowed: tuple[int, ...]) -> None:
+            self.allowed = allowed
+            self.set: list[int] = []
+
+        def setsockopt(self, level: int, option: int, value: int) -> None:
+            if option not in self.allowed:
+                raise PermissionError
+            self.set.append(option)
+
+    for allowed in ((socket.SO_RCVBUF, socket.SO_SNDBUF), (), (33, 32)):
+        capped = Capped(allowed)
+        module._enlarge_buffers(capped)  # type: ignore[arg-type]
+        assert capped.set == list(allowed)
+
+
 async def test_wildcard_sockets_name_the_address_that_the_peer_can_reach(
     start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,7 +551,17 @@ async def test_tcp_outgoing_connections(start: Callable[..., Server]) -> None:
     assert [m.status for m, _ in here.got if isinstance(m, Response)] == [200, 200, 200]
     assert flow.remote == address
     assert len(there.transport._tcp[0]._flows) == 1
+    # Given up before it was made: what waits for it is told, and it takes nobody's place.
     flow.close()
+    await until(lambda: not here.transport._tcp[0]._flows)
+    errors: list[int] = []
+    given_up = here.transport.flow_to("tcp", *address)
+    assert given_up is not None
+    given_up.send(options(9), lambda: errors.append(1))
+    given_up.send(options(9))
+    assert isinstance(given_up, TcpFlow)
+    given_up.close()
+    await until(lambda: errors == [1])
     other = here.transport.flow_to("tcp", *address)
     assert other is not None
     assert other is not flow
