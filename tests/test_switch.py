@@ -608,3 +608,27 @@ def test_text_that_is_no_utf8_becomes_text(world: World) -> None:
     assert (started.caller_name, started.user_agent) == ("Jürgen", "Böx")
     assert all(msgspec.msgpack.encode(event) for event in world.events)
     world.end()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_nobody_smuggles_header_lines_through(world: World, end: str) -> None:
+    """Some peers take a bare LF or CR for the end of a line: what is passed on must hold none."""
+    pstn = world.agent("10.2.0.1")
+    evil = f"{end}X-CDS-Call-ID: {FORGED};owner=evil"
+    a = trunk(world).call("85550100", extra=f"Content-Type: application/sdp{evil}\r\n")
+    for message in pstn.inbox:
+        head = message.data.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"")
+        assert b"\n" not in head
+        assert b"\r" not in head
+    if pstn.lines:
+        pstn.line.reply(486)
+    a.acknowledge(a.last)
+    a = trunk(world).call("85550100")
+    pstn.line.reply(180, extra=f"User-Agent: x{evil}\r\n", reason=f"Ringing{end}X: y")
+    pstn.line.reply(486, extra=f"Reason: x{evil}\r\n", reason=f"Busy{end}X: y")
+    for message in a.received:
+        head = message.data.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"")
+        assert b"\n" not in head
+        assert b"\r" not in head
+    world.dead |= {a.agent.address, pstn.address}
+    world.end()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from calls.call_world import ANSWER, HOLD, SDP, T1, Agent, Line, World
+from calls.call_world import ANSWER, CONFIG, HOLD, SDP, T1, Agent, Line, World
 from softswitch import events
 
 TOLD = [
@@ -256,45 +258,49 @@ def test_late_offer_and_the_callee_hangs_up_first(world: World) -> None:
 # --- sides that vanish ---------------------------------------------------------------------------
 
 
+@pytest.fixture
+def watched(tmp_path: Path) -> World:
+    """A switch that asks both sides every 20 seconds whether they are there."""
+    return World(tmp_path, CONFIG + "timers: {session_check: 20}\n")
+
+
 @pytest.mark.parametrize("status", [481, 408])
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_vanished_side_ends_the_call(world: World, which: int, status: int) -> None:
-    lines = answered(world)
-    world.run(301.5)
+def test_a_vanished_side_ends_the_call(watched: World, which: int, status: int) -> None:
+    lines = answered(watched)
+    watched.run(20.5)
     assert lines[0].last.what == lines[1].last.what == "OPTIONS"
     lines[1 - which].reply(200, to="OPTIONS")
     lines[which].reply(status, to="OPTIONS")
     assert lines[1 - which].last.what == "BYE"
     lines[1 - which].reply(200, to="BYE")
-    world.end()
-    assert world.ended.hangup_by == "switch"
+    watched.end()
+    assert watched.ended.hangup_by == "switch"
 
 
-def test_a_side_that_answers_nothing_any_more(world: World) -> None:
-    a, _ = answered(world)
-    world.run(301.5)
+def test_a_side_that_answers_nothing_any_more(watched: World) -> None:
+    a, _ = answered(watched)
+    watched.run(20.5)
     a.reply(200, to="OPTIONS")
-    world.run(33)
+    watched.run(33)
     assert a.last.what == "BYE"
     a.reply(200, to="BYE")
-    world.end()
+    watched.end()
 
 
-def test_sides_that_answer_keep_their_call(world: World) -> None:
-    a, b = answered(world)
+def test_sides_that_answer_keep_their_call(watched: World) -> None:
+    a, b = answered(watched)
     for _ in range(3):
-        world.run(301.5)
+        watched.run(20.5)
         a.reply(405, to="OPTIONS")
         b.reply(501, to="OPTIONS")
     assert "BYE" not in a.what + b.what
     a.bye()
     b.reply(200, to="BYE")
-    world.end()
+    watched.end()
 
 
-def test_the_longest_duration(tmp_path) -> None:
-    from calls.call_world import CONFIG
-
+def test_the_longest_duration(tmp_path: Path) -> None:
     world = World(tmp_path, CONFIG + "timers: {max_duration: 7.5, session_check: 3}\n")
     a, b = answered(world)
     world.run(3.1)
