@@ -198,7 +198,7 @@ class Archive:
             self.path,
             timeout=self.settings.busy_timeout,
             isolation_level=None,
-            cached_statements=len(_STATEMENTS) * _TOGETHER + 8,
+            cached_statements=len(_STATEMENTS) * len(_SIZES) + 8,
         )
         try:
             conn.execute("PRAGMA journal_mode = WAL")
@@ -365,7 +365,9 @@ class Archive:
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
 
 
-_TOGETHER = 32
+# Few sizes: a prepared statement for each stays for good, and every one made in the middle of a load
+# would hold on to a piece of the memory that the load's calls had.
+_SIZES = (32, 16, 8, 4, 2, 1)
 _for_rows = lru_cache(maxsize=None)(schema.for_rows)
 
 
@@ -377,9 +379,12 @@ def _write(conn: sqlite3.Connection, statement: str, rows: list[Row]) -> None:
     builds its statement, and looks up the table's columns, each time (``bench/cds.py`` measures
     both).
     """
-    for first in range(0, len(rows), _TOGETHER):
-        together = rows[first : first + _TOGETHER]
-        conn.execute(_for_rows(statement, len(together)), tuple(chain.from_iterable(together)))
+    first = 0
+    for size in _SIZES:
+        while len(rows) - first >= size:
+            together = rows[first : first + size]
+            conn.execute(_for_rows(statement, size), tuple(chain.from_iterable(together)))
+            first += size
 
 
 def _roll_back(conn: sqlite3.Connection) -> None:

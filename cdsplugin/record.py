@@ -29,7 +29,8 @@ Row = tuple[Any, ...]
 _LAST_US = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 
-@lru_cache(maxsize=4096)
+# Few: the texts of times are made one after the other, and each kept one holds on to memory.
+@lru_cache(maxsize=4)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
 
