@@ -632,3 +632,62 @@ def test_nobody_smuggles_header_lines_through(world: World, end: str) -> None:
         assert b"\r" not in head
     world.dead |= {a.agent.address, pstn.address}
     world.end()
+
+
+def test_where_nothing_can_be_played(tmp_path: Path) -> None:
+    """`play` after a busy phone leaves the caller with what the phone said; by itself it fails."""
+    plan = """routes:
+  - {match: "1XXX", from: any, dial: extension, timeout: 5, else: {play: voicemail}}
+  - {match: "*43", from: any, play: echo}
+"""
+    world = World(tmp_path, CONFIG, plan)
+    phone = world.phone("1001", "10.9.0.1")
+    a = trunk(world).call("1001")
+    phone.line.reply(486)
+    assert a.last.what == "486 INVITE"
+    a.acknowledge(a.last)
+    assert world.ended.hangup_by == "callee"
+    world.events.clear()
+    a = trunk(world).call("*43")
+    assert a.last.status == 500
+    a.acknowledge(a.last)
+    world.end()
+
+
+def test_the_limit_of_dialogs(tmp_path: Path) -> None:
+    world = World(tmp_path, CONFIG + "limits: {max_dialogs: 2}\n")
+    pstn = world.agent("10.2.0.1")
+    a = trunk(world).call("85550100")
+    b = trunk(world).call("85550100")
+    assert b.last.start == "SIP/2.0 503 Too Many Dialogs"
+    b.acknowledge(b.last)
+    pstn.line.reply(200, ANSWER)
+    hang_up(a, pstn.line)
+    world.end()
+    assert len(world.of(CallStarted)) == 1
+
+
+def test_a_plugin_that_fails_fails_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path)
+
+    def broken(event: object) -> None:
+        raise RuntimeError("plugin bug")
+
+    world.switch._listeners.insert(0, ("broken", broken))
+    pstn = world.agent("10.2.0.1")
+    a = trunk(world).call("85550100")
+    pstn.line.reply(200, ANSWER)
+    hang_up(a, pstn.line)
+    world.end(busy=True)  # the tracebacks in the log keep their frames
+    assert not any(world.switch.tables().values())
+    assert len(world.events) == len([r for r in caplog.records if "broken" in r.getMessage()]) == 7
+
+
+def test_credentials_that_cannot_be_read(world: World) -> None:
+    phone = world.agent("10.9.0.1", "1001")
+    for value in ("Digest", "Digest username=", "Basic YTpi", 'Digest username="1001", realm="x"'):
+        a = phone.call("1002", extra=f"Authorization: {value}\r\n")
+        assert a.last.status in (400, 401)
+        a.acknowledge(a.last)
+    world.end()
+    assert world.events == []

@@ -498,3 +498,48 @@ def test_a_broken_redirect(world: World) -> None:
         assert a.last.what == "486 INVITE"
         a.acknowledge(a.last)
     world.end()
+
+
+def test_a_redirect_to_a_trunk_that_is_full(world: World) -> None:
+    caller, pstn = parties(world)
+    calls = [caller.call("85550100") for _ in range(5)]
+    first = pstn.lines[0]
+    # Somebody is quicker than the redirect: the line is gone as soon as the leg has ended.
+    trunk_lines = world.switch.trunks
+    listeners = world.switch._listeners
+    listeners.append(("quick", lambda e: isinstance(e, LegEnded) and trunk_lines.acquire("pstn")))
+    first.reply(302, contact="Contact: <sip:1@10.2.0.7>\r\n")
+    listeners.pop()
+    assert calls[0].last.status == 500
+    world.switch.trunks.release("pstn")
+    for a, b in zip(calls, pstn.lines, strict=True):
+        if b is not first:
+            b.reply(486)
+        a.acknowledge(a.last)
+    world.end()
+
+
+def test_an_answer_that_cannot_be_acknowledged(world: World) -> None:
+    """A 2xx without a Contact (§12.1.2): the next trunk gets the call."""
+    caller, pstn, backup = trunks(world)
+    a = caller.call("95550100")
+    pstn.line.reply(200, ANSWER, contact="X-None: \r\n")
+    assert pstn.line.what == ["INVITE"]
+    backup.line.reply(200, ANSWER)
+    a.ack()
+    a.bye()
+    backup.line.reply(200, to="BYE")
+    world.end()
+    assert world.of(LegEnded)[0].status == 502
+
+
+def test_progress_that_cannot_be_read(world: World) -> None:
+    caller, pstn = parties(world)
+    a = caller.call("85550100")
+    pstn.line.reply(180, contact="Contact: <<<\r\n")
+    assert a.what == ["100 INVITE"]
+    pstn.line.reply(200, ANSWER)
+    a.ack()
+    a.bye()
+    pstn.line.reply(200, to="BYE")
+    world.end()
