@@ -28,7 +28,10 @@ def disposition(status: int) -> str:
 
 
 def ends_search(kind: str, status: int) -> bool:
-    """Whether trying the next targets after this failure is pointless (RFC 3261 §16.7)."""
+    """Whether this failure speaks of the callee, so that other ways to the same one are pointless.
+
+    RFC 3261 §16.7 has it of a 6xx; of what a carrier says of a number, see above.
+    """
     return status >= 600 or (kind == "trunk" and status in _OF_THE_NUMBER)
 
 
