@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final, Literal, TypeAlias
 
-from softswitch.sip.message import (
+from softswitch.sip.header_values import (
     Address,
-    Request,
     Uri,
     parse_address,
     parse_uri,
     split_list,
     uri_scheme,
 )
+from softswitch.sip.message import Request
 
 Flow: TypeAlias = tuple[str, str, int]
 """Transport ("udp", "tcp", ...), IP address without brackets, port."""

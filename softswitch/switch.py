@@ -23,15 +23,8 @@ from softswitch.events import Event
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
-from softswitch.sip.message import (
-    Request,
-    Response,
-    Uri,
-    escape_user,
-    parse_address,
-    parse_uri,
-    split_list,
-)
+from softswitch.sip.header_values import Uri, escape_user, parse_address, parse_uri, split_list
+from softswitch.sip.message import Request, Response
 from softswitch.sip.timers import Timers
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import (

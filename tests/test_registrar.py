@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from softswitch.registrar import Binding, Flow, RegisterResult, Registrar, Settings
-from softswitch.sip.message import Request, parse, parse_address
+from softswitch.sip.header_values import parse_address
+from softswitch.sip.message import Request, parse
 
 PHONE: Flow = ("udp", "192.0.2.10", 5060)
 CONTACT = "<sip:1001@192.0.2.10:5060>"

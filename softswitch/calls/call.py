@@ -16,9 +16,7 @@ from softswitch.calls.headers import ALLOW, contact_line, content_lines, readabl
 from softswitch.calls.leg import CONFIRMED, INVITING, Destination, Leg
 from softswitch.dialplan.routing import Action, Dial, Reject, Route, Source, Target
 from softswitch.sip.dialog import Dialog, Unacknowledged
-from softswitch.sip.message import (
-    Request,
-    Response,
+from softswitch.sip.header_values import (
     Uri,
     escape_user,
     parse_address,
@@ -26,6 +24,7 @@ from softswitch.sip.message import (
     quote_display,
     split_list,
 )
+from softswitch.sip.message import Request, Response
 from softswitch.sip.sdp import first_codec
 from softswitch.sip.timers import Timer, Timers
 from softswitch.sip.tokens import Tokens

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from softswitch.sip.message import Request, Response, split_list
+from softswitch.sip.header_values import split_list
+from softswitch.sip.message import Request, Response
 from softswitch.sip.transaction import Flow
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.sip.message import Request, Response, Uri, parse_address, parse_uri, split_list
+from softswitch.sip.header_values import Uri, parse_address, parse_uri, split_list
+from softswitch.sip.message import Request, Response
 from softswitch.sip.timers import Timer, Timers
 from softswitch.sip.transaction import ClientRequest, Flow, TimerSettings
 

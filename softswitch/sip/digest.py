@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from softswitch.sip.message import Request, parse_uri
+from softswitch.sip.header_values import parse_uri
+from softswitch.sip.message import Request
 
 MAX_CREDENTIALS: Final = 4096
 """Characters of an Authorization value that are looked at; a longer one is malformed."""

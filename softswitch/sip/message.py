@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, NamedTuple
+
+from softswitch.sip.header_values import (
+    NO_VIA,
+    TOKEN,
+    Via,
+    parse_address,
+    parse_uri,
+    parse_via,
+    split_list,
+    uri_scheme,
+)
 
 MAX_HEADERS: Final = 256
 MAX_CSEQ: Final = 2**31
@@ -151,6 +160,19 @@ REASON_PHRASES: Final = {
 }
 
 
+_TOKEN_RE = re.compile(TOKEN + r"\Z")
+# Leading zeros do not count, and more than ten digits are beyond 2**31 whatever they are.
+_CSEQ_RE = re.compile(rf"\s*0*(\d{{1,10}})\s+({TOKEN})\s*\Z", re.A)
+_FOLD_RE = re.compile(r"\r\n[ \t]+")
+_REQUEST_LINE_RE = re.compile(rf"({TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I | re.A)
+_STATUS_LINE_RE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?\Z", re.I | re.A)
+# The two header values that every message has to have read: the common forms, in one match each.
+_PLAIN_FROM_TO_RE = re.compile(
+    r"(?:\"[^\"\\<>]*\" ?|[A-Za-z0-9 .\-_]*)<sips?:[A-Za-z0-9\-_.!~*'()&=+$,#]+@"
+    r"[A-Za-z0-9.\-]+(?::\d{1,5})?(?:;[A-Za-z0-9\-=.]+)*>(?:;tag=([A-Za-z0-9\-.!%*_+`'~]+))?\Z"
+)
+
+
 class MalformedMessage(ValueError):
     """What came is no SIP message, or must not be answered; the text says what is wrong."""
 
@@ -245,265 +267,6 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason} to {self.cseq_method}>"
-
-
-class Via(NamedTuple):
-    """One Via value (§20.42). `port` is None when absent, `rport` "" when without value."""
-
-    transport: str
-    host: str
-    port: int | None
-    branch: str
-    received: str | None = None
-    rport: str | None = None
-
-    @property
-    def sent_by(self) -> str:
-        return self.host if self.port is None else f"{self.host}:{self.port}"
-
-
-NO_VIA: Final = Via("", "", None, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Uri:
-    """A SIP or SIPS URI (§19.1), or a tel URI (RFC 3966) with its number in `user` and no host.
-
-    `user` is percent-decoded; `params` are in lower case by name, value None for a bare one.
-    """
-
-    scheme: str
-    user: str
-    host: str
-    port: int | None = None
-    params: dict[str, str | None] = field(default_factory=dict)
-    headers: str = ""
-
-    def param(self, name: str) -> str | None:
-        return self.params.get(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A name-addr or addr-spec with header parameters (§20.10): From, To, Contact, Route."""
-
-    display: str
-    uri: str
-    params: dict[str, str | None]
-
-
-# --- typed values
-
-_TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
-_TOKEN_RE = re.compile(_TOKEN + r"\Z")
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9.])?)"
-_VIA_RE = re.compile(
-    rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+({_HOST})\s*+(?::\s*(\d{{1,5}}))?\s*+(;.*)?\Z",
-    re.I | re.S | re.A,
-)
-# A value is a token, a host or quoted (§25.1 gen-value); IPv6 addresses in `received` come without
-# brackets.
-_PARAM_RE = re.compile(rf"\s*;\s*({_TOKEN})\s*(?:=\s*({_QUOTED}|[^\s;,\"<>=]+))?\s*", re.A)
-# A display name of tokens is one class with no way back: `(?:token *)*` would try every way of
-# cutting a long word that no "<" follows.
-_NAME_ADDR_RE = re.compile(
-    rf"\s*+(?:({_QUOTED})\s*+|([A-Za-z0-9\-.!%*_+`'~\s]*+))<([^<>\"\s]+)>\s*+((?:;.*)?)\Z",
-    re.S | re.A,
-)
-_ADDR_SPEC_RE = re.compile(
-    r"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\";?,]+)\s*((?:;.*)?)\Z", re.S | re.A
-)
-# Leading zeros do not count, and more than ten digits are beyond 2**31 whatever they are.
-_CSEQ_RE = re.compile(rf"\s*0*(\d{{1,10}})\s+({_TOKEN})\s*\Z", re.A)
-_USER = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|%[0-9A-Fa-f]{2})+"
-_PASSWORD = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*"
-_URI_PARAM = r"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+"
-_SIP_URI_RE = re.compile(
-    rf"(sips?):(?:({_USER})(?::{_PASSWORD})?@)?({_HOST})(?::(\d{{1,5}}))?"
-    rf"((?:;{_URI_PARAM}(?:={_URI_PARAM})?)*)(\?[^\s<>\"?]+)?\Z",
-    re.I,
-)
-_TEL_URI_RE = re.compile(
-    rf"(tel):(\+?[0-9A-Fa-f*#\-.()]+)((?:;{_URI_PARAM}(?:={_URI_PARAM})?)*)\Z", re.I
-)
-_SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
-_PERCENT_RE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
-_FOLD_RE = re.compile(r"\r\n[ \t]+")
-_REQUEST_LINE_RE = re.compile(rf"({_TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I | re.A)
-_STATUS_LINE_RE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?\Z", re.I | re.A)
-# The two header values that every message has to have read: the common forms, in one match each.
-_PLAIN_FROM_TO_RE = re.compile(
-    r"(?:\"[^\"\\<>]*\" ?|[A-Za-z0-9 .\-_]*)<sips?:[A-Za-z0-9\-_.!~*'()&=+$,#]+@"
-    r"[A-Za-z0-9.\-]+(?::\d{1,5})?(?:;[A-Za-z0-9\-=.]+)*>(?:;tag=([A-Za-z0-9\-.!%*_+`'~]+))?\Z"
-)
-_PLAIN_VIA_RE = re.compile(
-    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+)(?::(\d{1,5}))?"
-    r"(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]+)(;rport)?\Z"
-)
-
-
-def _decode_percent(text: str) -> str:
-    if "%" not in text:
-        return text
-    return _PERCENT_RE.sub(
-        lambda m: bytes.fromhex(m.group().replace("%", "")).decode("utf-8", "surrogateescape"), text
-    )
-
-
-def parse_params(text: str) -> dict[str, str | None]:
-    """Parameters ``;name[=value]…`` as a dict, names in lower case; ValueError if bad."""
-    params: dict[str, str | None] = {}
-    at = 0
-    while at < len(text):
-        match = _PARAM_RE.match(text, at)
-        if match is None or match.end() == at:
-            raise ValueError(f"bad parameters: {text[at : at + 40]!r}")
-        params[match.group(1).lower()] = match.group(2)
-        at = match.end()
-    return params
-
-
-def split_list(value: str) -> list[str]:
-    """The comma-separated parts of a header value (§7.3.1), commas in quotes and <> not counted."""
-    if "," not in value:
-        return [value.strip()]
-    parts: list[str] = []
-    start, quoted, angle, escaped = 0, False, False, False
-    for at, char in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted:
-            if char == "\\":
-                escaped = True
-            elif char == '"':
-                quoted = False
-        elif char == '"':
-            quoted = True
-        elif char == "<":
-            angle = True
-        elif char == ">":
-            angle = False
-        elif char == "," and not angle:
-            parts.append(value[start:at].strip())
-            start = at + 1
-    parts.append(value[start:].strip())
-    return parts
-
-
-def parse_via(value: str) -> Via:
-    """One Via value. ValueError if it is none."""
-    plain = _PLAIN_VIA_RE.match(value)
-    if plain is not None:
-        transport, host, port, rport_before, branch, rport_after = plain.groups()
-        rport = "" if rport_before or rport_after else None
-        return Via(transport, host, _port(port) if port else None, branch, None, rport)
-    match = _VIA_RE.match(value)
-    if match is None:
-        raise ValueError(f"bad Via: {value[:80]!r}")
-    params = parse_params(match.group(4) or "")
-    port_text = match.group(3)
-    rport = None
-    if "rport" in params:
-        rport = params["rport"] or ""
-        if rport and not (rport.isascii() and rport.isdecimal()):
-            raise ValueError("bad Via: rport is not a number")
-    return Via(
-        match.group(1).upper(),
-        match.group(2),
-        _port(port_text) if port_text else None,
-        params.get("branch") or "",
-        params.get("received"),
-        rport,
-    )
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65536:
-        raise ValueError("bad Via: port out of range")
-    return port
-
-
-def parse_address(value: str) -> Address:
-    """A From, To, Contact, Route or P-Asserted-Identity value. ValueError if it is none."""
-    match = _NAME_ADDR_RE.match(value)
-    if match is not None:
-        quoted, plain, uri, params = match.groups()
-        if quoted is not None:
-            display = re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.S)
-        else:
-            display = " ".join((plain or "").split())
-        return Address(display, uri, parse_params(params))
-    # Without brackets a "?", "," or ";" belongs to the header, not to the URI (§20).
-    match = _ADDR_SPEC_RE.match(value)
-    if match is None:
-        raise ValueError(f"bad address: {value[:80]!r}")
-    return Address("", match.group(1), parse_params(match.group(2)))
-
-
-def parse_uri(text: str) -> Uri:
-    """A SIP, SIPS or tel URI. ValueError if it is none (another scheme included)."""
-    # What is remembered is bounded in bytes too: a URI may be as long as a message.
-    return _parse_uri(text) if len(text) <= _MAX_REMEMBERED_URI else _read_uri(text)
-
-
-def _read_uri(text: str) -> Uri:
-    match = _SIP_URI_RE.match(text)
-    if match is not None:
-        scheme, user, host, port, params, headers = match.groups()
-        if port and int(port) > 65535:
-            raise ValueError(f"bad port in URI: {text[:80]!r}")
-        return Uri(
-            scheme.lower(),
-            _decode_percent(user or ""),
-            host.lower(),
-            int(port) if port else None,
-            _uri_params(params),
-            headers or "",
-        )
-    match = _TEL_URI_RE.match(text)
-    if match is not None:
-        return Uri(
-            "tel", re.sub(r"[\-.()]", "", match.group(2)), "", None, _uri_params(match.group(3))
-        )
-    raise ValueError(f"bad URI: {text[:80]!r}")
-
-
-_MAX_REMEMBERED_URI: Final = 512
-_parse_uri = lru_cache(maxsize=8192)(_read_uri)
-
-
-def _uri_params(text: str) -> dict[str, str | None]:
-    params: dict[str, str | None] = {}
-    for part in text.split(";")[1:]:
-        name, equals, value = part.partition("=")
-        params[_decode_percent(name).lower()] = _decode_percent(value) if equals else None
-    return params
-
-
-def uri_scheme(text: str) -> str | None:
-    """The scheme of a URI in lower case, or None if there is none."""
-    match = _SCHEME_RE.match(text)
-    return match.group()[:-1].lower() if match else None
-
-
-def quote_display(display: str) -> str:
-    """A display name as a quoted-string with the space after it; empty for an empty name."""
-    if not display:
-        return ""
-    safe = "".join(c for c in display if c >= " " and c != "\x7f")
-    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '" '
-
-
-_USER_UNSAFE_RE = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
-
-
-def escape_user(user: str) -> str:
-    """A user part for a URI, percent-encoded where §25.1 wants it."""
-    return _USER_UNSAFE_RE.sub(
-        lambda m: "".join(f"%{b:02X}" for b in m.group().encode("utf-8", "surrogateescape")), user
-    )
 
 
 # --- parsing

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from softswitch.sip.header_values import parse_address
 from softswitch.sip.message import (
     BRANCH_COOKIE,
     REASON_PHRASES,
     Request,
     Response,
     encode_head,
-    parse_address,
     response_bytes,
 )
 from softswitch.sip.timers import Timer, Timers

@@ -19,14 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, cast
 
-from softswitch.sip.message import (
-    NO_VIA,
-    Defect,
-    MalformedMessage,
-    Request,
-    Response,
-    parse,
-)
+from softswitch.sip.header_values import NO_VIA
+from softswitch.sip.message import Defect, MalformedMessage, Request, Response, parse
 
 log = logging.getLogger(__name__)
 

@@ -242,7 +242,11 @@ def test_end_of_input_hangs_up_and_ends(start_phone: StartPhone) -> None:
         ([], 2, "give --registrar"),
         (["--no-register", "--answer", "--reject", "486"], 2, "exclude one another"),
         (["--no-register", "--listen", "127.0.0.1:x"], 2, "not HOST:PORT"),
-        (["--no-register", "--codec", "MP3/8000"], 1, "codec MP3/8000 is not one of G722/16000, GSM"),
+        (
+            ["--no-register", "--codec", "MP3/8000"],
+            1,
+            "codec MP3/8000 is not one of G722/16000, GSM",
+        ),
         (["--no-register", "--play", "/nowhere.wav"], 1, "cannot play /nowhere.wav"),
         (["--no-register", "--record", "/nowhere/x.wav"], 1, "cannot record to /nowhere/x.wav"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softswitch.sip.message import Request, parse, parse_via
+from softswitch.sip.header_values import parse_via
+from softswitch.sip.message import Request, parse
 from softswitch.sip.transport import StreamFramer, mark_source
 
 LIMIT = 1000

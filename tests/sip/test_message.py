@@ -12,22 +12,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from softswitch.sip import message as sip
+from softswitch.sip.header_values import (
+    escape_user,
+    parse_address,
+    parse_params,
+    parse_uri,
+    parse_via,
+    quote_display,
+    split_list,
+    uri_scheme,
+)
 from softswitch.sip.message import (
     MalformedMessage,
     Request,
     Response,
     encode_request,
     encode_response,
-    escape_user,
     parse,
-    parse_address,
-    parse_params,
-    parse_uri,
-    parse_via,
-    quote_display,
     response_bytes,
-    split_list,
-    uri_scheme,
 )
 
 HEAD = (

@@ -21,16 +21,8 @@ import pytest
 from softswitch.config import load_config
 from softswitch.hookspecs import make_plugins
 from softswitch.sip.digest import answer
-from softswitch.sip.message import (
-    MalformedMessage,
-    Request,
-    Response,
-    parse,
-    parse_address,
-    parse_params,
-    parse_uri,
-    parse_via,
-)
+from softswitch.sip.header_values import parse_address, parse_params, parse_uri, parse_via
+from softswitch.sip.message import MalformedMessage, Request, Response, parse
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transport import Transport, UdpFlow, mark_source
 from softswitch.switch import Switch
