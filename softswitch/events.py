@@ -50,7 +50,7 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 
 class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The dialplan chose a route. ``where`` is ``file:line``; ``properties`` is the route's
-    ``set:``.
+    ``set:``. ``incoming`` is the number of the passage's incoming leg (``CallStarted.leg``).
     """
 
     call_id: str
@@ -60,10 +60,13 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     where: str
     number: str
     properties: dict[str, str]
+    incoming: int = 0
 
 
 class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """An INVITE was sent on a new outgoing leg. ``uri`` is its Request-URI."""
+    """An INVITE was sent on a new outgoing leg. ``uri`` is its Request-URI, ``incoming`` the number
+    of the incoming leg of the passage that it belongs to (``CallStarted.leg``).
+    """
 
     call_id: str
     at: int
@@ -73,6 +76,7 @@ class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     uri: str
     address: str
     sip_call_id: str
+    incoming: int = 0
 
 
 class LegRinging(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -211,6 +211,7 @@ class Call:
                 where=route.where,
                 number=readable(route.number),
                 properties=route.properties,
+                incoming=self.caller.index,
             )
         )
         self._act(route.action)
@@ -347,6 +348,7 @@ class Call:
                 uri=readable(destination.uri),
                 address=destination.address,
                 sip_call_id=dialog.call_id,
+                incoming=self.caller.index,
             )
         )
         if settings.no_response:
