@@ -19,10 +19,10 @@ from prometheus_client import REGISTRY
 
 from softswitch.config import Config
 from softswitch.metrics import SwitchMetrics
+from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
 from softswitch.sip.timers import Timers
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transaction import Flow
 from softswitch.sip.transport import Transport, TransportLimits, is_numeric
 from softswitch.switch import Switch
 

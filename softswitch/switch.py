@@ -22,21 +22,15 @@ from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
 from softswitch.events import Event
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
+from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
+from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import Uri, escape_user, parse_address, parse_uri, split_list
 from softswitch.sip.message import Request, Response
-from softswitch.sip.timers import Timers
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip.timers import Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transaction import (
-    Answer,
-    ClientRequest,
-    Flow,
-    InviteServer,
-    NonInviteServer,
-    ServerTransaction,
-    TimerSettings,
-    Transactions,
-)
+from softswitch.sip.transaction import Answer, ServerTransaction, Transactions
 from softswitch.trunks import Trunks
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,10 @@ from softswitch.calls import outcome
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, unsupported
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
 from softswitch.sip.dialog import Unacknowledged
+from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
 from softswitch.sip.sdp import first_codec, is_held
-from softswitch.sip.transaction import Flow, InviteServer, NonInviteServer
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call

@@ -15,7 +15,9 @@ from softswitch.calls import bridge, outcome
 from softswitch.calls.headers import ALLOW, contact_line, content_lines, readable, reason_of
 from softswitch.calls.leg import CONFIRMED, INVITING, Destination, Leg
 from softswitch.dialplan.routing import Action, Dial, Reject, Route, Source, Target
+from softswitch.sip.client_transaction import CALLING, ClientRequest
 from softswitch.sip.dialog import Dialog, Unacknowledged
+from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import (
     Uri,
     escape_user,
@@ -26,16 +28,10 @@ from softswitch.sip.header_values import (
 )
 from softswitch.sip.message import Request, Response
 from softswitch.sip.sdp import first_codec
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import Timer, Timers
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transaction import (
-    CALLING,
-    ClientRequest,
-    Flow,
-    InviteServer,
-    NonInviteServer,
-    Transactions,
-)
+from softswitch.sip.transaction import Transactions
 
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import split_list
 from softswitch.sip.message import Request, Response
-from softswitch.sip.transaction import Flow
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
 """What is taken within any call; UPDATE is added where the other party takes it too."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
+from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import Timer
-from softswitch.sip.transaction import (
-    ClientRequest,
-    Flow,
-    InviteClient,
-    InviteServer,
-    NonInviteServer,
-)
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from softswitch.sip.client_transaction import ClientRequest
+from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import Uri, parse_address, parse_uri, split_list
 from softswitch.sip.message import Request, Response
-from softswitch.sip.timers import Timer, Timers
-from softswitch.sip.transaction import ClientRequest, Flow, TimerSettings
+from softswitch.sip.timers import Timer, Timers, TimerSettings
 
 
 def address_uris(values: list[str] | None) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,15 @@ LATE = 64
 """A timer of `LONG` seconds or more may be late by one part in `LATE`. Few of those ever fire: it
 keeps the buckets few that they leave lying among the memory of calls, which could not go back to
 the system for as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSettings:
+    """T1, T2, T4 in seconds (§17, table 4)."""
+
+    t1: float = 0.5
+    t2: float = 4.0
+    t4: float = 5.0
 
 
 class Timer:

@@ -20,11 +20,12 @@ from softswitch.calls.leg import Leg
 from softswitch.config import load_config
 from softswitch.events import CallEnded, CallStarted, Event, LegEnded, LegInvited
 from softswitch.hookspecs import hookimpl, make_plugins
+from softswitch.sip.client_transaction import InviteClient, NonInviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.digest import answer
 from softswitch.sip.message import MalformedMessage, Request, Response, parse
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transaction import InviteClient, InviteServer, NonInviteClient, NonInviteServer
 from softswitch.sip.transport import mark_source
 from softswitch.switch import Switch
 

@@ -8,8 +8,7 @@ import pytest
 
 from softswitch.sip.dialog import Dialog, Unacknowledged, address_uris
 from softswitch.sip.message import Request, Response, parse
-from softswitch.sip.timers import Timers
-from softswitch.sip.transaction import TimerSettings
+from softswitch.sip.timers import Timers, TimerSettings
 
 
 class Wire:

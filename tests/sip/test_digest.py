@@ -454,7 +454,7 @@ def test_a_changed_character_never_gets_in_as_another(data: st.DataObject) -> No
     digest = Digest("softswitch", Clock(), b"k" * 32, 300)
     value = good(digest)
     at = data.draw(st.integers(0, len(value) - 1))
-    value = value[:at] + data.draw(st.characters()) + value[at + 1 :]
+    value = value[:at] + data.draw(st.characters(exclude_categories=["Cs"])) + value[at + 1 :]
     outcome = check(digest, value)
     assert not isinstance(outcome, Authenticated) or outcome.username == "1001"
 

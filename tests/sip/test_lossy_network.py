@@ -13,20 +13,13 @@ from collections import Counter
 import pytest
 from fake_network import CALM, Address, Network, Weather
 
+from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
+from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import Timer, Timers
-from softswitch.sip.transaction import (
-    Answer,
-    ClientRequest,
-    Flow,
-    InviteClient,
-    InviteServer,
-    NonInviteClient,
-    NonInviteServer,
-    ServerTransaction,
-    Transactions,
-)
+from softswitch.sip.transaction import Answer, ServerTransaction, Transactions
 
 HERE: Address = ("192.0.2.1", 5060)
 THERE: Address = ("192.0.2.2", 5060)

@@ -10,18 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
+from softswitch.sip.flow import Flow
 from softswitch.sip.message import MalformedMessage, Request, Response, parse, response_bytes
+from softswitch.sip.server_transaction import InviteServer
 from softswitch.sip.timers import Timers
-from softswitch.sip.transaction import (
-    Answer,
-    ClientRequest,
-    Flow,
-    InviteClient,
-    InviteServer,
-    NonInviteClient,
-    ServerTransaction,
-    Transactions,
-)
+from softswitch.sip.transaction import Answer, ServerTransaction, Transactions
 
 METHODS = st.sampled_from(["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "FOO"])
 STATUSES = st.sampled_from([100, 180, 199, 200, 202, 300, 401, 486, 503, 603, 699])

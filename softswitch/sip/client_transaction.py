@@ -1,0 +1,363 @@
+"""Client transactions (RFC 3261 §17.1, figures 5 and 6, RFC 6026): requests that we send.
+
+A timeout or a dead flow reaches the user as the 408 or 503 that §8.1.3.1 says it counts as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from softswitch.sip.flow import Flow
+from softswitch.sip.message import (
+    Response,
+)
+from softswitch.sip.timers import Timer
+
+if TYPE_CHECKING:
+    from softswitch.sip.transaction import Transactions
+
+CALLING: Final = "calling"
+TRYING: Final = "trying"
+PROCEEDING: Final = "proceeding"
+COMPLETED: Final = "completed"
+ACCEPTED: Final = "accepted"
+TERMINATED: Final = "terminated"
+
+# A remainder this small, in seconds, is the rounding of sums and no time left.
+_NOTHING: Final = 1e-6
+
+
+class ClientRequest:
+    """A request that we send: the parts that its ACK and its CANCEL must repeat (§9.1, §17.1.1.3).
+
+    `routes` and `extra` are header lines, each ended by CRLF.
+    """
+
+    __slots__ = (
+        "body",
+        "branch",
+        "call_id",
+        "cseq",
+        "extra",
+        "from_",
+        "max_forwards",
+        "method",
+        "routes",
+        "to",
+        "uri",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        branch: str,
+        from_: str,
+        to: str,
+        call_id: str,
+        cseq: int,
+        *,
+        routes: str = "",
+        max_forwards: int = 70,
+        extra: str = "",
+        body: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.branch = branch
+        self.from_ = from_
+        self.to = to
+        self.call_id = call_id
+        self.cseq = cseq
+        self.routes = routes
+        self.max_forwards = max_forwards
+        self.extra = extra
+        self.body = body
+
+    def encode(self, flow: Flow) -> bytes:
+        """The request as bytes, its one Via naming the side of `flow` that is ours."""
+        return (
+            f"{self.method} {self.uri} SIP/2.0\r\n"
+            f"Via: SIP/2.0/{flow.transport.upper()} {flow.sent_by};branch={self.branch};rport\r\n"
+            f"{self.routes}Max-Forwards: {self.max_forwards}\r\nFrom: {self.from_}\r\n"
+            f"To: {self.to}\r\nCall-ID: {self.call_id}\r\nCSeq: {self.cseq} {self.method}\r\n"
+            f"{self.extra}Content-Length: {len(self.body)}\r\n\r\n"
+        ).encode("utf-8", "surrogateescape") + self.body
+
+    def ack(self, to: str) -> ClientRequest:
+        """The ACK for a final response other than 2xx whose To was `to` (§17.1.1.3)."""
+        return self._same_transaction("ACK", to)
+
+    def cancel(self, reason: str = "") -> ClientRequest:
+        """The CANCEL for this INVITE (§9.1); `reason` is a Reason line (RFC 3326) or empty."""
+        return self._same_transaction("CANCEL", self.to, reason)
+
+    def _same_transaction(self, method: str, to: str, extra: str = "") -> ClientRequest:
+        return ClientRequest(
+            method,
+            self.uri,
+            self.branch,
+            self.from_,
+            to,
+            self.call_id,
+            self.cseq,
+            routes=self.routes,
+            max_forwards=self.max_forwards,
+            extra=extra,
+        )
+
+
+def local_response(status: int, reason: str) -> Response:
+    """The response that a timeout (408) or a dead flow (503) counts as (§8.1.3.1)."""
+    return Response(status, reason, {})
+
+
+class InviteClient:
+    """Figure 5 with the Accepted state of RFC 6026 §7.2. One timer: A until B, then D or M."""
+
+    __slots__ = (
+        "_ack",
+        "_cancel_reason",
+        "_data",
+        "_interval",
+        "_layer",
+        "_left",
+        "_timer",
+        "cancelling",
+        "flow",
+        "key",
+        "on_response",
+        "request",
+        "state",
+    )
+
+    def __init__(
+        self,
+        layer: Transactions,
+        request: ClientRequest,
+        flow: Flow,
+        on_response: Callable[[Response], None],
+    ) -> None:
+        self._layer = layer
+        self.key = request.branch + "INVITE"
+        self.request = request
+        self.flow = flow
+        self.on_response: Callable[[Response], None] | None = on_response
+        self.state = CALLING
+        self.cancelling = False
+        self._cancel_reason = ""
+        self._data = b""
+        self._ack = b""
+        self._interval = 0.0
+        self._left = 0.0
+        self._timer: Timer | None = None
+
+    def start(self, data: bytes) -> None:
+        layer = self._layer
+        self._data = data
+        self._left = layer.timeout
+        # Over a reliable transport only timer B runs.
+        self._interval = layer.timeout if self.flow.reliable else layer.settings.t1
+        self._timer = layer.timers.after(self._interval, self._timer_a_or_b)
+        self.flow.send(data, self.transport_error)
+
+    def receive(self, response: Response) -> None:
+        status = response.status
+        state = self.state
+        if state in (CALLING, PROCEEDING):
+            if status < 200:
+                if state == CALLING:
+                    self.state = PROCEEDING
+                    self._stop_timer()
+                    self._data = b""
+                    if self.cancelling:
+                        self._send_cancel()
+                self._tell(response)
+            elif status < 300:
+                self.state = ACCEPTED
+                self._wait(self._layer.timeout)
+                self._data = b""
+                self._tell(response)
+            else:
+                self.state = COMPLETED
+                self._data = b""
+                self._ack = self.request.ack(response.headers["to"][0]).encode(self.flow)
+                self.flow.send(self._ack, self.transport_error)
+                # Timer D: at least 32 s over UDP, zero over a reliable transport.
+                tell, self.on_response = self.on_response, None
+                if self.flow.reliable:
+                    self._terminate()
+                else:
+                    self._wait(max(32.0, self._layer.timeout))
+                if tell is not None:
+                    tell(response)
+        elif state == COMPLETED:
+            if status >= 300:
+                self.flow.send(self._ack, self.transport_error)
+        elif state == ACCEPTED and 200 <= status < 300:
+            self._tell(response)
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask for the end of the INVITE: now, or after the first provisional response (§9.1).
+
+        `reason` is a Reason header line to say why, or empty.
+        """
+        if self.cancelling:
+            return
+        self._cancel_reason = reason
+        if self.state == CALLING:
+            self.cancelling = True
+        elif self.state == PROCEEDING:
+            self.cancelling = True
+            self._send_cancel()
+
+    def abandon(self) -> None:
+        """Nobody wants further responses but the transaction runs its course."""
+        self.on_response = None
+
+    def transport_error(self) -> None:
+        """The flow is dead: as if a 503 had come."""
+        if self.state in (CALLING, PROCEEDING):
+            tell = self.on_response
+            self._terminate()
+            if tell is not None:
+                tell(local_response(503, "Transport Error"))
+        elif self.state == COMPLETED:
+            # The ACK cannot be sent; the user has its final response already.
+            self._terminate()
+
+    def _send_cancel(self) -> None:
+        layer = self._layer
+        layer.send(self.request.cancel(self._cancel_reason), self.flow)
+        # §9.1: no final response within 64*T1 of the CANCEL: the transaction is over.
+        self._stop_timer()
+        self._left = 0.0
+        self._timer = layer.timers.after(layer.timeout, self._timer_a_or_b)
+
+    def _tell(self, response: Response) -> None:
+        if self.on_response is not None:
+            self.on_response(response)
+
+    def _timer_a_or_b(self) -> None:
+        self._left -= self._interval
+        if self._left <= _NOTHING:
+            tell = self.on_response
+            self._terminate()
+            if tell is not None:
+                tell(local_response(408, "Request Timeout"))
+            return
+        self.flow.send(self._data, self.transport_error)
+        self._interval = min(self._interval * 2, self._left)
+        self._timer = self._layer.timers.after(self._interval, self._timer_a_or_b)
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self._layer.timers.after(seconds, self._terminate)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _terminate(self) -> None:
+        self._stop_timer()
+        self.state = TERMINATED
+        self.on_response = None
+        self._layer.clients.pop(self.key, None)
+
+
+class NonInviteClient:
+    """Figure 6. One timer: E until F, then K."""
+
+    __slots__ = (
+        "_data",
+        "_interval",
+        "_layer",
+        "_left",
+        "_next",
+        "_timer",
+        "flow",
+        "key",
+        "on_response",
+        "state",
+    )
+
+    def __init__(
+        self,
+        layer: Transactions,
+        request: ClientRequest,
+        flow: Flow,
+        on_response: Callable[[Response], None] | None,
+    ) -> None:
+        self._layer = layer
+        self.key = request.branch + request.method
+        self.flow = flow
+        self.on_response = on_response
+        self.state = TRYING
+        self._data = b""
+        self._interval = 0.0
+        self._next = 0.0
+        self._left = 0.0
+        self._timer: Timer | None = None
+
+    def start(self, data: bytes) -> None:
+        layer = self._layer
+        self._data = data
+        self._left = layer.timeout
+        self._interval = self._next = layer.timeout if self.flow.reliable else layer.settings.t1
+        self._timer = layer.timers.after(self._interval, self._timer_e_or_f)
+        self.flow.send(data, self.transport_error)
+
+    def receive(self, response: Response) -> None:
+        if self.state == COMPLETED:
+            return
+        tell = self.on_response
+        if response.status < 200:
+            self.state = PROCEEDING
+        else:
+            self._stop_timer()
+            self._data = b""
+            self.on_response = None
+            if self.flow.reliable:
+                self._terminate()
+            else:
+                self.state = COMPLETED
+                self._timer = self._layer.timers.after(self._layer.settings.t4, self._terminate)
+        if tell is not None:
+            tell(response)
+
+    def transport_error(self) -> None:
+        """The flow is dead: as if a 503 had come."""
+        if self.state in (TRYING, PROCEEDING):
+            tell = self.on_response
+            self._terminate()
+            if tell is not None:
+                tell(local_response(503, "Transport Error"))
+
+    def _timer_e_or_f(self) -> None:
+        self._left -= self._interval
+        if self._left <= _NOTHING:
+            tell = self.on_response
+            self._terminate()
+            if tell is not None:
+                tell(local_response(408, "Request Timeout"))
+            return
+        self.flow.send(self._data, self.transport_error)
+        settings = self._layer.settings
+        # Timer E doubles up to T2 while trying and is T2 once a provisional response came.
+        self._next = settings.t2 if self.state == PROCEEDING else min(self._next * 2, settings.t2)
+        self._interval = min(self._next, self._left)
+        self._timer = self._layer.timers.after(self._interval, self._timer_e_or_f)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _terminate(self) -> None:
+        self._stop_timer()
+        self.state = TERMINATED
+        self.on_response = None
+        self._data = b""
+        self._layer.clients.pop(self.key, None)

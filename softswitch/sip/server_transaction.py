@@ -1,0 +1,216 @@
+"""Server transactions (RFC 3261 §17.2, figures 7 and 8, RFC 6026): requests that we answer.
+
+2xx responses to an INVITE are the user's to retransmit (§13.3.1.4); the machine stays for 64*T1 so
+that retransmissions of the INVITE find it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final, Protocol
+
+from softswitch.sip.flow import Flow
+from softswitch.sip.message import (
+    Request,
+    response_bytes,
+)
+from softswitch.sip.timers import Timer
+
+if TYPE_CHECKING:
+    from softswitch.sip.transaction import Transactions
+
+TRYING: Final = "trying"
+PROCEEDING: Final = "proceeding"
+COMPLETED: Final = "completed"
+CONFIRMED: Final = "confirmed"
+ACCEPTED: Final = "accepted"
+TERMINATED: Final = "terminated"
+
+# A remainder this small, in seconds, is the rounding of sums and no time left.
+_NOTHING: Final = 1e-6
+
+
+class InviteUser(Protocol):
+    """Who answers one INVITE, set as its transaction's `user`."""
+
+    def cancelled(self, transaction: InviteServer, request: Request) -> None:
+        """`request`, a CANCEL already answered with 200, asks to end this pending INVITE."""
+
+
+def tag_for(text: str) -> str:
+    """A To tag that a retransmission of the same request gets again (§8.2.7)."""
+    return f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}"
+
+
+class InviteServer:
+    """Figure 7 with the Accepted state of RFC 6026 §7.1. One timer: G until H, I, or L."""
+
+    __slots__ = (
+        "_interval",
+        "_last",
+        "_layer",
+        "_left",
+        "_merged",
+        "_timer",
+        "flow",
+        "key",
+        "request",
+        "state",
+        "to_tag",
+        "user",
+    )
+
+    def __init__(
+        self, layer: Transactions, key: str, request: Request, flow: Flow, merged: str
+    ) -> None:
+        self._layer = layer
+        self.key = key
+        self.request: Request | None = request
+        self.flow = flow
+        self.state = PROCEEDING
+        self.to_tag = ""
+        self.user: InviteUser | None = None
+        self._merged = merged
+        self._last = b""
+        self._interval = 0.0
+        self._left = 0.0
+        self._timer: Timer | None = None
+
+    def respond(
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str = "",
+        extra: str = "",
+        body: bytes = b"",
+    ) -> bytes:
+        """Send a response; returns its bytes (of a 2xx the user sends them again until the ACK)."""
+        if self.state != PROCEEDING or self.request is None:
+            return b""
+        if to_tag:
+            self.to_tag = to_tag
+        elif status > 100:
+            to_tag = self.to_tag
+            if not to_tag and not self.request.to_tag:
+                to_tag = self.to_tag = tag_for(self.key)
+        data = response_bytes(self.request, status, reason, to_tag=to_tag, extra=extra, body=body)
+        layer = self._layer
+        if status < 200:
+            self._last = data
+        elif status < 300:
+            # Retransmissions of the INVITE are absorbed here without an answer (RFC 6026 §7.1).
+            self.state = ACCEPTED
+            self._last = b""
+            self.request = self.user = None
+            self._timer = layer.timers.after(layer.timeout, self._terminate)
+        else:
+            self.state = COMPLETED
+            self._last = data
+            self.request = self.user = None
+            self._left = layer.timeout
+            self._interval = layer.timeout if self.flow.reliable else layer.settings.t1
+            self._timer = layer.timers.after(self._interval, self._timer_g_or_h)
+        self.flow.send(data)
+        return data
+
+    def retransmitted(self) -> None:
+        """The INVITE came again."""
+        if self._last and self.state in (PROCEEDING, COMPLETED):
+            self.flow.send(self._last)
+
+    def ack(self, request: Request, flow: Flow) -> None:
+        """An ACK that matches this transaction's branch."""
+        if self.state == COMPLETED:
+            self._stop_timer()
+            self.state = CONFIRMED
+            self._last = b""
+            if self.flow.reliable:
+                self._terminate()
+            else:
+                self._timer = self._layer.timers.after(self._layer.settings.t4, self._terminate)
+        elif self.state == ACCEPTED:
+            self._layer.user.ack(request, flow)
+
+    def _timer_g_or_h(self) -> None:
+        self._left -= self._interval
+        if self._left <= _NOTHING:
+            self._terminate()
+            return
+        self.flow.send(self._last)
+        self._interval = min(self._interval * 2, self._layer.settings.t2, self._left)
+        self._timer = self._layer.timers.after(self._interval, self._timer_g_or_h)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _terminate(self) -> None:
+        self._stop_timer()
+        self.state = TERMINATED
+        self.request = None
+        self._last = b""
+        self._layer.servers.pop(self.key, None)
+        if self._merged:
+            self._layer.merged.pop(self._merged, None)
+
+
+class NonInviteServer:
+    """Figure 8. One timer: J."""
+
+    __slots__ = ("_last", "_layer", "_timer", "flow", "key", "request", "state")
+
+    def __init__(self, layer: Transactions, key: str, request: Request, flow: Flow) -> None:
+        self._layer = layer
+        self.key = key
+        self.request: Request | None = request
+        self.flow = flow
+        self.state = TRYING
+        self._last = b""
+        self._timer: Timer | None = None
+
+    def respond(
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str = "",
+        extra: str = "",
+        body: bytes = b"",
+    ) -> bytes:
+        """Send a response; returns its bytes, empty if a final one was sent before."""
+        request = self.request
+        if request is None:
+            return b""
+        if not to_tag and not request.to_tag and status > 100:
+            to_tag = tag_for(self.key)
+        data = response_bytes(request, status, reason, to_tag=to_tag, extra=extra, body=body)
+        if status < 200:
+            self.state = PROCEEDING
+            self._last = data
+        else:
+            self.state = COMPLETED
+            self.request = None
+            if self.flow.reliable:
+                self._terminate()
+            else:
+                self._last = data
+                self._timer = self._layer.timers.after(self._layer.timeout, self._terminate)
+        self.flow.send(data)
+        return data
+
+    def retransmitted(self) -> None:
+        """The request came again."""
+        if self._last:
+            self.flow.send(self._last)
+
+    def ack(self, request: Request, flow: Flow) -> None:
+        """An ACK never matches a non-INVITE transaction: its key ends in INVITE."""
+
+    def _terminate(self) -> None:
+        self.state = TERMINATED
+        self.request = None
+        self._last = b""
+        self._timer = None
+        self._layer.servers.pop(self.key, None)
