@@ -13,6 +13,10 @@ or more switches". Each switch's module is a client of its own in the store. Wha
 what ``set:`` says      the route's own properties, under their own names
 ======================  ====================================================================
 
+A call that comes back to a switch which it has passed is there more than once. Each passage is told
+apart by the number of its incoming leg, which the later ones' names end in: ``route/SWITCH/2``,
+``switch/SWITCH/2``. ``call``, ``answer`` and ``end`` are those of the passage of the call's origin.
+
 Each of these is one property whose value is a flat mapping, written whole by its switch: fewer
 entries to stamp, merge and send than one for each word, and what belongs together changes together.
 Times are integers (microseconds, UTC) in the time base of the call's owner, as stamps are. ``docs/
@@ -22,7 +26,7 @@ call-data.md`` lists every name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from cdsplugin.clock import Clock
@@ -47,21 +51,37 @@ Leg = dict[str, Any]
 _TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
 
 
+class _Passage:
+    """A call's way through a switch, from one incoming leg on."""
+
+    __slots__ = ("answered", "dialled", "origin", "site", "started_at")
+
+    def __init__(self, origin: bool, site: str, dialled: str, started_at: int) -> None:
+        self.origin = origin
+        self.site = site
+        self.dialled = dialled
+        self.started_at = started_at
+        self.answered = False
+
+
 class _Call:
-    """What a switch's module keeps of a live call. ``legs`` holds the values last written."""
+    """What a switch's module keeps of a live call.
 
-    __slots__ = ("based", "dialled", "legs", "origin", "owner", "site", "started_at", "visits")
+    ``legs`` holds the values last written, ``passages`` those not over, by their incoming leg, and
+    ``incoming`` the passage of each outgoing leg that belongs to another than the first.
+    """
 
-    def __init__(self, event: CallStarted, owner: str) -> None:
+    __slots__ = ("based", "incoming", "legs", "owner", "passages", "released")
+
+    def __init__(self, owner: str, based: bool) -> None:
         self.owner = owner
-        self.origin = event.origin
-        self.started_at = event.at
-        self.dialled = event.dialled
-        self.site = event.site
         self.legs: dict[int, Leg] = {}
-        self.visits = 1
-        self.based = event.origin
+        self.passages: dict[int, _Passage] = {}
+        self.incoming: dict[int, int] | None = None
+        self.based = based
         """Whether the times in here are in the owner's time base."""
+        self.released = False
+        """Whether the store was told that we are no participant any more; see ``release``."""
 
 
 class Tms:
@@ -76,17 +96,46 @@ class Tms:
     def event(self, event: Event) -> None:
         """Take a call-state event. An event of a call that was never started is counted, no
         more."""
-        module = self._switches.get(event.switch)
-        if module is None:
-            module = self._switches[event.switch] = SwitchModule(
-                event.switch, self._store, self._clock
-            )
+        module = self._switches.get(event.switch) or self._module(event.switch)
         if not module.event(event):
             self.unknown_events += 1
+
+    def adopt(self, switches: Iterable[str]) -> int:
+        """Take up the calls of these switches that the store has from before a restart.
+
+        Returns how many. They are in doubt until an event of theirs comes: see ``release``.
+        """
+        modules = {switch: self._module(switch) for switch in switches}
+        count = 0
+        for call in self._store:
+            here = {found[0] for name in call.data.properties if (found := leg_of(name))}
+            for switch in here & modules.keys():
+                count += modules[switch].adopt(call)
+        return count
+
+    def release(self, switch: str, *, doubtful: bool = False) -> int:
+        """A switch is gone for too long: its calls are held up no more. Returns how many.
+
+        With ``doubtful`` only those that were adopted and of which nothing was heard since. Should
+        an event of such a call come all the same, it is taken up again.
+        """
+        module = self._switches.get(switch)
+        return 0 if module is None else module.release(doubtful=doubtful)
+
+    def calls_of(self, switch: str) -> int:
+        """How many calls are in progress at a switch."""
+        module = self._switches.get(switch)
+        return 0 if module is None else len(module)
 
     def live(self) -> int:
         """How many calls are in progress at the switches."""
         return sum(len(module) for module in self._switches.values())
+
+    def _module(self, switch: str) -> SwitchModule:
+        module = self._switches.get(switch)
+        if module is None:
+            module = self._switches[switch] = SwitchModule(switch, self._store, self._clock)
+        return module
 
 
 class SwitchModule:
@@ -99,7 +148,7 @@ class SwitchModule:
         self._clock = clock
         self._calls: dict[str, _Call] = {}
         self._leg_names = [f"leg/{switch}/{n}" for n in range(16)]
-        self._route_name = f"route/{switch}"
+        self._doubtful: set[str] = set()
         self._reserved_said: set[str] = set()
 
     def __len__(self) -> int:
@@ -112,19 +161,78 @@ class SwitchModule:
             return True
         call = self._calls.get(event.call_id)
         if call is None:
-            return False
+            held = self._store.get(event.call_id)
+            if held is None or not self.adopt(held):
+                return False
+            call = self._calls[event.call_id]
+        if self._doubtful:
+            self._doubtful.discard(event.call_id)
         at = event.at
         if call.owner != self._server:
             at += self._ahead(call)
         values = _WRITERS[type(event)](self, call, event, at)
-        if values and not self._store.write(self, event.call_id, self._server, values):
+        if call.released or (
+            values
+            and not self._store.write(self, event.call_id, self._server, values)
+            and self._store.get(event.call_id) is None
+        ):
             self._again(event.call_id, call, values)
-        if type(event) is CallEnded:
-            call.visits -= 1
-            if not call.visits:
-                del self._calls[event.call_id]
-                self._store.unregister(self, event.call_id)
+        if type(event) is CallEnded and not call.passages:
+            del self._calls[event.call_id]
+            self._store.unregister(self, event.call_id)
         return True
+
+    def adopt(self, call: Call) -> bool:
+        """Take up a call from what the store has of it; false if it is over at this switch."""
+        if call.call_id in self._calls:
+            return False
+        legs: dict[int, Leg] = {}
+        values = call.data.properties
+        for name, entry in values.items():
+            found = leg_of(name)
+            if found is not None and found[0] == self.switch and type(entry.value) is dict:
+                legs[found[1]] = dict(entry.value)
+        taken = _Call(call.owner, based=True)
+        taken.legs = legs
+        summary = call.data.value("call")
+        summary = call.data.value("call")
+        began = summary if isinstance(summary, dict) else {}
+        for number in sorted(legs):
+            leg = legs[number]
+            if leg.get("direction") != "in":
+                # Which passage an outgoing leg belongs to only its invitation said.
+                latest = max(taken.passages, default=0)
+                if latest:
+                    taken.incoming = {**(taken.incoming or {}), number: latest}
+                continue
+            origin = number == 0 and began.get("switch") == self.switch
+            if ("end" if origin else self._view_name(number)) not in values:
+                passage = taken.passages[number] = _Passage(
+                    origin,
+                    str(leg.get("site") or ""),
+                    str(leg.get("dialled") or ""),
+                    int(leg.get("invited_at") or 0),
+                )
+                passage.answered = "answered_at" in leg
+        if not taken.passages:
+            return False
+        self._calls[call.call_id] = taken
+        self._doubtful.add(call.call_id)
+        self._store.register(self, call.call_id, call.owner)
+        return True
+
+    def release(self, *, doubtful: bool) -> int:
+        """See ``Tms.release``."""
+        call_ids: Collection[str] = self._doubtful if doubtful else self._calls
+        count = 0
+        for call_id in list(call_ids):
+            call = self._calls.get(call_id)
+            if call is not None and not call.released:
+                call.released = True
+                count += 1
+                self._store.unregister(self, call_id)
+        self._doubtful.clear()
+        return count
 
     # As a client of the store
 
@@ -137,18 +245,17 @@ class SwitchModule:
     # The events
 
     def _started(self, event: CallStarted) -> None:
-        known = self._calls.get(event.call_id)
-        if known is not None:
-            # The call came back to a switch that it had left: one call, two visits.
-            known.visits += 1
-            return
         owner = self._server if event.origin or not event.owner else event.owner
-        call = self._calls[event.call_id] = _Call(event, owner)
-        self._store.register(self, event.call_id, owner)
+        call = self._calls.get(event.call_id)
+        if call is None:
+            call = self._calls[event.call_id] = _Call(owner, based=owner == self._server)
+        elif self._doubtful:
+            self._doubtful.discard(event.call_id)
+        call.released = False
+        self._store.register(self, event.call_id, call.owner)
         at = event.at
-        if owner != self._server:
+        if call.owner != self._server:
             at += self._ahead(call)
-            call.started_at = at
         leg: Leg = {
             "direction": "in",
             "party": _text(event.party),
@@ -157,8 +264,13 @@ class SwitchModule:
             "sip_call_id": _text(event.sip_call_id),
             "invited_at": at,
         }
-        call.legs[0] = leg
-        values: dict[str, Value] = {self._leg_names[0]: leg}
+        if not event.origin:
+            # For the view at the end, should this process not live to see it.
+            leg["site"] = event.site
+            leg["dialled"] = _text(event.dialled)
+        call.legs[event.leg] = leg
+        call.passages[event.leg] = _Passage(event.origin, event.site, event.dialled, at)
+        values: dict[str, Value] = {self._leg_name(event.leg): leg}
         if event.origin:
             values["call"] = {
                 "switch": event.switch,
@@ -173,7 +285,7 @@ class SwitchModule:
 
     def _routed(self, call: _Call, event: CallRouted, at: int) -> dict[str, Value]:
         values: dict[str, Value] = {
-            self._route_name: {
+            self._passage_name("route", event.incoming): {
                 "match": event.match,
                 "where": event.where,
                 "number": _text(event.number),
@@ -201,6 +313,10 @@ class SwitchModule:
             "sip_call_id": event.sip_call_id,
             "invited_at": at,
         }
+        if event.incoming:
+            if call.incoming is None:
+                call.incoming = {}
+            call.incoming[event.leg] = event.incoming
         return self._leg(call, event.leg, leg)
 
     def _ringing(self, call: _Call, event: LegRinging, at: int) -> dict[str, Value]:
@@ -222,12 +338,17 @@ class SwitchModule:
             "user_agent": _text(event.user_agent),
         }
         values = self._leg(call, event.leg, leg)
-        came_in = call.legs.get(0)
-        if came_in is not None and "answered_at" not in came_in:
+        number = call.incoming.get(event.leg, 0) if call.incoming else 0
+        passage = call.passages.get(number)
+        if passage is None:
+            return values
+        came_in = call.legs.get(number)
+        if came_in is not None and not passage.answered:
+            passage.answered = True
             values.update(
-                self._leg(call, 0, {**came_in, "answered_at": at, "status": event.status})
+                self._leg(call, number, {**came_in, "answered_at": at, "status": event.status})
             )
-        if call.origin:
+        if passage.origin:
             values["answer"] = {
                 "callee": leg["callee"],
                 "callee_party": leg.get("party"),
@@ -260,16 +381,19 @@ class SwitchModule:
             "hangup_by": event.hangup_by,
             "ended_at": at,
         }
-        if call.origin:
+        passage = call.passages.pop(event.leg, None)
+        if passage is None:
+            return {}
+        if passage.origin:
             return {"end": end}
         # Another switch's view; the record's own words come from the originating switch.
         view = {
-            "site": call.site,
-            "dialled": _text(call.dialled),
-            "started_at": call.started_at,
+            "site": passage.site,
+            "dialled": _text(passage.dialled),
+            "started_at": passage.started_at,
             **end,
         }
-        return {f"switch/{self.switch}": view}
+        return {self._view_name(event.leg): view}
 
     # Legs, times, and a call that has to be taken up again
 
@@ -281,6 +405,12 @@ class SwitchModule:
         names = self._leg_names
         return names[number] if number < len(names) else f"leg/{self.switch}/{number}"
 
+    def _view_name(self, incoming: int) -> str:
+        return self._passage_name("switch", incoming)
+
+    def _passage_name(self, what: str, incoming: int) -> str:
+        return f"{what}/{self.switch}/{incoming}" if incoming else f"{what}/{self.switch}"
+
     def _ahead(self, call: _Call) -> int:
         """How far the owner's clock is ahead; times noted before that was known are put right."""
         if self._clock.base(call.owner) is None:
@@ -288,18 +418,23 @@ class SwitchModule:
         ahead = self._clock.ahead(call.owner)
         if not call.based:
             call.based = True
-            call.started_at += ahead
+            for passage in call.passages.values():
+                passage.started_at += ahead
             for number, leg in call.legs.items():
                 call.legs[number] = {k: v + ahead if k in _TIMES else v for k, v in leg.items()}
         return ahead
 
     def _again(self, call_id: str, call: _Call, values: dict[str, Value]) -> None:
-        """The store no longer has this call (its owner ended it, yet here it goes on)."""
-        if self._store.get(call_id) is not None:
-            return  # it is there, and full
+        """The store no longer has this call as ours (its owner ended it, or we were gone for too
+        long), yet here it goes on.
+        """
+        call.released = False
+        held = self._store.get(call_id)
         self._store.register(self, call_id, call.owner)
-        legs: dict[str, Value] = {self._leg_name(n): leg for n, leg in call.legs.items()}
-        self._store.write(self, call_id, self._server, {**legs, **values})
+        if held is None:
+            legs: dict[str, Value] = {self._leg_name(n): leg for n, leg in call.legs.items()}
+            values = {**legs, **values}
+        self._store.write(self, call_id, self._server, values)
 
 
 _WRITERS: dict[type, Callable[[SwitchModule, _Call, Any, int], dict[str, Value]]] = {
@@ -319,3 +454,13 @@ def _text(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def leg_of(name: str) -> tuple[str, int] | None:
+    """The switch and the number in a property's name ``leg/SWITCH/N``; None if it is another."""
+    if not name.startswith("leg/"):
+        return None
+    switch, _, number = name[4:].rpartition("/")
+    if not switch or not number.isdecimal() or len(number) > 9:
+        return None
+    return switch, int(number)

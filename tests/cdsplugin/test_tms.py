@@ -9,7 +9,7 @@ from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
 from cdsplugin.tms import Tms
-from softswitch.events import CallRouted
+from softswitch.events import CallEnded, CallRouted, LegAnswered, LegInvited
 
 
 def feed(tms: Tms, events: list) -> None:
@@ -148,16 +148,125 @@ def test_a_call_that_goes_on_after_its_owner_ended_it_is_taken_up_again() -> Non
     assert hq.values("c1")["switch/branch"]["disposition"] == "answered"
 
 
+def there_and_back(at: int = AT) -> list:
+    """hq to branch and back to hq, where it is answered: leg 2 comes in, leg 3 is the phone's."""
+    base = {"call_id": "c1", "switch": "hq"}
+    invited = {"address": "udp:127.0.0.1:5070", "sip_call_id": "x@x"}
+    return [
+        started("c1", at=at),
+        CallRouted(**base, at=at, match="2XXX", where="hq.yaml:3", number="2001", properties={}),
+        LegInvited(**base, at=at, leg=1, party="trunk:branch", uri="sip:2001@b", **invited),
+        started("c1", at=at + 10, owner="hq", origin=False, leg=2, party="trunk:branch",
+                dialled="1002", site="Annex"),
+        CallRouted(**base, at=at + 10, match="1XXX", where="hq.yaml:9", number="1002",
+                   properties={}, incoming=2),
+        LegInvited(**base, at=at + 10, leg=3, party="extension:1002", uri="sip:1002@p",
+                   incoming=2, **invited),
+        LegAnswered(**base, at=at + SECOND, leg=3, status=200, callee="1002", codec="",
+                    user_agent=""),
+        LegAnswered(**base, at=at + SECOND + 9, leg=1, status=200, callee="2001", codec="",
+                    user_agent=""),
+        CallEnded(**base, at=at + 2 * SECOND, disposition="answered", sip_status=200, reason="",
+                  hangup_by="callee", leg=2),
+        CallEnded(**base, at=at + 2 * SECOND + 9, disposition="answered", sip_status=200,
+                  reason="there", hangup_by="callee", leg=0),
+    ]  # fmt: skip
+
+
 def test_a_call_that_comes_back_to_the_switch(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
-    events = answered_call("c1")
-    tms.event(events[0])
-    tms.event(started("c1", owner="hq", origin=False))
-    feed(tms, events[1:])
+    events = there_and_back()
+    feed(tms, events[:-1])
     assert tms.live() == 1
+    assert len(hq.store.get("c1").clients) == 1
+    values = hq.values("c1")
+    # The summary is the first passage's alone.
+    assert (values["call"]["dialled"], values["call"]["started_at"]) == ("2001", AT)
+    assert values["answer"] == {
+        "callee": "2001", "callee_party": "trunk:branch", "answered_at": AT + SECOND + 9,
+    }  # fmt: skip
+    assert "end" not in values
+    # The second one has names of its own; each incoming leg is answered by its own passage.
+    assert values["route/hq"]["match"] == "2XXX"
+    assert values["route/hq/2"]["match"] == "1XXX"
+    assert values["leg/hq/2"]["direction"] == "in"
+    assert values["leg/hq/2"]["answered_at"] == AT + SECOND
+    assert values["leg/hq/0"]["answered_at"] == AT + SECOND + 9
+    view = values["switch/hq/2"]
+    assert (view["dialled"], view["site"], view["started_at"]) == ("1002", "Annex", AT + 10)
     tms.event(events[-1])
     assert tms.live() == 0
     assert hq.store.get("c1").clients == ()
+    assert hq.values("c1")["end"]["reason"] == "there"
+    assert "switch/hq" not in hq.values("c1")
+
+
+@pytest.mark.parametrize("back_first", [True, False])
+def test_the_passages_may_end_in_any_order(hq: FakeServer, back_first: bool) -> None:
+    tms = Tms(hq.store, hq.clock)
+    events = there_and_back()
+    ends = events[-2:] if back_first else events[:-3:-1]
+    feed(tms, events[:-2])
+    tms.event(ends[0])
+    assert (tms.live(), len(hq.store.get("c1").clients)) == (1, 1)
+    tms.event(ends[1])
+    assert (tms.live(), len(hq.store.get("c1").clients)) == (0, 0)
+    assert tms.unknown_events == 0
+
+
+@pytest.mark.parametrize("crash", range(1, 10))
+def test_calls_are_taken_up_from_the_store_after_a_restart(crash: int) -> None:
+    """The store came back with what it had; the module's own memory is gone."""
+    whole = FakeNet().server("hq")
+    feed(Tms(whole.store, whole.clock), there_and_back())
+    hq = FakeNet().server("hq")
+    feed(Tms(hq.store, hq.clock), there_and_back()[:crash])
+    back = FakeNet().server("hq")
+    was = hq.store.get("c1").data
+    back.store.linger(back.store.register(Listener(), "c1", "hq"))
+    back.store.update(None, "c1", list(was.properties.values()))
+    tms = Tms(back.store, back.clock)
+    assert tms.adopt(["branch"]) == 0
+    assert tms.adopt(["hq"]) == 1
+    feed(tms, there_and_back()[crash:])
+    assert tms.unknown_events == 0
+    assert tms.live() == 0
+    assert back.values("c1") == whole.values("c1")
+
+
+def test_replayed_events_change_nothing(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    feed(tms, there_and_back())
+    values = hq.values("c1")
+    feed(tms, there_and_back())
+    assert hq.values("c1") == values
+    assert tms.live() == 0
+
+
+def test_calls_of_a_switch_that_is_gone_are_let_go_and_taken_up_again(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    events = answered_call("c1")
+    feed(tms, events[:6])
+    assert tms.release("annex") == 0
+    assert tms.release("hq", doubtful=True) == 0, "heard of since the start"
+    assert tms.release("hq") == 1
+    assert hq.store.get("c1").clients == ()
+    hq.timers.advance(31)
+    assert hq.store.get("c1") is None
+    feed(tms, events[6:])
+    assert hq.values("c1")["leg/hq/1"]["answered_at"] == AT + 3 * SECOND
+    assert hq.values("c1")["end"]["disposition"] == "answered"
+    assert hq.store.get("c1").clients == ()
+    assert tms.live() == 0
+
+
+def test_adopted_calls_that_are_not_heard_of_are_let_go(hq: FakeServer) -> None:
+    feed(Tms(hq.store, hq.clock), answered_call("c1")[:6] + answered_call("c2")[:6])
+    tms = Tms(hq.store, hq.clock)
+    assert tms.adopt(["hq"]) == 2
+    feed(tms, answered_call("c2")[6:7])
+    assert tms.release("hq", doubtful=True) == 1
+    assert tms.live() == 2
 
 
 def test_events_of_unknown_calls_are_counted(hq: FakeServer) -> None:
