@@ -16,7 +16,9 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     Strict,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -69,13 +71,17 @@ def _api_address(value: object) -> Address:
     return value if isinstance(value, Address) else _address(value, "127.0.0.1:8080")
 
 
-def _loopback_only(address: Address) -> Address:
-    if not address.loopback():
+SECRET_LENGTH = 16
+"""Characters of a shared secret, at least. ``cds keys secret`` makes 43 (256 bits)."""
+
+
+def _secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < SECRET_LENGTH:
         raise ValueError(
-            f"found `tcp:{address}`, expected a loopback address (127.0.0.1): the link between"
-            " servers is not secured, so it must not be open to the network"
+            f"expected at least {SECRET_LENGTH} characters, of chance: `cds keys secret FILE`"
+            " makes a file for `secret_file`"
         )
-    return address
+    return secret
 
 
 def _server_name(text: str) -> str:
@@ -121,6 +127,10 @@ class CdsLimits(_Section):
         default=64 * 1024 * 1024, description="what may wait for a slow peer before it is dropped"
     )
     connections: Count = Field(default=2000, description="connections of other servers")
+    strangers: Count = Field(
+        default=100,
+        description="connections that have not shown yet who they are; of more, the oldest goes",
+    )
     queue_rows: Count = Field(
         default=500_000,
         description="rows kept in memory while the database fails; more go to a file beside it",
@@ -131,6 +141,14 @@ class CdsLimits(_Section):
     )
 
 
+class TlsSection(_Section):
+    """``cds.tls``, certificates for the link: PEM files, as ``cds keys`` makes them."""
+
+    certificate: Path = Field(description="this server's certificate, for its name")
+    key: Path = Field(description="the certificate's private key")
+    authority: Path = Field(description="certificate of the authority that signs all servers'")
+
+
 class CdsSection(_Section):
     """``cds:``, the call data server beside this switch."""
 
@@ -138,7 +156,16 @@ class CdsSection(_Section):
         default=None,
         description="this server's name, unique in the network; the switch's by default",
     )
-    listen: Annotated[LinkAddress, AfterValidator(_loopback_only)] | None = Field(
+    # Before listen and peers, whose checks look at them.
+    secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
+        default=None, description="what all servers of the network know, and nobody else"
+    )
+    secret_file: Path | None = Field(default=None, description="a file with that secret instead")
+    tls: TlsSection | None = Field(default=None, description="certificates: the link by TLS")
+    handshake_within: Seconds = Field(
+        default=5.0, description="seconds in which a connection has to say and prove who it is"
+    )
+    listen: LinkAddress | None = Field(
         default=None, description="where other servers reach this one, such as tcp:127.0.0.1:7400"
     )
     peers: dict[ServerName, LinkAddress] = Field(
@@ -170,6 +197,34 @@ class CdsSection(_Section):
     api: ApiSection | None = Field(default=None, description="the HTTP API for applications")
     limits: CdsLimits = Field(default=CdsLimits(), description="what the server holds at most")
 
+    @field_validator("secret_file")
+    @classmethod
+    def _one_secret(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and info.data.get("secret") is not None:
+            raise ValueError("there is `secret` already: expected one of the two")
+        return path
+
+    @field_validator("listen")
+    @classmethod
+    def _open_to_none(cls, listen: Address | None, info: ValidationInfo) -> Address | None:
+        if listen is not None and not listen.loopback() and _unsecured(info.data):
+            raise ValueError(
+                f"found `tcp:{listen}`, expected a loopback address (127.0.0.1), or the link"
+                " between servers secured by `secret_file` or `tls` (`cds keys` makes them)"
+            )
+        return listen
+
+    @field_validator("peers")
+    @classmethod
+    def _told_to_none(cls, peers: dict[str, Address], info: ValidationInfo) -> dict[str, Address]:
+        for name, address in peers.items():
+            if not address.loopback() and _unsecured(info.data):
+                raise ValueError(
+                    f"`{name}` is on another machine (`tcp:{address}`): expected the link between"
+                    " servers secured by `secret_file` or `tls` (`cds keys` makes them)"
+                )
+        return peers
+
     @model_validator(mode="after")
     def _check(self) -> CdsSection:
         if self.dead_after <= self.alive_interval:
@@ -180,3 +235,8 @@ class CdsSection(_Section):
         if self.server is not None and self.server in self.peers:
             raise ValueError(f"`peers` names `{self.server}`, which is this server itself")
         return self
+
+
+def _unsecured(data: dict[str, object]) -> bool:
+    """Nothing secures the link; false too where something does that has a mistake of its own."""
+    return all(key in data and data[key] is None for key in ("secret", "secret_file", "tls"))

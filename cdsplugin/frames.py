@@ -22,12 +22,16 @@ Micros = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """The first frame in each direction. ``instance`` differs after each start of the server."""
+    """The first frame in each direction. ``instance`` differs after each start of the server.
+
+    ``nonce`` is new for each connection, and empty where no secret is shared (``handshake``).
+    """
 
     magic: str
     version: int
     server: Name
     instance: str
+    nonce: bytes = b""
 
 
 class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive"):

@@ -18,7 +18,7 @@ alive_interval: 5
 dead_after: 30
 reregister_within: 300
 linger: 30
-api: {listen: "127.0.0.1:8080", tokens: ["secret"]}
+api: {listen: "127.0.0.1:8080", tokens: ["hidden"]}
 """
 
 
@@ -29,19 +29,24 @@ def test_the_keys_of_the_design() -> None:
     assert cds.database == Path("hq.db")
     assert cds.server is None
     assert cds.api.listen == Address("127.0.0.1", 8080)
-    assert cds.api.tokens[0].get_secret_value() == "secret"
-    assert "secret" not in repr(cds)
+    assert cds.api.tokens[0].get_secret_value() == "hidden"
+    assert "hidden" not in repr(cds)
     assert CdsSection.model_json_schema()["required"] == ["database"]
 
 
 def test_addresses() -> None:
     cds = CdsSection.model_validate(
-        {"database": "x", "listen": "tcp:[::1]:7400", "peers": {"b": "tcp:cds.example.com:7"}}
+        {
+            "database": "x",
+            "listen": "tcp:[::1]:7400",
+            "peers": {"b": "tcp:cds.example.com:7"},
+            "secret_file": "secret",
+        }
     )
     assert str(cds.listen) == "[::1]:7400"
     assert str(cds.peers["b"]) == "cds.example.com:7"
     assert CdsSection(database="x", listen="tcp:localhost:0").listen.loopback()
-    again = CdsSection(database="x", listen=cds.listen, peers=cds.peers)
+    again = CdsSection(database="x", listen=cds.listen, peers=cds.peers, secret_file="s")
     assert again.listen == cds.listen
 
 
@@ -49,11 +54,15 @@ def test_addresses() -> None:
     ("mistake", "says"),
     [
         ({"listen": "tcp:0.0.0.0:7400"}, "expected a loopback address"),
-        ({"listen": "tcp:192.0.2.1:7400"}, "not secured"),
+        ({"listen": "tcp:192.0.2.1:7400"}, "secured by `secret_file` or `tls`"),
         ({"listen": "tcp:example.com:7400"}, "expected a loopback address"),
         ({"listen": "udp:127.0.0.1:7400"}, "such as tcp:127.0.0.1:7400"),
         ({"listen": "tcp:127.0.0.1:99999"}, "such as tcp:127.0.0.1:7400"),
         ({"listen": 7400}, "such as tcp:127.0.0.1:7400"),
+        ({"peers": {"b": "tcp:192.0.2.1:7400"}}, "`b` is on another machine"),
+        ({"secret": "too short"}, "expected at least 16 characters"),
+        ({"secret": "x" * 16, "secret_file": "f"}, "expected one of the two"),
+        ({"tls": {"certificate": "c", "key": "k"}}, r"tls\.authority"),
         ({"peers": {"b ranch": "tcp:127.0.0.1:1"}}, "expected letters, digits"),
         ({"peers": {"branch": "127.0.0.1:1"}}, "such as tcp:"),
         ({"server": "hq", "peers": {"hq": "tcp:127.0.0.1:1"}}, "is this server itself"),
