@@ -181,7 +181,7 @@ class Api:
 
 def make_app(server: CallDataServer, section: ApiSection) -> FastAPI:
     """The application, with all its routes."""
-    tokens = [token.get_secret_value().encode() for token in section.tokens]
+    tokens = [grant.token.get_secret_value().encode() for grant in section.grants()]
 
     def authorized(request: Request) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")

@@ -12,10 +12,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PlainValidator,
     SecretStr,
     Strict,
+    Tag,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -99,17 +101,95 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Token = Annotated[SecretStr, Field(min_length=1)]
+
+
+class ApiToken(_Section):
+    """A bearer token. What its holder writes has the author ``SERVER/NAME``."""
+
+    token: Token = Field(description="the token itself, a long text of chance")
+    name: Annotated[ServerName, Field(max_length=64)] = Field(
+        description="who holds it; part of the author of what is written with it"
+    )
+    role: Literal["read", "write"] = Field(
+        default="write", description="read: only reads; write: also sets properties and logs"
+    )
+
+
+def _kind_of_token(value: object) -> str:
+    return "named" if isinstance(value, dict | ApiToken) else "text"
+
+
+_AnyToken = Annotated[
+    Annotated[Token, Tag("text")] | Annotated[ApiToken, Tag("named")],
+    Discriminator(_kind_of_token),
+]
+
+
 class ApiSection(_Section):
     """``cds.api``, the HTTP API for applications; without it there is none."""
 
     listen: Annotated[Address, PlainValidator(_api_address), _TEXT] = Field(
         description="where to listen for HTTP, such as 127.0.0.1:8080"
     )
-    tokens: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(
-        min_length=1, description="bearer tokens; a request must carry one of them"
+    tokens: tuple[_AnyToken, ...] = Field(
+        min_length=1,
+        description="bearer tokens, as texts (they may read and write), or each with `token`,"
+        " `name` and `role`; a request must carry one of them",
     )
     page: Count = Field(default=1000, description="calls or records in one answer, at most")
     connections: Count = Field(default=200, description="HTTP connections at once; more get 503")
+    rate: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] = Field(
+        default=100.0, description="requests a second of one token; more get 429"
+    )
+    burst: Count = Field(default=200, description="requests of one token that may come at once")
+    body_bytes: Count = Field(default=65_536, description="body of a request; a longer one: 413")
+    entry_bytes: Count = Field(
+        default=4096, description="one property (name and value) or log line, as UTF-8; more: 413"
+    )
+    entries: Count = Field(default=50, description="properties in one request, at most")
+    followers: Count = Field(
+        default=100, description="event streams and WebSockets at once; more get 503"
+    )
+    follower_queue: Count = Field(
+        default=1000, description="events that may wait for a follower before it is dropped"
+    )
+    followed_calls: Count = Field(default=1000, description="calls that one WebSocket follows")
+    keepalive: Seconds = Field(
+        default=15.0, description="seconds between signs of life on event streams"
+    )
+    interest: Seconds = Field(
+        default=30.0,
+        description="seconds a call of another server stays registered after a request for it",
+    )
+    wait: Seconds = Field(
+        default=5.0, description="seconds a request waits for a call's owner, and for the disk"
+    )
+
+    @field_validator("tokens")
+    @classmethod
+    def _told_apart(cls, tokens: tuple[_AnyToken, ...]) -> tuple[_AnyToken, ...]:
+        for key in ("token", "name"):
+            seen: set[str] = set()
+            for grant in _grants(tokens):
+                value = getattr(grant, key)
+                text = value.get_secret_value() if isinstance(value, SecretStr) else value
+                if text in seen:
+                    shown = "the same token" if key == "token" else f"the name `{text}`"
+                    raise ValueError(f"{shown} is there twice")
+                seen.add(text)
+        return tokens
+
+    def grants(self) -> tuple[ApiToken, ...]:
+        """All tokens in full: plain texts are named ``token1`` and so on, and may write."""
+        return _grants(self.tokens)
+
+
+def _grants(tokens: tuple[_AnyToken, ...]) -> tuple[ApiToken, ...]:
+    return tuple(
+        ApiToken(token=token, name=f"token{place}") if isinstance(token, SecretStr) else token
+        for place, token in enumerate(tokens, 1)
+    )
 
 
 class CdsLimits(_Section):
@@ -134,6 +214,11 @@ class CdsLimits(_Section):
     queue_rows: Count = Field(
         default=500_000,
         description="rows kept in memory while the database fails; more go to a file beside it",
+    )
+    spool_bytes: Annotated[int, Strict(), Field(ge=65_536)] = Field(
+        default=1024 * 1024 * 1024,
+        description="events on disk while the server at `server_at` is away; at nine tenths of"
+        " it events of new calls are dropped, at all of it the others too",
     )
     reregister_batch: Count = Field(
         default=200,
@@ -171,7 +256,22 @@ class CdsSection(_Section):
     peers: dict[ServerName, LinkAddress] = Field(
         default={}, description="other servers: name and address"
     )
-    database: Path = Field(description="the SQLite file of the call detail records")
+    database: Path | None = Field(
+        default=None, description="the SQLite file of the call detail records"
+    )
+    switches: tuple[ServerName, ...] = Field(
+        default=(), description="names of the switches elsewhere that this server manages"
+    )
+    server_at: LinkAddress | None = Field(
+        default=None,
+        description="where the server is that manages this switch, such as tcp:127.0.0.1:7400;"
+        " then this process runs none",
+    )
+    spool: Path | None = Field(
+        default=None,
+        description="folder of the events that the server at `server_at` has not taken yet"
+        " (SWITCH.spool beside the configuration)",
+    )
     synchronous: Literal["normal", "full"] = Field(
         default="normal",
         description="normal: committed records survive kill -9; full: also a loss of power",
@@ -232,6 +332,31 @@ class CdsSection(_Section):
                 f"`dead_after` ({self.dead_after:g} s) must be longer than"
                 f" `alive_interval` ({self.alive_interval:g} s)"
             )
+        if self.server_at is None and self.database is None:
+            raise ValueError(
+                "expected `database`, the file of the call detail records (or `server_at`, the"
+                " server that manages this switch)"
+            )
+        if self.server_at is not None:
+            if self.server is None:
+                raise ValueError("`server_at` needs `server`, the name of the server there")
+            taken = [
+                key
+                for key in ("database", "listen", "api", "switches", "peers")
+                if getattr(self, key)
+            ]
+            if taken:
+                raise ValueError(
+                    f"`{taken[0]}` belongs to a server, and `server_at` says that it is elsewhere"
+                )
+            if not self.server_at.loopback() and _unsecured(self.__dict__):
+                raise ValueError(
+                    f"found `server_at: tcp:{self.server_at}`, expected a loopback address"
+                    " (127.0.0.1), or the link secured by `secret_file` or `tls`"
+                    " (`cds keys` makes them)"
+                )
+        elif self.spool is not None:
+            raise ValueError("`spool` has a meaning only with `server_at`")
         if self.server is not None and self.server in self.peers:
             raise ValueError(f"`peers` names `{self.server}`, which is this server itself")
         return self

@@ -32,6 +32,10 @@ class CallDataServer:
         self.name = name
         self.section = section
         limits = section.limits
+        if section.database is None:
+            raise StartError("cds.database: missing, the file of the call detail records")
+        self.on_health: list[Callable[[str, bool], None]] = []
+        """Who is told that a server fell silent (false) or is heard again (true)."""
         timers = LoopTimers(asyncio.get_running_loop())
         self.timers = timers
         self.clock = Clock(name, timers)
@@ -56,6 +60,7 @@ class CallDataServer:
             reregister_within=section.reregister_within,
             reregister_batch=limits.reregister_batch,
             max_remote_calls=limits.remote_calls,
+            on_health=self._health,
         )
         self.archive = Archive(
             section.database,
@@ -97,6 +102,10 @@ class CallDataServer:
             raise StartError(str(error)) from error
         self.store.initialize()
         log.info("call data server %s: database %s", self.name, section.database)
+
+    def _health(self, server: str, up: bool) -> None:
+        for told in list(self.on_health):
+            told(server, up)
 
     async def stop(self) -> None:
         """End every call now, tell the other servers, commit every record, close everything."""

@@ -31,7 +31,7 @@ def test_the_keys_of_the_design() -> None:
     assert cds.api.listen == Address("127.0.0.1", 8080)
     assert cds.api.tokens[0].get_secret_value() == "hidden"
     assert "hidden" not in repr(cds)
-    assert CdsSection.model_json_schema()["required"] == ["database"]
+    assert "required" not in CdsSection.model_json_schema()
 
 
 def test_addresses() -> None:
