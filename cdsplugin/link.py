@@ -1,14 +1,17 @@
 """The link between servers: frames over TCP, one connection for both directions.
 
-A frame is a length (four bytes, big-endian) and that many bytes of msgpack (``frames``). A
-connection begins with a ``Hello`` from each side, the dialling side first. Either side may dial;
-who is dialled answers on the same connection, so a server need not know the addresses of those that
-dial it. Should two servers dial each other at once, the connection of the one whose name sorts
-first stays.
+A connection begins with the handshake (``handshake``), the dialling side first. Either side may
+dial; who is dialled answers on the same connection, so a server need not know the addresses of
+those that dial it. Should two servers dial each other at once, the connection of the one whose name
+sorts first stays.
+
+The link is closed to strangers by a shared secret, by TLS with certificates from both sides, or by
+both (``security``); without either it binds to loopback only. Strangers may be there for
+``handshake`` seconds, ``strangers`` of them at once; the oldest goes when one more comes, so that
+those who only hold connections cannot keep out a server that says at once who it is.
 
 What is sent within one turn of the event loop goes out in one write per server. A peer that sends
-nonsense is dropped and named in the log. Until the link can be secured it binds to loopback only
-(``config`` sees to that).
+nonsense is dropped and named in the log.
 """
 
 from __future__ import annotations
@@ -16,14 +19,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
-import msgspec
-
-from cdsplugin.frames import MAGIC, VERSION, Frame, Hello
+from cdsplugin.complaints import Complaints
+from cdsplugin.config import Address
+from cdsplugin.connection import Connection, encode
+from cdsplugin.frames import Frame
+from cdsplugin.handshake import NONCE_BYTES, Handshake
+from cdsplugin.security import LinkSecurity
+from cdsplugin.tls import TlsStream
 
 log = logging.getLogger("cdsplugin.link")
 
@@ -48,12 +56,14 @@ class Receiver(Protocol):
 @dataclass(frozen=True, slots=True)
 class LinkLimits:
     """Bytes and seconds. ``buffer_bytes`` is what may wait for a slow peer before it is dropped;
-    ``reconnect_max`` is the longest pause between two attempts to reach a server.
+    ``connections`` counts servers that passed the handshake, ``strangers`` connections that have
+    not; ``reconnect_max`` is the longest pause between two attempts to reach a server.
     """
 
     frame_bytes: int = 16 * 1024 * 1024
     buffer_bytes: int = 64 * 1024 * 1024
     connections: int = 2000
+    strangers: int = 100
     handshake: float = 5.0
     reconnect_min: float = 0.1
     reconnect_max: float = 10.0
@@ -62,16 +72,16 @@ class LinkLimits:
 class _Way:
     """The way to one server: its address if we know it, its connection if there is one."""
 
-    __slots__ = ("address", "complained", "connection", "dial", "pending", "wanted")
+    __slots__ = ("address", "complaint", "connection", "dial", "pending", "wanted")
 
     def __init__(self, address: tuple[str, int] | None) -> None:
         self.address = address
         self.wanted = False
-        self.connection: _Connection | None = None
-        self.pending: _Connection | None = None
+        self.connection: Connection | None = None
+        self.pending: Connection | None = None
         """Dialled by us and connected, but not greeted yet."""
         self.dial: asyncio.Task[None] | None = None
-        self.complained = False
+        self.complaint = ""
 
 
 class Link:
@@ -83,17 +93,24 @@ class Link:
         peers: Mapping[str, tuple[str, int]],
         limits: LinkLimits | None = None,
         rng: random.Random | None = None,
+        security: LinkSecurity | None = None,
+        nonce: Callable[[], bytes] = lambda: secrets.token_bytes(NONCE_BYTES),
     ) -> None:
         self.server = server
         self.limits = limits or LinkLimits()
         self.instance = uuid.uuid4().hex
-        self.encode = msgspec.msgpack.Encoder().encode
-        self.decode: Callable[[bytes | bytearray], Frame] = msgspec.msgpack.Decoder(Frame).decode
+        self.security = security or LinkSecurity()
         self.dropped_peers = 0
+        self._nonce = nonce
         self._rng = rng or random.Random()
         self._receiver: Receiver | None = None
         self._ways = {name: _Way(address) for name, address in peers.items()}
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
+        self._strangers: dict[Connection, None] = {}
+        """Those who dialled us and have not passed the handshake, the oldest first."""
+        self._servers = 0
+        self._complaints = Complaints()
+        self._encoded: tuple[Frame | None, bytes] = (None, b"")
         self._listener: asyncio.Server | None = None
         self._stopping = False
 
@@ -107,8 +124,15 @@ class Link:
             return
         host, port = listen
         loop = asyncio.get_running_loop()
+        if not self.security.closed:
+            if not Address(host, port).loopback():
+                raise LinkError(
+                    f"cds.listen: tcp:{host}:{port} is open to the network, and nothing secures"
+                    " the link: set cds.secret_file or cds.tls"
+                )
+            log.info("the link is not secured (no cds.secret, no cds.tls): loopback only")
         try:
-            self._listener = await loop.create_server(lambda: _Connection(self, None), host, port)
+            self._listener = await loop.create_server(lambda: Connection(self, None), host, port)
         except OSError as error:
             why = error.strerror or str(error)
             raise LinkError(f"cds.listen: cannot listen on tcp:{host}:{port}: {why}") from error
@@ -164,8 +188,17 @@ class Link:
         """Send a frame, at the end of this turn of the loop. Dropped if ``server`` is not
         connected."""
         way = self._ways.get(server)
-        if way is not None and way.connection is not None:
-            way.connection.send(frame)
+        if way is None or way.connection is None:
+            return
+        last, data = self._encoded
+        if last is not frame:  # the same for every participant: encoded once
+            try:
+                data = encode(frame)
+            except (UnicodeEncodeError, OverflowError, TypeError) as error:
+                log.error("a %s for %s cannot be sent: %s", type(frame).__name__, server, error)
+                return
+            self._encoded = (frame, data)
+        way.connection.send(data)
 
     def drop(self, server: str) -> None:
         """Close the connection to ``server`` at once."""
@@ -189,7 +222,7 @@ class Link:
                 try:
                     async with asyncio.timeout(self.limits.handshake):
                         _, connection = await loop.create_connection(
-                            lambda: _Connection(self, server), host, port
+                            lambda: Connection(self, server), host, port
                         )
                         way.pending = connection
                         await asyncio.wait(
@@ -198,7 +231,7 @@ class Link:
                         )
                     if self.connected(server):
                         break
-                    why = "it closed the connection"
+                    why = connection.failure or "it closed the connection"
                 except TimeoutError:
                     why = "no answer"
                 except OSError as error:
@@ -207,8 +240,8 @@ class Link:
                     if way.pending is not None and way.pending is not way.connection:
                         way.pending.abort()
                     way.pending = None
-                if not way.complained:
-                    way.complained = True
+                if way.complaint != why:
+                    way.complaint = why
                     log.warning(
                         "server %s at tcp:%s:%d cannot be reached: %s; trying on",
                         server,
@@ -223,49 +256,75 @@ class Link:
 
     # From the connections
 
-    def made(self, connection: _Connection) -> bool:
-        """A connection exists; false if there are too many."""
-        if self._stopping or len(self._connections) >= self.limits.connections:
-            log.warning("a connection from %s is refused: too many", connection.remote)
+    def handshake(self, dialled: str | None) -> Handshake:
+        """Our side of a new connection's handshake."""
+        secret = self.security.secret
+        nonce = self._nonce() if secret is not None else b""
+        return Handshake(self.server, self.instance, dialled, secret, nonce)
+
+    def tls(self, listening: bool) -> TlsStream | None:
+        """Our side of a new connection's TLS, None without TLS."""
+        context = self.security.listening if listening else self.security.dialling
+        return None if context is None else TlsStream(context, listening)
+
+    def made(self, connection: Connection) -> bool:
+        """A connection exists; false if it is not wanted."""
+        if self._stopping:
             return False
         self._connections.add(connection)
+        if connection.dialled is None:
+            if len(self._strangers) >= self.limits.strangers:
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest]
+                oldest.nonsense("is one of too many that did not greet (cds.limits.strangers)")
+            self._strangers[connection] = None
         return True
 
-    def greet(self, connection: _Connection, hello: Hello) -> bool:
-        """A ``Hello`` came; false if the connection is to be closed."""
-        server = hello.server
-        if hello.magic != MAGIC or hello.version != VERSION:
-            connection.nonsense(f"speaks version {hello.version} of {hello.magic!r}, not {VERSION}")
-            return False
-        if server == self.server:
-            connection.nonsense(f"calls itself {server}, which is this server's name")
-            return False
-        if connection.dialled is not None and server != connection.dialled:
-            connection.nonsense(
-                f"calls itself {server}, but cds.peers has it as {connection.dialled}"
-            )
-            return False
+    def admits(self, connection: Connection, server: str) -> bool:
+        """Whether ``server``, or who says so, may go on with the handshake on this connection."""
         way = self._ways.get(server)
+        if connection.dialled is not None or way is None:
+            return True
+        # Both dial at once, and ours is the one that stays.
+        return way.pending is None or self.server > server
+
+    def greeted(self, connection: Connection, server: str) -> bool:
+        """The handshake is done and ``server`` is who it says; false if it is one too many."""
+        way = self._ways.get(server)
+        older = way.connection if way is not None else None
+        if older is None and self._servers >= self.limits.connections:
+            connection.nonsense(f"({server}) is one too many (cds.limits.connections)")
+            return False
         if way is None:
             way = self._ways[server] = _Way(None)
-        if connection.dialled is None and way.pending is not None and self.server < server:
-            return False  # both dial at once, and ours is the one that stays
-        older, way.connection = way.connection, connection
+        self._strangers.pop(connection, None)
+        way.connection = connection
         connection.server = server
         if older is not None:
             older.abort()
             self._lost(server)
-        if connection.dialled is None:
-            connection.send(self.hello())
-            if way.dial is not None:
-                way.dial.cancel()
-        way.complained = False
+        else:
+            self._servers += 1
+        if connection.dialled is None and way.dial is not None:
+            way.dial.cancel()
+        way.complaint = ""
         log.info("server %s is connected (%s)", server, connection.remote)
         if self._receiver is not None:
             self._receiver.connected(server)
         return True
 
-    def frame(self, connection: _Connection, frame: Frame) -> None:
+    def nonsense(self, connection: Connection, what: str) -> None:
+        """A connection is about to be dropped because of what its peer did."""
+        self.dropped_peers += 1
+        if connection.server is not None:
+            log.warning("server %s (%s) %s: dropped", connection.server, connection.remote, what)
+        elif connection.dialled is None:  # else the dialling says it, once
+            now = asyncio.get_running_loop().time()
+            more = self._complaints.about(connection.host, now)
+            if more is not None:
+                log.warning("%s %s: dropped%s", connection.remote, what, more)
+
+    def frame(self, connection: Connection, frame: Frame) -> None:
         """A frame came after the handshake."""
         assert connection.server is not None
         if self._receiver is not None and self._ways[connection.server].connection is connection:
@@ -274,9 +333,10 @@ class Link:
             except Exception:
                 log.exception("a frame from server %s was not taken", connection.server)
 
-    def gone(self, connection: _Connection) -> None:
+    def gone(self, connection: Connection) -> None:
         """A connection was closed, by whomever."""
         self._connections.discard(connection)
+        self._strangers.pop(connection, None)
         server = connection.server
         if server is None:
             return
@@ -284,6 +344,7 @@ class Link:
         if way.connection is not connection:
             return
         way.connection = None
+        self._servers -= 1
         log.info("server %s is disconnected", server)
         if way.address is None and not way.wanted:
             del self._ways[server]
@@ -292,126 +353,3 @@ class Link:
     def _lost(self, server: str) -> None:
         if self._receiver is not None and not self._stopping:
             self._receiver.disconnected(server)
-
-    def hello(self) -> Hello:
-        """Our own greeting."""
-        return Hello(MAGIC, VERSION, self.server, self.instance)
-
-
-class _Connection(asyncio.Protocol):
-    """One TCP connection. ``dialled`` is whom we meant to reach, None if it was they who
-    dialled."""
-
-    def __init__(self, link: Link, dialled: str | None) -> None:
-        loop = asyncio.get_running_loop()
-        self.dialled = dialled
-        self.server: str | None = None
-        self.remote = ""
-        self.greeted: asyncio.Future[None] = loop.create_future()
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self._loop = loop
-        self._link = link
-        self._transport: asyncio.Transport | None = None
-        self._in = bytearray()
-        self._out: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.remote = "tcp:{}:{}".format(*transport.get_extra_info("peername", ("?", 0))[:2])
-        if not self._link.made(self):
-            self._transport.abort()
-            return
-        self._timer = self._loop.call_later(self._link.limits.handshake, self._no_greeting)
-        if self.dialled is not None:
-            self.send(self._link.hello())
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._in
-        buffer += data
-        limit = self._link.limits.frame_bytes
-        start, end = 0, len(buffer)
-        while end - start >= 4:
-            size = int.from_bytes(buffer[start : start + 4], "big")
-            if size > limit:
-                self.nonsense(f"sent a frame of {size} bytes (cds.limits.frame_bytes: {limit})")
-                return
-            if end - start < 4 + size:
-                break
-            try:
-                frame = self._link.decode(buffer[start + 4 : start + 4 + size])
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                self.nonsense(f"sent what is no frame: {error}")
-                return
-            start += 4 + size
-            if self.server is not None:
-                self._link.frame(self, frame)
-            elif not isinstance(frame, Hello):
-                self.nonsense("did not greet first")
-                return
-            elif self._link.greet(self, frame):
-                self._greeted()
-            else:
-                self.abort()
-                return
-            if self._transport is None or self._transport.is_closing():
-                return
-        del buffer[:start]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self.closed.done():
-            self.closed.set_result(None)
-        self._link.gone(self)
-
-    def send(self, frame: Frame) -> None:
-        """Queue a frame for the end of this turn of the loop."""
-        try:
-            data = self._link.encode(frame)
-        except (UnicodeEncodeError, OverflowError, TypeError) as error:
-            log.error("a %s for %s cannot be sent: %s", type(frame).__name__, self.server, error)
-            return
-        if not self._out:
-            self._loop.call_soon(self.flush)
-        self._out.append(len(data).to_bytes(4, "big"))
-        self._out.append(data)
-
-    def flush(self) -> None:
-        """Write what is queued."""
-        transport = self._transport
-        if transport is not None and self._out and not transport.is_closing():
-            transport.write(b"".join(self._out))
-            if transport.get_write_buffer_size() > self._link.limits.buffer_bytes:
-                log.warning("server %s takes its data too slowly: dropped", self.server)
-                transport.abort()
-        self._out.clear()
-
-    def nonsense(self, what: str) -> None:
-        """Drop a peer that does not speak as it should, and say who and what."""
-        name = f"server {self.server} ({self.remote})" if self.server else self.remote
-        log.warning("%s %s: dropped", name, what)
-        self._link.dropped_peers += 1
-        self.abort()
-
-    def close(self) -> None:
-        """Close once what is written has been sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _greeted(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self.greeted.done():
-            self.greeted.set_result(None)
-
-    def _no_greeting(self) -> None:
-        if self.server is None:
-            self.nonsense("did not greet in time")

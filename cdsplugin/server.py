@@ -15,6 +15,7 @@ from cdsplugin.config import CdsSection
 from cdsplugin.link import Link, LinkLimits
 from cdsplugin.proxy import NetworkProxy
 from cdsplugin.record import Recorder
+from cdsplugin.security import SecurityError, load_security
 from cdsplugin.store import Store, StoreLimits
 from cdsplugin.timers import LoopTimers
 
@@ -48,7 +49,13 @@ class CallDataServer:
         self.link = Link(
             name,
             {peer: (address.host, address.port) for peer, address in section.peers.items()},
-            LinkLimits(limits.frame_bytes, limits.buffer_bytes, limits.connections),
+            LinkLimits(
+                limits.frame_bytes,
+                limits.buffer_bytes,
+                limits.connections,
+                limits.strangers,
+                section.handshake_within,
+            ),
         )
         self.proxy = NetworkProxy(
             self.store,
@@ -82,6 +89,10 @@ class CallDataServer:
         section = self.section
         if self.name in section.peers:
             raise StartError(f"cds.peers: `{self.name}` is this server itself")
+        try:
+            self.link.security = load_security(self.name, section)
+        except SecurityError as error:
+            raise StartError(str(error)) from error
         try:
             self.archive.open()
         except OSError as error:

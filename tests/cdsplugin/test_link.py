@@ -163,10 +163,13 @@ async def test_a_restarted_server_takes_the_place_of_its_former_self(net: Net) -
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "sent a frame of"),
-        (b"\0\0\0\x03abc", "sent what is no frame"),
-        (b"\0\0\0\x02\x92\x01", "sent what is no frame"),
-        (framed(Unregister("c")), "did not greet first"),
+        (b"GET / HTTP/1.1\r\n\r\n", "sent what is no greeting"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", "speaks TLS, and there is no cds.tls here"),
+        (b"\0\0\x10\x01", "sent what is no greeting: 4097 bytes"),
+        (b"\0\0\0\x03abc", "sent what is no greeting"),
+        (b"\0\0\0\x02\x92\x01", "sent what is no greeting"),
+        (framed(Unregister("c")), "sent what is no greeting"),
+        (framed(Hello("cds", 1, "branch", "i")) + b"\0\0\0\x03abc", "sent what is no frame"),
         (framed(Hello("cds", 99, "branch", "i")), "speaks version 99"),
         (framed(Hello("http", 1, "branch", "i")), "of 'http'"),
         (framed(Hello("cds", 1, "hq", "i")), "which is this server's name"),
@@ -214,15 +217,62 @@ async def test_frames_in_pieces(net: Net) -> None:
     await at_hq.until(lambda: at_hq.down)
 
 
-async def test_too_many_connections(net: Net, caplog: pytest.LogCaptureFixture) -> None:
-    hq, _ = await net.link("hq", LinkLimits(connections=1, handshake=5))
+async def closed(reader: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionResetError):
+            while await reader.read(100):
+                pass
+
+
+async def test_too_many_servers(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+    hq, at_hq = await net.link("hq", LinkLimits(connections=1))
     _, first = await asyncio.open_connection(*hq.address())
+    first.write(framed(Hello("cds", 1, "branch", "i")))
+    await at_hq.until(lambda: at_hq.up)
     reader, second = await asyncio.open_connection(*hq.address())
-    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await reader.readexactly(1)
-    assert "too many" in caplog.text
-    first.close()
-    second.close()
+    second.write(framed(Hello("cds", 1, "depot", "i")))
+    await closed(reader)
+    assert "(depot) is one too many (cds.limits.connections)" in caplog.text
+    # The same server again takes its own place; when it is gone there is room for another.
+    reader, again = await asyncio.open_connection(*hq.address())
+    again.write(framed(Hello("cds", 1, "branch", "i")))
+    await at_hq.until(lambda: at_hq.up == ["branch", "branch"])
+    again.close()
+    await at_hq.until(lambda: len(at_hq.down) == 2)
+    _, third = await asyncio.open_connection(*hq.address())
+    third.write(framed(Hello("cds", 1, "depot", "i")))
+    await at_hq.until(lambda: at_hq.up[2:] == ["depot"])
+    for writer in (first, second, third):
+        writer.close()
+
+
+async def test_strangers_who_only_hold_connections_keep_nobody_out(
+    net: Net, caplog: pytest.LogCaptureFixture
+) -> None:
+    hq, at_hq = await net.link("hq", LinkLimits(strangers=3, handshake=60))
+    held = [await asyncio.open_connection(*hq.address()) for _ in range(6)]
+    for reader, _ in held[:3]:
+        await closed(reader)
+    branch, at_branch = await net.link("branch", hq=hq.address())
+    branch.want("hq", True)
+    await at_branch.until(lambda: at_branch.up)
+    await at_hq.until(lambda: at_hq.up)
+    assert "one of too many that did not greet" in caplog.text
+    assert len(hq._strangers) == 2
+    for _, writer in held:
+        writer.close()
+
+
+async def test_a_stranger_does_not_fill_the_log(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+    hq, _ = await net.link("hq")
+    for _ in range(30):
+        reader, writer = await asyncio.open_connection(*hq.address())
+        writer.write(b"\xff" * 10)
+        await closed(reader)
+        writer.close()
+    assert hq.dropped_peers == 30
+    assert caplog.text.count("no greeting") == 10
+    assert "will not be named for a while" in caplog.text
 
 
 async def test_a_peer_that_does_not_read_is_dropped(
