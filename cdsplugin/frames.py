@@ -61,10 +61,15 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     have: dict[str, int]
     properties: list[Property]
     logs: list[Log]
+    participants: list[Name] = []
+    """The list as the registrant has it: for a caretaker that may know less."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
-    """The owner's answer: its time, how new its copy is, and what the registrant lacks."""
+    """The owner's answer: its time, how new its copy is, and what the registrant lacks.
+
+    A caretaker gives the owner's time as it knows it; 0 if it does not.
+    """
 
     call_id: CallId
     utc: Stamp
@@ -72,13 +77,26 @@ class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
     have: dict[str, int]
     properties: list[Property]
     logs: list[Log]
+    participants: list[Name] = []
+    """As in ``Listing``."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="no"):
-    """The registration was not accepted; ``reason`` is for a person to read."""
+    """The registration is not (or no more) accepted; ``reason`` is for a person to read.
+
+    ``instead`` is the server to register with, empty if it is not known.
+    """
 
     call_id: CallId
     reason: str
+    instead: str = ""
+
+
+class Listing(msgspec.Struct, frozen=True, array_like=True, tag="who"):
+    """Who takes part in calls, in the order of their registration: while the owner is dead the
+    first living one is the caretaker. Long lists are cut off."""
+
+    calls: list[tuple[CallId, list[Name]]]
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True, tag="upd"):
@@ -93,16 +111,20 @@ class Unregister(msgspec.Struct, frozen=True, array_like=True, tag="bye"):
     """The last local participant of the registrant has left the call."""
 
     call_id: CallId
+    number: Micros = 0
+    """Comes back in the answer, so that it is not taken for that to an earlier one."""
 
 
 class Unregistered(msgspec.Struct, frozen=True, array_like=True, tag="done"):
-    """The owner has stored everything that came before the ``Unregister``."""
+    """The owner has everything that came before the ``Unregister`` on its disk."""
 
     call_id: CallId
+    number: Micros = 0
 
 
 class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
-    """The owner ended the call; these are all its entries."""
+    """The owner (or the caretaker) ended the call, and the record is on its disk; these are all
+    entries."""
 
     call_id: CallId
     properties: list[Property]
@@ -110,5 +132,14 @@ class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
 
 
 Frame: TypeAlias = (
-    Hello | Alive | Register | Registered | Refused | Update | Unregister | Unregistered | EndOfCall
+    Hello
+    | Alive
+    | Register
+    | Registered
+    | Refused
+    | Listing
+    | Update
+    | Unregister
+    | Unregistered
+    | EndOfCall
 )
