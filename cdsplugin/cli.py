@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cdsplugin import reading
+from cdsplugin.keys import keys
 from cdsplugin.report import GROUPS, Rates, RatesError, cost_report, read_rates
 
 _DATABASE = click.argument("database", type=click.Path(dir_okay=False, path_type=Path))
@@ -23,6 +24,9 @@ _DATABASE = click.argument("database", type=click.Path(dir_okay=False, path_type
 @click.group()
 def main() -> None:
     """Call data servers: live calls and call detail records."""
+
+
+main.add_command(keys)
 
 
 @main.command()

@@ -86,7 +86,8 @@ def _secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _server_name(text: str) -> str:
+def server_name(text: str) -> str:
+    """``text``, if it may be a server's name. Raises ValueError."""
     if not _SERVER.fullmatch(text):
         raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
     return text
@@ -94,7 +95,7 @@ def _server_name(text: str) -> str:
 
 _TEXT = WithJsonSchema({"type": "string"})
 LinkAddress = Annotated[Address, PlainValidator(_link_address), _TEXT]
-ServerName = Annotated[str, Strict(), AfterValidator(_server_name)]
+ServerName = Annotated[str, Strict(), AfterValidator(server_name)]
 
 
 class _Section(BaseModel):
