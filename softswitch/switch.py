@@ -13,8 +13,9 @@ from typing import Protocol
 
 import pluggy
 
-from softswitch.calls.call import Call, Caller, CallSettings
+from softswitch.calls.call import Call
 from softswitch.calls.callid import make_call_id, read_call_id
+from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
 from softswitch.calls.leg import Destination, Leg
 from softswitch.config import Config, Trunk
@@ -316,7 +317,7 @@ class Switch:
             extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
         )
 
-    # --- what calls need (softswitch.calls.call.Core)
+    # --- what calls need (softswitch.calls.core.Core)
 
     def flow_to(self, hop: Uri, fallback: Flow) -> Flow:
         """The flow to a next hop; `fallback`, where the dialog's messages come from, for a name."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, unsupported
-from softswitch.calls.leg import CONFIRMED, INVITING, Leg
+from softswitch.calls.leg import CONFIRMED, Leg
 from softswitch.sip.dialog import Unacknowledged
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
@@ -57,7 +57,9 @@ def _partner(call: Call, leg: Leg) -> Leg | None:
         return call.other(leg)
     if leg is not call.caller:
         return call.caller
-    ringing = [other for other in call.legs if other.state == INVITING and other.dialog.remote_tag]
+    if call.search is None:
+        return None
+    ringing = [other for other in call.search.inviting() if other.dialog.remote_tag]
     return ringing[0] if len(ringing) == 1 else None
 
 

@@ -111,12 +111,12 @@ class Leg:
             self.timer.cancel()
             self.timer = None
         if status < 200:
-            if status > 100 and self.state == INVITING:
-                call.leg_rings(self, response)
+            if status > 100 and self.state == INVITING and call.search is not None:
+                call.search.rings(self, response)
         elif status < 300:
             self._accepted(response)
-        elif self.state == INVITING:
-            call.leg_failed(self, response)
+        elif self.state == INVITING and call.search is not None:
+            call.search.failed(self, response)
         else:
             self.close()
 
@@ -129,8 +129,8 @@ class Leg:
             ours = dialog.follow(response)
         except ValueError:
             # Without a Contact no ACK can be addressed; the other side gives up by itself.
-            if self.state == INVITING:
-                call.leg_failed(self, Response(502, "Bad 2xx From Callee", {}))
+            if self.state == INVITING and call.search is not None:
+                call.search.failed(self, Response(502, "Bad 2xx From Callee", {}))
             elif self.state == CANCELLED:
                 self.close()
             return

@@ -316,6 +316,28 @@ def test_the_longest_duration(tmp_path: Path) -> None:
     world.end()
 
 
+@pytest.mark.parametrize("check", [0, 700])
+def test_the_longest_duration_is_not_overrun(tmp_path: Path, check: int) -> None:
+    """Timers of minutes may be late by one part in 64; the end of a call may not."""
+    world = World(tmp_path, CONFIG + f"timers: {{max_duration: 3600, session_check: {check}}}\n")
+    a, b = answered(world)
+    asked: list[set[int]] = [set(), set()]
+    for _ in range(3590 // 10):
+        world.run(10)
+        for line, seen in zip((a, b), asked, strict=True):
+            if "OPTIONS" in line.what and line.find("OPTIONS").cseq not in seen:
+                seen.add(line.find("OPTIONS").cseq)
+                line.reply(200, to="OPTIONS")
+    world.run(9.9)
+    assert "BYE" not in a.what
+    world.run(0.2)
+    assert a.last.what == b.last.what == "BYE"
+    assert [len(seen) for seen in asked] == ([5, 5] if check else [0, 0])
+    a.reply(200, to="BYE")
+    b.reply(200, to="BYE")
+    world.end()
+
+
 # --- what belongs to no call ---------------------------------------------------------------------
 
 

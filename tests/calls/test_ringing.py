@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from calls.call_world import ANSWER, CONFIG, SDP, Agent, World
@@ -122,10 +124,23 @@ def test_no_trunk_responds(world: World) -> None:
     world.dead |= {pstn.address, backup.address}
     a = caller.call("95550100")
     world.run(10.2)
-    assert a.last.status == 408
+    assert a.last.status == 504
     a.acknowledge(a.last)
     world.end()
-    assert world.ended.hangup_by == "switch"
+    assert (world.ended.disposition, world.ended.hangup_by) == ("failed", "switch")
+
+
+def test_nothing_at_all_responds_until_the_ring_timeout(tmp_path: Path) -> None:
+    """Nobody was rung, so nobody can be said not to have answered."""
+    world = World(tmp_path, CONFIG + "timers: {no_response: 0}\n")
+    caller, pstn, _ = trunks(world)
+    world.dead.add(pstn.address)
+    a = caller.call("85550100")
+    world.run(20.1)
+    assert a.last.status == 504
+    a.acknowledge(a.last)
+    world.end()
+    assert world.ended.disposition == "failed"
 
 
 def test_a_trunk_that_is_down_is_passed_over(world: World, tmp_path) -> None:

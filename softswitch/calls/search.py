@@ -1,0 +1,418 @@
+"""The search for someone who answers: whom a call is offered to, in which order, and what came.
+
+It lives from the route until the answer or the end; an answered call keeps nothing of it. Forking
+and what the caller is told of it are RFC 3261 §16.7 and §13.2, as a back-to-back user agent has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from softswitch import events
+from softswitch.calls import outcome
+from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
+from softswitch.calls.leg import INVITING, Destination, Leg
+from softswitch.dialplan.routing import Action, Dial, Reject, Target
+from softswitch.sip.client_transaction import CALLING, ClientRequest
+from softswitch.sip.dialog import Dialog
+from softswitch.sip.header_values import (
+    escape_user,
+    parse_address,
+    parse_uri,
+    quote_display,
+    split_list,
+)
+from softswitch.sip.message import Request, Response
+from softswitch.sip.timers import Timer
+
+if TYPE_CHECKING:
+    from softswitch.calls.call import Call
+
+_ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
+_NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
+_NOBODY = "nobody"
+_SILENT = (504, "No Response At All")
+_EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make up any number
+
+
+class _Blame(NamedTuple):
+    """Who brought the failure that the caller is told, and with which Reason header."""
+
+    by: str
+    reason: str
+
+
+_NOT_BLAMED = _Blame("switch", "")
+
+
+class Search:
+    """What a call that is not answered yet still may try, and the legs that it rings.
+
+    `best` is the failure that the caller will be told if nobody answers, `blame` who brought it.
+    """
+
+    __slots__ = (
+        "best",
+        "blame",
+        "call",
+        "content",
+        "early",
+        "hops",
+        "legs",
+        "offer",
+        "otherwise",
+        "redirects",
+        "stages",
+        "timeout",
+        "timer",
+    )
+
+    def __init__(self, call: Call, request: Request) -> None:
+        self.call = call
+        self.offer = request.body
+        self.content = content_lines(request) if request.body else ""
+        self.hops = int(request.get("max-forwards") or call.core.settings.max_forwards) - 1
+        self.legs: list[Leg] = []
+        self.stages: list[tuple[Target | Destination, ...]] = []
+        self.timeout = 0.0
+        self.otherwise: Action | None = None
+        self.best = (0, "")
+        self.blame = _NOT_BLAMED
+        self.redirects = 0
+        # Whose early media the caller has heard under which of our tags: (leg, its tag) to tag.
+        self.early: dict[tuple[int, str], str] | None = None
+        self.timer: Timer | None = None
+
+    # --- whom to ring
+
+    def act(self, action: Action) -> None:
+        """Do what a route says."""
+        call = self.call
+        if isinstance(action, Dial):
+            self.stages = list(action.stages)
+            self.timeout = action.timeout
+            self.otherwise = action.otherwise
+            assert call.caller.incoming is not None
+            call.caller.incoming.respond(100)
+            self._next_stage()
+        elif isinstance(action, Reject):
+            call.fail(action.status, action.reason)
+        else:
+            # Nothing here can speak yet: what went before is the answer, if anything did.
+            if not self.best[0]:
+                self.best = (503, "No Media Worker")
+            self._fail_as_called()
+
+    def _next_stage(self) -> None:
+        """Ring the next target or group of targets; with none left, do what the route says then."""
+        call = self.call
+        core = call.core
+        while self.stages:
+            placed = 0
+            for target in self.stages.pop(0):
+                if isinstance(target, Destination):
+                    if core.take_line(target.line, call):
+                        self._invite(target)
+                        placed += 1
+                    else:
+                        self._note((503, "Trunk Is Full"))
+                    continue
+                found = core.destinations(target, call)
+                if isinstance(found, tuple):
+                    self._note(found)
+                    continue
+                for destination in found:
+                    self._invite(destination)
+                    placed += 1
+            if placed:
+                if self.timeout:
+                    self._stop_timer()
+                    self.timer = core.timers.after(self.timeout, self._nobody_answered)
+                return
+        action, self.otherwise = self.otherwise, None
+        if action is not None:
+            self.act(action)
+        else:
+            self._fail_as_called()
+
+    def _note(self, failure: tuple[int, str], by: str = "switch", reason: str = "") -> None:
+        if not self.best[0] or outcome.better(self.best, failure) is failure:
+            self.best = failure
+            self.blame = _Blame(by, reason)
+
+    def _invite(self, destination: Destination) -> None:
+        call = self.call
+        core = call.core
+        flow = destination.flow
+        tag = core.tokens.token()
+        identity = call.identity
+        sent_by = flow.sent_by
+        if identity.private and not destination.switch:
+            from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
+        else:
+            # A caller may have no number at all: "From: <sip:192.0.2.1>".
+            user = f"{escape_user(identity.number)}@" if identity.number else ""
+            from_ = f"{quote_display(identity.name)}<sip:{user}{sent_by}>;tag={tag}"
+        to = f"<{destination.uri}>"
+        dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
+        dialog.target = destination.uri
+        dialog.local_cseq = 1
+        leg = Leg(call, core.next_leg(call.call_id), destination.party, destination.number, dialog)
+        leg.line = destination.line
+        leg.nat = destination.nat
+        leg.user_agent = destination.user_agent
+        leg.contact = contact_line(flow)
+        self.legs.append(leg)
+        core.remember(leg)
+        settings = core.settings
+        extra = (
+            f"{leg.contact}{call.allow_line()}User-Agent: {settings.user_agent}\r\n{self.content}"
+        )
+        if destination.switch:
+            call.travelled = True
+            extra += f"{settings.call_id_header}: {call.call_id};owner={call.owner}\r\n"
+            if identity.private:
+                name = quote_display(identity.name)
+                extra += f"P-Asserted-Identity: {name}<sip:{user}{sent_by}>\r\nPrivacy: id\r\n"
+        request = ClientRequest(
+            "INVITE",
+            destination.uri,
+            core.tokens.branch(),
+            from_,
+            to,
+            dialog.call_id,
+            1,
+            max_forwards=self.hops,
+            extra=extra,
+            body=self.offer,
+        )
+        core.emit(
+            events.LegInvited(
+                call_id=call.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                leg=leg.index,
+                party=leg.party,
+                uri=readable(destination.uri),
+                address=destination.address,
+                sip_call_id=dialog.call_id,
+                incoming=call.caller.index,
+            )
+        )
+        if settings.no_response:
+            leg.timer = core.timers.after(
+                settings.no_response,
+                lambda: leg.on_response(Response(408, "No Response At All", {})),
+            )
+        leg.invite = core.transactions.invite(request, flow, leg.on_response)
+
+    # --- what they say
+
+    def rings(self, leg: Leg, response: Response) -> None:
+        """A provisional response of a leg that is still wanted."""
+        try:
+            if response.to_tag:
+                leg.dialog.follow(response)
+        except ValueError:
+            return
+        if leg.user_agent == "":
+            leg.user_agent = response.get("user-agent") or response.get("server") or ""
+        call = self.call
+        core, caller = call.core, call.caller
+        media = bool(response.body)
+        now = (response.status, media)
+        if now != leg.ringing:
+            leg.ringing = now
+            core.emit(
+                events.LegRinging(
+                    call_id=call.call_id,
+                    at=core.now_us(),
+                    switch=core.name,
+                    leg=leg.index,
+                    status=response.status,
+                    early_media=media,
+                )
+            )
+        incoming = caller.incoming
+        assert incoming is not None
+        # The media of several phones that ring at once cannot all be heard: then none is.
+        alone = len(self.legs) == 1 or len(self.inviting()) == 1
+        to_tag = self.early.get((leg.index, response.to_tag)) if self.early else None
+        if media and alone and (to_tag or not self.early or len(self.early) < _EARLY_DIALOGS):
+            if not self.early:
+                to_tag = caller.dialog.local_tag
+                self.early = {(leg.index, response.to_tag): to_tag}
+            elif to_tag is None:
+                # The caller keeps to the first answer of a dialog, whatever comes later (§13.2.1):
+                # the media of another leg, or of another phone behind it, are another dialog.
+                to_tag = self.early[leg.index, response.to_tag] = core.tokens.token()
+            incoming.respond(
+                response.status,
+                response.reason,
+                to_tag=to_tag,
+                extra=caller.contact + content_lines(response),
+                body=response.body,
+            )
+        else:
+            status = 180 if media else response.status
+            incoming.respond(
+                status,
+                None if media else response.reason,
+                to_tag=to_tag or caller.dialog.local_tag,
+                extra=caller.contact,
+            )
+
+    def failed(self, leg: Leg, response: Response) -> None:
+        """A final response other than 2xx of a leg that is still wanted."""
+        call = self.call
+        status, reason = response.status, response.reason
+        # A timeout and a dead flow are no response of the other side, and have no headers.
+        by, cause = ("remote" if response.headers else "switch"), reason_of(response)
+        if leg.invite is not None and leg.invite.state == CALLING:
+            # Nothing came at all so far. It may still answer: then it is told that nobody waits any
+            # more.
+            leg.cancel("")
+            call.leg_ended(leg, status, reason, by)
+        else:
+            call.leg_ended(leg, status, cause or reason, by)
+            leg.close()
+        if 300 <= status < 400:
+            self._redirect(leg, response)
+        if leg in self.legs:
+            self.legs.remove(leg)
+        if status == 408 and not response.headers:
+            # Nobody was rung: whoever calls and whoever reads the record is not to take it for a
+            # phone that was not picked up.
+            self._note(_SILENT)
+        else:
+            self._note((status, reason), "callee" if by == "remote" else "switch", cause)
+        if outcome.ends_search(leg.party.partition(":")[0], status):
+            self._spare(leg, status)
+        if not self.inviting():
+            self._stop_timer()
+            self._next_stage()
+
+    def _spare(self, leg: Leg, status: int) -> None:
+        """Try nothing more that this failure speaks of too: the callee's other phones, the other
+        trunks to the same number.
+
+        RFC 3261 §16.7 ends the whole search for a 6xx, as all its targets are one user. Here
+        they are whom the admin named: who declines declines for himself, as admins know it of
+        Asterisk's Dial and FreeSWITCH's bridge, and the rest of a ring group goes on ringing.
+        """
+        trunk = leg.party.startswith("trunk:")
+
+        def concerns(party: str, number: str) -> bool:
+            if trunk:
+                return party.startswith("trunk:") and number == leg.number
+            return party == leg.party
+
+        self.stages = [
+            kept
+            for stage in self.stages
+            if (
+                kept := tuple(
+                    target
+                    for target in stage
+                    if not concerns(
+                        target.party if isinstance(target, Destination) else str(target),
+                        target.number,
+                    )
+                )
+            )
+        ]
+        if status >= 600:
+            for other in self.inviting():
+                if concerns(other.party, other.number):
+                    self._give_up(other, status, "Declined elsewhere", "")
+
+    def _redirect(self, leg: Leg, response: Response) -> None:
+        """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows."""
+        core = self.call.core
+        found: list[tuple[Target | Destination, ...]] = []
+        for text in _by_preference(response):
+            if self.redirects >= core.settings.max_redirects:
+                break
+            self.redirects += 1
+            try:
+                uri = parse_uri(text)
+            except ValueError:
+                continue
+            where = core.redirected(leg, uri)
+            if isinstance(where, Destination):
+                found.append((where,))
+            elif where is not None:
+                found.extend(where)
+        self.stages[:0] = found
+
+    def inviting(self) -> list[Leg]:
+        """The legs that may still answer."""
+        return [leg for leg in self.legs if leg.state == INVITING]
+
+    def _give_up(self, leg: Leg, status: int, reason: str, line: str) -> None:
+        """Stop ringing a leg; its final response is awaited by the leg alone."""
+        leg.cancel(line)
+        self.legs.remove(leg)
+        self.call.leg_ended(leg, status, reason, "switch")
+
+    def _nobody_answered(self) -> None:
+        self.timer = None
+        silent = True
+        for leg in self.inviting():
+            silent = silent and leg.invite is not None and leg.invite.state == CALLING
+            self._give_up(leg, 487, "No answer", _NO_ANSWER)
+        if silent:
+            self._note(_SILENT)
+        else:
+            self._note((480, "No Answer"), _NOBODY)
+        self._next_stage()
+
+    # --- the end of the search
+
+    def give_up(self, reason: str, line: str) -> None:
+        """Stop ringing everybody. `reason` is for the record, `line` header lines for them."""
+        for leg in self.inviting():
+            self._give_up(leg, 487, reason, line)
+
+    def won_by(self, winner: Leg, to_tag: str) -> str:
+        """`winner` has the call (its state says so already), by a 2xx of `to_tag`; nobody else
+        rings on. The tag under which the caller is to have this answer, empty for its usual one."""
+        if len(self.legs) > 1:
+            self.give_up("Answered elsewhere", _ELSEWHERE)
+        self.close()
+        if not self.early:
+            return ""
+        # This answer must not come in a dialog in which the caller has another one (§13.2.1).
+        return self.early.get((winner.index, to_tag)) or self.call.core.tokens.token()
+
+    def close(self) -> None:
+        """Nothing more is to be tried."""
+        self._stop_timer()
+        self.stages = []
+        self.otherwise = None
+
+    def _fail_as_called(self) -> None:
+        """Give the caller the best of the failures there were."""
+        status, reason = outcome.for_caller(*self.best)
+        by, cause = self.blame
+        # RFC 6432: the Q.850 cause of a carrier goes on to who has to make sense of the failure.
+        line = f"Reason: {cause}\r\n" if cause else _NO_ANSWER if by == _NOBODY else ""
+        self.call.fail(status, reason, "callee" if by == "callee" else "switch", line)
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+def _by_preference(response: Response) -> list[str]:
+    """The Contact URIs of a 3xx that can be read, the greatest q first (§8.1.3.4)."""
+    found: list[tuple[float, str]] = []
+    for value in response.headers.get("contact", ()):
+        for part in split_list(value):
+            try:
+                address = parse_address(part)
+                found.append((float(address.params.get("q") or 1), address.uri))
+            except ValueError:
+                continue
+    return [uri for _, uri in sorted(found, key=lambda one: -one[0])]
