@@ -47,20 +47,26 @@ class Watcher(Client, Protocol):
 class Call:
     """One call in the store.
 
-    ``settled`` is about a call of another server: true once its owner has all that was written
-    here. ``lingering`` is when the call will end (monotonic microseconds), 0 while a client is
-    registered.
+    ``head`` leads it: its owner, or while that is dead the caretaker; whose head this server is,
+    ends here. ``settled`` is about a call that another server leads: true once that has all that
+    was written here. ``kept``: this server wrote a record of another server's call, which has to go
+    once its owner has written it. ``lingering`` is when the call will end (monotonic microseconds),
+    0 while a client is registered.
     """
 
-    __slots__ = ("call_id", "clients", "data", "lingering", "owner", "refused", "settled")
+    __slots__ = (
+        "call_id", "clients", "data", "head", "kept", "lingering", "owner", "refused", "settled"
+    )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
         self.call_id = call_id
         self.owner = owner
+        self.head = owner
         self.data = CallData()
         self.clients: tuple[Client, ...] = ()
         self.lingering = 0
         self.settled = False
+        self.kept = False
         self.refused = False
 
 
@@ -78,6 +84,13 @@ class StoreLimits:
     call_entries: int = 1000
 
 
+class Restamped(Protocol):
+    """Who has to know when entries that nobody else has seen get other stamps: the journal."""
+
+    def restamped(self, call: Call) -> None:
+        """All entries of ``call`` have other stamps than before."""
+
+
 class Store:
     """Call data by callID. All methods are to be called from one thread."""
 
@@ -89,6 +102,9 @@ class Store:
         self._clock = clock
         self._timers = timers
         self._calls: dict[str, Call] = {}
+        self._left: dict[str, int] = {}
+        """The newest stamps of calls of other servers that went on when we left them: should one
+        come back here, nothing may be stamped behind what we said of it before."""
         self._watchers: tuple[Watcher, ...] = ()
         self._own_lingers = _Lingers(timers, self.limits.linger, self._linger_over)
         self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
@@ -125,6 +141,8 @@ class Store:
         call = self._calls.get(call_id)
         if call is None:
             call = self._calls[call_id] = Call(call_id, owner)
+            if self._left:
+                call.data.newest = self._left.pop(call_id, 0)
         if client not in call.clients:
             call.clients = (*call.clients, client)
             call.lingering = 0
@@ -150,8 +168,7 @@ class Store:
                 except Exception:
                     log.exception("call %s: a client failed to take an unregistration", call_id)
         if not call.clients and self._calls.get(call_id) is call:
-            own = call.owner == self.server
-            (self._own_lingers if own else self._handed_lingers).add(call)
+            self.linger(call)
 
     def update(
         self,
@@ -211,6 +228,10 @@ class Store:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def adopt(self, call: Call) -> None:
+        """Take in a call as the journal has it, without telling anybody."""
+        self._calls[call.call_id] = call
+
     def end(self, call_id: str) -> None:
         """End a call now: its owner said so."""
         call = self._calls.get(call_id)
@@ -218,10 +239,23 @@ class Store:
             self._end(call)
 
     def linger(self, call: Call) -> None:
-        """Let a call that nobody registered for (it came by an update) end in its time."""
+        """Let a call that nobody is registered for end in its time."""
         if not call.clients and not call.lingering:
-            own = call.owner == self.server
+            own = call.head == self.server
             (self._own_lingers if own else self._handed_lingers).add(call)
+
+    def restamp(self, call: Call, shift: int) -> None:
+        """Move all stamps of a call by ``shift`` microseconds. Nobody else may have seen them."""
+        data = call.data
+        call.data = CallData(
+            [
+                Property(entry.name, entry.value, entry.stamp + shift, entry.author)
+                for entry in data.properties.values()
+            ],
+            [Log(line.stamp + shift, line.author, line.text) for line in data.log_lines()],
+        )
+        for other in self.on_restamped:
+            other.restamped(call)
 
     def _tell(
         self,
@@ -265,6 +299,10 @@ class Store:
     def _end(self, call: Call) -> None:
         del self._calls[call.call_id]
         call.lingering = 0
+        if call.owner != self.server:
+            self._left[call.call_id] = call.data.newest
+            if len(self._left) > _CALLS_LEFT:
+                del self._left[next(iter(self._left))]
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
@@ -274,6 +312,9 @@ class Store:
                 client.ended(call)
             except Exception:
                 log.exception("call %s: a client failed to take the end of call", call.call_id)
+
+
+_CALLS_LEFT = 10_000
 
 
 class _Lingers:
