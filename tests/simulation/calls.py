@@ -1,0 +1,240 @@
+"""The workload: switches that tell their servers of calls, and applications that write notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cdsplugin.entries import Log, Property
+from cdsplugin.store import Call
+from softswitch.events import (
+    CallEnded,
+    CallRouted,
+    CallStarted,
+    Event,
+    LegAnswered,
+    LegEnded,
+    LegInvited,
+    LegMedia,
+    LegRinging,
+)
+
+from .plan import CallItem, NoteItem, Passage
+from .scheduler import World
+from .server import Server
+
+
+@dataclass(slots=True)
+class Truth:
+    """What really happened in a call, and what was acknowledged of it."""
+
+    item: CallItem
+    started: int | None = None
+    """When the originating switch said it began, by that machine's clock; None: it never did."""
+    answered: int | None = None
+    ended: int | None = None
+    disposition: str | None = None
+    legs: dict[str, int] = field(default_factory=dict)
+    """Names of the legs' properties whose end was told, with the status they ended with."""
+    properties: list[Property] = field(default_factory=list)
+    """Acknowledged."""
+    lines: list[Log] = field(default_factory=list)
+    """Acknowledged."""
+
+
+class Switch:
+    """The switch of a machine; its process is the server's. Confirmed calls outlive that process,
+    others end with it."""
+
+    def __init__(self, world: World, server: Server, truths: dict[str, Truth]) -> None:
+        self.world = world
+        self.server = server
+        self.truths = truths
+        self._begun: dict[tuple[str, int], _Passage] = {}
+
+    def plan(self, call: CallItem, passage: Passage) -> None:
+        """Have it happen."""
+        state = _Passage(call, passage, origin=passage is call.passages[0])
+        for at, what in (
+            (passage.begins, self._begins),
+            (passage.rings, self._rings),
+            (passage.answers, self._answers),
+            (passage.holds, self._holds),
+            (passage.ends, self._ends),
+        ):
+            if at:
+                self.world.at(at, lambda what=what: self._happens(state, what))  # type: ignore[misc]
+
+    def killed(self) -> None:
+        """The process is gone: calls that were not answered are lost."""
+        for state in self._begun.values():
+            state.lost = not state.answered
+
+    def restarted(self) -> None:
+        """It is back: it tells of what happened meanwhile, and of the calls that it lost."""
+        for key, state in list(self._begun.items()):
+            waiting, state.waiting = state.waiting, []
+            if state.lost:
+                state.failed = True
+                self._ends(state)
+            else:
+                for what in waiting:
+                    if key in self._begun:
+                        what(state)
+
+    def _happens(self, state: _Passage, what: Callable[[_Passage], None]) -> None:
+        key = (state.call.call_id, state.passage.first_leg)
+        begins = what == self._begins
+        if begins:
+            if self.server.process is None or not self._reached(state):
+                return  # no switch there to take the INVITE
+            self._begun[key] = state
+        elif key not in self._begun or state.lost:
+            return
+        if self.server.process is None:
+            state.waiting.append(what)
+        else:
+            what(state)
+
+    def _reached(self, state: _Passage) -> bool:
+        return state.origin or self.truths[state.call.call_id].started is not None
+
+    def _tell(self, event: Event) -> None:
+        process = self.server.process
+        assert process is not None
+        if self.world.tracing:
+            self.world.note(self.server.name, f"its switch says {event!r}")
+        process.tms.event(event)
+
+    def _base(self, state: _Passage) -> dict[str, Any]:
+        at = self.server.machine.now_us()
+        return {"call_id": state.call.call_id, "switch": self.server.name, "at": at}
+
+    def _begins(self, state: _Passage) -> None:
+        call, passage = state.call, state.passage
+        base = self._base(state)
+        if state.origin:
+            self.truths[call.call_id].started = base["at"]
+        first = passage.first_leg
+        self._tell(
+            CallStarted(
+                **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
+                caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
+                user_agent="", sip_call_id="", leg=first,
+            )
+        )  # fmt: skip
+        self._tell(
+            CallRouted(
+                **base, match="X", where="x:1", number=call.callee, properties={}, incoming=first
+            )
+        )
+        self._tell(
+            LegInvited(
+                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="", sip_call_id="",
+                incoming=first,
+            )
+        )  # fmt: skip
+
+    def _rings(self, state: _Passage) -> None:
+        leg = state.passage.first_leg + 1
+        self._tell(LegRinging(**self._base(state), leg=leg, status=180, early_media=False))
+
+    def _answers(self, state: _Passage) -> None:
+        state.answered = True
+        base = self._base(state)
+        if state.origin:
+            self.truths[state.call.call_id].answered = base["at"]
+        self._tell(
+            LegAnswered(
+                **base, leg=state.passage.first_leg + 1, status=200, callee=state.call.callee,
+                codec="PCMU/8000", user_agent="",
+            )
+        )  # fmt: skip
+
+    def _holds(self, state: _Passage) -> None:
+        leg = state.passage.first_leg + 1
+        self._tell(LegMedia(**self._base(state), leg=leg, held=True, codec=""))
+
+    def _ends(self, state: _Passage) -> None:
+        call, passage = state.call, state.passage
+        base = self._base(state)
+        status = 500 if state.failed else 200 if state.answered else 487
+        disposition = "failed" if state.failed else call.disposition
+        truth = self.truths[call.call_id]
+        for leg in (passage.first_leg, passage.first_leg + 1):
+            self._tell(LegEnded(**base, leg=leg, status=status, reason="", by="remote"))
+            truth.legs[f"leg/{self.server.name}/{leg}"] = status
+        self._tell(
+            CallEnded(
+                **base, disposition=disposition, sip_status=status, reason="", hangup_by="caller",
+                leg=passage.first_leg,
+            )
+        )  # fmt: skip
+        del self._begun[call.call_id, passage.first_leg]
+        if state.origin:
+            truth.ended = base["at"]
+            truth.disposition = disposition
+
+
+class _Passage:
+    """A passage in progress."""
+
+    __slots__ = ("answered", "call", "failed", "lost", "origin", "passage", "waiting")
+
+    def __init__(self, call: CallItem, passage: Passage, origin: bool) -> None:
+        self.call = call
+        self.passage = passage
+        self.origin = origin
+        self.answered = False
+        self.lost = False
+        self.failed = False
+        self.waiting: list[Callable[[_Passage], None]] = []
+
+
+class Application:
+    """A client of a server's store, as the API makes them: it registers, writes, and leaves."""
+
+    def __init__(
+        self, world: World, server: Server, truth: Truth, note: NoteItem, acked: Acknowledge
+    ) -> None:
+        self.world = world
+        self.server = server
+        self.truth = truth
+        self.note = note
+        self._acked = acked
+        world.at(note.at, self._writes)
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        """Somebody else's entries, for the screen."""
+
+    def ended(self, call: Call) -> None:
+        """End of call."""
+
+    def _writes(self) -> None:
+        process = self.server.process
+        item = self.truth.item
+        if process is None or self.truth.started is None:
+            return
+        note = self.note
+        name = self.server.name
+        store = process.store
+        call = store.register(self, item.call_id, item.owner)
+        values = {note.name: note.text} if note.name else {}
+        lines = [] if note.name else [note.text]
+        self.world.note(name, f"an application writes {values or lines}")
+        if store.write(self, item.call_id, name, values, lines):  # type: ignore[arg-type]
+            if note.name:
+                self._acked(self.server, self.truth, [call.data.properties[note.name]], [])
+            else:
+                line = max((call.data.logs or {}).values(), key=lambda line: line.stamp)
+                self._acked(self.server, self.truth, [], [line])
+        self.world.after(note.stays, lambda: self._leaves(process))
+
+    def _leaves(self, process: object) -> None:
+        if self.server.process is process and self.server.process is not None:
+            self.world.note(self.server.name, "an application leaves")
+            self.server.process.store.unregister(self, self.truth.item.call_id)
+
+
+Acknowledge = Callable[[Server, Truth, list[Property], list[Log]], None]

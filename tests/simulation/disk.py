@@ -1,0 +1,95 @@
+"""A simulated disk: what SQLite has committed survives a crash, what waits in memory does not.
+
+The database is real (SQLite, in memory, with the real statements); only the archive's thread is
+taken by the scheduler: it gathers for ``commit_interval``, then commits, which takes a while. A
+full disk is SQLite's own ``database or disk is full``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from cdsplugin import schema
+from cdsplugin.archive import Archive, ArchiveSettings, _Batch
+
+from .scheduler import World
+
+_SYNC_US = 8_000
+_RETRY_US = 1_000_000
+
+
+@lru_cache(maxsize=1)
+def _empty_database() -> bytes:
+    conn = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrations.apply(Database(conn, execute_plugins=False))
+    return bytes(conn.serialize())
+
+
+class Disk:
+    """The files of one machine."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.archive = sqlite3.connect(":memory:", isolation_level=None)
+        self.archive.deserialize(_empty_database())
+        self.full = False
+
+    def fill(self, full: bool) -> None:
+        """Nothing more fits; or there is room again."""
+        self.full = full
+
+    def close(self) -> None:
+        """At the end of the simulation."""
+        self.archive.close()
+
+    def sync_time(self) -> int:
+        """How long a commit takes."""
+        return int(_SYNC_US * self.world.rng.random() ** 2)
+
+
+class SimArchive:
+    """The real archive of one process, with its thread's work done at the scheduler's times."""
+
+    def __init__(self, disk: Disk, commit_interval: float) -> None:
+        self._disk = disk
+        self._interval_us = int(commit_interval * 1_000_000)
+        self.archive = Archive(Path("simulated.db"), ArchiveSettings(commit_interval))
+        self.alive = True
+        self._due = False
+        self._batch = _Batch()
+        self.on_commit: Callable[[], None] = lambda: None
+
+    def put(self, **rows: Any) -> None:
+        """As ``Archive.put``."""
+        self.archive.put(**rows)
+        if not self._due:
+            self._due = True
+            self._disk.world.after(self._interval_us + self._disk.sync_time(), self._turn)
+
+    def pending(self) -> int:
+        """Rows not committed yet."""
+        return len(self._batch) + self.archive.pending()
+
+    def _turn(self) -> None:
+        if not self.alive:
+            return
+        self._due = False
+        archive = self.archive
+        taken, archive._batch = archive._batch, _Batch()
+        self._batch.extend(taken)
+        try:
+            if self._disk.full:
+                raise sqlite3.OperationalError("database or disk is full")
+            archive._commit(self._disk.archive, self._batch)
+        except sqlite3.OperationalError:
+            self._due = True
+            self._disk.world.after(_RETRY_US, self._turn)
+            return
+        self._batch = _Batch()
+        self.on_commit()

@@ -1,0 +1,373 @@
+"""What must hold: ``docs/simulation.md`` numbers these as "Call data: what must always hold" does.
+
+After each step: one owner (1), merging (2), stamps (3), never back to the author (4), one record
+(9). At the end: the copies are equal, the archives together have one right row for each call, and
+everything is forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cdsplugin.entries import CallData, Log, Property
+from cdsplugin.frames import EndOfCall, Frame, Update
+from cdsplugin.store import Call, Client
+
+from .calls import Truth
+from .scheduler import World
+from .server import Process, Server
+
+
+class Violated(AssertionError):
+    """An invariant does not hold."""
+
+
+class _Errors(logging.Handler):
+    """What the code logs as an error (exceptions of clients are caught there) counts as one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        self.found.append(text)
+
+
+errors = _Errors()
+_logger = logging.getLogger("cdsplugin")
+_logger.addHandler(errors)
+_logger.setLevel(logging.ERROR)
+_logger.propagate = False
+
+
+class Auditor:
+    """Sees every registration, every change, every frame."""
+
+    def __init__(self, world: World, servers: dict[str, Server], truths: dict[str, Truth]) -> None:
+        self.world = world
+        self.servers = servers
+        self.truths = truths
+        self._rng = random.Random(world.rng.random())
+        self._owners: dict[str, str] = {}
+        self._seen: dict[tuple[Process, str], int] = {}
+        """The newest stamp that a process has seen of a call."""
+        self._shown: dict[tuple[str, str], int] = {}
+        """The newest stamp of an author that anyone else was shown, by (author, callID)."""
+        self._written_by: dict[tuple[str, str, int], tuple[int, int]] = {}
+        """In which life of the author's copy an entry was made, by (author, callID, stamp)."""
+        self._forgotten: dict[tuple[Process, str], int] = {}
+        """How often a process has ended a call: its copy's lives."""
+        self.changed: dict[str, int] = {}
+        """When a call was last written to or registered for by anyone's local client."""
+        self._touched: list[tuple[Server, Call]] = []
+        self.incoming: Server | None = None
+        """Whose proxy a frame is being given to."""
+        errors.found.clear()
+
+    def watch(self, server: Server, process: Process) -> _Watch:
+        return _Watch(self, server, process)
+
+    # What happens
+
+    def frame_sent(self, sender: str, receiver: str, frame: Frame) -> None:
+        """4: an update never goes back to its author, unless that has lost it since."""
+        if not isinstance(frame, Update | EndOfCall):
+            properties: Sequence[Property] = getattr(frame, "properties", ())
+            logs: Sequence[Log] = getattr(frame, "logs", ())
+        else:
+            properties, logs = frame.properties, frame.logs
+        call_id: str = getattr(frame, "call_id", "")
+        for entry in (*properties, *logs):
+            author = entry.author
+            if author == sender:
+                key = (author, call_id)
+                if entry.stamp > self._shown.get(key, 0):
+                    self._shown[key] = entry.stamp
+            elif author == receiver and isinstance(frame, Update):
+                process = self.servers[receiver].process
+                if process is None:
+                    continue
+                life = self._written_by.get((author, call_id, entry.stamp))
+                if life == (process.number, self._forgotten.get((process, call_id), 0)):
+                    raise Violated(f"4: {sender} sends {entry!r} of {call_id} back to its author")
+
+    def frame_comes(self, receiver: Server, process: Process, frame: Frame) -> None:
+        """A frame is about to be taken: its entries count as seen if the call is known."""
+        call_id = getattr(frame, "call_id", None)
+        if call_id is None or process.store.get(call_id) is None:
+            return
+        stamps = [e.stamp for e in (*getattr(frame, "properties", ()), *getattr(frame, "logs", ()))]
+        if stamps:
+            key = (process, call_id)
+            self._seen[key] = max(self._seen.get(key, 0), *stamps)
+
+    def wrote(
+        self,
+        server: Server,
+        process: Process,
+        call: Call,
+        entries: Sequence[Property | Log],
+    ) -> None:
+        """3: stamps of an author strictly increase, and are never behind the newest seen."""
+        self.changed[call.call_id] = self.world.now
+        key = (process, call.call_id)
+        newest = self._seen.get(key, 0)
+        shown = self._shown.get((server.name, call.call_id), 0)
+        for entry in entries:
+            if entry.author != server.name:
+                raise Violated(f"3: {server.name} writes {entry!r} in another's name")
+            if entry.stamp <= newest:
+                raise Violated(f"3: {server.name} stamps {entry!r}, but has seen {newest}")
+            if entry.stamp <= shown:
+                raise Violated(f"3: {server.name} stamps {entry!r}, but has shown {shown} before")
+            newest = entry.stamp
+            life = (process.number, self._forgotten.get(key, 0))
+            self._written_by[server.name, call.call_id, entry.stamp] = life
+        self._seen[key] = newest
+
+    def forgotten(self, process: Process, call: Call) -> None:
+        """A call ended here; should it come back, what was seen of it before does not count."""
+        key = (process, call.call_id)
+        self._seen.pop(key, None)
+        self._forgotten[key] = self._forgotten.get(key, 0) + 1
+
+    def touched(self, server: Server, call: Call) -> None:
+        self._touched.append((server, call))
+
+    # After each step
+
+    def check(self) -> None:
+        """What must hold after every step, for the calls that it touched."""
+        if errors.found:
+            raise Violated("logged: " + errors.found[0])
+        if not self._touched:
+            return
+        for server, call in self._touched:
+            owner = self._owners.setdefault(call.call_id, call.owner)
+            true_owner = self.truths[call.call_id].item.owner
+            if not owner == call.owner == true_owner:
+                raise Violated(
+                    f"1: {call.call_id} is owned by {true_owner}, {server.name} says {call.owner}"
+                )
+            data = call.data
+            for name, entry in data.properties.items():
+                if entry.stamp > data.newest or entry.name != name:
+                    raise Violated(f"3: {server.name} holds {entry!r}, newest is {data.newest}")
+            if self._rng.random() < 0.1:
+                self._merging(server, call)
+        self._touched.clear()
+
+    def _merging(self, server: Server, call: Call) -> None:
+        """2: any two copies become the same, in whichever order they are merged."""
+        copies = [call.data]
+        for other in self.servers.values():
+            if other is not server and other.process is not None:
+                theirs = other.process.store.get(call.call_id)
+                if theirs is not None:
+                    copies.append(theirs.data)
+        one, other_way = CallData(), CallData()
+        for data in copies:
+            one.merge(*data.newer({}))
+        for data in reversed(copies):
+            other_way.merge(*data.newer({}))
+        again = one.merge(*call.data.newer({}))
+        if one != other_way or again != ([], []):
+            raise Violated(f"2: copies of {call.call_id} merge differently, or never end doing so")
+
+
+class _Watch:
+    """A client of a store for all calls."""
+
+    def __init__(self, auditor: Auditor, server: Server, process: Process) -> None:
+        self._auditor = auditor
+        self._server = server
+        self._process = process
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        auditor = self._auditor
+        if auditor.incoming is not self._server:
+            auditor.wrote(self._server, self._process, call, (*properties, *logs))
+        auditor.touched(self._server, call)
+
+    def registered(self, call: Call, client: Client) -> None:
+        if self._auditor.incoming is not self._server:
+            self._auditor.changed[call.call_id] = self._auditor.world.now
+        self._auditor.touched(self._server, call)
+
+    def unregistered(self, call: Call, client: Client) -> None:
+        self._auditor.touched(self._server, call)
+
+    def ended(self, call: Call) -> None:
+        self._auditor.touched(self._server, call)
+        self._auditor.forgotten(self._process, call)
+        if self._auditor.world.tracing:
+            self._auditor.world.note(self._server.name, f"ends {call.call_id} in its store")
+
+
+# Between faults and end
+
+
+def copies_are_equal(
+    servers: dict[str, Server], truths: dict[str, Truth], changed: dict[str, int], since: int
+) -> None:
+    """All faults are over and time has passed: who takes part in a live call has the same data,
+    unless something happened after ``since``."""
+    for call_id, truth in truths.items():
+        if changed.get(call_id, 0) > since:
+            continue
+        owner = servers[truth.item.owner]
+        assert owner.process is not None
+        held = owner.process.store.get(call_id)
+        for server in servers.values():
+            assert server.process is not None
+            call = server.process.store.get(call_id)
+            if call is None or server is owner or not call.clients:
+                continue
+            if owner.name not in server.settings.peers[server.name]:
+                continue
+            if held is None:
+                raise Violated(f"5: {server.name} takes part in {call_id}, its owner knows nothing")
+            if call.data != held.data:
+                raise Violated(
+                    f"2: copies of {call_id} differ after healing:\n"
+                    f"  at {owner.name}: {_shown(held.data)}\n"
+                    f"  at {server.name}: {_shown(call.data)}"
+                )
+
+
+def _shown(data: CallData) -> str:
+    return repr([*data.properties.values(), *data.log_lines()])
+
+
+# At the end
+
+_STAY = frozenset(
+    ("_watchers", "_leg_names", "_reserved_said", "_bases", "_unknown_owners", "peers", "_left")
+)
+"""Tables that may have something in them when no call is left: settings, and what is said once."""
+_MAPS = frozenset(("_peers", "_switches"))
+"""Tables by server or switch; what is in their values counts."""
+
+
+def tables(root: object, path: str, seen: set[int]) -> Iterator[tuple[str, int]]:
+    """Every container within these objects of ``cdsplugin``, and how many it holds."""
+    if id(root) in seen or not type(root).__module__.startswith("cdsplugin"):
+        return
+    seen.add(id(root))
+    names = list(getattr(root, "__dict__", ()))
+    for kind in type(root).__mro__:
+        slots = getattr(kind, "__slots__", ())
+        names += [slots] if isinstance(slots, str) else slots
+    for name in names:
+        value = getattr(root, name, None)
+        where = f"{path}.{name}"
+        if name in _STAY:
+            continue
+        if name in _MAPS and isinstance(value, dict):
+            for key, inner in value.items():
+                yield from tables(inner, f"{where}[{key}]", seen)
+        elif isinstance(value, dict | list | set | tuple) or type(value).__name__ == "deque":
+            yield where, len(value)  # type: ignore[arg-type]
+        else:
+            yield from tables(value, where, seen)
+
+
+def busy(servers: dict[str, Server]) -> str | None:
+    """The first table that still has something in it; None if all are empty."""
+    for server in servers.values():
+        process = server.process
+        if process is None:
+            return f"{server.name} is dead"
+        if len(process.store):
+            return f"{server.name}: {len(process.store)} calls in the store"
+        if process.archive.pending():
+            return f"{server.name}: {process.archive.pending()} rows not committed"
+        seen: set[int] = {id(process.timers)}
+        for name in ("store", "proxy", "recorder", "tms"):
+            for path, length in tables(getattr(process, name), name, seen):
+                if length and path != "store._queue":
+                    return f"{server.name}: {path} has {length}"
+    return None
+
+
+def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
+    """The union of all archives has one row for each call, and it is right."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
+    properties: dict[tuple[str, str], tuple[str, str, Any]] = {}
+    lines: set[tuple[str, str, str, str]] = set()
+    for server in servers.values():
+        conn = server.disk.archive
+        cursor = conn.execute("SELECT * FROM cdrs")
+        columns = [column[0] for column in cursor.description]
+        for row in cursor:
+            found = dict(zip(columns, row, strict=True))
+            at = rows.setdefault(found["call_id"], {})
+            if server.name in at:
+                raise Violated(f"9: {server.name} has two rows of {found['call_id']}")
+            at[server.name] = found
+        for call_id, switch, leg, ended, status, set_at in conn.execute(
+            "SELECT call_id, switch, leg, ended_at, sip_status, set_at FROM cdr_legs"
+        ):
+            leg_key = (call_id, f"leg/{switch}/{leg}")
+            legs[leg_key] = max(legs.get(leg_key, ("", 0, 0)), (set_at, ended or "", status))
+        for call_id, name, value, set_at, author in conn.execute("SELECT * FROM cdr_properties"):
+            key = (call_id, name)
+            properties[key] = max(properties.get(key, ("", "", "")), (set_at, author, value))
+        lines.update(conn.execute("SELECT * FROM cdr_logs"))
+    for call_id, truth in truths.items():
+        found_rows = rows.pop(call_id, {})
+        if truth.started is None:
+            if found_rows:
+                raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
+            continue
+        _right(call_id, truth, found_rows)
+        for name, status in truth.legs.items():
+            leg_row = legs.get((call_id, name))
+            if leg_row is None or not leg_row[1] or leg_row[2] != status:
+                raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
+        for entry in truth.properties:
+            kept = properties.get((call_id, entry.name))
+            if kept is None or kept[:2] < (_iso(entry.stamp), entry.author):
+                raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
+            if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
+                raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
+        for line in truth.lines:
+            if (call_id, _iso(line.stamp), line.author, line.text) not in lines:
+                raise Violated(f"8: {call_id}: acknowledged {line!r}, and it is in no record")
+    if rows:
+        raise Violated(f"9: rows of unknown calls: {rows}")
+
+
+def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:
+    item = truth.item
+    row = rows.get(item.owner)
+    if row is None:
+        raise Violated(f"9: {call_id} has no row in the archive of its owner; rows: {rows}")
+    expected = {
+        "owner": item.owner,
+        "switch": item.owner,
+        "caller": item.caller,
+        "dialled": item.callee,
+        "callee": item.callee if truth.answered is not None else None,
+        "disposition": truth.disposition,
+        "started_at": _iso(truth.started),
+        "answered_at": _iso(truth.answered),
+        "ended_at": _iso(truth.ended),
+        "final": 1,
+    }
+    wrong = {k: (row[k], v) for k, v in expected.items() if row[k] != v}
+    if wrong:
+        raise Violated(f"9: the row of {call_id} has, and should have: {wrong}")
+
+
+def _iso(us: int | None) -> str:
+    from cdsplugin.record import iso
+
+    return iso(us)  # type: ignore[return-value]

@@ -1,0 +1,231 @@
+"""What a seed means: the servers, their settings and clocks, the calls, the notes, the faults.
+
+All of it is drawn before the simulation starts, as a list of items; a failing seed is made smaller
+by leaving items out (``keep``).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+SECOND = 1_000_000
+
+NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of the network and of each server. Seconds, unless a name says otherwise."""
+
+    servers: tuple[str, ...]
+    off: dict[str, int]
+    drift: dict[str, int]
+    peers: dict[str, set[str]]
+    alive_interval: float
+    dead_after: float
+    reregister_within: float
+    linger: float
+    commit_interval: float
+    delay_us: int
+    jitter_us: int
+    faults_end: int
+    """When the last fault is over, microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A call at one switch, from the INVITE that came in to its end. Microseconds."""
+
+    switch: str
+    first_leg: int
+    begins: int
+    rings: int
+    answers: int
+    """0: never."""
+    holds: int
+    """0: never."""
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallItem:
+    """A call: its passages, the first at the originating switch."""
+
+    call_id: str
+    owner: str
+    caller: str
+    callee: str
+    disposition: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteItem:
+    """An application at ``server`` registers for a call, writes, and leaves after ``stays``."""
+
+    at: int
+    call: int
+    server: str
+    name: str
+    """Of the property; empty: a log line."""
+    text: str
+    stays: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultItem:
+    """Something fails at ``at`` and is mended at ``until``.
+
+    ``kind``: ``partition`` (all ways between ``group`` and the rest), ``oneway`` (from ``one`` to
+    ``other``), ``cut`` (both ways), ``reset`` (the connection, once), ``jump`` (the wall clock of
+    ``one``, by ``by`` microseconds), ``full`` (the disk of ``one``), ``kill`` (the process; its
+    switch is one with it), ``power`` (the machine).
+    """
+
+    kind: str
+    at: int
+    until: int
+    one: str = ""
+    other: str = ""
+    group: tuple[str, ...] = ()
+    by: int = 0
+
+
+Item = CallItem | NoteItem | FaultItem
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A seed's whole meaning but for the delays. ``items`` are numbered from 0."""
+
+    seed: int
+    settings: Settings
+    items: tuple[Item, ...]
+    keep: frozenset[int] | None = field(default=None)
+
+    def kept(self) -> list[Item]:
+        """The items that are not left out."""
+        keep = self.keep
+        return [i for n, i in enumerate(self.items) if keep is None or n in keep]
+
+
+KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
+_WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
+
+
+def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
+    """The plan of a seed; only faults of these kinds."""
+    rng = random.Random(seed * 2 + 1)
+    settings = _settings(rng)
+    items: list[Item] = []
+    calls = [_call(rng, settings, n) for n in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    items += calls
+    for n in range(rng.choice((0, 1, 2, 3, 4, 6))):
+        items.append(_note(rng, settings, calls, n))
+    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6))):
+        item = _fault(rng, settings)
+        if item.kind in kinds:
+            items.append(item)
+    return Plan(seed, settings, tuple(items))
+
+
+def _settings(rng: random.Random) -> Settings:
+    servers = NAMES[: rng.choice((2, 2, 3, 3, 4, 5, 6))]
+    alive = rng.choice((2.0, 5.0, 5.0))
+    dead = alive * rng.choice((3, 4, 6))
+    peers = {s: set(servers) - {s} for s in servers}
+    if rng.random() < 0.2:
+        # An owner whose name is in nobody's peers, or two servers that do not know each other.
+        one, other = rng.sample(servers, 2)
+        peers[one].discard(other)
+        if rng.random() < 0.7:
+            peers[other].discard(one)
+    hour = 3600 * SECOND
+    wrong = rng.choice((0, SECOND // 20, 10 * SECOND, 5 * hour))
+    return Settings(
+        servers=servers,
+        off={s: rng.randint(-wrong, wrong) for s in servers},
+        drift={s: rng.choice((0, 0, 20, -30, 200)) for s in servers},
+        peers=peers,
+        alive_interval=alive,
+        dead_after=dead,
+        reregister_within=dead * rng.choice((1, 2, 5)),
+        linger=rng.choice((1.0, 5.0, 10.0, 30.0)),
+        commit_interval=rng.choice((0.002, 0.02, 0.1)),
+        delay_us=rng.choice((50, 500, 20_000, 150_000)),
+        jitter_us=rng.choice((0, 1_000, 100_000, 2_000_000)),
+        faults_end=rng.choice((20, 40, 80, 120)) * SECOND,
+    )
+
+
+def _call(rng: random.Random, settings: Settings, n: int) -> CallItem:
+    begins = rng.randrange(settings.faults_end)
+    # Some calls are still up when all faults are over: their copies must be equal then.
+    if rng.random() < 0.3:
+        ends = settings.faults_end + int((settings.dead_after + 60) * SECOND)
+    else:
+        ends = begins + int(rng.choice((0.2, 3, 20, 60)) * SECOND * rng.uniform(0.5, 1.5))
+    owner = rng.choice(settings.servers)
+    answered = rng.random() < 0.75
+    passages: list[Passage] = []
+    legs: dict[str, int] = {}
+    switch, at = owner, begins
+    length = ends - begins
+    answers = begins + int(length * rng.uniform(0.05, 0.5)) if answered else 0
+    for hop in range(rng.choice((1, 2, 2, 2, 3, 3, 4))):
+        first = legs.get(switch, 0)
+        legs[switch] = first + 2
+        over = ends if not hop else ends + rng.randint(-200_000, 200_000)
+        if hop and rng.random() < 0.2:  # it is passed on elsewhere, and this switch is out
+            over = at + int((ends - at) * rng.uniform(0.3, 0.9))
+        over = max(over, at + 4000)
+        said = answers + rng.randrange(50_000) if answers and answers > at + 2000 else 0
+        if said >= over - 1000:
+            said = 0
+        if not hop:
+            said = answers
+        holds = rng.randrange(said + 1, over) if said and rng.random() < 0.3 else 0
+        rings = at + 1000
+        passages.append(Passage(switch, first, at, rings, said, holds, over))
+        # On to the next: mostly at once, as an INVITE does; later when it is a transfer.
+        at += rng.choice((3_000, 30_000, max(int(length * rng.random()), 3_000)))
+        if at >= ends - 5000:
+            break
+        others = [s for s in settings.servers if s != switch]
+        switch = rng.choice(others)
+    disposition = "answered" if answered else rng.choice(("busy", "no-answer", "cancelled"))
+    call_id = f"0199-{settings.faults_end:x}-{n:02d}"
+    return CallItem(call_id, owner, f"10{n:02d}", f"20{n:02d}", disposition, tuple(passages))
+
+
+def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int) -> NoteItem:
+    which = rng.randrange(len(calls))
+    call = calls[which]
+    first = call.passages[0]
+    if rng.random() < 0.35:  # after the hangup, while it lingers
+        at = first.ends + int(settings.linger * SECOND * rng.random())
+    else:
+        at = rng.randrange(first.begins + 500, first.ends + 500)
+    server = rng.choice(settings.servers)
+    name = rng.choice(("", "", "account", "mood"))
+    stays = int(rng.choice((0.001, 0.1, 5, 40)) * SECOND * rng.uniform(0.5, 1.5))
+    return NoteItem(at, which, server, name, f"note {n} of {server}", stays)
+
+
+def _fault(rng: random.Random, settings: Settings) -> FaultItem:
+    kind = rng.choices(KINDS, _WEIGHTS)[0]
+    end = settings.faults_end
+    at = rng.randrange(end - SECOND)
+    lasts = int(rng.choice((0.05, 2, settings.dead_after * 1.5, 60)) * SECOND * rng.uniform(0.5, 2))
+    until = min(at + lasts, end)
+    one, other = rng.sample(settings.servers, 2)
+    if kind == "partition":
+        size = rng.randint(1, len(settings.servers) - 1)
+        return FaultItem(kind, at, until, group=tuple(rng.sample(settings.servers, size)))
+    if kind == "jump":
+        by = rng.choice((-1, 1)) * rng.choice((SECOND, 60 * SECOND, 7200 * SECOND))
+        return FaultItem(kind, at, at, one, by=by)
+    if kind in ("full", "kill", "power"):
+        return FaultItem(kind, at, until, one)
+    return FaultItem(kind, at, at if kind == "reset" else until, one, other)

@@ -1,0 +1,110 @@
+"""A simulated machine with a call data server on it: the real parts put together as
+``cdsplugin.server`` does, on simulated clocks, network and disk. The process can be killed; the
+machine's clocks and disk remain."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cdsplugin.clock import Clock
+from cdsplugin.proxy import NetworkProxy
+from cdsplugin.record import Recorder
+from cdsplugin.store import Store, StoreLimits, Watcher
+from cdsplugin.tms import Tms
+
+from .disk import Disk, SimArchive
+from .network import SimLink, SimNetwork
+from .plan import Settings
+from .scheduler import Machine, ProcessTimers, World
+
+
+class Process:
+    """One run of a server, from its start to its death. ``number`` counts them."""
+
+    def __init__(self, server: Server, number: int) -> None:
+        settings = server.settings
+        name = server.name
+        self.number = number
+        self.timers = ProcessTimers(server.machine, self._turn)
+        self.clock = Clock(name, self.timers)
+        self.store = Store(
+            name,
+            self.clock,
+            self.timers,
+            StoreLimits(settings.linger, settings.linger + settings.dead_after, 1000),
+        )
+        # First of all clients: it sees what is written before anyone can send it.
+        self.store.watch(server.audit.watch(server, self))
+        self.link = SimLink(server.network, name, settings.peers[name])
+        self.proxy = NetworkProxy(
+            self.store,
+            self.clock,
+            self.timers,
+            self.link,
+            alive_interval=settings.alive_interval,
+            dead_after=settings.dead_after,
+            reregister_within=settings.reregister_within,
+            reregister_batch=2,
+        )
+        self.archive = SimArchive(server.disk, settings.commit_interval)
+        self.recorder = Recorder(name, self.archive)
+        self.store.watch(self.recorder)
+        self.tms = Tms(self.store, self.clock)
+        self.link.receiver = self.proxy
+        self.link.on_turn = self._turn
+
+    def start(self) -> None:
+        """As ``CallDataServer.start``."""
+        self.store.initialize()
+
+    def die(self) -> None:
+        """SIGKILL: nothing runs any more, and what was in memory is gone."""
+        self.timers.alive = False
+        self.archive.alive = False
+
+    def _turn(self) -> None:
+        """The end of a turn of the event loop."""
+
+
+class Audit(Protocol):
+    """What the invariants want of each process."""
+
+    def watch(self, server: Server, process: Process) -> Watcher:
+        """A client of the store for all calls."""
+
+
+class Server:
+    """A machine, and the server on it while that runs."""
+
+    def __init__(
+        self, world: World, network: SimNetwork, settings: Settings, name: str, audit: Audit
+    ) -> None:
+        self.world = world
+        self.network = network
+        self.settings = settings
+        self.name = name
+        self.audit = audit
+        self.machine = Machine(world, settings.off[name], settings.drift[name])
+        self.disk = Disk(world)
+        self.process: Process | None = None
+        self.starts = 0
+
+    def boot(self) -> Process:
+        """Start the process."""
+        self.starts += 1
+        self.world.note(self.name, f"starts, number {self.starts}")
+        process = self.process = Process(self, self.starts)
+        self.network.powered.add(self.name)
+        self.network.links[self.name] = process.link
+        process.start()
+        return process
+
+    def kill(self, power: bool) -> None:
+        """SIGKILL, or the machine loses its power."""
+        self.world.note(self.name, "loses its power" if power else "is killed")
+        process, self.process = self.process, None
+        if process is not None:
+            process.die()
+            self.network.kill(self.name, power)
+        if power:
+            self.machine.reboot()
