@@ -48,18 +48,21 @@ class TimeBase:
     taken: int
 
 
-KEEP_US = 60_000_000
-"""A sample with a short round trip is preferred to later ones with longer round trips for this
-long.
+DRIFT_PPM = 100
+"""By how much two machines' clocks drift apart, at most: microseconds a second. A sample gets less
+exact by that as it gets older; it is replaced by one that is more exact then."""
 
-Clocks drift apart by up to some 50 ppm: 3 ms in this time, the size of a slow round trip."""
+MAX_AHEAD = 86_400.0
+"""Seconds by which a stamp may be ahead of the owner's clock (see ``Clock.sane``)."""
 
 
 class Clock:
     """Gives stamps for the calls of each owner."""
 
-    def __init__(self, server: str, timers: Timers) -> None:
+    def __init__(self, server: str, timers: Timers, max_ahead: float = MAX_AHEAD) -> None:
         self.server = server
+        self._max_ahead_us = int(max_ahead * 1_000_000)
+        self._floor = 0
         self._now_us = timers.now_us
         self._monotonic_us = timers.monotonic_us
         self._bases: dict[str, TimeBase] = {}
@@ -68,16 +71,18 @@ class Clock:
         """Note that ``owner``'s clock said ``utc`` in an answer that took ``round_trip``
         microseconds.
 
-        A sample that agrees with the one kept but is less exact is left aside while that one is
-        fresh.
+        The sample kept is the one that is most exact at present. One that cannot be true together
+        with it means that a clock was set: the newer one counts.
         """
         round_trip = max(round_trip, 0)
         now = self._monotonic_us()
         kept = self._bases.get(owner)
-        if kept is not None and round_trip > kept.round_trip and now - kept.taken < KEEP_US:
-            slack = kept.round_trip // 2 + 1
-            if utc - slack <= now + kept.difference <= utc + round_trip + slack:
-                return
+        if kept is not None:
+            error = kept.round_trip // 2 + (now - kept.taken) * DRIFT_PPM // 1_000_000 + 1
+            if round_trip // 2 > error:
+                simulated = now + kept.difference
+                if utc - error <= simulated <= utc + round_trip + error:
+                    return
         self._bases[owner] = TimeBase(utc + round_trip // 2 - now, round_trip, now)
 
     def base(self, owner: str) -> TimeBase | None:
@@ -100,11 +105,38 @@ class Clock:
             return 0
         return self._monotonic_us() + base.difference - self._now_us()
 
+    def sane(self, owner: str, stamp: int, newest: int) -> bool:
+        """Whether a stamp that another server made is to be believed.
+
+        One that is further ahead of the owner's clock than ``max_ahead`` (and than what was seen of
+        that call already) comes from a broken server: taken in, it would drag all later stamps of
+        the call after it. While nothing is known of the owner's clock everything is believed that
+        can be counted on from.
+        """
+        if stamp > _LAST_STAMP:
+            return False
+        if owner != self.server and owner not in self._bases:
+            return True
+        return stamp <= max(self.now(owner), newest) + self._max_ahead_us
+
+    def not_before(self, utc: int) -> None:
+        """Own stamps are later than ``utc``, whatever the clock says: after a restart, when this
+        server last made some."""
+        self._floor = max(self._floor, utc)
+
     def stamp(self, owner: str, newest: int) -> int:
         """The next stamp for a call of ``owner`` in which ``newest`` is the greatest stamp seen.
 
         Always greater than ``newest``, which makes the stamps of one author strictly increase even
         when a clock runs backwards.
         """
-        now = self._now_us() if owner == self.server else self.now(owner)
+        if owner == self.server:
+            now = self._now_us()
+            newest = max(newest, self._floor)
+        else:
+            now = self.now(owner)
         return now if now > newest else newest + 1
+
+
+_LAST_STAMP = 1 << 61
+"""Half of what a frame can carry: there is always room to count on."""

@@ -69,6 +69,11 @@ class Health:
                 peer.down = False
                 self._on_up(server)
 
+    def is_down(self, server: str) -> bool:
+        """Whether ``server`` is silent at present. False for one that is not watched."""
+        peer = self._peers.get(server)
+        return peer is not None and peer.down
+
     def down(self) -> list[str]:
         """The servers that are silent at present."""
         return [name for name, peer in self._peers.items() if peer.down]

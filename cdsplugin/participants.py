@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cdsplugin.clock import Handle, Timers
+from cdsplugin.frames import Listing
 
 
 class Participants:
@@ -70,6 +71,19 @@ class RegistrationMonitor:
             participants.past = (*participants.past, server)
         return len(participants.present) == 1
 
+    def restore(self, call_id: str, present: Iterable[str], past: Iterable[str]) -> None:
+        """Take up a list as it was before a restart; who is present must renew that in time."""
+        for server in past:
+            participants = self._lists.setdefault(call_id, Participants())
+            participants.past = (*participants.past, server)
+        for server in present:
+            self.add(call_id, server)
+            self._to_renew.setdefault(server, set()).add(call_id)
+            if server not in self._expiries:
+                self._expiries[server] = self._timers.schedule(
+                    self._within, lambda server=server: self._expire(server)
+                )
+
     def remove(self, call_id: str, server: str) -> bool:
         """Unregister; true if no remote participant is left."""
         participants = self._lists.get(call_id)
@@ -78,6 +92,20 @@ class RegistrationMonitor:
         participants.present = tuple(s for s in participants.present if s != server)
         self._forget(call_id, server)
         return not participants.present
+
+    def restore(self, call_id: str, present: Iterable[str], past: Iterable[str]) -> None:
+        """Bring back a list after a restart: those present have to renew their registrations."""
+        participants = self._lists[call_id] = Participants()
+        participants.present = tuple(present)
+        participants.past = tuple(dict.fromkeys((*past, *participants.present)))
+        for server in participants.present:
+            self._of_server.setdefault(server, set()).add(call_id)
+
+    def remember(self, call_id: str, past: Iterable[str]) -> None:
+        """A call goes on that had ended: they took part in it before."""
+        participants = self._lists.get(call_id)
+        if participants is not None:
+            participants.past = tuple(dict.fromkeys((*past, *participants.past)))
 
     def end(self, call_id: str) -> Participants | None:
         """The call is over; returns its list for the last time."""
@@ -119,3 +147,53 @@ class RegistrationMonitor:
         self._expiries.pop(server, None)
         for call_id in self._to_renew.pop(server, ()):
             self._expired(call_id, server)
+
+
+class Listings:
+    """Tells each participant of a call who the others are, in the order of the list.
+
+    What changes within ``gather`` seconds goes to a server in one frame, for all its calls. Only
+    the first ``length`` names are told: with so many dead there is nobody left to take care.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        send: Callable[[str, Listing], None],
+        length: int = 16,
+        gather: float = 0.02,
+    ) -> None:
+        self.length = length
+        self._timers = timers
+        self._send = send
+        self._gather = gather
+        self._waiting: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._timer: Handle | None = None
+
+    def changed(
+        self, call_id: str, before: tuple[str, ...], names: tuple[str, ...], but: str = ""
+    ) -> None:
+        """The list of a call was ``before`` and is ``names``; ``but`` knows that already."""
+        told = names[: self.length]
+        if told == before[: self.length]:
+            return
+        for server in names:
+            if server != but:
+                self._waiting.setdefault(server, {})[call_id] = told
+        if self._waiting and self._timer is None:
+            self._timer = self._timers.schedule(self._gather, self._tell)
+
+    def stop(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell(self) -> None:
+        self._timer = None
+        waiting, self._waiting = self._waiting, {}
+        for server, calls in waiting.items():
+            self._send(
+                server, Listing([(call_id, list(names)) for call_id, names in calls.items()])
+            )
