@@ -9,7 +9,8 @@ Should the database refuse (locked, full, corrupt), that is reported in one line
 and tried again, and another line says when they are written. When more than ``queue_rows`` wait,
 they move to a file beside the database (``NAME.spool``), from where they are written when the
 database works again, also after a restart. The last resort, when that file cannot be written
-either, is the log: each row in full.
+either, is the log: each row in full. A database that is damaged is moved aside, never deleted, and
+a new one is begun: a telephone switch that does not start is worse than records in two files.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import msgspec
 from sqlite_utils import Database
 
 from cdsplugin import schema
+from cdsplugin.damage import damaged, foreign, moved_aside
 from cdsplugin.record import Row
 
 log = logging.getLogger("cdsplugin.archive")
@@ -97,8 +99,10 @@ class Archive:
         self._queued = threading.Event()
         self._closing = threading.Event()
         self._committed = threading.Condition()
-        self._puts = 0
-        self._done = 0
+        self.puts = 0
+        """Calls of ``put``."""
+        self.done = 0
+        """How many of these are committed, or in the spool file (or, at the worst, the log)."""
         self._flushing = 0
         self._thread: threading.Thread | None = None
         self._spool_usable = True
@@ -115,13 +119,13 @@ class Archive:
     def open(self) -> None:
         """Create or migrate the tables and start the thread. Raises ``ArchiveError``."""
         try:
-            conn = self._connect()
             try:
-                schema.migrations.apply(Database(conn, execute_plugins=False))
-                conn.execute("BEGIN IMMEDIATE")
-                conn.execute("ROLLBACK")
-            finally:
-                conn.close()
+                self._make()
+            except sqlite3.DatabaseError as error:
+                if not damaged(error) or foreign(self.path):
+                    raise
+                self._move_aside(error)
+                self._make()
         except (sqlite3.Error, OSError) as error:
             why = str(error)
             if not self.path.parent.is_dir():
@@ -159,7 +163,7 @@ class Archive:
                 batch.logs += logs
             if finish is not None:
                 batch.finished.append((finish,))
-            self._puts += 1
+            self.puts += 1
         if not self._queued.is_set():
             self._queued.set()
 
@@ -171,12 +175,12 @@ class Archive:
         """Wait until everything put so far is committed; false if it is not after ``timeout``
         seconds."""
         with self._lock:
-            upto = self._puts
+            upto = self.puts
             self._flushing += 1
         self._queued.set()
         try:
             with self._committed:
-                return self._committed.wait_for(lambda: self._done >= upto, timeout)
+                return self._committed.wait_for(lambda: self.done >= upto, timeout)
         finally:
             with self._lock:
                 self._flushing -= 1
@@ -190,6 +194,26 @@ class Archive:
         self._queued.set()
         thread.join(timeout)
         return not thread.is_alive() and not self.pending() and not self.spool.exists()
+
+    def _make(self) -> None:
+        conn = self._connect()
+        try:
+            schema.migrations.apply(Database(conn, execute_plugins=False))
+            conn.execute("BEGIN IMMEDIATE")
+            conn.execute("ROLLBACK")
+        finally:
+            conn.close()
+
+    def _move_aside(self, error: Exception) -> None:
+        aside = moved_aside(self.path)
+        log.error(
+            "the CDR database %s is damaged (%s): moved to %s, and a new one begun;"
+            " `sqlite3 %s .recover` shows what can be saved",
+            self.path,
+            error,
+            aside,
+            aside,
+        )
 
     # The thread
 
@@ -221,7 +245,7 @@ class Archive:
             closing = self._closing.is_set()
             with self._lock:
                 taken, self._batch = self._batch, _Batch()
-                upto = self._puts
+                upto = self.puts
                 self.waiting += len(taken)
             batch.extend(taken)
             try:
@@ -237,6 +261,7 @@ class Archive:
                     self._to_spool(batch)
                     batch = _Batch()
                     self.waiting = 0
+                    self.done = upto
                 if not closing:
                     self._closing.wait(self.settings.retry_interval)
                     self._queued.set()
@@ -248,7 +273,7 @@ class Archive:
                 self.waiting = 0
                 batch = _Batch()
                 with self._committed:
-                    self._done = upto
+                    self.done = upto
                     self._committed.notify_all()
             if closing and not self._batch:
                 break
@@ -313,6 +338,12 @@ class Archive:
         if conn is not None and not isinstance(error, sqlite3.OperationalError):
             conn.close()
             conn = None
+        if damaged(error) and not foreign(self.path):
+            try:
+                self._move_aside(error)
+                self._make()
+            except (sqlite3.Error, OSError) as again:
+                log.error("the CDR database %s: %s", self.path, again)
         return conn
 
     def _to_spool(self, batch: _Batch) -> None:

@@ -20,7 +20,7 @@ from cdsplugin.entries import Log, Property
 
 
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
-    """Entries of a call that changed, or (when the journal is made shorter) all of them."""
+    """Entries of a call that changed."""
 
     call_id: str
     owner: str
@@ -66,7 +66,16 @@ class Beat(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     utc: int
 
 
-Record: TypeAlias = Entries | Shared | Lingers | Held | Gone | Beat
+class Whole(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """All entries of a call: takes the place of everything said of it before."""
+
+    call_id: str
+    owner: str
+    properties: list[Property]
+    logs: list[Log]
+
+
+Record: TypeAlias = Entries | Whole | Shared | Lingers | Held | Gone | Beat
 
 
 class Disk(Protocol):

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from cdsplugin.clock import Clock, Timers
+from cdsplugin.disk import Shared
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import (
     Alive,
@@ -38,6 +39,10 @@ from cdsplugin.store import Call, Client, Store
 
 log = logging.getLogger("cdsplugin.proxy")
 
+_ACKNOWLEDGE = (Unregistered, EndOfCall)
+"""What makes the other side forget: never sent before it is on disk, not even while that is full.
+"""
+
 
 class Network(Protocol):
     """What carries the frames: in order, to a connected server; what is sent to another is
@@ -55,6 +60,16 @@ class Network(Protocol):
 
     def drop(self, server: str) -> None:
         """Close the connection: that server has been silent for too long."""
+
+
+class Keeper(Protocol):
+    """What keeps calls on disk: the journal."""
+
+    def after_commit(self, then: Callable[[], None], must: bool = False) -> None:
+        """Call ``then`` once everything told so far is on disk. ``must``: never before that."""
+
+    def shared(self, call_id: str, owner: str, present: Sequence[str], past: Sequence[str]) -> None:
+        """The participants of a call changed."""
 
 
 class Stage(enum.Enum):
@@ -81,10 +96,12 @@ class _Joined:
 class _Peer:
     """A server that we heard of or share calls with."""
 
-    __slots__ = ("connected", "heard_at", "heard_sent", "joined")
+    __slots__ = ("connected", "connection", "heard_at", "heard_sent", "joined")
 
     def __init__(self) -> None:
         self.connected = False
+        self.connection = 0
+        """Counts connections: what waited for the disk is not sent on a later one."""
         self.heard_sent = 0
         self.heard_at = 0
         self.joined: set[str] = set()
@@ -107,6 +124,7 @@ class NetworkProxy:
         reregister_batch: int = 200,
         max_remote_calls: int = 200_000,
         on_health: Callable[[str, bool], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.server = store.server
         self._store = store
@@ -116,6 +134,7 @@ class NetworkProxy:
         self._batch = reregister_batch
         self._max_remote_calls = max_remote_calls
         self._on_health = on_health
+        self._keeper = keeper
         self._peers: dict[str, _Peer] = {}
         self._joined: dict[str, _Joined] = {}
         self._unknown_owners: set[str] = set()
@@ -205,6 +224,7 @@ class NetworkProxy:
         """There is a connection to ``server`` (it passed its handshake)."""
         peer = self._peer(server)
         peer.connected = True
+        peer.connection += 1
         peer.heard_sent = 0
         self.health.heard(server)
         if peer.joined:
@@ -264,6 +284,7 @@ class NetworkProxy:
             # After a restart without its data the owner learns of its call here, from a
             # participant.
             call = self._store.register(self, frame.call_id, self.server)
+        self._keep(frame.call_id)
         self._take(server, frame.call_id, frame.properties, frame.logs)
         properties, logs = call.data.newer(frame.have)
         if frame.properties:
@@ -278,13 +299,31 @@ class NetworkProxy:
 
     def _on_unregister(self, server: str, frame: Unregister) -> None:
         self._remove(frame.call_id, server)
-        # The place of the journal: this answer says that everything is stored.
         self._send(server, Unregistered(frame.call_id))
 
     def _remove(self, call_id: str, server: str) -> None:
-        if self.monitor.remove(call_id, server):
+        last = self.monitor.remove(call_id, server)
+        self._keep(call_id)
+        if last:
             self._store.unregister(self, call_id)
         self._unwatch(server)
+
+    def _keep(self, call_id: str) -> None:
+        """Have the participants of a call of ours kept on disk."""
+        participants = self.monitor.of(call_id)
+        if self._keeper is not None and participants is not None:
+            self._keeper.shared(call_id, self.server, participants.present, participants.past)
+
+    def restore(self, call: Call, shared: Shared) -> None:
+        """A call of ours is back after a restart, with what was last told of it to ``Keeper``."""
+        self.monitor.restore(call.call_id, shared.present, shared.past)
+        if shared.present:
+            self._store.register(self, call.call_id, self.server)
+
+    def restored(self, servers: Iterable[str]) -> None:
+        """All calls are back: these servers' registrations must be renewed in time."""
+        for server in servers:
+            self.monitor.cut_off(server)
 
     def _not_renewed(self, call_id: str, server: str) -> None:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
@@ -458,10 +497,26 @@ class NetworkProxy:
         return peer
 
     def _send(self, server: str, frame: Frame) -> None:
+        """Send a frame; when it speaks of call data, once what it tells or acknowledges is on disk.
+
+        So nothing of this server's is known elsewhere that it could lose: after a crash it cannot
+        give a stamp twice, and others have of each author's entries a beginning. All frames but
+        ``Alive`` take this way, for they must keep their order.
+        """
         peer = self._peers.get(server)
-        if peer is not None and peer.connected:
-            self.frames_out += 1
+        if peer is None or not peer.connected:
+            return
+        self.frames_out += 1
+        if self._keeper is None or type(frame) is Alive:
             self._network.send(server, frame)
+            return
+        connection = peer.connection
+
+        def send() -> None:
+            if peer.connected and peer.connection == connection:
+                self._network.send(server, frame)
+
+        self._keeper.after_commit(send, type(frame) in _ACKNOWLEDGE)
 
     def _unwatch(self, server: str) -> None:
         """Stop watching a server with which no call is shared any more."""

@@ -144,6 +144,12 @@ WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 FINISH = "UPDATE cdrs SET final = 1 WHERE call_id IN (?)"
 
 
+JOURNAL_VERSION = 1
+
+JOURNAL = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, records BLOB NOT NULL)"
+"""The only table of the journal's file: one row for each commit (``journal_file``)."""
+
+
 def for_rows(statement: str, count: int) -> str:
     """One of these statements for ``count`` rows at once: takes their values one after the
     other."""
