@@ -396,8 +396,8 @@ class Archive:
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
 
 
-# Few sizes: a prepared statement for each stays for good, and every one made in the middle of a load
-# would hold on to a piece of the memory that the load's calls had.
+# Few sizes: a prepared statement for each stays for good, and every one made in the middle of a
+# load would hold on to a piece of the memory that the load's calls had.
 _SIZES = (32, 16, 8, 4, 2, 1)
 _for_rows = lru_cache(maxsize=None)(schema.for_rows)
 

@@ -216,6 +216,14 @@ class CdsLimits(_Section):
         default=500_000,
         description="rows kept in memory while the database fails; more go to a file beside it",
     )
+    journal_records: Count = Field(
+        default=1_000_000,
+        description="changes of live calls kept in memory while the journal's disk fails; of more,"
+        " all are let go, and every live call is written anew when it works again",
+    )
+    journal_waiting: Count = Field(
+        default=100_000, description="writers that may wait for the disk; more are refused"
+    )
     spool_bytes: Annotated[int, Strict(), Field(ge=65_536)] = Field(
         default=1024 * 1024 * 1024,
         description="events on disk while the server at `server_at` is away; at nine tenths of"
@@ -279,6 +287,16 @@ class CdsSection(_Section):
     )
     commit_interval: Seconds = Field(
         default=0.02, description="seconds for which records are gathered before one commit"
+    )
+    journal_interval: Seconds = Field(
+        default=0.005,
+        description="seconds for which changes of live calls are gathered before one commit; what"
+        " waits for an acknowledgement waits that long",
+    )
+    journal_keep: Seconds = Field(
+        default=120.0,
+        description="age at which a live call is written again at the end of the journal, so that"
+        " the journal stays short",
     )
     alive_interval: Seconds = Field(
         default=5.0, description="seconds between signs of life to servers that share calls"

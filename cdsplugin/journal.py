@@ -1,9 +1,9 @@
 """The journal: every live call of this server, on disk as it changes, and back after a crash.
 
-To the local store it is a client for all calls. It appends what changed to a log (``disk``); what is no more needed at the log's beginning is dropped a
-segment at a time, and calls that live longer than ``keep`` seconds are written again at its end, so
-that the log stays as short as what is alive. A call's records go when it has ended and its record
-is in the archive.
+To the local store it is a client for all calls. It appends what changed to a log (``disk``). What
+is no more needed at the log's beginning is dropped a segment at a time, and calls that live longer
+than ``keep`` seconds are written again at its end, so that the log stays as short as what is alive.
+A call's records go when it has ended and its record is in the archive.
 
 ``after_commit`` is how everyone else keeps the rule that what is acknowledged is on disk first: it
 calls back once everything said before is. ``docs/durability.md`` says what is on disk when.
@@ -107,6 +107,7 @@ class Journal:
         self._timer: Handle | None = None
         disk.attach(self._on_disk)
         store.watch(self)
+        store.on_restamped.append(self)
 
     # What others wait for
 
@@ -260,6 +261,8 @@ class Journal:
             self._timer = None
         self._sweep()
         self._sweep()
+        if not self._calls:
+            self._disk.drop(self._disk.cut())
         self._store.unwatch(self)
 
     def __len__(self) -> int:

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from cdsplugin.archive import Archive, ArchiveSettings
 from cdsplugin.clock import Clock
 from cdsplugin.config import CdsSection
+from cdsplugin.journal import Journal, JournalSettings
+from cdsplugin.journal_file import FileSettings, JournalFile
 from cdsplugin.link import Link, LinkLimits
 from cdsplugin.proxy import NetworkProxy
 from cdsplugin.record import Recorder
+from cdsplugin.recovery import Recovery
 from cdsplugin.security import SecurityError, load_security
 from cdsplugin.store import Store, StoreLimits
 from cdsplugin.timers import LoopTimers
@@ -46,6 +49,27 @@ class CallDataServer:
             timers,
             StoreLimits(section.linger, section.linger + section.dead_after, limits.call_entries),
         )
+        self.archive = Archive(
+            section.database,
+            ArchiveSettings(
+                commit_interval=section.commit_interval,
+                queue_rows=limits.queue_rows,
+                synchronous=section.synchronous,
+            ),
+        )
+        self.disk = JournalFile(
+            section.database.with_name(section.database.name + ".journal"),
+            asyncio.get_running_loop(),
+            FileSettings(section.journal_interval, limits.journal_records, section.synchronous),
+        )
+        # The first to watch the store: what the proxy sends waits for what is appended here.
+        self.journal = Journal(
+            self.store,
+            timers,
+            self.disk,
+            self.archive,
+            JournalSettings(section.journal_keep, waiting=limits.journal_waiting),
+        )
         self.link = Link(
             name,
             {peer: (address.host, address.port) for peer, address in section.peers.items()},
@@ -68,15 +92,9 @@ class CallDataServer:
             reregister_batch=limits.reregister_batch,
             max_remote_calls=limits.remote_calls,
             on_health=self._health,
+            keeper=self.journal,
         )
-        self.archive = Archive(
-            section.database,
-            ArchiveSettings(
-                commit_interval=section.commit_interval,
-                queue_rows=limits.queue_rows,
-                synchronous=section.synchronous,
-            ),
-        )
+        self.recovery = Recovery(self.store, self.clock, timers, section.reregister_within)
         self.recorder = Recorder(name, self.archive)
         self.store.watch(self.recorder)
         self.link.attach(self.proxy)
@@ -98,6 +116,13 @@ class CallDataServer:
         except OSError as error:
             raise StartError(str(error)) from error
         try:
+            self.disk.open()
+        except OSError as error:
+            self.archive.close()
+            raise StartError(str(error)) from error
+        self.recovery.begin(*self.journal.recover(), self.proxy)
+        self.disk.start()
+        try:
             listen = section.listen
             await self.link.start((listen.host, listen.port) if listen is not None else None)
             if section.api is not None:
@@ -110,9 +135,26 @@ class CallDataServer:
         except OSError as error:
             await self.link.stop()
             self.archive.close()
+            self.disk.close()
             raise StartError(str(error)) from error
         self.store.initialize()
         log.info("call data server %s: database %s", self.name, section.database)
+
+    async def stored(self, within: float = 5.0) -> None:
+        """Return once everything written so far is on disk. Raises ``journal.NotStored`` (an
+        ``OSError``) with the reason."""
+        await self.journal.committed(within)
+
+    def troubles(self) -> list[str]:
+        """What is wrong with the disks at present, a line each; for people."""
+        return [
+            f"{what} {path}: {why}"
+            for what, path, why in (
+                ("journal", self.disk.path, self.disk.trouble),
+                ("CDR database", self.archive.path, self.archive.trouble),
+            )
+            if why is not None
+        ]
 
     def _health(self, server: str, up: bool) -> None:
         for told in list(self.on_health):
@@ -126,10 +168,19 @@ class CallDataServer:
         deadline = self.timers.monotonic_us() + int(self.section.stop_within * 1_000_000)
         while self.proxy.unsettled() and self.timers.monotonic_us() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        self.recovery.stop()
         self.store.finalize()
+        try:
+            # The end of call is told to others once it is on disk.
+            await self.journal.committed(self.section.stop_within or 2.0)
+        except OSError as error:
+            log.error("the journal %s: %s", self.disk.path, error)
         self.proxy.stop()
         await self.link.stop()
         loop = asyncio.get_running_loop()
         if not await loop.run_in_executor(None, self.archive.close):
             log.error("not all records could be written to %s", self.archive.path)
+        self.journal.stop()
+        if not await loop.run_in_executor(None, self.disk.close):
+            log.error("the journal %s could not be brought up to date", self.disk.path)
         self.store.unwatch(self.recorder)
