@@ -110,6 +110,8 @@ class Store:
         self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
         self.initialized = False
         self.updates = 0
+        self.on_restamped: list[Restamped] = []
+        """Told when the stamps of a call's entries were moved."""
 
     # The control interface
 
