@@ -144,7 +144,10 @@ def make_server(name: str, directory: Path, days: int, now: datetime.datetime) -
     if until <= now:
         raise KeysError(f"the authority in {directory} expired on {until:%Y-%m-%d}: make a new one")
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = [x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] * (len(name) <= _COMMON_NAME)
+    # A longer name stands in the SAN alone, which is where it is looked for first.
+    subject = (
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if len(name) <= _COMMON_NAME else []
+    )
     both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     certificate = (
         x509.CertificateBuilder()

@@ -29,6 +29,10 @@ _WORDS = {
     "HTTPS_PROXY_REQUEST": "speaks no TLS but HTTP",
 }
 
+_FOREIGN = (18, 19, 20, 21)
+"""OpenSSL's ways of saying that no authority we know has signed it (X509_V_ERR_DEPTH_ZERO_SELF_
+SIGNED_CERT and the three after it)."""
+
 
 def context(certificate: str, key: str, authority: str, server_side: bool) -> ssl.SSLContext:
     """A context of one direction. Raises OSError (``ssl.SSLError`` is one)."""
@@ -120,6 +124,8 @@ class TlsStream:
 
 def _words(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"has a certificate that is not accepted: {error.verify_message}"
+        foreign = error.verify_code in _FOREIGN
+        why = "it is from another authority" if foreign else error.verify_message
+        return f"has a certificate that is not accepted: {why}"
     reason = error.reason or str(error)
     return _WORDS.get(reason, f"broke TLS: {reason.replace('_', ' ').lower()}")

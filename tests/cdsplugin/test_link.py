@@ -4,76 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Callable
 
-import msgspec
 import pytest
+from link_net import Net, closed, framed
 
 from cdsplugin.entries import Property
-from cdsplugin.frames import Frame, Hello, Unregister, Update
-from cdsplugin.link import Link, LinkError, LinkLimits
-
-FAST = LinkLimits(frame_bytes=4096, buffer_bytes=1 << 20, handshake=0.3, reconnect_min=0.01)
-
-
-class Ears:
-    """Notes what a link reports, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.up: list[str] = []
-        self.down: list[str] = []
-        self.frames: list[tuple[str, Frame]] = []
-        self._changed = asyncio.Event()
-        self.fail = False
-
-    def connected(self, server: str) -> None:
-        self.up.append(server)
-        self._changed.set()
-
-    def disconnected(self, server: str) -> None:
-        self.down.append(server)
-        self._changed.set()
-
-    def received(self, server: str, frame: Frame) -> None:
-        self.frames.append((server, frame))
-        self._changed.set()
-        if self.fail:
-            raise RuntimeError("broken receiver")
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class Net:
-    def __init__(self) -> None:
-        self.links: list[Link] = []
-
-    async def link(
-        self, name: str, limits: LinkLimits = FAST, port: int = 0, **peers: tuple[str, int]
-    ) -> tuple[Link, Ears]:
-        link = Link(name, peers, limits, random.Random(1))
-        ears = Ears()
-        link.attach(ears)
-        await link.start(("127.0.0.1", port))
-        self.links.append(link)
-        return link, ears
+from cdsplugin.frames import Hello, Unregister, Update
+from cdsplugin.link import LinkError, LinkLimits
 
 
 @pytest.fixture
 async def net():
     net = Net()
     yield net
-    for link in net.links:
-        await link.stop()
-
-
-def framed(frame: Frame) -> bytes:
-    data = msgspec.msgpack.encode(frame)
-    return len(data).to_bytes(4, "big") + data
+    await net.stop()
 
 
 async def test_both_directions_over_one_connection(net: Net) -> None:
@@ -215,13 +159,6 @@ async def test_frames_in_pieces(net: Net) -> None:
     await at_hq.until(lambda: len(at_hq.frames) == 3)
     writer.close()
     await at_hq.until(lambda: at_hq.down)
-
-
-async def closed(reader: asyncio.StreamReader) -> None:
-    async with asyncio.timeout(10):
-        with contextlib.suppress(ConnectionResetError):
-            while await reader.read(100):
-                pass
 
 
 async def test_too_many_servers(net: Net, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,87 @@
+"""Real links on loopback, and what they report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from cdsplugin.frames import Frame
+from cdsplugin.handshake import Proof
+from cdsplugin.link import Link, LinkLimits
+from cdsplugin.security import LinkSecurity
+
+FAST = LinkLimits(frame_bytes=4096, buffer_bytes=1 << 20, handshake=0.3, reconnect_min=0.01)
+
+
+class Ears:
+    """Notes what a link reports, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.up: list[str] = []
+        self.down: list[str] = []
+        self.frames: list[tuple[str, Frame]] = []
+        self._changed = asyncio.Event()
+        self.fail = False
+
+    def connected(self, server: str) -> None:
+        self.up.append(server)
+        self._changed.set()
+
+    def disconnected(self, server: str) -> None:
+        self.down.append(server)
+        self._changed.set()
+
+    def received(self, server: str, frame: Frame) -> None:
+        self.frames.append((server, frame))
+        self._changed.set()
+        if self.fail:
+            raise RuntimeError("broken receiver")
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Net:
+    """The links of a test; ``stop`` closes them."""
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+
+    async def link(
+        self,
+        name: str,
+        limits: LinkLimits = FAST,
+        port: int = 0,
+        security: LinkSecurity | None = None,
+        **peers: tuple[str, int],
+    ) -> tuple[Link, Ears]:
+        link = Link(name, peers, limits, random.Random(1), security)
+        ears = Ears()
+        link.attach(ears)
+        await link.start(("127.0.0.1", port))
+        self.links.append(link)
+        return link, ears
+
+    async def stop(self) -> None:
+        for link in self.links:
+            await link.stop()
+
+
+def framed(frame: Frame | Proof) -> bytes:
+    data = msgspec.msgpack.encode(frame)
+    return len(data).to_bytes(4, "big") + data
+
+
+async def closed(reader: asyncio.StreamReader) -> None:
+    """Read until the other side closes the connection."""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionResetError):
+            while await reader.read(100):
+                pass
