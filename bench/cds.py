@@ -168,11 +168,15 @@ async def play(tmses: list[tuple[str, Tms]], calls: int, rate: int, alive: int) 
     return spent
 
 
-async def one_server(calls: int, rate: int, alive: int, linger: float) -> None:
+async def one_server(
+    calls: int, rate: int, alive: int, linger: float, journal: bool = True
+) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = CallDataServer("hq", section(folder, "hq", linger))
         await server.start()
+        if not journal:
+            server.store.unwatch(server.journal)
         tms = Tms(server.store, server.clock)
         await play([("hq", tms)], 500, rate, 10)  # warm
         gc.collect()
@@ -184,9 +188,10 @@ async def one_server(calls: int, rate: int, alive: int, linger: float) -> None:
         idle = time.process_time()
         await play([], calls, rate, alive)
         idle = time.process_time() - idle
-        print(f"one server: {(cpu - idle) / calls * 1e6:.1f} us CPU per call")
+        what = "journal" if journal else "no journal"
+        print(f"one server, {what}: {(cpu - idle) / calls * 1e6:.1f} us CPU per call")
         print(f"  event loop  {(loop_cpu - idle) / calls * 1e6:.1f}")
-        print(f"  the archive's thread  {(cpu - loop_cpu) / calls * 1e6:.1f}")
+        print(f"  the threads of archive and journal  {(cpu - loop_cpu) / calls * 1e6:.1f}")
         print(f"  not counted: the bench's own  {idle / calls * 1e6:.1f}")
         names = ("started", "routed", "invited", "ringing", "answered", "leg 0 ended",
                  "leg 1 ended", "ended (with the record's rows)")  # fmt: skip
@@ -196,7 +201,8 @@ async def one_server(calls: int, rate: int, alive: int, linger: float) -> None:
         await server.stop()
         db = sqlite3.connect(folder / "hq.db")
         rows = db.execute("select count(*), sum(final) from cdrs").fetchone()
-        print(f"  rows, final: {rows}; commits {server.archive.commits}")
+        print(f"  rows, final: {rows}; commits {server.archive.commits};"
+              f" journal {server.disk.commits}")  # fmt: skip
 
 
 async def two_servers(calls: int, rate: int, alive: int, linger: float) -> None:
@@ -311,7 +317,8 @@ def main() -> None:
     args = parser.parse_args()
     gc.disable()
     if args.only in (None, "one"):
-        uvloop.run(one_server(args.calls, args.rate, args.alive, args.linger))
+        for journal in (False, True):
+            uvloop.run(one_server(args.calls, args.rate, args.alive, args.linger, journal))
     if args.only in (None, "two"):
         uvloop.run(two_servers(args.calls, args.rate, args.alive, args.linger))
     if args.only in (None, "memory"):

@@ -1,31 +1,31 @@
 """The network proxy: the local store's link to the stores of other servers.
 
 The source's "network proxy", with its registration monitor (``participants``), network health
-monitor (``health``), timestamp module (``clock``) and, here, remote update. To the local store it
-is a client for all calls; towards other servers it takes frames and emits frames. No I/O:
-``Network`` carries the frames.
+monitor (``health``), timestamp module (``clock``) and remote update (here, and in ``registration``
+where it is about calls that other servers lead). To the local store it is a client for all calls;
+towards other servers it takes frames and emits frames. No I/O: ``Network`` carries the frames.
 
-For a call of this server it keeps the participant list and sends each change to everyone on it but
-the author. For a call of another server it registers with that owner on behalf of the local
-participants, sends it their changes, hands its updates to the local store, and unregisters when the
-last of them leaves.
+For a call of which this server is the head (its owner, or its caretaker while the owner is dead) it
+keeps the participant list and sends each change to everyone on it but the author. For a call of
+another head it registers with that on behalf of the local participants, sends it their changes,
+hands its updates to the local store, and unregisters when the last of them leaves.
 """
 
 from __future__ import annotations
 
-import enum
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from cdsplugin.clock import Clock, Timers
-from cdsplugin.disk import Shared
+from cdsplugin.clock import Clock, Handle, Timers
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import (
     Alive,
     EndOfCall,
     Frame,
     Hello,
+    Listing,
     Refused,
     Register,
     Registered,
@@ -34,82 +34,37 @@ from cdsplugin.frames import (
     Update,
 )
 from cdsplugin.health import Health
-from cdsplugin.participants import RegistrationMonitor
+from cdsplugin.participants import Listings, RegistrationMonitor
+from cdsplugin.peers import Journal, Network, NoJournal, Peers
+from cdsplugin.registration import Registrations, Stage
 from cdsplugin.store import Call, Client, Store
+
+__all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 
 log = logging.getLogger("cdsplugin.proxy")
 
-_ACKNOWLEDGE = (Unregistered, EndOfCall)
-"""What makes the other side forget: never sent before it is on disk, not even while that is full.
-"""
 
+class Records(Protocol):
+    """The archive, as far as the proxy knows it: ``done`` of ``puts`` are on disk."""
 
-class Network(Protocol):
-    """What carries the frames: in order, to a connected server; what is sent to another is
-    dropped."""
+    @property
+    def puts(self) -> int:
+        """How often something was put into it."""
 
-    def knows(self, server: str) -> bool:
-        """Whether there is a way to ``server``: an address, or a connection that it opened."""
-
-    def want(self, server: str, wanted: bool) -> None:
-        """Keep a connection to ``server`` (dial it again whenever it is lost), or need it no
-        more."""
-
-    def send(self, server: str, frame: Frame) -> None:
-        """Send a frame."""
-
-    def drop(self, server: str) -> None:
-        """Close the connection: that server has been silent for too long."""
-
-
-class Keeper(Protocol):
-    """What keeps calls on disk: the journal."""
-
-    def after_commit(self, then: Callable[[], None], must: bool = False) -> None:
-        """Call ``then`` once everything told so far is on disk. ``must``: never before that."""
-
-    def shared(self, call_id: str, owner: str, present: Sequence[str], past: Sequence[str]) -> None:
-        """The participants of a call changed."""
-
-
-class Stage(enum.Enum):
-    """How far our registration with a call's owner is."""
-
-    WAITING = "waiting for a connection to the owner"
-    FIRST = "registered for the first time, no answer yet"
-    RENEWING = "registering again, no answer yet"
-    LIVE = "registered"
-    LEAVING = "unregistering"
-    UNSHARED = "the owner cannot be reached by configuration, or refused"
-
-
-class _Joined:
-    """A call of another server in which we take part. ``known``: we were registered before."""
-
-    __slots__ = ("known", "stage")
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.known = False
-
-
-class _Peer:
-    """A server that we heard of or share calls with."""
-
-    __slots__ = ("connected", "connection", "heard_at", "heard_sent", "joined")
-
-    def __init__(self) -> None:
-        self.connected = False
-        self.connection = 0
-        """Counts connections: what waited for the disk is not sent on a later one."""
-        self.heard_sent = 0
-        self.heard_at = 0
-        self.joined: set[str] = set()
-        """Calls that it owns and in which we take part."""
+    @property
+    def done(self) -> int:
+        """How much of that is on disk."""
 
 
 class NetworkProxy:
-    """See the module. ``on_health(server, up)`` is called when a server falls silent or is back."""
+    """See the module.
+
+    ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
+    be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
+    has written its record, so that the one which this server wrote in its place has to go.
+    Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
+    the next one is tried.
+    """
 
     def __init__(
         self,
@@ -123,125 +78,112 @@ class NetworkProxy:
         reregister_within: float = 300.0,
         reregister_batch: int = 200,
         max_remote_calls: int = 200_000,
+        caretaker_within: float = 10.0,
+        kept_calls: int = 20_000,
+        listed: int = 16,
+        gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
-        keeper: Keeper | None = None,
+        on_handed_over: Callable[[str], None] | None = None,
+        journal: Journal | None = None,
+        records: Records | None = None,
     ) -> None:
         self.server = store.server
         self._store = store
         self._clock = clock
         self._timers = timers
         self._network = network
-        self._batch = reregister_batch
         self._max_remote_calls = max_remote_calls
-        self._on_health = on_health
-        self._keeper = keeper
-        self._peers: dict[str, _Peer] = {}
-        self._joined: dict[str, _Joined] = {}
-        self._unknown_owners: set[str] = set()
+        self._gather = gather
+        self._journal = journal if journal is not None else NoJournal()
+        self._journalled = journal is not None
+        self._records = records
+        self.health_listeners: list[Callable[[str, bool], None]] = []
+        if on_health is not None:
+            self.health_listeners.append(on_health)
         self.monitor = RegistrationMonitor(timers, reregister_within, self._not_renewed)
         self.health = Health(
             timers, alive_interval, dead_after, self._send_alive, self._down, self._up
         )
+        self._peers = Peers(network, self._journal, self.health, self.monitor)
+        self._listings = Listings(timers, self._peers.send, listed, gather)
+        self._registrations = Registrations(
+            store,
+            clock,
+            timers,
+            self._peers,
+            self._journal,
+            self,
+            on_handed_over or _nothing,
+            batch=reregister_batch,
+            caretaker_within=caretaker_within,
+            kept_calls=kept_calls,
+            listed=listed,
+        )
+        self._ending: deque[tuple[int, Call, tuple[str, ...]]] = deque()
+        self._ending_timer: Handle | None = None
+        self._insane_said: set[str] = set()
         self.frames_in = 0
-        self.frames_out = 0
+        self.insane_entries = 0
         store.watch(self)
+        if journal is not None:
+            store.on_restamped = (*store.on_restamped, journal)
 
     # From the local store: the proxy as its client for all calls
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
-        """A local participant changed entries: on to the owner, or to all remote participants."""
-        if call.owner == self.server:
-            participants = self.monitor.of(call.call_id)
-            if participants is not None and participants.present:
-                frame = Update(call.call_id, list(properties), list(logs))
-                for server in participants.present:
-                    self._send(server, frame)
-            return
-        joined = self._joined.get(call.call_id)
-        if joined is not None and joined.stage in (Stage.FIRST, Stage.LIVE):
-            self._send(call.owner, Update(call.call_id, list(properties), list(logs)))
+        """A local participant changed entries: on to the head, and to all remote participants."""
+        participants = self.monitor.of(call.call_id)
+        if participants is not None and participants.present:
+            frame = Update(call.call_id, list(properties), list(logs))
+            for server in participants.present:
+                self._peers.send(server, frame)
+        if call.owner != self.server:
+            self._registrations.changed(call, properties, logs)
 
     def registered(self, call: Call, client: Client) -> None:
         """A local participant came: register with the owner on its behalf."""
-        if call.owner == self.server:
-            return
-        joined = self._joined.get(call.call_id)
-        if joined is not None:
-            # It comes back while we are leaving: the owner takes both in their order.
-            if joined.stage is Stage.LEAVING:
-                self._register(call, joined)
-            return
-        joined = self._joined[call.call_id] = _Joined(Stage.WAITING)
-        joined.known = call.settled
-        if not self._network.knows(call.owner):
-            joined.stage = Stage.UNSHARED
-            if call.owner not in self._unknown_owners:
-                if len(self._unknown_owners) < 1000:
-                    self._unknown_owners.add(call.owner)
-                log.warning(
-                    "call %s is owned by %r, which is not in cds.peers: it goes on unshared"
-                    " (said once for each such owner)",
-                    call.call_id,
-                    call.owner,
-                )
-            return
-        peer = self._peer(call.owner)
-        peer.joined.add(call.call_id)
-        self.health.watch(call.owner)
-        if peer.connected:
-            self._register(call, joined)
-        else:
-            self._network.want(call.owner, True)
+        if call.owner != self.server:
+            self._registrations.came(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
         """The last local participant left: unregister with the owner."""
-        if call.owner == self.server or call.clients:
-            return
-        joined = self._joined.get(call.call_id)
-        # In the other stages the answer to the registration has to come first; see _on_registered.
-        if joined is not None and joined.stage is Stage.LIVE:
-            joined.stage = Stage.LEAVING
-            self._send(call.owner, Unregister(call.call_id))
+        if call.owner != self.server and not call.clients:
+            self._registrations.left(call)
 
     def ended(self, call: Call) -> None:
-        """End of call: the owner tells everybody who takes or took part."""
-        if call.owner != self.server:
-            self._forget(call)
-            return
+        """End of call: the head tells everybody who takes or took part, once the record is on
+        disk."""
         participants = self.monitor.end(call.call_id)
+        if call.owner != self.server:
+            self._registrations.over(call)
         if participants is None:
             return
-        properties, logs = call.data.newer({})
-        frame = EndOfCall(call.call_id, properties, logs)
-        for server in participants.past:
-            self._send(server, frame)
         for server in participants.present:
             self._unwatch(server)
+        self._ending.append((-1, call, participants.past))
+        if self._ending_timer is None:
+            self._ending_timer = self._timers.schedule(self._gather, self._end_some)
 
     # From the network
 
     def connected(self, server: str) -> None:
         """There is a connection to ``server`` (it passed its handshake)."""
-        peer = self._peer(server)
+        peer = self._peers.of(server)
         peer.connected = True
-        peer.connection += 1
+        peer.session += 1
         peer.heard_sent = 0
         self.health.heard(server)
-        if peer.joined:
+        if peer.joined or peer.headed:
             self._send_alive(server)
-            self._register_some(server, list(peer.joined))
+        self._registrations.connected(server)
 
     def disconnected(self, server: str) -> None:
         """The connection to ``server`` is gone. Live calls are registered again when it is back."""
-        peer = self._peer(server)
+        peer = self._peers.of(server)
         peer.connected = False
-        for call_id in peer.joined:
-            joined = self._joined[call_id]
-            if joined.stage is not Stage.UNSHARED:
-                joined.stage = Stage.WAITING
+        peer.session += 1
         self.monitor.cut_off(server)
-        if peer.joined:
-            self._network.want(server, True)
+        self._registrations.disconnected(server)
 
     def received(self, server: str, frame: Frame) -> None:
         """A frame came from ``server``."""
@@ -249,43 +191,54 @@ class NetworkProxy:
         self.health.heard(server)
         match frame:
             case Update():
-                self._on_update(server, frame)
+                self.take(server, frame.call_id, frame.properties, frame.logs)
             case Register():
                 self._on_register(server, frame)
             case Registered():
-                self._on_registered(server, frame)
+                self._registrations.on_registered(server, frame)
             case Unregister():
                 self._on_unregister(server, frame)
             case Unregistered():
-                self._on_unregistered(server, frame)
+                self._registrations.on_unregistered(server, frame)
             case EndOfCall():
-                self._on_end_of_call(server, frame)
+                self._registrations.on_end_of_call(server, frame)
             case Alive():
                 self._on_alive(server, frame)
+            case Listing():
+                for call_id, names in frame.calls:
+                    self._registrations.listed(call_id, names)
             case Refused():
-                self._on_refused(server, frame)
+                self._registrations.on_refused(server, frame)
             case Hello():
                 log.warning("server %s greets again; disregarded", server)
 
-    # Remote update, at the owner
+    # Remote update, at the head
 
     def _on_register(self, server: str, frame: Register) -> None:
-        call = self._store.get(frame.call_id)
-        if (call.owner if call is not None else frame.owner) != self.server:
-            # The place of the caretaker: a participant takes registrations while the owner is dead.
-            self._send(server, Refused(frame.call_id, f"{self.server} does not own this call"))
+        call_id = frame.call_id
+        call = self._store.get(call_id)
+        owner = call.owner if call is not None else frame.owner
+        if owner != self.server:
+            instead = self._registrations.admits(server, call_id, owner)
+            if instead is not None:
+                why = f"{self.server} does not own this call"
+                self._peers.send(server, Refused(call_id, why, instead))
+                return
+            call = self._store.get(call_id)
+        participants = self.monitor.of(call_id)
+        if participants is None and len(self.monitor) >= self._max_remote_calls:
+            self._peers.send(server, Refused(call_id, "cds.limits.remote_calls is reached"))
             return
-        if call is None and len(self.monitor) >= self._max_remote_calls:
-            self._send(server, Refused(frame.call_id, "cds.limits.remote_calls is reached"))
-            return
-        first = self.monitor.add(frame.call_id, server)
+        before = participants.present if participants is not None else ()
+        first = self.monitor.add(call_id, server)
         self.health.watch(server)
         if first or call is None:
             # After a restart without its data the owner learns of its call here, from a
             # participant.
-            call = self._store.register(self, frame.call_id, self.server)
-        self._keep(frame.call_id)
-        self._take(server, frame.call_id, frame.properties, frame.logs)
+            call = self._store.register(self, call_id, owner)
+        if owner != self.server:
+            self._registrations.accept(call, frame.participants)
+        self.take(server, call_id, frame.properties, frame.logs)
         properties, logs = call.data.newer(frame.have)
         if frame.properties:
             theirs = {(p.stamp, p.author) for p in frame.properties}
@@ -294,232 +247,279 @@ class NetworkProxy:
             their_lines = {(line.stamp, line.author) for line in frame.logs}
             logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
         have = call.data.have() if frame.have else {}
-        utc = self._timers.now_us()
-        self._send(server, Registered(frame.call_id, utc, frame.sent, have, properties, logs))
+        utc = 0
+        if owner == self.server:
+            utc = max(self._timers.now_us(), 0)
+        listed = self._listed(call)
+        self._peers.send(
+            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed)
+        )
+        self._changed(call, before, server)
+
+    def _listed(self, call: Call) -> list[str]:
+        participants = self.monitor.of(call.call_id)
+        present = participants.present if participants is not None else ()
+        if call.owner == self.server:
+            return list(present[: self._listings.length])
+        return self._registrations.participants(call.call_id, present)
+
+    def _changed(self, call: Call, before: tuple[str, ...], but: str = "") -> None:
+        """Who takes part in a call has changed."""
+        participants = self.monitor.of(call.call_id)
+        if participants is None or participants.present == before:
+            return
+        if call.owner == self.server:
+            self._listings.changed(call.call_id, before, participants.present, but)
+            self._journal.shared(call.call_id, call.owner, participants.present, participants.past)
 
     def _on_unregister(self, server: str, frame: Unregister) -> None:
         self._remove(frame.call_id, server)
-        self._send(server, Unregistered(frame.call_id))
+        # This answer says that everything is on disk.
+        self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
 
     def _remove(self, call_id: str, server: str) -> None:
-        last = self.monitor.remove(call_id, server)
-        self._keep(call_id)
-        if last:
-            self._store.unregister(self, call_id)
-        self._unwatch(server)
-
-    def _keep(self, call_id: str) -> None:
-        """Have the participants of a call of ours kept on disk."""
         participants = self.monitor.of(call_id)
-        if self._keeper is not None and participants is not None:
-            self._keeper.shared(call_id, self.server, participants.present, participants.past)
-
-    def restore(self, call: Call, shared: Shared) -> None:
-        """A call of ours is back after a restart, with what was last told of it to ``Keeper``."""
-        self.monitor.restore(call.call_id, shared.present, shared.past)
-        if shared.present:
-            self._store.register(self, call.call_id, self.server)
-
-    def restored(self, servers: Iterable[str]) -> None:
-        """All calls are back: these servers' registrations must be renewed in time."""
-        for server in servers:
-            self.monitor.cut_off(server)
+        before = participants.present if participants is not None else ()
+        last = self.monitor.remove(call_id, server)
+        call = self._store.get(call_id)
+        if call is not None:
+            self._changed(call, before)
+            if last:
+                self._store.unregister(self, call_id)
+                if call.owner != self.server and not call.clients:
+                    self._registrations.left(call)
+        self._unwatch(server)
 
     def _not_renewed(self, call_id: str, server: str) -> None:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
         self._remove(call_id, server)
 
+    def send_away(self, call: Call, instead: str) -> None:
+        """Another server leads this call now: those registered here shall register there."""
+        participants = self.monitor.of(call.call_id)
+        for server in participants.present if participants is not None else ():
+            why = f"{self.server} does not take care of this call any more"
+            self._peers.send(server, Refused(call.call_id, why, instead))
+            self._remove(call.call_id, server)
+
+    def _end_some(self) -> None:
+        """Tell the end of those calls whose records are on disk."""
+        self._ending_timer = None
+        ending = self._ending
+        done = self._records.done if self._records is not None else 0
+        puts = self._records.puts if self._records is not None else 0
+        for _ in range(len(ending)):
+            needed, call, past = ending.popleft()
+            if needed < 0:
+                # The record was put after the store had told us; by now it is.
+                needed = puts
+            if needed > done:
+                ending.append((needed, call, past))
+            else:
+                self._tell_end(call, past)
+        if ending:
+            self._ending_timer = self._timers.schedule(self._gather, self._end_some)
+
+    def _tell_end(self, call: Call, past: tuple[str, ...]) -> None:
+        if self._store.get(call.call_id) is not None:
+            # Somebody came back to it in the meantime: it ends another time.
+            self.monitor.remember(call.call_id, past)
+            return
+        properties, logs = call.data.newer({})
+        frame = EndOfCall(call.call_id, properties, logs)
+        for server in past:
+            self._peers.send(server, frame)
+
     # Remote update, both ways
 
-    def _on_update(self, server: str, frame: Update) -> None:
-        self._take(server, frame.call_id, frame.properties, frame.logs)
-
-    def _take(self, server: str, call_id: str, properties: list[Property], logs: list[Log]) -> None:
+    def take(
+        self, server: str, call_id: str, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> None:
         """Entries from ``server``: into the local store, and what was new on to the others."""
+        if not properties and not logs:
+            return
+        call = self._store.get(call_id)
+        if call is None:
+            return
+        if server != call.owner and server != self.server:
+            properties, logs = self._sane(server, call, properties, logs)
         changed, added = self._store.update(self, call_id, properties, logs)
         if not changed and not added:
             return
         participants = self.monitor.of(call_id)
-        if participants is None or participants.present == (server,):
-            return
-        frame = Update(call_id, changed, added)
-        for other in participants.present:
-            if other != server:
-                self._send(other, frame)
+        if participants is not None and participants.present not in ((), (server,)):
+            frame = Update(call_id, changed, added)
+            for other in participants.present:
+                if other != server:
+                    self._peers.send(other, frame)
+        if call.owner != self.server:
+            self._registrations.changed(call, changed, added, server)
 
-    # Remote update, at a participant
-
-    def _register(self, call: Call, joined: _Joined) -> None:
-        sent = self._timers.monotonic_us()
-        if joined.known:
-            joined.stage = Stage.RENEWING
-            frame = Register(call.call_id, call.owner, sent, call.data.have(), [], [])
-        else:
-            joined.stage = Stage.FIRST
-            properties, logs = call.data.newer({})
-            frame = Register(call.call_id, call.owner, sent, {}, properties, logs)
-        self._send(call.owner, frame)
-
-    def _register_some(self, server: str, call_ids: list[str]) -> None:
-        """Register for calls after a reconnect, so many at a time that other work gets its turn."""
-        peer = self._peer(server)
-        if not peer.connected:
-            return
-        now, later = call_ids[: self._batch], call_ids[self._batch :]
-        for call_id in now:
-            call = self._store.get(call_id)
-            joined = self._joined.get(call_id)
-            if call is not None and joined is not None and joined.stage is Stage.WAITING:
-                self._register(call, joined)
-        if later:
-            self._timers.schedule(0.01, lambda: self._register_some(server, later))
-
-    def _on_registered(self, server: str, frame: Registered) -> None:
-        self._clock.sample(server, frame.utc, self._timers.monotonic_us() - frame.echo)
-        call = self._store.get(frame.call_id)
-        joined = self._joined.get(frame.call_id)
-        if call is None or joined is None or call.owner != server:
-            self._send(server, Unregister(frame.call_id))
-            return
-        if joined.stage is Stage.RENEWING:
-            properties, logs = call.data.newer(frame.have)
-            if properties or logs:
-                self._send(server, Update(frame.call_id, properties, logs))
-        elif joined.stage is not Stage.FIRST:
-            return
-        joined.known = True
-        joined.stage = Stage.LIVE
-        self._take(server, frame.call_id, frame.properties, frame.logs)
-        if not call.clients:
-            joined.stage = Stage.LEAVING
-            self._send(server, Unregister(frame.call_id))
-
-    def _on_unregistered(self, server: str, frame: Unregistered) -> None:
-        joined = self._joined.get(frame.call_id)
-        call = self._store.get(frame.call_id)
-        if joined is None or call is None or joined.stage is not Stage.LEAVING:
-            return
-        call.settled = True
-        self._forget(call)
-
-    def _on_refused(self, server: str, frame: Refused) -> None:
-        joined = self._joined.get(frame.call_id)
-        call = self._store.get(frame.call_id)
-        if joined is None or call is None or call.owner != server:
-            return
-        log.warning("call %s goes on unshared: %s said: %s", call.call_id, server, frame.reason)
-        self._forget(call)
-        self._joined[call.call_id] = joined
-        joined.stage = Stage.UNSHARED
-
-    def _on_end_of_call(self, server: str, frame: EndOfCall) -> None:
-        call = self._store.get(frame.call_id)
-        if call is None or call.owner != server:
-            return
-        self._take(server, frame.call_id, frame.properties, frame.logs)
-        call.settled = True
-        self._store.end(frame.call_id)
-
-    def _forget(self, call: Call) -> None:
-        """We take no part any more in this call of another server."""
-        if self._joined.pop(call.call_id, None) is not None and call.owner in self._peers:
-            self._peers[call.owner].joined.discard(call.call_id)
-            self._unwatch(call.owner)
+    def _sane(
+        self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> tuple[Sequence[Property], Sequence[Log]]:
+        """Leave out what a broken clock has stamped. Who wrote it keeps it, in its own record."""
+        sane, owner, newest = self._clock.sane, call.owner, call.data.newest
+        good = [e for e in properties if sane(owner, e.stamp, newest)]
+        good_logs = [e for e in logs if sane(owner, e.stamp, newest)]
+        insane = len(properties) + len(logs) - len(good) - len(good_logs)
+        if insane:
+            self.insane_entries += insane
+            if server not in self._insane_said:
+                self._insane_said.add(server)
+                log.error(
+                    "call %s: server %s sent entries stamped too far in the future"
+                    " (cds.limits.max_ahead); not taken (said once for each server)",
+                    call.call_id,
+                    server,
+                )
+        return good, good_logs
 
     # Health
 
     def _send_alive(self, server: str) -> None:
-        peer = self._peer(server)
+        peer = self._peers.of(server)
         if peer.connected:
             now = self._timers.monotonic_us()
             held = now - peer.heard_at if peer.heard_sent else 0
-            self._send(server, Alive(self._timers.now_us(), now, peer.heard_sent, held))
+            utc = max(self._timers.now_us(), 0)
+            self._peers.send_now(server, Alive(utc, now, peer.heard_sent, held))
 
     def _on_alive(self, server: str, frame: Alive) -> None:
-        peer = self._peer(server)
+        peer = self._peers.of(server)
         now = self._timers.monotonic_us()
         first = not peer.heard_sent
         peer.heard_sent = frame.sent
         peer.heard_at = now
         if frame.echo:
             self._clock.sample(server, frame.utc, now - frame.echo - frame.held)
+            self._registrations.based(server)
         elif first:
             self._send_alive(server)
 
     def _down(self, server: str) -> None:
         log.warning("server %s is silent: the network or that server may be down", server)
-        if self._peer(server).connected:
+        if self._peers.connected(server):
             self._network.drop(server)
-        if self._on_health is not None:
-            self._on_health(server, False)
+        self._registrations.down(server)
+        self._tell_health(server, False)
 
     def _up(self, server: str) -> None:
         log.warning("server %s is back", server)
-        if self._on_health is not None:
-            self._on_health(server, True)
+        self._tell_health(server, True)
+
+    def _tell_health(self, server: str, up: bool) -> None:
+        for listener in self.health_listeners:
+            try:
+                listener(server, up)
+            except Exception:
+                log.exception("server %s: a listener failed to take its health", server)
 
     # What others need to know
 
     def participants(self, call: Call) -> list[str]:
         """The remote servers that take part in a call, as far as this server knows."""
-        if call.owner != self.server:
-            return [call.owner] if call.call_id in self._joined else []
         listed = self.monitor.of(call.call_id)
-        return list(listed.present) if listed is not None else []
+        present = list(listed.present) if listed is not None else []
+        if call.owner == self.server:
+            return present
+        joined = self._registrations.joined.get(call.call_id)
+        if joined is None or joined.head == self.server:
+            return present
+        return [joined.head, *(s for s in present if s != joined.head)]
 
     def stage(self, call_id: str) -> str:
-        """How far the registration with a remote owner is, in words; empty for our own calls."""
-        joined = self._joined.get(call_id)
+        """How far the registration with another head is, in words; empty for our own calls."""
+        joined = self._registrations.joined.get(call_id)
         return joined.stage.value if joined is not None else ""
 
     def servers(self) -> dict[str, bool]:
         """All servers we heard of, and whether they are connected."""
-        return {name: peer.connected for name, peer in self._peers.items()}
+        return {name: peer.connected for name, peer in self._peers.all()}
+
+    @property
+    def frames_out(self) -> int:
+        """Frames sent."""
+        return self._peers.frames_out
+
+    @property
+    def kept_dropped(self) -> int:
+        """Kept calls that were let go for want of room: their records stay with this server."""
+        return self._registrations.kept_dropped
 
     def unsettled(self) -> int:
-        """Calls whose last word has not been taken by the other side: what ``stop`` waits for."""
-        leaving = sum(1 for j in self._joined.values() if j.stage is not Stage.UNSHARED)
-        present = sum(1 for name in self._peers for _ in self.monitor.calls_of(name))
+        """Calls whose last word has not been taken by the other side: what ``stop`` waits for.
+
+        Those of servers that are not connected do not count: there is nothing to wait for.
+        """
+        waits = (Stage.FIRST, Stage.RENEWING, Stage.LIVE, Stage.LEAVING)
+        leaving = sum(1 for j in self._registrations.joined.values() if j.stage in waits)
+        present = sum(
+            len(list(self.monitor.calls_of(name)))
+            for name, peer in self._peers.all()
+            if peer.connected
+        )
         return leaving + present
 
-    def stop(self) -> None:
-        """Forget everything; the store has ended its calls before."""
+    # A server's life
+
+    def restore(
+        self,
+        call: Call,
+        present: Sequence[str] = (),
+        past: Sequence[str] = (),
+        more: Mapping[str, str | int | bool | list[str]] | None = None,
+    ) -> bool:
+        """Bring back a call after a restart, with what was told to ``Journal.shared``.
+
+        True: the call goes on, and is in the store. False: it is over here, and waits for its
+        owner in ``Store.kept``; the caller takes it out of the store, or never put it there.
+        """
+        more = more or {}
+        if call.owner == self.server:
+            self.monitor.restore(call.call_id, present, past)
+            if present:
+                self._store.register(self, call.call_id, call.owner)
+            for server in present:
+                peer = self._peers.of(server)
+                self.health.watch(server)
+                if not peer.connected:
+                    self._network.want(server, True)
+                    self.monitor.cut_off(server)
+            return True
+        listed = more.get("listed")
+        if more.get("kept"):
+            call.kept = True
+            if self._store.get(call.call_id) is None:
+                self._store.kept[call.call_id] = call
+        self._registrations.restore(call, listed if isinstance(listed, list) else ())
+        return call.call_id not in self._store.kept
+
+    def stop(self, stored: bool = True) -> None:
+        """Say what is still to be said and forget everything; the store has ended its calls before.
+
+        ``stored``: all records are on disk. If they are not, nobody is told of the end of a call,
+        so that everybody keeps what he has.
+        """
         self._store.unwatch(self)
+        if self._ending_timer is not None:
+            self._ending_timer.cancel()
+            self._ending_timer = None
+        if stored:
+            for _, call, past in self._ending:
+                self._tell_end(call, past)
+        self._ending.clear()
+        self._listings.stop()
         self.health.stop()
         self.monitor.stop()
-        self._joined.clear()
+        self._registrations.joined.clear()
         self._peers.clear()
-
-    def _peer(self, server: str) -> _Peer:
-        peer = self._peers.get(server)
-        if peer is None:
-            peer = self._peers[server] = _Peer()
-        return peer
-
-    def _send(self, server: str, frame: Frame) -> None:
-        """Send a frame; when it speaks of call data, once what it tells or acknowledges is on disk.
-
-        So nothing of this server's is known elsewhere that it could lose: after a crash it cannot
-        give a stamp twice, and others have of each author's entries a beginning. All frames but
-        ``Alive`` take this way, for they must keep their order.
-        """
-        peer = self._peers.get(server)
-        if peer is None or not peer.connected:
-            return
-        self.frames_out += 1
-        if self._keeper is None or type(frame) is Alive:
-            self._network.send(server, frame)
-            return
-        connection = peer.connection
-
-        def send() -> None:
-            if peer.connected and peer.connection == connection:
-                self._network.send(server, frame)
-
-        self._keeper.after_commit(send, type(frame) in _ACKNOWLEDGE)
 
     def _unwatch(self, server: str) -> None:
         """Stop watching a server with which no call is shared any more."""
-        if not self._peer(server).joined and not self.monitor.calls_of(server):
-            self.health.unwatch(server)
-            self._network.want(server, False)
+        if not self.monitor.calls_of(server):
+            self._peers.idle(server)
+
+
+def _nothing(call_id: str) -> None:
+    """Nobody wants to know."""

@@ -33,8 +33,9 @@ _BATCH = 100  # calls in one go: other work gets its turn
 class Proxy(Protocol):
     """What the network proxy does for a call that is back."""
 
-    def restore(self, call: Call, shared: Shared) -> None:
-        """Take up the list of participants as it was."""
+    def restore(self, call: Call, shared: Shared) -> bool:
+        """Take up the participants of a call as they were. True if the call was over here and only
+        waited for others to have it: then it is not put into the store."""
 
     def restored(self, servers: Iterable[str]) -> None:
         """All calls are back: these servers have to register again in time."""
@@ -80,10 +81,14 @@ class Recovery:
         for each in found:
             call = Call(each.call_id, each.owner)
             call.data = each.data
-            self._store.adopt(call)
-            if each.owner == mine and each.shared is not None:
-                proxy.restore(call, each.shared)
+            if each.shared is not None:
                 others.update(each.shared.present)
+                if each.shared.more.get("kept") and proxy.restore(call, each.shared):
+                    continue
+                self._store.adopt(call)
+                proxy.restore(call, each.shared)
+            else:
+                self._store.adopt(call)
             # Its owner has something of it, most likely: registering again costs less, and brings
             # the same.
             call.settled = True
