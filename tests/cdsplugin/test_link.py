@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from unittest.mock import Mock
 
 import pytest
+import uvloop
 from link_net import Net, closed, framed
 
 from cdsplugin.entries import Property
 from cdsplugin.frames import Hello, Unregister, Update
 from cdsplugin.link import LinkError, LinkLimits
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """uvloop is what servers run on."""
+    return request.param()
 
 
 @pytest.fixture
@@ -251,18 +259,15 @@ async def test_a_port_in_use(net: Net) -> None:
         await net.link("other", port=hq.address()[1])
 
 
-async def test_one_write_for_all_frames_of_a_turn(
-    net: Net, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_write_for_all_frames_of_a_turn(net: Net) -> None:
     hq, at_hq = await net.link("hq")
     branch, at_branch = await net.link("branch", hq=hq.address())
     branch.want("hq", True)
     await at_branch.until(lambda: at_branch.up)
-    transport = branch._ways["hq"].connection._transport
-    writes = []
-    write = transport.write
-    monkeypatch.setattr(transport, "write", lambda data: (writes.append(data), write(data)))
+    connection = branch._ways["hq"].connection
+    spy = Mock(wraps=connection._transport)
+    connection._transport = spy
     for n in range(100):
         branch.send("hq", Unregister(f"c{n}"))
     await at_hq.until(lambda: len(at_hq.frames) == 100)
-    assert len(writes) == 1
+    assert spy.write.call_count == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_net import FAST, Ears, Net, closed, framed
@@ -28,6 +29,12 @@ NOW = datetime.datetime.now(datetime.UTC)
 SECRET = LinkSecurity(b"a secret of some length")
 SLOW = LinkLimits(reconnect_min=0.01)
 """With the handshake's usual 5 s, for what has to fail for another reason than the time."""
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """uvloop is what servers run on."""
+    return request.param()
 
 
 @pytest.fixture
