@@ -15,6 +15,9 @@ from cdsplugin.frames import Hello, Unregister, Update
 from cdsplugin.link import LinkError, LinkLimits
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
+
+
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
 def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
     """uvloop is what servers run on."""

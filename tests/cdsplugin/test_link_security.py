@@ -25,6 +25,8 @@ from cdsplugin.keys import make_authority, make_secret, make_server
 from cdsplugin.link import Link, LinkError, LinkLimits
 from cdsplugin.security import LinkSecurity, SecurityError, load_security
 
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
+
 NOW = datetime.datetime.now(datetime.UTC)
 SECRET = LinkSecurity(b"a secret of some length")
 SLOW = LinkLimits(reconnect_min=0.01)
