@@ -107,6 +107,13 @@ def _text_then(parse: Callable[[str], object]) -> PlainValidator:
     return PlainValidator(check)
 
 
+def _file_or_off(value: object) -> Path | bool:
+    text = as_written(value)
+    if value is False or (isinstance(text, str) and text):
+        return Path(text) if isinstance(text, str) and value is not False else False
+    raise ValueError("expected a file, or `off`")
+
+
 def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
@@ -142,6 +149,15 @@ class SwitchSection(_Section):
         default=("MD5",),
         description="algorithms that phones are challenged with, in this order (RFC 8760); not "
         "all phones pass over one that they do not know, so SHA-256 is for where all know it",
+    )
+    journal: Annotated[
+        Path | bool | None,
+        PlainValidator(_file_or_off),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"const": False}]}),
+    ] = Field(
+        default=None,
+        description="file in which calls in progress outlive the process; NAME.calls beside this "
+        "file unless said otherwise, off: none",
     )
 
 
@@ -285,6 +301,7 @@ class Trunk:
 class Config:
     """A configuration without mistakes.
 
+    ``journal`` is the file in which calls outlive the process; None for none.
     ``sections`` holds those of plugins that are in the file, each as its plugin's model, with
     relative paths resolved. ``warnings`` are places worth a look that stop nothing.
     """
@@ -302,6 +319,7 @@ class Config:
     dialplan_stamp: Stamp
     surroundings: Surroundings
     warnings: tuple[Mistake, ...] = ()
+    journal: Path | None = None
 
     def dialplan_watch(self) -> DialplanWatch:
         """Watches the dialplan's file from the state in which it was loaded."""
@@ -374,7 +392,15 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         dialplan_stamp=seen,
         surroundings=around,
         warnings=dialplan.warnings,
+        journal=_journal_path(model.switch, folder),
     )
+
+
+def _journal_path(section: SwitchSection, folder: Path) -> Path | None:
+    journal = section.journal
+    if journal is None:
+        return folder / f"{section.name}.calls"
+    return folder / journal.expanduser() if isinstance(journal, Path) else None
 
 
 def _fill_empty_sections(read: YamlFile) -> None:

@@ -157,7 +157,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     leg: int = 0
 
 
-Event: TypeAlias = (
+Told: TypeAlias = (
     CallStarted
     | CallRouted
     | LegInvited
@@ -167,5 +167,40 @@ Event: TypeAlias = (
     | LegEnded
     | CallEnded
 )
+"""What a switch tells of a call while it lasts."""
+
+
+class CallRestored(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The switch was killed and is back, and had this passage of a call in its journal.
+
+    Told at the start, before the switch listens. ``told`` are the events of the passage that were
+    told before, in their order and with their times: whoever has lost its memory too takes them
+    one by one, and whoever has not knows them already. Left out are repeated LegRinging, and of
+    LegMedia all but a leg's last; the newest events (a few ms) may be missing. An answered call
+    goes on. Of one that was not answered, the LegEnded of its living legs and the CallEnded follow
+    at once: reason "switch restarted", disposition ``failed``. ``leg`` is the number of the
+    passage's incoming leg.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    told: tuple[Told, ...]
+
+
+class SwitchStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The switch has started, and every CallRestored of it was told; it listens from here on.
+
+    Whatever call of this switch somebody still holds for alive, and that was not restored, is over.
+    ``call_id`` is empty: it concerns no call.
+    """
+
+    at: int
+    switch: str
+    call_id: str = ""
+
+
+Event: TypeAlias = Told | CallRestored | SwitchStarted
 
 DISPOSITIONS = ("answered", "busy", "no-answer", "cancelled", "rejected", "failed")

@@ -13,11 +13,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pluggy
 import uvloop
 from prometheus_client import REGISTRY
 
+from softswitch.calls.journal import CallRecord, Journal, decode
 from softswitch.config import Config
+from softswitch.journal_file import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
@@ -57,6 +60,10 @@ class TimerDriver:
         self._handle: asyncio.TimerHandle | None = None
         self._at = 0.0
         timers.on_earlier = self._set
+        due = timers.next_due()
+        if due is not None:
+            # Restored calls have set some already.
+            self._set(due)
 
     def _set(self, when: float) -> None:
         if self._handle is not None:
@@ -127,6 +134,7 @@ class Process:
             log.debug("start failed", exc_info=True)
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
             return 1
+        journal = _restore(switch, config)
         metrics = SwitchMetrics(switch, transport)
         REGISTRY.register(metrics)
         driver = TimerDriver(loop, switch.timers)
@@ -136,8 +144,12 @@ class Process:
         except OSError as error:
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
             await transport.close()
+            # What was restored stays in the journal: nobody could tell its sides anything.
+            if journal is not None:
+                journal.close()
             await _all(self._plugins.hook.stop())
             return 1
+        switch.opened()
         await _resolve(loop, switch)
         tasks = [
             loop.create_task(self._watch_dialplan(switch)),
@@ -159,6 +171,9 @@ class Process:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if switch.journal is not None and journal is not None:
+            switch.journal.commit()
+            journal.close()
         await _all(self._plugins.hook.stop())
         driver.close()
         await transport.close()
@@ -221,6 +236,37 @@ class Process:
                 continue
             switch.dialplan = found
             log.info("dialplan %s taken up", self._config.dialplan_path)
+
+
+def _restore(switch: Switch, config: Config) -> JournalFile | None:
+    """Open the journal, if there is to be one, and put back the calls that are in it."""
+    file: JournalFile | None = None
+    records: list[tuple[int, CallRecord]] = []
+    last = 0
+    if config.journal is not None:
+        try:
+            file = JournalFile(config.journal)
+            rows = file.rows()
+        except JournalError as error:
+            log.error("%s; calls will not outlive this process", error)
+            if file is not None:
+                file.close()
+                file = None
+            rows = []
+        unreadable: list[int] = []
+        for row, data in rows:
+            last = row
+            try:
+                records.append((row, decode(data)))
+            except (msgspec.MsgspecError, ValueError) as error:
+                log.error("%s: row %d cannot be read: %s", config.journal, row, error)
+                unreadable.append(row)
+        if file is not None:
+            switch.journal = Journal(switch.timers, file, last)
+            for row in unreadable:
+                switch.journal.drop(row)
+    switch.restore(records)
+    return file
 
 
 async def _all(results: list[Awaitable[None] | None]) -> None:

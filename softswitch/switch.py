@@ -7,7 +7,7 @@ and no sockets: those are `Network`'s, and `softswitch.process` puts the two tog
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,10 +17,12 @@ from softswitch.calls.call import Call
 from softswitch.calls.callid import make_call_id, read_call_id
 from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
+from softswitch.calls.journal import CallRecord, Journal
 from softswitch.calls.leg import Destination, Leg
+from softswitch.calls.restore import RESTARTED, restore
 from softswitch.config import Config, Trunk
 from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
-from softswitch.events import Event
+from softswitch.events import Event, SwitchStarted
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
 from softswitch.sip.client_transaction import ClientRequest
@@ -41,6 +43,10 @@ ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 # may come again on another try of the switch before, and numbers must not be used twice. So does
 # the switch of its origin if it was given up there: an INVITE may be on its way back to it.
 NUMBERS_KEPT = 64.0
+# When the sides of restored calls are asked whether they are still there, in seconds after the
+# start, and how many calls a second.
+RESTORED_CHECK = 1.0
+RESTORED_CHECKS = 500.0
 
 
 class Network(Protocol):
@@ -138,6 +144,8 @@ class Switch:
         self.busy_extensions: dict[str, dict[object, int]] = {}
         self.counters = Counters()
         self.draining = False
+        self.journal: Journal | None = None
+        self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
 
@@ -234,7 +242,7 @@ class Switch:
         else:
             call_id, owner = carried
         try:
-            call = Call(
+            call = Call.received(
                 self,
                 call_id,
                 owner,
@@ -452,6 +460,17 @@ class Switch:
                 if not holders:
                     del self.busy_extensions[name]
 
+    def leg_number(self, call_id: str) -> int:
+        """The number that `next_leg` would give."""
+        return self.numbers[call_id].next
+
+    def adopt(self, call: Call, next_leg: int) -> None:
+        """A restored passage is one of ours."""
+        numbering = self.numbers.setdefault(call.call_id, Numbering())
+        numbering.next = max(numbering.next, next_leg)
+        numbering.alive += 1
+        self.calls.add(call)
+
     def next_leg(self, call_id: str) -> int:
         """The next free leg number of a call at this switch."""
         numbering = self.numbers.get(call_id)
@@ -490,6 +509,68 @@ class Switch:
         numbering = self.numbers.get(call_id)
         if numbering is not None and not numbering.alive:
             del self.numbers[call_id]
+
+    # --- calls of the process before (softswitch.calls.restore.Flows)
+
+    def restore(self, records: Iterable[tuple[int, CallRecord]]) -> None:
+        """Put back the calls of a process that was killed, by the numbers of their rows.
+
+        To be called before the switch listens, with or without any: what was not restored is over.
+        """
+        answered = ended = 0
+        for row, record in records:
+            try:
+                call = restore(self, self, record)
+            except Exception as error:
+                log.error("call %s cannot be restored: %s", record.call_id, error)
+                if self.journal is not None:
+                    self.journal.drop(row)
+                continue
+            call.row = row
+            if call.answered:
+                call.resume(RESTORED_CHECK + answered / RESTORED_CHECKS)
+                answered += 1
+            else:
+                call.hang_up_all(RESTARTED)
+                ended += 1
+        if answered or ended:
+            log.warning(
+                "restarted: %d calls go on, %d were not answered and have ended", answered, ended
+            )
+        if answered:
+            self.transactions.on_stray = self._stray
+            self.timers.after(self.transactions.timeout, self._no_strays)
+        self.emit(SwitchStarted(at=self.now_us(), switch=self.name))
+
+    def opened(self) -> None:
+        """The switch listens: what restored calls had to say goes out."""
+        unsent, self._unsent = self._unsent, None
+        for send in unsent or ():
+            send()
+
+    def when_open(self, send: Callable[[], None]) -> bool:
+        """Whether the switch does not listen yet; then `send` is called as soon as it does."""
+        if self._unsent is None:
+            return False
+        self._unsent.append(send)
+        return True
+
+    def open_flow(self, transport: str, host: str, port: int) -> Flow | None:
+        """A flow to where a peer was before the restart."""
+        return self.network.flow_to(transport, host, port)
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """Call back from the clock, not from within."""
+        self.timers.after(0.0, callback)
+
+    def _stray(self, response: Response) -> None:
+        if 200 <= response.status < 300 and response.cseq_method == "INVITE":
+            leg = self.legs.get(f"{response.headers['call-id'][0]} {response.from_tag}")
+            if leg is not None:
+                leg.stray(response)
+
+    def _no_strays(self) -> None:
+        self.transactions.on_stray = None
 
     # --- keeping up
 

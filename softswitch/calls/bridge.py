@@ -40,6 +40,8 @@ def relay(
         return
     if leg.nat and (method == "INVITE" or method == "UPDATE"):
         # A phone behind NAT that got another port, or had to connect again, is to be found there.
+        if leg.dialog.flow.remote != flow.remote:
+            call.changed()
         leg.dialog.flow = flow
     if isinstance(transaction, InviteServer):
         _relay_invite(call, leg, request, transaction)
@@ -76,7 +78,7 @@ def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteSer
     if leg.outgoing is not None or other.pending is not None or other.answer is not None:
         transaction.respond(491)
         return
-    leg.dialog.refresh_target(request)
+    leg.refresh_target(request)
     transaction.user = leg
     transaction.respond(100)
     leg.pending = transaction
@@ -101,7 +103,7 @@ def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteSer
             if status in _GONE:
                 call.hang_up_all("the other side is gone")
             return
-        other.dialog.refresh_target(response)
+        other.refresh_target(response)
         body = response.body
         data = transaction.respond(
             status,
@@ -137,7 +139,7 @@ def _relay_other(call: Call, leg: Leg, request: Request, transaction: NonInviteS
     update = request.method == "UPDATE"
     extra = content_lines(request) if request.body else ""
     if update:
-        leg.dialog.refresh_target(request)
+        leg.refresh_target(request)
         extra = other.contact + extra
     package = request.get("info-package")
     if package:
@@ -150,7 +152,7 @@ def _relay_other(call: Call, leg: Leg, request: Request, transaction: NonInviteS
             return
         lines = content_lines(response) if response.body else ""
         if update and status < 300:
-            other.dialog.refresh_target(response)
+            other.refresh_target(response)
             lines = leg.contact + lines
         transaction.respond(status, response.reason, extra=lines, body=response.body)
         if status in _GONE and call.answered:
@@ -178,7 +180,12 @@ def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:
     if call.over:
         return
     core = call.core
-    core.emit(
+    if call.told is not None:
+        index = leg.index
+        call.told = [
+            event for event in call.told if type(event) is not events.LegMedia or event.leg != index
+        ]
+    call.tell(
         events.LegMedia(
             call_id=call.call_id,
             at=core.now_us(),

@@ -38,15 +38,39 @@ class Call:
         "origin",
         "over",
         "owner",
+        "row",
         "search",
         "timer",
+        "told",
         "travelled",
         "update",
         "winner",
     )
 
     def __init__(
-        self,
+        self, core: Core, call_id: str, owner: str, origin: bool, identity: Caller
+    ) -> None:
+        self.core = core
+        self.call_id = call_id
+        self.owner = owner
+        self.origin = origin
+        self.identity = identity
+        self.caller: Leg
+        self.winner: Leg | None = None
+        self.search: Search | None = None
+        self.update = False
+        self.answered = False
+        self.answered_at = 0.0
+        self.over = False
+        self.travelled = False
+        self.timer: Timer | None = None
+        # What was told of the call, and its row in the journal (0: none yet).
+        self.told: list[events.Told] | None = [] if core.journal is not None else None
+        self.row = 0
+
+    @classmethod
+    def received(
+        cls,
         core: Core,
         call_id: str,
         owner: str,
@@ -56,29 +80,23 @@ class Call:
         request: Request,
         transaction: InviteServer,
         flow: Flow,
-    ) -> None:
-        """Raises ValueError if the INVITE cannot make a dialog (Contact, Record-Route)."""
-        self.core = core
-        self.call_id = call_id
-        self.owner = owner
-        self.origin = origin
-        self.identity = identity
+    ) -> Call:
+        """The call that an INVITE makes.
+
+        Raises ValueError if it cannot make a dialog (Contact, Record-Route).
+        """
         dialog = Dialog.from_request(request, core.tokens.token(), flow)
-        self.caller = leg = Leg(self, core.next_leg(call_id), str(source), identity.number, dialog)
+        call = cls(core, call_id, owner, origin, identity)
+        call.caller = leg = Leg(call, core.next_leg(call_id), str(source), identity.number, dialog)
         leg.incoming = transaction
         leg.nat = source.kind == "extension"
-        leg.contact = self._response_head(request, flow)
+        leg.contact = call._response_head(request, flow)
         transaction.to_tag = dialog.local_tag
         transaction.user = leg
-        self.update = "UPDATE" in (request.get("allow") or "")
-        self.winner: Leg | None = None
-        self.answered = False
-        self.answered_at = 0.0
-        self.over = False
-        self.travelled = False
-        self.timer: Timer | None = None
-        self.search: Search | None = Search(self, request)
+        call.update = "UPDATE" in (request.get("allow") or "")
+        call.search = Search(call, request)
         core.remember(leg)
+        return call
 
     def _response_head(self, request: Request, flow: Flow) -> str:
         """The header lines of dialog-making responses to the caller (§12.1.1)."""
@@ -98,7 +116,7 @@ class Call:
             self.fail(404, "No Route")
             return
         assert leg.incoming is not None
-        core.emit(
+        self.tell(
             events.CallRouted(
                 call_id=self.call_id,
                 at=core.now_us(),
@@ -121,7 +139,7 @@ class Call:
     def _tell_start(self, request: Request, dialled: str) -> None:
         core, leg = self.core, self.caller
         remote = leg.dialog.flow.remote
-        core.emit(
+        self.tell(
             events.CallStarted(
                 call_id=self.call_id,
                 at=core.now_us(),
@@ -176,7 +194,7 @@ class Call:
         leg.status = caller.status = response.status
         tag = search.won_by(leg, response.to_tag)
         body = response.body
-        core.emit(
+        self.tell(
             events.LegAnswered(
                 call_id=self.call_id,
                 at=core.now_us(),
@@ -275,11 +293,24 @@ class Call:
             self.hang_up_all("the longest time allowed is over")
             return
         if left <= 0 and settings.session_check:
-            for leg in (self.caller, self.winner):
-                if leg is not None:
-                    bridge.probe(self, leg)
+            self._ask_both()
             left = settings.session_check
         self._watch(max(left, 0.0))
+
+    def resume(self, wait: float) -> None:
+        """A restored call goes on; in `wait` seconds both sides are asked if they are there."""
+
+        def ask() -> None:
+            self._ask_both()
+            self._watch(self.core.settings.session_check)
+
+        self.changed()
+        self._set_timer(wait, ask)
+
+    def _ask_both(self) -> None:
+        for leg in (self.caller, self.winner):
+            if leg is not None:
+                bridge.probe(self, leg)
 
     # --- the end
 
@@ -324,7 +355,7 @@ class Call:
         if leg.line:
             core.release_line(leg.line, leg if leg is self.caller else self)
             leg.line = ""
-        core.emit(
+        self.tell(
             events.LegEnded(
                 call_id=self.call_id,
                 at=core.now_us(),
@@ -343,7 +374,7 @@ class Call:
         if self.search is not None:
             self.search.close()
             self.search = None
-        core.emit(
+        self.tell(
             events.CallEnded(
                 call_id=self.call_id,
                 at=core.now_us(),
@@ -358,7 +389,24 @@ class Call:
         if self.caller.state == INVITING:
             self.caller.close()
         self.winner = None
+        self.told = None
+        if core.journal is not None:
+            core.journal.over(self)
         core.call_over(self)
+
+    def tell(self, event: events.Told) -> None:
+        """Tell an event, and note what a restart would have to tell again."""
+        core = self.core
+        core.emit(event)
+        if self.told is not None:
+            self.told.append(event)
+            assert core.journal is not None
+            core.journal.changed(self)
+
+    def changed(self) -> None:
+        """Something that the journal holds has changed."""
+        if self.core.journal is not None and not self.over:
+            self.core.journal.changed(self)
 
     # --- timers
 

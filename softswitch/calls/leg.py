@@ -213,7 +213,8 @@ class Leg:
             return
         self.state = LEAVING
         self._drop_reinvites()
-        if self.invite is not None and not self.ack_cseq:
+        call = self.call
+        if call is not None and call.winner is self and not self.ack_cseq:
             # The answer that this ACK was to carry will never come.
             self.send_ack(1)
         if self.answer is not None:
@@ -230,6 +231,29 @@ class Leg:
         if response.status >= 200:
             self.close()
 
+    def refresh_target(self, message: Request | Response) -> None:
+        """What a re-INVITE or UPDATE, or its 2xx, says of where this party is to be found."""
+        was = self.dialog.target
+        self.dialog.refresh_target(message)
+        if self.dialog.target != was and self.call is not None:
+            self.call.changed()
+
+    def stray(self, response: Response) -> None:
+        """A 2xx to an INVITE that this party was sent before the switch was killed.
+
+        Without its ACK the party would send it for 32 s and then end the call (§13.3.1.4). If the
+        INVITE was a re-INVITE its sender never hears of the answer, and may ask again.
+        """
+        call, cseq = self.call, response.cseq
+        if call is None or response.to_tag != self.dialog.remote_tag:
+            return
+        other = call.other(self)
+        if cseq == self.ack_cseq:
+            self.acknowledge_again(cseq)
+        elif cseq <= self.dialog.local_cseq and not (other is not None and other.ack_for == cseq):
+            self.refresh_target(response)
+            self.send_ack(cseq)
+
     # --- requests from this party
 
     def acked(self, request: Request) -> None:
@@ -239,6 +263,7 @@ class Leg:
             return
         answer.stop()
         self.answer = None
+        call.changed()
         cseq, self.ack_for = self.ack_for, 0
         if cseq:
             call.late_answer(self, cseq, request)

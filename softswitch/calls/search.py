@@ -186,7 +186,7 @@ class Search:
             extra=extra,
             body=self.offer,
         )
-        core.emit(
+        call.tell(
             events.LegInvited(
                 call_id=call.call_id,
                 at=core.now_us(),
@@ -222,17 +222,20 @@ class Search:
         media = bool(response.body)
         now = (response.status, media)
         if now != leg.ringing:
-            leg.ringing = now
-            core.emit(
-                events.LegRinging(
-                    call_id=call.call_id,
-                    at=core.now_us(),
-                    switch=core.name,
-                    leg=leg.index,
-                    status=response.status,
-                    early_media=media,
-                )
+            event = events.LegRinging(
+                call_id=call.call_id,
+                at=core.now_us(),
+                switch=core.name,
+                leg=leg.index,
+                status=response.status,
+                early_media=media,
             )
+            if leg.ringing[0]:
+                # A callee can change its mind without end: the journal has the first.
+                core.emit(event)
+            else:
+                call.tell(event)
+            leg.ringing = now
         incoming = caller.incoming
         assert incoming is not None
         # The media of several phones that ring at once cannot all be heard: then none is.

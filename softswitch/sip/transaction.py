@@ -90,6 +90,8 @@ class Transactions:
         self.merged: dict[str, str] = {}
         self.refused = 0
         self.unmatched = 0
+        # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
+        self.on_stray: Callable[[Response], None] | None = None
 
     def receive(self, message: Request | Response, flow: Flow) -> None:
         """A message from the transport; `flow` leads back to its sender."""
@@ -100,6 +102,8 @@ class Transactions:
                 client.receive(message)
             else:
                 self.unmatched += 1
+                if self.on_stray is not None:
+                    self.on_stray(message)
             return
         assert isinstance(message, Request)
         self._request(message, flow)

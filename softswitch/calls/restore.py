@@ -1,0 +1,227 @@
+"""Calls put back after a restart, from what the journal has of them.
+
+An answered call goes on as if nothing had been: its legs are found by their dialogs again, and soon
+both sides are asked whether they are still there. A call that was not answered is put back only to
+be ended as any other call is: CANCEL for those who ring, 503 for the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from softswitch import events
+from softswitch.calls.call import Call
+from softswitch.calls.core import Caller, Core
+from softswitch.calls.journal import CSEQ_AHEAD, CallRecord, FlowRecord, LegRecord
+from softswitch.calls.leg import CONFIRMED, Leg
+from softswitch.calls.search import Search
+from softswitch.sip.client_transaction import PROCEEDING, ClientRequest, InviteClient
+from softswitch.sip.dialog import Dialog, Unacknowledged
+from softswitch.sip.header_values import parse_uri
+from softswitch.sip.message import MalformedMessage, Request, parse
+from softswitch.sip.server_transaction import InviteServer
+from softswitch.sip.transaction import server_key
+
+if TYPE_CHECKING:
+    from softswitch.sip.flow import Flow
+
+RESTARTED = "switch restarted"
+
+
+class Flows(Protocol):
+    """The network of a switch that may not have it yet."""
+
+    def when_open(self, send: Callable[[], None]) -> bool:
+        """Whether there is no network yet; then `send` is called once there is."""
+
+    def open_flow(self, transport: str, host: str, port: int) -> Flow | None: ...
+    def later(self, callback: Callable[[], None]) -> None: ...
+
+
+class RestoredFlow:
+    """A peer that was known before the restart; over TCP it is connected to when it is needed."""
+
+    __slots__ = ("_flows", "_sent_by", "remote", "transport")
+
+    def __init__(self, flows: Flows, record: FlowRecord) -> None:
+        self._flows = flows
+        self._sent_by = record.sent_by
+        self.transport = record.transport
+        self.remote = (record.host, record.port)
+
+    @property
+    def reliable(self) -> bool:
+        return self.transport != "udp"
+
+    @property
+    def sent_by(self) -> str:
+        return self._sent_by
+
+    def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
+        """Send a message; `on_error` is called (never from within) if it cannot be sent."""
+        if self._flows.when_open(lambda: self.send(data, on_error)):
+            return
+        flow = self._flows.open_flow(self.transport, *self.remote)
+        if flow is not None:
+            flow.send(data, on_error)
+        elif on_error is not None:
+            self._flows.later(on_error)
+
+
+def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
+    """Put a call back into the tables and tell that it is there; not yet whether it goes on.
+
+    Raises ValueError for a record that makes no sense.
+    """
+    identity = Caller(record.number, record.name, record.private)
+    call = Call(core, record.call_id, record.owner, record.origin, identity)
+    call.travelled, call.update = record.travelled, record.update
+    first, *others = record.legs
+    if not record.answered and any(other.invite is None for other in others):
+        raise ValueError("a leg that was not invited")
+    call.caller = caller = _leg(call, flows, first)
+    legs = [_leg(call, flows, other) for other in others]
+    if core.journal is not None:
+        call.told = list(record.told)
+    if record.answered:
+        if len(legs) != 1:
+            raise ValueError(f"an answered call of {len(legs) + 1} legs")
+        answered = next((e for e in record.told if type(e) is events.LegAnswered), None)
+        if answered is None:
+            raise ValueError("an answered call without its answer")
+        call.answered, call.winner = True, legs[0]
+        call.answered_at = core.timers.clock() - max(0, core.now_us() - answered.at) / 1e6
+        _confirm(core, caller, first)
+        _confirm(core, legs[0], others[0])
+    else:
+        request = _received(record)
+        call.search = search = Search(call, request)
+        search.legs = legs
+        _await_final(core, flows, caller, record, request)
+        for leg, one in zip(legs, others, strict=True):
+            _await_end(core, leg, one)
+    core.adopt(call, record.next_leg)
+    for leg in (caller, *legs):
+        core.remember(leg)
+        leg.line = _take(core, leg.line, leg if leg is caller else call)
+    core.emit(
+        events.CallRestored(
+            call_id=call.call_id,
+            at=core.now_us(),
+            switch=core.name,
+            leg=caller.index,
+            told=record.told,
+        )
+    )
+    return call
+
+
+def _take(core: Core, line: str, holder: object) -> str:
+    """The line, if there is (still) room on it: limits may have changed, the call may not end."""
+    try:
+        return line if line and core.take_line(line, holder) else ""
+    except KeyError:
+        return ""  # a trunk that is not in the configuration any more
+
+
+def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
+    flow = record.flow
+    if record.nat and flow.transport != "udp":
+        # Its connection is gone. Where it took connections itself, it still may.
+        try:
+            uri = parse_uri(record.target)
+            flow = FlowRecord(flow.transport, uri.host.strip("[]"), uri.port or 5060, flow.sent_by)
+        except ValueError:
+            pass
+    dialog = Dialog(
+        record.call_id, record.local, record.local_tag, record.remote, RestoredFlow(flows, flow)
+    )
+    dialog.remote_tag = record.remote_tag
+    dialog.target = record.target
+    dialog.routes = record.routes
+    dialog.local_cseq = record.local_cseq
+    dialog.remote_cseq = record.remote_cseq
+    leg = Leg(call, record.index, record.party, record.number, dialog)
+    leg.line = record.line
+    leg.nat = record.nat
+    leg.contact = record.contact
+    leg.user_agent = record.user_agent
+    leg.status = record.status
+    return leg
+
+
+def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
+    """The leg of an answered call."""
+    leg.state = CONFIRMED
+    dialog = leg.dialog
+    dialog.confirmed = True
+    leg.ack_for = record.ack_for
+    leg.ack_cseq = record.ack_cseq
+    if leg.ack_cseq:
+        ack = dialog.request("ACK", core.tokens.branch(), cseq=leg.ack_cseq)
+        leg.ack_data = ack.encode(dialog.flow)
+    # Requests sent since the row was written, and those of a life before.
+    dialog.local_cseq += CSEQ_AHEAD
+    if record.answer:
+        leg.answer = Unacknowledged(
+            core.timers,
+            core.transactions.settings,
+            dialog.flow,
+            record.answer,
+            record.answer_cseq,
+            leg.not_acked,
+        )
+
+
+def _received(record: CallRecord) -> Request:
+    try:
+        request = parse(record.received.encode("utf-8", "surrogateescape"))
+    except MalformedMessage as error:
+        raise ValueError(f"no INVITE: {error}") from error
+    if not isinstance(request, Request) or request.defect is not None:
+        raise ValueError("no INVITE")
+    return request
+
+
+def _await_final(
+    core: Core, flows: Flows, caller: Leg, record: CallRecord, request: Request
+) -> None:
+    """The INVITE transaction of a caller who still waits for an answer."""
+    if record.received_by is None:
+        raise ValueError("an INVITE from nowhere")
+    where = record.received_by
+    if where.transport != "udp":
+        # §18.2.2: its connection is gone; a new one goes to the port that its Via names.
+        where = FlowRecord(where.transport, where.host, request.via.port or 5060, where.sent_by)
+    layer = core.transactions
+    merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
+    key = server_key(request)
+    transaction = InviteServer(layer, key, request, RestoredFlow(flows, where), merged)
+    transaction.to_tag = caller.dialog.local_tag
+    transaction.user = caller
+    layer.servers[key] = transaction
+    layer.merged[merged] = key
+    caller.incoming = transaction
+
+
+def _await_end(core: Core, leg: Leg, record: LegRecord) -> None:
+    """The INVITE transaction of a party that may still answer."""
+    invite, dialog = record.invite, leg.dialog
+    assert invite is not None
+    request = ClientRequest(
+        "INVITE",
+        invite.uri,
+        invite.branch,
+        dialog.local,
+        invite.to,
+        dialog.call_id,
+        1,
+        max_forwards=invite.max_forwards,
+    )
+    layer = core.transactions
+    client = InviteClient(layer, request, dialog.flow, leg.on_response)
+    # Whether a provisional response came is not known; without one a CANCEL does no harm.
+    client.state = PROCEEDING
+    layer.clients[client.key] = client
+    leg.invite = client
