@@ -9,6 +9,7 @@ module unregisters the remote participant." The local participants are the store
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from cdsplugin.clock import Handle, Timers
 from cdsplugin.frames import Listing
@@ -71,19 +72,6 @@ class RegistrationMonitor:
             participants.past = (*participants.past, server)
         return len(participants.present) == 1
 
-    def restore(self, call_id: str, present: Iterable[str], past: Iterable[str]) -> None:
-        """Take up a list as it was before a restart; who is present must renew that in time."""
-        for server in past:
-            participants = self._lists.setdefault(call_id, Participants())
-            participants.past = (*participants.past, server)
-        for server in present:
-            self.add(call_id, server)
-            self._to_renew.setdefault(server, set()).add(call_id)
-            if server not in self._expiries:
-                self._expiries[server] = self._timers.schedule(
-                    self._within, lambda server=server: self._expire(server)
-                )
-
     def remove(self, call_id: str, server: str) -> bool:
         """Unregister; true if no remote participant is left."""
         participants = self._lists.get(call_id)
@@ -100,6 +88,11 @@ class RegistrationMonitor:
         participants.past = tuple(dict.fromkeys((*past, *participants.present)))
         for server in participants.present:
             self._of_server.setdefault(server, set()).add(call_id)
+            self._to_renew.setdefault(server, set()).add(call_id)
+            if server not in self._expiries:
+                self._expiries[server] = self._timers.schedule(
+                    self._within, partial(self._expire, server)
+                )
 
     def remember(self, call_id: str, past: Iterable[str]) -> None:
         """A call goes on that had ended: they took part in it before."""

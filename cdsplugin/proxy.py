@@ -95,7 +95,6 @@ class NetworkProxy:
         self._max_remote_calls = max_remote_calls
         self._gather = gather
         self._journal = journal if journal is not None else NoJournal()
-        self._journalled = journal is not None
         self._records = records
         self.health_listeners: list[Callable[[str, bool], None]] = []
         if on_health is not None:
@@ -122,6 +121,7 @@ class NetworkProxy:
         self._ending: deque[tuple[int, Call, tuple[str, ...]]] = deque()
         self._ending_timer: Handle | None = None
         self._insane_said: set[str] = set()
+        self._restored: set[str] = set()
         self.frames_in = 0
         self.insane_entries = 0
         store.watch(self)
@@ -328,7 +328,7 @@ class NetworkProxy:
         properties, logs = call.data.newer({})
         frame = EndOfCall(call.call_id, properties, logs)
         for server in past:
-            self._peers.send(server, frame)
+            self._peers.send(server, frame, must=True)
 
     # Remote update, both ways
 
@@ -470,30 +470,28 @@ class NetworkProxy:
         past: Sequence[str] = (),
         more: Mapping[str, str | int | bool | list[str]] | None = None,
     ) -> bool:
-        """Bring back a call after a restart, with what was told to ``Journal.shared``.
+        """Take up a call after a restart, with what was last told of it to ``Journal.shared``.
 
-        True: the call goes on, and is in the store. False: it is over here, and waits for its
-        owner in ``Store.kept``; the caller takes it out of the store, or never put it there.
+        False if it was over here and only waits for its owner: then it is in ``Store.kept``, and
+        not to be put into the store. Any other is in the store already.
         """
         more = more or {}
         if call.owner == self.server:
-            self.monitor.restore(call.call_id, present, past)
+            if present or past:
+                self.monitor.restore(call.call_id, present, past)
             if present:
-                self._store.register(self, call.call_id, call.owner)
-            for server in present:
-                peer = self._peers.of(server)
-                self.health.watch(server)
-                if not peer.connected:
-                    self._network.want(server, True)
-                    self.monitor.cut_off(server)
+                self._store.register(self, call.call_id, self.server)
+                for server in present:
+                    if server not in self._restored:
+                        self._restored.add(server)
+                        self._peers.of(server)
+                        self.health.watch(server)
+                        self._network.want(server, True)
             return True
         listed = more.get("listed")
-        if more.get("kept"):
-            call.kept = True
-            if self._store.get(call.call_id) is None:
-                self._store.kept[call.call_id] = call
-        self._registrations.restore(call, listed if isinstance(listed, list) else ())
-        return call.call_id not in self._store.kept
+        kept = bool(more.get("kept"))
+        self._registrations.restore(call, listed if isinstance(listed, list) else [], kept)
+        return not kept
 
     def stop(self, stored: bool = True) -> None:
         """Say what is still to be said and forget everything; the store has ended its calls before.

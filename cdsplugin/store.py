@@ -110,7 +110,9 @@ class Store:
         self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
         self.initialized = False
         self.updates = 0
-        self.on_restamped: list[Restamped] = []
+        self.kept: dict[str, Call] = {}
+        """Calls of other servers that ended here before their owners had all of them."""
+        self.on_restamped: tuple[Restamped, ...] = ()
         """Told when the stamps of a call's entries were moved."""
 
     # The control interface

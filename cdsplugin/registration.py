@@ -1,0 +1,667 @@
+"""Our part in the calls of other servers: registration with each call's head, and who that is.
+
+The source: "The local CDS instance registers with the owning CDS on behalf of local participants."
+The **head** of a call is its owner. While the owner is dead it is the caretaker: the first living
+name of the list of participants that the owner gave us, in the order of the list; that may be this
+server. When the owner is back every call is registered with it again, and the copies merge. Should
+two servers take care of one call (on two sides of a partition), that does no harm for the same
+reason.
+
+A call that ends here while its owner does not have all of it is **kept** (``kept``) until it has.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cdsplugin.clock import Clock, Timers
+from cdsplugin.entries import Log, Property
+from cdsplugin.frames import (
+    EndOfCall,
+    Refused,
+    Register,
+    Registered,
+    Unregister,
+    Unregistered,
+    Update,
+)
+from cdsplugin.peers import Journal, Peers
+from cdsplugin.store import Call, Store
+
+log = logging.getLogger("cdsplugin.proxy")
+
+
+class Stage(enum.Enum):
+    """How far our registration with a call's head is."""
+
+    WAITING = "waiting for a connection to the owner"
+    FIRST = "registered for the first time, no answer yet"
+    RENEWING = "registering again, no answer yet"
+    LIVE = "registered"
+    LEAVING = "unregistering"
+    LEFT = "handed over, waiting for the record of it"
+    CARETAKER = "taking care of it while its owner is dead"
+    UNSHARED = "the owner cannot be reached by configuration, or refused"
+
+
+_ASKING = (Stage.FIRST, Stage.RENEWING, Stage.LIVE)
+_WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
+
+
+class Joined:
+    """A call of another server in which we take part.
+
+    ``known``: we were registered before. ``shared``: others may have seen its entries. ``listed``:
+    its participants, as last told. ``tried``: who of them refused.
+    """
+
+    __slots__ = ("head", "known", "leaving", "listed", "shared", "stage", "tried")
+
+    def __init__(self, head: str, known: bool) -> None:
+        self.stage = Stage.WAITING
+        self.head = head
+        self.known = self.shared = known
+        self.listed: tuple[str, ...] = ()
+        self.tried: frozenset[str] = frozenset()
+        self.leaving = 0
+
+
+class Side(Protocol):
+    """The other side of the proxy: of those that are registered here."""
+
+    def take(
+        self, server: str, call_id: str, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> None:
+        """Entries from ``server``: into the local store, and what was new on to all others."""
+
+    def send_away(self, call: Call, instead: str) -> None:
+        """Those registered here for ``call`` shall register with ``instead``."""
+
+
+class Registrations:
+    """See the module. The proxy tells what happens; ``Side`` is what it is asked for.
+
+    ``handed_over(call_id)`` is called when the record that was written here has to go, as the head
+    has written it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        timers: Timers,
+        peers: Peers,
+        journal: Journal,
+        side: Side,
+        handed_over: Callable[[str], None],
+        *,
+        batch: int,
+        caretaker_within: float,
+        kept_calls: int,
+        listed: int,
+    ) -> None:
+        self.server = store.server
+        self.joined: dict[str, Joined] = {}
+        self._store = store
+        self._clock = clock
+        self._timers = timers
+        self._peers = peers
+        self._journal = journal
+        self._side = side
+        self._handed_over = handed_over
+        self._batch = batch
+        self._caretaker_within = caretaker_within
+        self._kept_calls = kept_calls
+        self._listed = listed
+        self._back: dict[str, tuple[str, ...]] = {}
+        """Lists of participants from before a restart, of calls that nobody spoke of yet."""
+        self._unknown_owners: set[str] = set()
+        self._leavings = 0
+        self._full_said = False
+        self.kept_dropped = 0
+
+    # The store says
+
+    def came(self, call: Call) -> None:
+        """Somebody here takes part in a call of another server: register on its behalf."""
+        self._revive(call)
+        joined = self.joined.get(call.call_id)
+        if joined is not None:
+            # It comes back while we are leaving: the head takes both in their order.
+            if joined.stage in (Stage.LEAVING, Stage.LEFT):
+                self._register(call, joined)
+            return
+        joined = self._join(call, Joined(call.owner, call.settled))
+        if not self._peers.network.knows(call.owner):
+            joined.stage = Stage.UNSHARED
+            self._say_unknown(call)
+            return
+        peer = self._peers.of(call.owner)
+        self._peers.health.watch(call.owner)
+        if peer.connected:
+            if not peer.basing:
+                self._register(call, joined)
+            return
+        self._peers.network.want(call.owner, True)
+        if self._peers.health.is_down(call.owner):
+            self._seek(call, joined)
+
+    def changed(
+        self, call: Call, properties: Sequence[Property], logs: Sequence[Log], author: str = ""
+    ) -> None:
+        """Entries changed here, or those registered here (``author``) changed some: on to the
+        head."""
+        joined = self.joined.get(call.call_id)
+        if joined is None:
+            # A word after the last participant here has left.
+            call.settled = False
+            self.came(call)
+        elif joined.stage in (Stage.FIRST, Stage.LIVE):
+            if joined.head != author:
+                self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
+        elif joined.stage is Stage.LEAVING:
+            self._register(call, joined)
+
+    def left(self, call: Call) -> None:
+        """Nobody here takes part any more: unregister with the head."""
+        joined = self.joined.get(call.call_id)
+        # In the other stages the answer to the registration has to come first; see on_registered.
+        if joined is not None and joined.stage is Stage.LIVE:
+            self._leave(call, joined)
+
+    def over(self, call: Call) -> None:
+        """The call ended here. What its owner lacks of it is kept."""
+        joined = self.joined.get(call.call_id)
+        if call.settled or not len(call.data):
+            self._forget(call)
+            if call.kept:
+                self._handed_over(call.call_id)
+            return
+        if joined is None:
+            return
+        if joined.stage is Stage.UNSHARED and not (
+            joined.known or self._peers.network.knows(call.owner)
+        ):
+            self._forget(call)
+            return
+        self._keep(call, joined)
+
+    # The network says
+
+    def connected(self, server: str) -> None:
+        """Register for everything of which ``server`` is the head, or would be."""
+        peer = self._peers.of(server)
+        peer.reachable = True
+        if peer.trying is not None:
+            peer.trying.cancel()
+            peer.trying = None
+        if peer.joined and self._clock.base(server) is None:
+            # Entries made so far carry our own clock's stamps. They are put right before anybody
+            # sees them: ``based``, when the answer to our ``Alive`` is here.
+            peer.basing = True
+            session = peer.session
+            self._timers.schedule(1.0, lambda: self._no_base(server, session))
+            return
+        self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
+
+    def based(self, server: str) -> None:
+        """The clock of ``server`` is known."""
+        peer = self._peers.of(server)
+        if not peer.basing:
+            return
+        peer.basing = False
+        for call_id in peer.joined if self._clock.base(server) is not None else ():
+            call, joined = self._call(call_id), self.joined.get(call_id)
+            if call is not None and joined is not None and not joined.shared and len(call.data):
+                shift = min(self._clock.ahead(server), self._clock.now(server) - call.data.newest)
+                if abs(shift) > 1000:
+                    self._store.restamp(call, shift)
+        session = peer.session
+
+        def then() -> None:
+            if peer.connected and peer.session == session:
+                self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
+
+        # A crash after this must not bring the old stamps back.
+        self._journal.after_commit(then)
+
+    def disconnected(self, server: str) -> None:
+        """Live calls are registered again when ``server`` is back, or when another took its
+        place."""
+        peer = self._peers.of(server)
+        peer.basing = False
+        for call_id in (*peer.joined, *peer.headed):
+            joined = self.joined.get(call_id)
+            if joined is not None and joined.head == server and joined.stage in _WITH_HEAD:
+                joined.stage = Stage.WAITING
+        if peer.joined or peer.headed or peer.preferred:
+            self._peers.network.want(server, True)
+        if peer.headed:
+            self._try(server)
+        if self._peers.health.is_down(server):
+            self.down(server)
+
+    def down(self, server: str) -> None:
+        """``server`` was silent for ``dead_after``: whoever it was the head for seeks another."""
+        peer = self._peers.of(server)
+        if peer.headed:
+            peer.reachable = False
+        self._some([*peer.joined, *peer.headed], lambda c, j: self._seek_instead(server, c, j))
+
+    def on_registered(self, server: str, frame: Registered) -> None:
+        """The head's answer to a registration."""
+        call = self._call(frame.call_id)
+        joined = self.joined.get(frame.call_id)
+        if call is not None and call.owner == server:
+            self._clock.sample(server, frame.utc, self._timers.monotonic_us() - frame.echo)
+        if call is None or joined is None or joined.head != server:
+            self._peers.send(server, Unregister(frame.call_id))
+            return
+        if joined.stage is Stage.RENEWING:
+            properties, logs = call.data.newer(frame.have)
+            if properties or logs:
+                self._peers.send(server, Update(frame.call_id, properties, logs))
+        elif joined.stage is not Stage.FIRST:
+            return
+        joined.known = True
+        joined.stage = Stage.LIVE
+        joined.tried = frozenset()
+        self.listed(frame.call_id, frame.participants)
+        self._take(server, call, frame.properties, frame.logs)
+        if server != call.owner:
+            self._side.send_away(call, server)
+        if not call.clients:
+            self._leave(call, joined)
+
+    def on_unregistered(self, server: str, frame: Unregistered) -> None:
+        """The head has everything on its disk."""
+        call = self._call(frame.call_id)
+        joined = self.joined.get(frame.call_id)
+        if (
+            call is None
+            or joined is None
+            or joined.stage is not Stage.LEAVING
+            or joined.head != server
+            or frame.number not in (0, joined.leaving)
+        ):
+            return
+        if self._is_kept(call):
+            joined.stage = Stage.LEFT
+            return
+        call.settled = True
+        self._journal.left(call.call_id)
+        self._forget(call)
+
+    def on_refused(self, server: str, frame: Refused) -> None:
+        """The head did not accept, or accepts no more."""
+        call = self._call(frame.call_id)
+        joined = self.joined.get(frame.call_id)
+        if call is None or joined is None or joined.head != server:
+            return
+        if joined.stage not in _WITH_HEAD:
+            return
+        if server == call.owner:
+            log.warning("call %s goes on unshared: %s said: %s", call.call_id, server, frame.reason)
+            joined.stage = Stage.UNSHARED
+            return
+        joined.tried |= {server}
+        instead = frame.instead
+        if (
+            instead not in ("", self.server, call.owner)
+            and instead not in joined.tried
+            and self._peers.network.knows(instead)
+        ):
+            self._ask(call, joined, instead)
+        else:
+            self._seek(call, joined)
+
+    def on_end_of_call(self, server: str, frame: EndOfCall) -> None:
+        """The head ended the call and has written its record."""
+        call = self._call(frame.call_id)
+        if call is None or server not in (call.owner, call.head):
+            return
+        self._take(server, call, frame.properties, frame.logs)
+        theirs = {(e.stamp, e.author) for e in frame.properties}
+        theirs.update((e.stamp, e.author) for e in frame.logs)
+        data = call.data
+        complete = all((e.stamp, e.author) in theirs for e in data.properties.values()) and all(
+            key in theirs for key in data.logs or ()
+        )
+        if not self._is_kept(call):
+            call.settled = complete
+            self._store.end(frame.call_id)
+        elif complete:
+            self._release(call)
+        else:
+            self._register(call, self.joined[frame.call_id])
+
+    def listed(self, call_id: str, names: Sequence[str]) -> None:
+        """Who takes part in a call, in order."""
+        joined = self.joined.get(call_id)
+        call = self._call(call_id)
+        if joined is None or call is None or not names:
+            return
+        listed = tuple(names[: self._listed])
+        if listed != joined.listed:
+            joined.listed = listed
+            # Alone on it we are the caretaker with or without it.
+            if listed != (self.server,) or call.kept:
+                self._note(call, joined)
+
+    # As head for others
+
+    def admits(self, server: str, call_id: str, owner: str) -> str | None:
+        """``server`` wants to register here for a call of another server.
+
+        None: welcome, and ``accept`` is to be called; else the name of who is to be asked instead
+        (empty: unknown). Only who is in touch with the owner, or takes its place, is head for
+        others: so there are no circles.
+        """
+        joined = self.joined.get(call_id)
+        call = self._call(call_id)
+        if joined is None or call is None:
+            return owner if self._peers.living(owner) else None
+        if joined.stage is Stage.CARETAKER:
+            return None
+        if joined.head == call.owner:
+            if self._peers.connected(call.owner) and joined.stage is not Stage.UNSHARED:
+                return None
+            if not self._is_kept(call):
+                # That it asks tells us that it finds the owner dead.
+                self._seek(call, joined)
+            if joined.head in (call.owner, self.server):
+                return None
+        if joined.head == server and self.server < server:
+            return None  # each takes the other for the head
+        return joined.head
+
+    def accept(self, call: Call, listed: Sequence[str]) -> None:
+        """Somebody else registered here for a call of another server, as ``admits`` allowed."""
+        self._revive(call)
+        joined = self.joined.get(call.call_id)
+        if joined is None:
+            joined = self._join(call, Joined(call.owner, True))
+            self._peers.health.watch(call.owner)
+            self._peers.network.want(call.owner, True)
+        if not joined.listed:
+            joined.listed = tuple(listed)
+        joined.shared = True
+        if joined.stage in (Stage.LEAVING, Stage.LEFT):
+            self._register(call, joined)
+        elif joined.head != call.owner or not self._peers.connected(call.owner):
+            self._care(call, joined)
+
+    def participants(self, call_id: str, registered: Sequence[str]) -> list[str]:
+        """The list that a caretaker tells: the owner's, and who came after that."""
+        joined = self.joined.get(call_id)
+        names = dict.fromkeys((*(joined.listed if joined is not None else ()), *registered))
+        return list(names)[: self._listed]
+
+    # A call's head
+
+    def _seek_instead(self, server: str, call: Call, joined: Joined) -> None:
+        if joined.head == server and joined.stage is Stage.WAITING:
+            self._seek(call, joined)
+
+    def _seek(self, call: Call, joined: Joined) -> None:
+        """The owner is dead: ask the first living name before ours on the list, or take care."""
+        for name in joined.listed:
+            if name == self.server:
+                break
+            if name == call.owner:
+                continue
+            peer = self._peers.of(name)
+            reachable = peer.connected or (
+                peer.reachable
+                and self._peers.network.knows(name)
+                and not self._peers.health.is_down(name)
+            )
+            if name in joined.tried or not reachable:
+                peer.preferred.add(call.call_id)
+                self._peers.network.want(name, True)
+                continue
+            self._ask(call, joined, name)
+            return
+        self._care(call, joined)
+
+    def _ask(self, call: Call, joined: Joined, name: str) -> None:
+        self._set_head(call, joined, name)
+        self._peers.health.watch(name)
+        if self._peers.connected(name):
+            self._register(call, joined)
+        else:
+            joined.stage = Stage.WAITING
+            self._peers.network.want(name, True)
+            self._try(name)
+
+    def _try(self, server: str) -> None:
+        peer = self._peers.of(server)
+        if peer.trying is None:
+            peer.trying = self._timers.schedule(
+                self._caretaker_within, lambda: self._not_reached(server)
+            )
+
+    def _not_reached(self, server: str) -> None:
+        peer = self._peers.of(server)
+        peer.trying = None
+        if not peer.connected:
+            peer.reachable = False
+            self._some([*peer.headed], lambda c, j: self._seek_instead(server, c, j))
+
+    def _care(self, call: Call, joined: Joined) -> None:
+        """Take the owner's place. A call that is over here only waits for the owner."""
+        if self._is_kept(call):
+            self._set_head(call, joined, call.owner)
+            joined.stage = Stage.WAITING
+            return
+        self._set_head(call, joined, self.server)
+        joined.stage = Stage.CARETAKER
+
+    def _set_head(self, call: Call, joined: Joined, head: str) -> None:
+        before = joined.head
+        if before not in (head, call.owner, self.server):
+            self._peers.of(before).headed.discard(call.call_id)
+            self._peers.idle(before)
+        joined.head = call.head = head
+        if head not in (call.owner, self.server):
+            peer = self._peers.of(head)
+            peer.headed.add(call.call_id)
+            peer.preferred.discard(call.call_id)
+
+    def _with(self, server: str, call_ids: list[str]) -> None:
+        self._some(list(dict.fromkeys(call_ids)), lambda c, j: self._present(server, c, j))
+
+    def _present(self, server: str, call: Call, joined: Joined) -> None:
+        """``server`` is connected: register with it if it is the call's head or has to be."""
+        peer = self._peers.of(server)
+        if not peer.connected:
+            return
+        before = joined.head
+        if server == call.owner:
+            if before == server and joined.stage not in (Stage.WAITING, Stage.UNSHARED):
+                return
+            for name in joined.listed:
+                self._prefer_no_more(name, call.call_id)
+            joined.tried = frozenset()
+        elif before == server:
+            if joined.stage is not Stage.WAITING:
+                return
+        elif call.call_id in peer.preferred:
+            peer.preferred.discard(call.call_id)
+            joined.tried -= {server}
+            if self._peers.living(call.owner) or not self._before(server, joined):
+                return
+        else:
+            return
+        if before not in (server, self.server) and joined.stage in _WITH_HEAD:
+            self._peers.send(before, Unregister(call.call_id))
+        self._set_head(call, joined, server)
+        self._peers.health.watch(server)
+        self._register(call, joined)
+
+    def _before(self, server: str, joined: Joined) -> bool:
+        """Whether ``server`` comes before the present head on the list."""
+        head = joined.head if joined.head in joined.listed else self.server
+        for name in joined.listed:
+            if name in (server, head):
+                return name == server
+        return False
+
+    def _register(self, call: Call, joined: Joined) -> None:
+        sent = self._timers.monotonic_us()
+        listed = list(joined.listed) if joined.head != call.owner else []
+        joined.shared = True
+        if joined.known:
+            joined.stage = Stage.RENEWING
+            frame = Register(call.call_id, call.owner, sent, call.data.have(), [], [], listed)
+        else:
+            joined.stage = Stage.FIRST
+            properties, logs = call.data.newer({})
+            frame = Register(call.call_id, call.owner, sent, {}, properties, logs, listed)
+        self._peers.send(joined.head, frame)
+
+    def _leave(self, call: Call, joined: Joined) -> None:
+        self._leavings += 1
+        joined.leaving = self._leavings
+        joined.stage = Stage.LEAVING
+        self._peers.send(joined.head, Unregister(call.call_id, joined.leaving))
+
+    # Calls that are over here, but not for their owner
+
+    def restore(self, call: Call, listed: Sequence[str], kept: bool) -> None:
+        """A call is back after a restart; if it is not over, the store will say who takes part."""
+        self._back[call.call_id] = tuple(listed)
+        if kept:
+            call.kept = True
+            self._store.kept[call.call_id] = call
+            self._join(call, Joined(call.owner, True))
+            self._peers.health.watch(call.owner)
+            self._peers.network.want(call.owner, True)
+
+    def _keep(self, call: Call, joined: Joined) -> None:
+        call.kept = True
+        kept = self._store.kept
+        if len(kept) >= self._kept_calls:
+            oldest = next(iter(kept.values()))
+            self.kept_dropped += 1
+            if not self._full_said:
+                self._full_said = True
+                log.error(
+                    "%d calls wait for their owners (cds.limits.kept_calls): the oldest are not"
+                    " handed over any more, their records stay here (said once)",
+                    len(kept),
+                )
+            self._drop(oldest)
+        kept[call.call_id] = call
+        self._note(call, joined)
+        match joined.stage:
+            case Stage.LIVE:
+                self._leave(call, joined)
+            case Stage.UNSHARED:
+                joined.stage = Stage.WAITING
+            case Stage.CARETAKER:
+                # Another may have taken care of it too, before us on the list.
+                joined.tried = frozenset()
+                self._seek(call, joined)
+
+    def _revive(self, call: Call) -> None:
+        """A call goes on that had ended here: its entries come back."""
+        old = self._store.kept.pop(call.call_id, None)
+        if old is not None and old is not call:
+            call.kept = True
+            call.settled = False
+            call.head = old.head
+            data = old.data
+            self._side.take(self.server, call.call_id, list(data.properties.values()),
+                            data.log_lines())  # fmt: skip
+
+    def _release(self, call: Call) -> None:
+        self._drop(call)
+        self._handed_over(call.call_id)
+
+    def _drop(self, call: Call) -> None:
+        self._store.kept.pop(call.call_id, None)
+        self._journal.released(call.call_id)
+        self._forget(call)
+
+    def _is_kept(self, call: Call) -> bool:
+        return self._store.kept.get(call.call_id) is call
+
+    # The rest
+
+    def _call(self, call_id: str) -> Call | None:
+        return self._store.get(call_id) or self._store.kept.get(call_id)
+
+    def _take(
+        self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> None:
+        if self._is_kept(call):
+            call.data.merge(properties, logs)
+        else:
+            self._side.take(server, call.call_id, properties, logs)
+
+    def _join(self, call: Call, joined: Joined) -> Joined:
+        self.joined[call.call_id] = joined
+        if self._back:
+            joined.listed = self._back.pop(call.call_id, ())
+        if self._peers.network.knows(call.owner) or joined.known:
+            self._peers.of(call.owner).joined.add(call.call_id)
+        return joined
+
+    def _forget(self, call: Call) -> None:
+        """We take no part any more in this call of another server."""
+        joined = self.joined.pop(call.call_id, None)
+        if joined is None:
+            return
+        for server in {call.owner, joined.head} - {self.server}:
+            peer = self._peers.get(server)
+            if peer is not None:
+                peer.joined.discard(call.call_id)
+                peer.headed.discard(call.call_id)
+                self._peers.idle(server)
+        if len(joined.listed) > 1:
+            for name in joined.listed:
+                self._prefer_no_more(name, call.call_id)
+
+    def _prefer_no_more(self, name: str, call_id: str) -> None:
+        peer = self._peers.get(name)
+        if peer is not None and call_id in peer.preferred:
+            peer.preferred.discard(call_id)
+            self._peers.idle(name)
+
+    def _note(self, call: Call, joined: Joined) -> None:
+        """What is to be known of a call after a crash."""
+        more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
+        if call.kept:
+            more["kept"] = True
+        self._journal.shared(call.call_id, call.owner, (), (), more)
+
+    def _some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:
+        """Do something for many calls, so many at a time that other work gets its turn."""
+        now, later = call_ids[: self._batch], call_ids[self._batch :]
+        for call_id in now:
+            call = self._call(call_id)
+            joined = self.joined.get(call_id)
+            if call is not None and joined is not None:
+                do(call, joined)
+        if later:
+            self._timers.schedule(0.01, lambda: self._some(later, do))
+
+    def _no_base(self, server: str, session: int) -> None:
+        peer = self._peers.get(server)
+        if peer is not None and peer.session == session:
+            self.based(server)
+
+    def _say_unknown(self, call: Call) -> None:
+        if call.owner not in self._unknown_owners:
+            if len(self._unknown_owners) < 1000:
+                self._unknown_owners.add(call.owner)
+            log.warning(
+                "call %s is owned by %r, which is not in cds.peers: it goes on unshared"
+                " (said once for each such owner)",
+                call.call_id,
+                call.owner,
+            )
