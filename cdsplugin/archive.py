@@ -59,13 +59,14 @@ _STATEMENTS = (
     schema.WRITE_PROPERTY,
     schema.WRITE_LOG,
     schema.FINISH,
+    schema.REMOVE,
 )
 
 
 class _Batch:
     """Rows for each of the statements, in the order in which they came."""
 
-    __slots__ = ("cdrs", "fills", "finished", "legs", "logs", "properties")
+    __slots__ = ("cdrs", "fills", "finished", "legs", "logs", "properties", "removed")
 
     def __init__(self) -> None:
         self.cdrs: list[Row] = []
@@ -74,9 +75,18 @@ class _Batch:
         self.properties: list[Row] = []
         self.logs: list[Row] = []
         self.finished: list[Row] = []
+        self.removed: list[Row] = []
 
     def tables(self) -> tuple[list[Row], ...]:
-        return (self.cdrs, self.fills, self.legs, self.properties, self.logs, self.finished)
+        return (
+            self.cdrs,
+            self.fills,
+            self.legs,
+            self.properties,
+            self.logs,
+            self.finished,
+            self.removed,
+        )
 
     def __len__(self) -> int:
         return sum(map(len, self.tables()))
@@ -147,8 +157,10 @@ class Archive:
         properties: Sequence[Row] = (),
         logs: Sequence[Row] = (),
         finish: str | None = None,
+        remove: str | None = None,
     ) -> None:
-        """Queue rows for the next commit. Columns: ``schema``; ``finish`` is a callID."""
+        """Queue rows for the next commit. Columns: ``schema``; ``finish`` and ``remove`` are
+        callIDs."""
         with self._lock:
             batch = self._batch
             if cdr is not None:
@@ -163,6 +175,8 @@ class Archive:
                 batch.logs += logs
             if finish is not None:
                 batch.finished.append((finish,))
+            if remove is not None:
+                batch.removed.append((remove,))
             self.puts += 1
         if not self._queued.is_set():
             self._queued.set()

@@ -107,7 +107,6 @@ class Journal:
         self._timer: Handle | None = None
         disk.attach(self._on_disk)
         store.watch(self)
-        store.on_restamped.append(self)
 
     # What others wait for
 
@@ -198,7 +197,7 @@ class Journal:
         """End of call. Its records stay until the archive has it; if others have it, they go."""
         call_id = call.call_id
         if call_id in self._calls:
-            if call.settled and call.owner != self._store.server:
+            if call.settled and call.owner != self._store.server and not call.kept:
                 self._gone(call_id)
             else:
                 self._ended[call_id] = -1
@@ -220,6 +219,12 @@ class Journal:
         record = Shared(call_id, owner, list(present), list(past), dict(more or {}))
         self._shared[call_id] = record
         self._append(record)
+
+    def released(self, call_id: str) -> None:
+        """A call that was over here and waited for its owner (``Store.kept``) is needed no more."""
+        if call_id in self._calls and self._store.get(call_id) is None:
+            self._ended[call_id] = -1
+            self._tick_soon()
 
     # A server's life
 
@@ -308,9 +313,11 @@ class Journal:
     def _sweep(self) -> None:
         """Take leave of ended calls that are in the archive."""
         done, puts = self._records.done, self._records.puts
+        kept = self._store.kept
         for call_id in [c for c, number in self._ended.items() if 0 <= number <= done]:
-            del self._ended[call_id]
-            self._gone(call_id)
+            if call_id not in kept:
+                del self._ended[call_id]
+                self._gone(call_id)
         for call_id, number in self._ended.items():
             if number < 0:
                 self._ended[call_id] = puts
@@ -332,8 +339,8 @@ class Journal:
     def _again(self, call_id: str) -> bool:
         """Write all of a call at the end of the log; false if it is over and waits for the
         archive."""
-        call = self._store.get(call_id)
-        if call is None or call_id in self._ended:
+        call = self._store.get(call_id) or self._store.kept.get(call_id)
+        if call is None:
             return False
         del self._calls[call_id]
         self._calls[call_id] = self._segment
@@ -342,7 +349,7 @@ class Journal:
         shared = self._shared.get(call_id)
         if shared is not None:
             self._append(shared)
-        if call.lingering:
+        if call.lingering or not call.clients:
             self._append(Lingers(call_id, call.settled))
         return True
 

@@ -207,6 +207,7 @@ class Writer(Protocol):
         properties: Sequence[Row] = (),
         logs: Sequence[Row] = (),
         finish: str | None = None,
+        remove: str | None = None,
     ) -> None:
         """Queue rows for the next commit."""
 
@@ -264,6 +265,10 @@ class Recorder:
             self._archive.put(finish=call.call_id)
         elif len(call.data):
             self._write(call, final=True)
+
+    def handed_over(self, call_id: str) -> None:
+        """The owner of a call has its record: the one written here in its place goes."""
+        self._archive.put(remove=call_id)
 
     def _write(self, call: Call, *, final: bool) -> None:
         self.records += 1

@@ -10,7 +10,7 @@ that is given up gets its end written: as far as it was known, with the reason "
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cdsplugin.clock import Clock, Handle, Timers
@@ -33,12 +33,15 @@ _BATCH = 100  # calls in one go: other work gets its turn
 class Proxy(Protocol):
     """What the network proxy does for a call that is back."""
 
-    def restore(self, call: Call, shared: Shared) -> bool:
-        """Take up the participants of a call as they were. True if the call was over here and only
-        waited for others to have it: then it is not put into the store."""
-
-    def restored(self, servers: Iterable[str]) -> None:
-        """All calls are back: these servers have to register again in time."""
+    def restore(
+        self,
+        call: Call,
+        present: Sequence[str] = (),
+        past: Sequence[str] = (),
+        more: Mapping[str, str | int | bool | list[str]] | None = None,
+    ) -> bool:
+        """Take up the participants of a call as they were. False if the call was over here and
+        only waited for its owner to have it: then it is no live call."""
 
 
 class Recovery:
@@ -77,18 +80,16 @@ class Recovery:
             return
         self._store.watch(self)
         mine = self._store.server
-        others: set[str] = set()
         for each in found:
             call = Call(each.call_id, each.owner)
             call.data = each.data
-            if each.shared is not None:
-                others.update(each.shared.present)
-                if each.shared.more.get("kept") and proxy.restore(call, each.shared):
-                    continue
-                self._store.adopt(call)
-                proxy.restore(call, each.shared)
-            else:
-                self._store.adopt(call)
+            shared = each.shared or Shared(each.call_id, each.owner, [], [])
+            if shared.more.get("kept"):
+                proxy.restore(call, shared.present, shared.past, shared.more)
+                continue
+            call.settled = each.settled
+            self._store.adopt(call)
+            proxy.restore(call, shared.present, shared.past, shared.more)
             # Its owner has something of it, most likely: registering again costs less, and brings
             # the same.
             call.settled = True
@@ -102,7 +103,6 @@ class Recovery:
             if each.lingering:
                 # Left, but its owner has not confirmed that it has everything.
                 self._store.unregister(self, each.call_id)
-        proxy.restored(others)
         log.warning(
             "%d calls are back after a restart; %d wait for their switch",
             len(found),

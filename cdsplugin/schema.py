@@ -104,6 +104,19 @@ def m001_tables(db: Database) -> None:
     )
 
 
+@migrations()
+def m002_removal(db: Database) -> None:
+    """Whoever deletes a record deletes what belongs to it."""
+    db.execute(
+        """
+        CREATE TRIGGER cdrs_removed AFTER DELETE ON cdrs BEGIN
+            DELETE FROM cdr_legs WHERE call_id = old.call_id;
+            DELETE FROM cdr_properties WHERE call_id = old.call_id;
+            DELETE FROM cdr_logs WHERE call_id = old.call_id;
+        END"""
+    )
+
+
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     marks = ", ".join("?" * len(columns))
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
@@ -143,6 +156,8 @@ WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 
 FINISH = "UPDATE cdrs SET final = 1 WHERE call_id IN (?)"
 
+REMOVE = "DELETE FROM cdrs WHERE call_id IN (?)"
+
 
 JOURNAL_VERSION = 1
 
@@ -153,7 +168,7 @@ JOURNAL = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, records B
 def for_rows(statement: str, count: int) -> str:
     """One of these statements for ``count`` rows at once: takes their values one after the
     other."""
-    if statement == FINISH:
+    if statement in (FINISH, REMOVE):
         return statement.replace("?", ", ".join("?" * count))
     before, _, after = statement.partition(" VALUES (")
     marks, _, rest = after.partition(")")

@@ -70,6 +70,7 @@ class CallDataServer:
             self.archive,
             JournalSettings(section.journal_keep, waiting=limits.journal_waiting),
         )
+        self.recorder = Recorder(name, self.archive)
         self.link = Link(
             name,
             {peer: (address.host, address.port) for peer, address in section.peers.items()},
@@ -92,10 +93,11 @@ class CallDataServer:
             reregister_batch=limits.reregister_batch,
             max_remote_calls=limits.remote_calls,
             on_health=self._health,
-            keeper=self.journal,
+            on_handed_over=self.recorder.handed_over,
+            journal=self.journal,
+            records=self.archive,
         )
         self.recovery = Recovery(self.store, self.clock, timers, section.reregister_within)
-        self.recorder = Recorder(name, self.archive)
         self.store.watch(self.recorder)
         self.link.attach(self.proxy)
         self._stop_api: Callable[[], asyncio.Future[None]] | None = None
@@ -156,6 +158,12 @@ class CallDataServer:
             if why is not None
         ]
 
+    async def _settle(self) -> None:
+        try:
+            await self.journal.committed(self.section.stop_within or 2.0)
+        except OSError as error:
+            log.error("the journal %s: %s", self.disk.path, error)
+
     def _health(self, server: str, up: bool) -> None:
         for told in list(self.on_health):
             told(server, up)
@@ -170,16 +178,15 @@ class CallDataServer:
             await asyncio.sleep(0.02)
         self.recovery.stop()
         self.store.finalize()
-        try:
-            # The end of call is told to others once it is on disk.
-            await self.journal.committed(self.section.stop_within or 2.0)
-        except OSError as error:
-            log.error("the journal %s: %s", self.disk.path, error)
-        self.proxy.stop()
-        await self.link.stop()
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(None, self.archive.close):
+        stored = await loop.run_in_executor(None, self.archive.close)
+        if not stored:
             log.error("not all records could be written to %s", self.archive.path)
+        # The end of a call is told to others once it is on disk.
+        await self._settle()
+        self.proxy.stop(stored)
+        await self._settle()
+        await self.link.stop()
         self.journal.stop()
         if not await loop.run_in_executor(None, self.disk.close):
             log.error("the journal %s could not be brought up to date", self.disk.path)
