@@ -112,7 +112,7 @@ class Store:
         self.updates = 0
         self.kept: dict[str, Call] = {}
         """Calls of other servers that ended here before their owners had all of them."""
-        self.on_restamped: tuple[Restamped, ...] = ()
+        self.on_restamped: list[Restamped] = []
         """Told when the stamps of a call's entries were moved."""
 
     # The control interface
