@@ -42,8 +42,8 @@ class RegistrationMonitor:
         self._within = reregister_within
         self._expired = expired
         self._lists: dict[str, Participants] = {}
-        self._of_server: dict[str, set[str]] = {}
-        self._to_renew: dict[str, set[str]] = {}
+        self._of_server: dict[str, dict[str, None]] = {}
+        self._to_renew: dict[str, dict[str, None]] = {}
         self._expiries: dict[str, Handle] = {}
 
     def __len__(self) -> int:
@@ -63,8 +63,8 @@ class RegistrationMonitor:
         if participants is None:
             participants = self._lists[call_id] = Participants()
         if server in self._to_renew:
-            self._to_renew[server].discard(call_id)
-        self._of_server.setdefault(server, set()).add(call_id)
+            self._to_renew[server].pop(call_id, None)
+        self._of_server.setdefault(server, {})[call_id] = None
         if server in participants.present:
             return False
         participants.present = (*participants.present, server)
@@ -87,8 +87,8 @@ class RegistrationMonitor:
         participants.present = tuple(present)
         participants.past = tuple(dict.fromkeys((*past, *participants.present)))
         for server in participants.present:
-            self._of_server.setdefault(server, set()).add(call_id)
-            self._to_renew.setdefault(server, set()).add(call_id)
+            self._of_server.setdefault(server, {})[call_id] = None
+            self._to_renew.setdefault(server, {})[call_id] = None
             if server not in self._expiries:
                 self._expiries[server] = self._timers.schedule(
                     self._within, partial(self._expire, server)
@@ -112,7 +112,7 @@ class RegistrationMonitor:
         calls = self._of_server.get(server)
         if not calls:
             return
-        self._to_renew.setdefault(server, set()).update(calls)
+        self._to_renew.setdefault(server, {}).update(calls)
         earlier = self._expiries.pop(server, None)
         if earlier is not None:
             earlier.cancel()
@@ -130,11 +130,11 @@ class RegistrationMonitor:
     def _forget(self, call_id: str, server: str) -> None:
         calls = self._of_server.get(server)
         if calls is not None:
-            calls.discard(call_id)
+            calls.pop(call_id, None)
             if not calls:
                 del self._of_server[server]
         if server in self._to_renew:
-            self._to_renew[server].discard(call_id)
+            self._to_renew[server].pop(call_id, None)
 
     def _expire(self, server: str) -> None:
         self._expiries.pop(server, None)

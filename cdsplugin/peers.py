@@ -92,7 +92,7 @@ class NoJournal:
 
 
 class Peer:
-    """A server that we heard of or share calls with. The sets are of callIDs."""
+    """A server that we heard of or share calls with. The sets are of callIDs, in order."""
 
     __slots__ = (
         "basing", "connected", "headed", "heard_at", "heard_sent", "joined", "preferred",
@@ -105,15 +105,15 @@ class Peer:
         """Counts its connections, so that what was meant for one is not sent on the next."""
         self.heard_sent = 0
         self.heard_at = 0
-        self.joined: set[str] = set()
+        self.joined: dict[str, None] = {}
         """Calls that it owns and in which we take part."""
-        self.headed: set[str] = set()
+        self.headed: dict[str, None] = {}
         """Calls of others of which it is our head: the caretaker with which we are registered."""
-        self.preferred: set[str] = set()
+        self.preferred: dict[str, None] = {}
         """Calls of which it would be the caretaker if it could be reached."""
         self.reachable = True
         """False after an attempt that took too long, until it is connected."""
-        self.basing = False
+        self.basing: Handle | None = None
         """Connected, but its clock is not known yet."""
         self.trying: Handle | None = None
 
@@ -194,6 +194,7 @@ class Peers:
     def clear(self) -> None:
         """Forget everything."""
         for peer in self._peers.values():
-            if peer.trying is not None:
-                peer.trying.cancel()
+            for timer in (peer.trying, peer.basing):
+                if timer is not None:
+                    timer.cancel()
         self._peers.clear()

@@ -125,8 +125,6 @@ class NetworkProxy:
         self.frames_in = 0
         self.insane_entries = 0
         store.watch(self)
-        if journal is not None:
-            store.on_restamped = (*store.on_restamped, journal)
 
     # From the local store: the proxy as its client for all calls
 
@@ -217,7 +215,11 @@ class NetworkProxy:
     def _on_register(self, server: str, frame: Register) -> None:
         call_id = frame.call_id
         call = self._store.get(call_id)
-        owner = call.owner if call is not None else frame.owner
+        owner = frame.owner
+        if call is not None and call.owner != owner:
+            why = f"{self.server} has {call.owner} as its owner, not {owner}"
+            self._peers.send(server, Refused(call_id, why))
+            return
         if owner != self.server:
             instead = self._registrations.admits(server, call_id, owner)
             if instead is not None:

@@ -142,7 +142,7 @@ class Registrations:
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
         if peer.connected:
-            if not peer.basing:
+            if peer.basing is None:
                 self._register(call, joined)
             return
         self._peers.network.want(call.owner, True)
@@ -156,9 +156,10 @@ class Registrations:
         head."""
         joined = self.joined.get(call.call_id)
         if joined is None:
-            # A word after the last participant here has left.
-            call.settled = False
-            self.came(call)
+            if not author:
+                # A word after the last participant here has left.
+                call.settled = False
+                self.came(call)
         elif joined.stage in (Stage.FIRST, Stage.LIVE):
             if joined.head != author:
                 self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
@@ -201,24 +202,25 @@ class Registrations:
         if peer.joined and self._clock.base(server) is None:
             # Entries made so far carry our own clock's stamps. They are put right before anybody
             # sees them: ``based``, when the answer to our ``Alive`` is here.
-            peer.basing = True
-            session = peer.session
-            self._timers.schedule(1.0, lambda: self._no_base(server, session))
+            if peer.basing is None:
+                peer.basing = self._timers.schedule(1.0, lambda: self.based(server))
             return
         self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
 
     def based(self, server: str) -> None:
         """The clock of ``server`` is known."""
         peer = self._peers.of(server)
-        if not peer.basing:
+        if peer.basing is None:
             return
-        peer.basing = False
+        peer.basing.cancel()
+        peer.basing = None
         for call_id in peer.joined if self._clock.base(server) is not None else ():
             call, joined = self._call(call_id), self.joined.get(call_id)
             if call is not None and joined is not None and not joined.shared and len(call.data):
                 shift = min(self._clock.ahead(server), self._clock.now(server) - call.data.newest)
                 if abs(shift) > 1000:
                     self._store.restamp(call, shift)
+                    self._journal.restamped(call)
         session = peer.session
 
         def then() -> None:
@@ -232,7 +234,9 @@ class Registrations:
         """Live calls are registered again when ``server`` is back, or when another took its
         place."""
         peer = self._peers.of(server)
-        peer.basing = False
+        if peer.basing is not None:
+            peer.basing.cancel()
+            peer.basing = None
         for call_id in (*peer.joined, *peer.headed):
             joined = self.joined.get(call_id)
             if joined is not None and joined.head == server and joined.stage in _WITH_HEAD:
@@ -420,7 +424,7 @@ class Registrations:
                 and not self._peers.health.is_down(name)
             )
             if name in joined.tried or not reachable:
-                peer.preferred.add(call.call_id)
+                peer.preferred[call.call_id] = None
                 self._peers.network.want(name, True)
                 continue
             self._ask(call, joined, name)
@@ -463,13 +467,13 @@ class Registrations:
     def _set_head(self, call: Call, joined: Joined, head: str) -> None:
         before = joined.head
         if before not in (head, call.owner, self.server):
-            self._peers.of(before).headed.discard(call.call_id)
+            self._peers.of(before).headed.pop(call.call_id, None)
             self._peers.idle(before)
         joined.head = call.head = head
         if head not in (call.owner, self.server):
             peer = self._peers.of(head)
-            peer.headed.add(call.call_id)
-            peer.preferred.discard(call.call_id)
+            peer.headed[call.call_id] = None
+            peer.preferred.pop(call.call_id, None)
 
     def _with(self, server: str, call_ids: list[str]) -> None:
         self._some(list(dict.fromkeys(call_ids)), lambda c, j: self._present(server, c, j))
@@ -490,7 +494,7 @@ class Registrations:
             if joined.stage is not Stage.WAITING:
                 return
         elif call.call_id in peer.preferred:
-            peer.preferred.discard(call.call_id)
+            peer.preferred.pop(call.call_id, None)
             joined.tried -= {server}
             if self._peers.living(call.owner) or not self._before(server, joined):
                 return
@@ -608,7 +612,7 @@ class Registrations:
         if self._back:
             joined.listed = self._back.pop(call.call_id, ())
         if self._peers.network.knows(call.owner) or joined.known:
-            self._peers.of(call.owner).joined.add(call.call_id)
+            self._peers.of(call.owner).joined[call.call_id] = None
         return joined
 
     def _forget(self, call: Call) -> None:
@@ -619,8 +623,8 @@ class Registrations:
         for server in {call.owner, joined.head} - {self.server}:
             peer = self._peers.get(server)
             if peer is not None:
-                peer.joined.discard(call.call_id)
-                peer.headed.discard(call.call_id)
+                peer.joined.pop(call.call_id, None)
+                peer.headed.pop(call.call_id, None)
                 self._peers.idle(server)
         if len(joined.listed) > 1:
             for name in joined.listed:
@@ -629,7 +633,7 @@ class Registrations:
     def _prefer_no_more(self, name: str, call_id: str) -> None:
         peer = self._peers.get(name)
         if peer is not None and call_id in peer.preferred:
-            peer.preferred.discard(call_id)
+            peer.preferred.pop(call_id, None)
             self._peers.idle(name)
 
     def _note(self, call: Call, joined: Joined) -> None:
@@ -649,11 +653,6 @@ class Registrations:
                 do(call, joined)
         if later:
             self._timers.schedule(0.01, lambda: self._some(later, do))
-
-    def _no_base(self, server: str, session: int) -> None:
-        peer = self._peers.get(server)
-        if peer is not None and peer.session == session:
-            self.based(server)
 
     def _say_unknown(self, call: Call) -> None:
         if call.owner not in self._unknown_owners:

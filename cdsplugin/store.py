@@ -84,13 +84,6 @@ class StoreLimits:
     call_entries: int = 1000
 
 
-class Restamped(Protocol):
-    """Who has to know when entries that nobody else has seen get other stamps: the journal."""
-
-    def restamped(self, call: Call) -> None:
-        """All entries of ``call`` have other stamps than before."""
-
-
 class Store:
     """Call data by callID. All methods are to be called from one thread."""
 
@@ -112,8 +105,6 @@ class Store:
         self.updates = 0
         self.kept: dict[str, Call] = {}
         """Calls of other servers that ended here before their owners had all of them."""
-        self.on_restamped: list[Restamped] = []
-        """Told when the stamps of a call's entries were moved."""
 
     # The control interface
 
@@ -258,8 +249,6 @@ class Store:
             ],
             [Log(line.stamp + shift, line.author, line.text) for line in data.log_lines()],
         )
-        for other in self.on_restamped:
-            other.restamped(call)
 
     def _tell(
         self,

@@ -6,7 +6,7 @@ from cds_fakes import START, FakeTimers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdsplugin.clock import KEEP_US, Clock
+from cdsplugin.clock import DRIFT_PPM, Clock
 
 HOUR = 3_600_000_000
 
@@ -39,15 +39,75 @@ def test_a_jump_of_the_local_wall_clock_changes_nothing() -> None:
     assert clock.now("hq") == START + 1_000_000
 
 
-def test_a_less_exact_sample_that_agrees_is_left_aside_while_the_other_is_fresh() -> None:
+def test_the_sample_that_is_most_exact_at_present_counts() -> None:
     timers = FakeTimers()
     clock = Clock("branch", timers)
     clock.sample("hq", timers.now_us(), 100)
     clock.sample("hq", timers.now_us() - 15_000, 20_000)
     assert clock.base("hq").round_trip == 100
-    timers.advance(KEEP_US / 1e6 + 1)
+    # It gets less exact with its age: the clocks may have drifted apart by as much as the other's
+    # round trip leaves open.
+    timers.advance(10_000 / DRIFT_PPM)
     clock.sample("hq", timers.now_us() - 15_000, 20_000)
     assert clock.base("hq").round_trip == 20_000
+    clock.sample("hq", timers.now_us() - 50, 100)
+    assert clock.base("hq").round_trip == 100
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 60_000_000), st.integers(0, 200_000), st.integers(0, 200_000)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(-DRIFT_PPM, DRIFT_PPM),
+)
+def test_the_error_stays_within_half_of_the_best_round_trip_and_the_drift(
+    steps: list, drift: int
+) -> None:
+    timers = FakeTimers()
+    clock = Clock("branch", timers)
+    best: list[tuple[int, int]] = []
+    for passes, there, back in steps:
+        timers.elapsed += passes + there + back
+
+        def theirs(elapsed: int) -> int:
+            return START + 3 * HOUR + elapsed + elapsed * drift // 1_000_000
+
+        clock.sample("hq", theirs(timers.elapsed - back), there + back)
+        best.append((timers.elapsed, there + back))
+        bound = min(
+            trip // 2 + 2 + (timers.elapsed - taken) * DRIFT_PPM // 1_000_000
+            for taken, trip in best
+        )
+        # Half a round trip drifts too.
+        assert abs(clock.now("hq") - theirs(timers.elapsed)) <= bound + 50
+
+
+def test_a_stamp_far_in_the_future_is_not_believed() -> None:
+    timers = FakeTimers()
+    clock = Clock("hq", timers, max_ahead=3600)
+    assert clock.sane("hq", START + HOUR, 0)
+    assert not clock.sane("hq", START + HOUR + 1, 0)
+    assert clock.sane("hq", 0, 0), "however late it comes"
+    # What a call has already is the measure when a clock was set back.
+    assert clock.sane("hq", START + 20 * HOUR, START + 19 * HOUR)
+    # Of a clock that is not known nothing can be said, but that one must be able to count on.
+    assert clock.sane("branch", START + 20 * HOUR, 0)
+    assert not clock.sane("branch", 1 << 62, 0)
+    clock.sample("branch", START, 0)
+    assert not clock.sane("branch", START + 20 * HOUR, 0)
+
+
+def test_after_a_restart_no_stamp_is_made_twice() -> None:
+    timers = FakeTimers(wrong=-HOUR)
+    clock = Clock("hq", timers)
+    clock.not_before(START)
+    assert clock.stamp("hq", 0) == START + 1
+    clock.not_before(START - 1)
+    timers.wrong = 0
+    timers.advance(1)
+    assert clock.stamp("hq", 0) == START + 1_000_000
 
 
 def test_a_sample_that_disagrees_is_taken_the_owners_clock_was_set() -> None:
