@@ -119,6 +119,9 @@ class Disk(Protocol):
     def drop(self, segment: int) -> None:
         """Forget the records of all segments before ``segment``, some time soon."""
 
+    def clear(self) -> None:
+        """The server stops, and nothing is alive: forget everything."""
+
 
 class MemoryDisk:
     """A disk in memory. Everything is committed ``delay`` seconds after it was appended; at once
@@ -173,6 +176,12 @@ class MemoryDisk:
     def drop(self, segment: int) -> None:
         """See ``Disk``."""
         self._kept = [kept for kept in self._kept if kept[0] >= segment]
+
+    def clear(self) -> None:
+        """See ``Disk``."""
+        self._kept.clear()
+        self._fresh.clear()
+        self.committed = self.appended
 
     def sync(self) -> bool:
         """Commit what was appended; false if the disk is full."""

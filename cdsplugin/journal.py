@@ -272,7 +272,7 @@ class Journal:
         self._sweep()
         self._sweep()
         if not self._calls:
-            self._disk.drop(self._disk.cut())
+            self._disk.clear()
         self._store.unwatch(self)
 
     def __len__(self) -> int:

@@ -81,6 +81,7 @@ class JournalFile:
         self._handed: SimpleQueue[_Handed] = SimpleQueue()
         self._scheduled = False
         self._wanted = False
+        self._cleared = False
         self._told: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
         self._conn: sqlite3.Connection | None = None
@@ -181,6 +182,10 @@ class JournalFile:
     def drop(self, segment: int) -> None:
         """See ``disk.Disk``."""
         self._drop = segment
+
+    def clear(self) -> None:
+        """See ``disk.Disk``. The file is removed when it is closed."""
+        self._cleared = True
 
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what was appended and stop; false if it could not be. Blocks: not for the
@@ -302,6 +307,10 @@ class JournalFile:
                 self._tell()
         if writer.conn is not None:
             writer.close()
+            if self._cleared and not blobs:
+                for end in ("-wal", "-shm", ""):
+                    with contextlib.suppress(OSError):
+                        self.path.with_name(self.path.name + end).unlink()
 
     def _troubled(self, writer: _Writer, error: Exception) -> None:
         why = str(error)
