@@ -522,7 +522,7 @@ class Switch:
             try:
                 call = restore(self, self, record)
             except Exception as error:
-                log.error("call %s cannot be restored: %s", record.call_id, error)
+                log.error("call %s cannot be restored: %s", record.call_id, str(error))
                 if self.journal is not None:
                     self.journal.drop(row)
                 continue

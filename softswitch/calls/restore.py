@@ -74,28 +74,26 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
 
     Raises ValueError for a record that makes no sense.
     """
+    answered_at, request = 0, None
+    if record.answered:
+        answered_at = _answered_at(record)
+    else:
+        request = _received(record)
     identity = Caller(record.number, record.name, record.private)
     call = Call(core, record.call_id, record.owner, record.origin, identity)
     call.travelled, call.update = record.travelled, record.update
     first, *others = record.legs
-    if not record.answered and any(other.invite is None for other in others):
-        raise ValueError("a leg that was not invited")
     call.caller = caller = _leg(call, flows, first)
     legs = [_leg(call, flows, other) for other in others]
     if core.journal is not None:
         call.told = list(record.told)
     if record.answered:
-        if len(legs) != 1:
-            raise ValueError(f"an answered call of {len(legs) + 1} legs")
-        answered = next((e for e in record.told if type(e) is events.LegAnswered), None)
-        if answered is None:
-            raise ValueError("an answered call without its answer")
         call.answered, call.winner = True, legs[0]
-        call.answered_at = core.timers.clock() - max(0, core.now_us() - answered.at) / 1e6
+        call.answered_at = core.timers.clock() - max(0, core.now_us() - answered_at) / 1e6
         _confirm(core, caller, first)
         _confirm(core, legs[0], others[0])
     else:
-        request = _received(record)
+        assert request is not None
         call.search = search = Search(call, request)
         search.legs = legs
         _await_final(core, flows, caller, record, request)
@@ -174,7 +172,19 @@ def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
         )
 
 
+def _answered_at(record: CallRecord) -> int:
+    if len(record.legs) != 2:
+        raise ValueError(f"an answered call of {len(record.legs)} legs")
+    for event in record.told:
+        if type(event) is events.LegAnswered:
+            return event.at
+    raise ValueError("an answered call without its answer")
+
+
 def _received(record: CallRecord) -> Request:
+    """The INVITE of a caller who still waits for an answer."""
+    if record.received_by is None or any(other.invite is None for other in record.legs[1:]):
+        raise ValueError("a leg that was not invited")
     try:
         request = parse(record.received.encode("utf-8", "surrogateescape"))
     except MalformedMessage as error:
@@ -188,9 +198,8 @@ def _await_final(
     core: Core, flows: Flows, caller: Leg, record: CallRecord, request: Request
 ) -> None:
     """The INVITE transaction of a caller who still waits for an answer."""
-    if record.received_by is None:
-        raise ValueError("an INVITE from nowhere")
     where = record.received_by
+    assert where is not None
     if where.transport != "udp":
         # §18.2.2: its connection is gone; a new one goes to the port that its Via names.
         where = FlowRecord(where.transport, where.host, request.via.port or 5060, where.sent_by)

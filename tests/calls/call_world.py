@@ -11,14 +11,24 @@ import gc
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from softswitch.calls.call import Call
+from softswitch.calls.journal import Journal, decode
 from softswitch.calls.leg import Leg
+from softswitch.calls.search import Search
 from softswitch.config import load_config
-from softswitch.events import CallEnded, CallStarted, Event, LegEnded, LegInvited
+from softswitch.events import (
+    CallEnded,
+    CallRestored,
+    CallStarted,
+    Event,
+    LegEnded,
+    LegInvited,
+    SwitchStarted,
+)
 from softswitch.hookspecs import hookimpl, make_plugins
 from softswitch.sip.client_transaction import InviteClient, NonInviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
@@ -77,6 +87,7 @@ routes:
 
 _CLASSES = (
     Call,
+    Search,
     Leg,
     Dialog,
     Unacknowledged,
@@ -187,10 +198,30 @@ class Recorder:
         self._world.events.append(event)
 
 
-class World:
-    """Time, network, switches and agents. `loss`, `double`, `delay` (seconds) are chances."""
+class Rows:
+    """A journal's rows. `busy` is for tests to say; `batches` counts the writes."""
 
-    def __init__(self, folder: Path, config: str = CONFIG, plan: str = PLAN) -> None:
+    def __init__(self) -> None:
+        self.busy = False
+        self.batches = 0
+        self.rows: dict[int, bytes] = {}
+
+    def write(self, rows: Sequence[tuple[int, bytes]], over: Sequence[int]) -> None:
+        self.batches += 1
+        self.rows.update(rows)
+        for row in over:
+            del self.rows[row]
+
+
+class World:
+    """Time, network, switches and agents. `loss`, `double`, `delay` (seconds) are chances.
+
+    With `journal` the switch hq writes its calls down, and can be killed and started again.
+    """
+
+    def __init__(
+        self, folder: Path, config: str = CONFIG, plan: str = PLAN, *, journal: bool = False
+    ) -> None:
         self.now = START
         self.folder = folder
         self.wire: list[Message] = []
@@ -203,16 +234,18 @@ class World:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.serial = itertools.count(1)
+        self.rows = Rows() if journal else None
+        self.lives = itertools.count(1)
         self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
 
     def add_switch(self, name: str, local: Address, config: str, plan: str) -> Switch:
         folder = self.folder / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "switch.yaml").write_text(config)
         (folder / "plan.yaml").write_text(plan)
         plugins = make_plugins()
         plugins.register(Recorder(self))
-        bits = random.Random(name)
+        bits = random.Random(f"{name} {next(self.lives)}")
         switch = Switch(
             load_config(folder / "switch.yaml"),
             plugins,
@@ -221,8 +254,32 @@ class World:
             now_us=lambda: int(self.now * 1e6),
             tokens=Tokens(bits.randbytes),
         )
+        if self.rows is not None and name == "hq":
+            switch.journal = Journal(switch.timers, self.rows, max(self.rows.rows, default=0))
         self.switches[local] = switch
         return switch
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is left of hq but its journal."""
+        del self.switches["10.0.0.1", 5060]
+        del self.switch
+
+    def start(self, config: str = CONFIG, plan: str = PLAN) -> Switch:
+        """Start hq again."""
+        assert self.rows is not None
+        self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
+        self.switch.restore([(row, decode(data)) for row, data in self.rows.rows.items()])
+        assert not self._due or self._due[0][0] > self.now, "said before anyone listens"
+        self.switch.opened()
+        self.settle()
+        return self.switch
+
+    def restart(self, away: float = 0.0, config: str = CONFIG) -> None:
+        """Write what is due, kill hq, let time pass, and start it again."""
+        self.run(0.1)
+        self.kill()
+        self.run(away)
+        self.start(config)
 
     def agent(self, host: str, name: str = "", port: int = 5060) -> Agent:
         """The agent at an address; a new one if there is none, or one of another name."""
@@ -336,8 +393,14 @@ def check_events(events: Iterable[Event]) -> None:
     passages: dict[tuple[str, str], dict[int, str]] = {}
     over: set[tuple[str, str, int]] = set()
     alive: dict[tuple[str, str], list[int]] = {}
+    restored: set[tuple[str, str]] = set()
     for event in events:
         key = (event.switch, event.call_id)
+        if isinstance(event, SwitchStarted):
+            for lost in [key for key in alive if key[0] == event.switch and key not in restored]:
+                del alive[lost]
+            restored.clear()
+            continue
         legs = passages.setdefault(key, {})
         if isinstance(event, CallStarted):
             assert event.leg == len(legs), "leg numbers go on"
@@ -345,6 +408,8 @@ def check_events(events: Iterable[Event]) -> None:
             alive.setdefault(key, []).append(event.leg)
             continue
         assert alive.get(key), f"{event} outside of a call"
+        if isinstance(event, CallRestored):
+            restored.add(key)
         if isinstance(event, LegInvited):
             assert event.leg == len(legs), "legs are numbered in order"
             legs[event.leg] = "up"

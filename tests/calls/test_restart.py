@@ -1,0 +1,531 @@
+"""Calls that outlive the process: killed in mid call, started again, and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from calls.call_world import ANSWER, CONFIG, HOLD, SDP, T1, Line, World
+from calls.test_answered import answered, parties
+from softswitch.calls.journal import decode, encode
+from softswitch.events import (
+    CallEnded,
+    CallRestored,
+    CallStarted,
+    LegAnswered,
+    LegEnded,
+    LegMedia,
+    SwitchStarted,
+)
+
+
+@pytest.fixture
+def journalled(tmp_path: Path) -> World:
+    """A world whose switch has a journal."""
+    return World(tmp_path, journal=True)
+
+
+def alive(world: World, *lines: Line) -> None:
+    """Both sides are asked whether they are there, and say so."""
+    world.run(1.1)
+    for line in lines:
+        assert line.last.what == "OPTIONS"
+        line.reply(200, to="OPTIONS")
+
+
+def rising(line: Line) -> None:
+    """§12.2.1.1: the CSeq of the requests that a party got goes up, retransmissions aside."""
+    seen: dict[str, int] = {}
+    for message in line.received:
+        if not message.status and message.method not in ("ACK", "CANCEL"):
+            seen.setdefault(message.branch, message.cseq)
+    assert list(seen.values()) == sorted(set(seen.values()))
+
+
+# --- answered calls ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_bye_after_the_restart_is_carried(journalled: World, which: int) -> None:
+    world = journalled
+    lines = answered(world)
+    told = list(world.events)
+    world.run(60)
+    world.restart(5)
+    restored, started = world.events[len(told) :]
+    assert isinstance(restored, CallRestored)
+    assert restored.told == tuple(told)
+    assert isinstance(started, SwitchStarted)
+    assert world.switch.trunks.calls("pstn") == world.switch.trunks.calls("caller") == 1
+    world.run(30)
+    lines[0].reply(200, to="OPTIONS")
+    lines[1].reply(200, to="OPTIONS")
+    lines[which].bye('Reason: Q.850;cause=16;text="Bye"\r\n')
+    assert lines[which].last.what == "200 BYE"
+    assert lines[1 - which].last.what == "BYE"
+    assert lines[1 - which].last["reason"] == 'Q.850;cause=16;text="Bye"'
+    lines[1 - which].reply(200, to="BYE")
+    rising(lines[1 - which])
+    world.end()
+    assert len(world.of(CallStarted)) == len(world.of(LegAnswered)) == 1
+    (end,) = world.of(CallEnded)
+    assert (end.disposition, end.hangup_by) == ("answered", ("caller", "callee")[which])
+    answer = world.of(LegAnswered)[0]
+    assert 95 < (end.at - answer.at) / 1e6 < 96
+    assert world.rows.rows == {}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_reinvite_after_the_restart_is_carried(journalled: World, which: int) -> None:
+    world = journalled
+    lines = answered(world)
+    world.restart(1)
+    me, you = lines[which], lines[1 - which]
+    me.invite(HOLD)
+    assert you.last.what == "INVITE"
+    assert you.last.body == HOLD
+    you.reply(200, ANSWER)
+    assert me.last.what == "200 INVITE"
+    assert you.last.what == "ACK"
+    me.ack()
+    alive(world, *lines)
+    assert world.of(LegMedia)[-1].held
+    me.bye()
+    you.reply(200, to="BYE")
+    rising(you)
+    world.end()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("method", ["UPDATE", "INFO"])
+def test_other_requests_after_the_restart(journalled: World, method: str, which: int) -> None:
+    world = journalled
+    lines = answered(world)
+    world.restart(1)
+    me, you = lines[which], lines[1 - which]
+    me.send(method, extra=me.contact)
+    assert you.last.what == method
+    you.reply(200, to=method)
+    assert me.last.what == f"200 {method}"
+    alive(world, *lines)
+    you.bye()
+    me.reply(200, to="BYE")
+    rising(you)
+    world.end()
+
+
+def test_three_lives(journalled: World) -> None:
+    """What each life sent goes above the CSeq of all before, and the media last told is known."""
+    world = journalled
+    a, b = answered(world)
+    for life in range(3):
+        a.invite(HOLD if life % 2 else SDP)
+        b.reply(200, ANSWER)
+        a.ack()
+        world.run(0.2)
+        world.restart(2)
+        alive(world, a, b)
+        media = [event for event in world.of(CallRestored)[-1].told if isinstance(event, LegMedia)]
+        assert [event.held for event in media] == [bool(life % 2)]
+    b.bye()
+    a.reply(200, to="BYE")
+    rising(a)
+    rising(b)
+    world.end()
+    assert len(world.of(CallEnded)) == 1
+
+
+def test_a_new_target_is_remembered(journalled: World) -> None:
+    world = journalled
+    a, b = answered(world)
+    a.contact = "Contact: <sip:alice@10.1.0.9:5099>\r\n"
+    a.send("UPDATE", extra=a.contact)
+    b.reply(200, to="UPDATE")
+    world.restart(1)
+    b.bye()
+    assert world.wire[-1].target == ("10.1.0.9", 5099)
+    world.end()
+
+
+def test_a_bye_sent_while_the_switch_was_away(journalled: World) -> None:
+    world = journalled
+    a, b = answered(world)
+    world.run(0.1)
+    world.kill()
+    a.bye()
+    world.run(10)
+    assert a.last.what != "200 BYE"
+    world.start()
+    a.send("BYE", cseq=a.cseq, branch=a.branch)
+    assert a.last.what == "200 BYE"
+    assert b.last.what == "BYE"
+    b.reply(200, to="BYE")
+    world.end()
+    assert world.ended.hangup_by == "caller"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_side_that_left_meanwhile_ends_the_call(journalled: World, which: int) -> None:
+    world = journalled
+    lines = answered(world)
+    world.restart(300)
+    world.run(1.1)
+    lines[which].reply(481, to="OPTIONS")
+    lines[1 - which].reply(200, to="OPTIONS")
+    assert lines[1 - which].last.what == "BYE"
+    lines[1 - which].reply(200, to="BYE")
+    world.end()
+    assert (world.ended.disposition, world.ended.hangup_by) == ("answered", "switch")
+    assert world.ended.reason == "a side vanished"
+
+
+def test_the_sides_are_asked_even_if_they_never_are_otherwise(tmp_path: Path) -> None:
+    config = CONFIG + "timers: {session_check: 0}\n"
+    world = World(tmp_path, config, journal=True)
+    a, b = answered(world)
+    world.restart(1, config)
+    alive(world, a, b)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_longest_duration_counts_from_the_answer(tmp_path: Path) -> None:
+    config = CONFIG + "timers: {max_duration: 100}\n"
+    world = World(tmp_path, config, journal=True)
+    a, b = answered(world)
+    world.run(60)
+    world.restart(20, config)
+    alive(world, a, b)
+    world.run(18.6)
+    assert "BYE" not in a.what
+    world.run(0.5)
+    assert a.last.what == b.last.what == "BYE"
+    a.reply(200, to="BYE")
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_trunk_that_is_gone_from_the_configuration(journalled: World) -> None:
+    world = journalled
+    a, b = answered(world)
+    without = CONFIG.replace(
+        '  pstn: {to: "sip:10.2.0.1:5060"', '  other: {to: "sip:10.2.9.9:5060"'
+    )
+    plan = 'routes: [{match: "1XXX", from: any, dial: extension}]'
+    world.run(0.1)
+    world.kill()
+    world.start(without, plan)
+    a.bye()
+    assert b.last.what == "BYE"
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_phone_behind_nat_is_found_where_it_was(journalled: World) -> None:
+    world = journalled
+    bob = world.phone("1002", "10.9.0.2", 6002)
+    caller, _ = parties(world)
+    a = caller.call("1002")
+    bob.line.contact = "Contact: <sip:1002@192.168.1.2:5060>\r\n"
+    bob.line.reply(200, ANSWER)
+    a.ack()
+    world.restart(1)
+    a.bye()
+    assert bob.line.last.what == "BYE"
+    bob.line.reply(200, to="BYE")
+    world.end()
+
+
+# --- ACKs that are missing -----------------------------------------------------------------------
+
+
+def test_an_answer_that_was_not_acknowledged_is_sent_again(journalled: World) -> None:
+    world = journalled
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    b = callee.line
+    b.reply(200, ANSWER)
+    world.restart(1)
+    world.run(T1 + 0.02)
+    again = [m for m in a.received if m.what == "200 INVITE"]
+    assert again[-1].data == again[0].data
+    a.ack()
+    count = a.count("200 INVITE")
+    alive(world, b)
+    a.reply(200, to="OPTIONS")
+    assert a.count("200 INVITE") == count
+    b.bye()
+    a.reply(200, to="BYE")
+    world.end()
+
+
+def test_an_answer_that_was_never_acknowledged_ends_the_call(journalled: World) -> None:
+    world = journalled
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    b = callee.line
+    b.reply(200, ANSWER)
+    world.restart(1)
+    world.run(1.1)
+    a.reply(200, to="OPTIONS")
+    b.reply(200, to="OPTIONS")
+    world.run(32)
+    assert a.last.what == b.last.what == "BYE"
+    a.reply(200, to="BYE")
+    b.reply(200, to="BYE")
+    world.end()
+    assert world.ended.reason == "no ACK"
+
+
+def test_a_callee_whose_ack_was_lost_gets_it_again(journalled: World) -> None:
+    world = journalled
+    a, b = answered(world)
+    world.restart(1)
+    before = b.count("ACK")
+    b.reply(200, ANSWER, to=b.invited)
+    assert b.count("ACK") == before + 1
+    assert b.last.cseq == b.invited.cseq
+    b.reply(200, ANSWER, to=b.invited, tag="another")
+    assert b.count("ACK") == before + 1, "of a fork that is not in this call"
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_answer_comes_with_an_ack_after_the_restart(journalled: World) -> None:
+    """An INVITE without offer: the 2xx has the offer, the ACK the answer (§13.2.1)."""
+    world = journalled
+    caller, callee = parties(world)
+    a = caller.call("85550100", body="")
+    b = callee.line
+    b.reply(200, SDP)
+    world.restart(1)
+    b.reply(200, SDP, to=b.invited)
+    assert "ACK" not in b.what
+    a.ack(ANSWER)
+    assert b.last.what == "ACK"
+    assert b.last.body == ANSWER
+    alive(world, a, b)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_answer_of_a_reinvite_that_was_under_way(journalled: World) -> None:
+    """Its sender never hears of it; but the call lives on."""
+    world = journalled
+    a, b = answered(world)
+    a.invite(HOLD)
+    world.restart(1)
+    b.reply(200, ANSWER)
+    assert b.last.what == "ACK"
+    assert b.last.cseq == b.find("INVITE").cseq
+    alive(world, a, b)
+    a.invite(HOLD)
+    assert b.last.what == "INVITE"
+    b.reply(200, ANSWER)
+    a.ack()
+    a.bye()
+    b.reply(200, to="BYE")
+    rising(b)
+    world.end()
+
+
+# --- calls that were not answered ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [100, 180])
+def test_a_ringing_call_ends(journalled: World, status: int) -> None:
+    world = journalled
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    b = callee.line
+    b.reply(status)
+    told = len(world.events)
+    world.restart(1)
+    assert [type(event).__name__ for event in world.events[told:]] == [
+        "CallRestored",
+        "LegEnded",
+        "LegEnded",
+        "CallEnded",
+        "SwitchStarted",
+    ]
+    assert a.last.what == "503 INVITE"
+    assert b.last.what == "CANCEL"
+    assert b.last.branch == b.invited.branch
+    assert b.last["via"] == b.invited["via"]
+    b.reply(200, to="CANCEL")
+    b.reply(487)
+    assert b.last.what == "ACK"
+    a.acknowledge(a.last)
+    world.end()
+    assert world.ended.disposition == "failed"
+    assert {event.reason for event in world.of(LegEnded)} == {"switch restarted"}
+    assert world.ended.reason == "switch restarted"
+    assert world.rows.rows == {}
+
+
+def test_an_answer_that_crosses_the_cancel(journalled: World) -> None:
+    world = journalled
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    b = callee.line
+    b.reply(180)
+    world.restart(1)
+    b.reply(200, ANSWER)
+    assert b.what[-2:] == ["ACK", "BYE"]
+    b.reply(200, to="BYE")
+    a.acknowledge(a.last)
+    world.end()
+
+
+def test_a_caller_that_retransmits_its_invite(journalled: World) -> None:
+    """It has its 503; no second call begins."""
+    world = journalled
+    caller, _ = parties(world)
+    a = caller.call("85550100")
+    world.restart(1)
+    a.again()
+    assert a.last.what == "503 INVITE"
+    a.acknowledge(a.last)
+    world.end()
+    assert len(world.of(CallStarted)) == 1
+
+
+def test_only_the_legs_that_ring_are_cancelled(journalled: World) -> None:
+    world = journalled
+    alice = world.phone("1001", "10.9.0.1")
+    bob = world.phone("1002", "10.9.0.2")
+    caller, _ = parties(world)
+    a = caller.call("600")
+    alice.line.reply(180)
+    bob.line.reply(486)
+    world.restart(1)
+    assert alice.line.last.what == "CANCEL"
+    assert bob.line.last.what == "ACK"
+    a.acknowledge(a.last)
+    alice.line.reply(200, to="CANCEL")
+    alice.line.reply(487)
+    world.end()
+    assert [(e.leg, e.status) for e in world.of(LegEnded)] == [(2, 486), (1, 487), (0, 503)]
+
+
+# --- the journal ---------------------------------------------------------------------------------
+
+
+def test_what_is_over_at_once_is_never_written(journalled: World) -> None:
+    world = journalled
+    a, b = answered(world)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+    assert world.rows.batches == 0
+
+
+def test_a_killed_switch_knows_nothing_of_what_it_did_not_write(journalled: World) -> None:
+    world = journalled
+    a, _ = answered(world)
+    world.kill()
+    world.start()
+    assert isinstance(world.events[-1], SwitchStarted)
+    assert world.of(CallRestored) == []
+    a.bye()
+    assert a.last.what == "481 BYE"
+    world.end()
+
+
+def test_few_writes_a_call(journalled: World) -> None:
+    world = journalled
+    a, b = answered(world)
+    world.run(310)
+    for line in (a, b):
+        line.reply(200, to="OPTIONS")
+    world.run(1)
+    assert world.rows.batches == 1, "an OPTIONS is no change"
+    a.send("INFO")
+    b.reply(200, to="INFO")
+    world.run(1)
+    assert world.rows.batches == 1
+    a.invite(HOLD)
+    b.reply(200, ANSWER)
+    a.ack()
+    world.run(1)
+    assert world.rows.batches == 2
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+    assert world.rows.batches == 3
+
+
+def test_a_slow_disk_gets_only_what_is_left(journalled: World) -> None:
+    world = journalled
+    world.rows.busy = True
+    calls = [answered(world) for _ in range(3)]
+    world.run(5)
+    for a, b in calls[:2]:
+        a.bye()
+        b.reply(200, to="BYE")
+    world.run(5)
+    assert world.rows.batches == 0
+    world.rows.busy = False
+    world.run(0.1)
+    assert (world.rows.batches, len(world.rows.rows)) == (1, 1)
+    a, b = calls[2]
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+    assert world.rows.rows == {}
+
+
+def test_headers_of_any_bytes(journalled: World) -> None:
+    world = journalled
+    caller, callee = parties(world)
+    name = b"J\xf6rg \xff".decode("utf-8", "surrogateescape")
+    line = None
+    real = caller.send
+
+    def send(text: str, body: str = "") -> None:
+        data = f"{text}Content-Length: {len(body.encode())}\r\n\r\n{body}"
+        world.carry(data.encode("utf-8", "surrogateescape"), caller.address, caller.switch)
+        world.settle()
+
+    caller.send = send  # type: ignore[method-assign]
+    line = caller.call("85550100", from_=f'"{name}" <sip:alice@10.1.0.1:5060>')
+    b = callee.line
+    b.reply(200, ANSWER)
+    line.ack()
+    world.run(0.1)
+    (row,) = world.rows.rows.values()
+    record = decode(row)
+    assert name in record.legs[0].remote
+    assert decode(encode(record)) == record
+    world.restart(1)
+    b.bye()
+    raw = world.wire[-1].data
+    assert raw.startswith(b"BYE ")
+    assert b"J\xf6rg \xff" in raw
+    line.reply(200, to="BYE")
+    caller.send = real  # type: ignore[method-assign]
+    world.end()
+
+
+def test_a_record_that_makes_no_sense(journalled: World, caplog: pytest.LogCaptureFixture) -> None:
+    world = journalled
+    a, b = answered(world)
+    world.run(0.1)
+    (row,) = world.rows.rows
+    record = decode(world.rows.rows[row])
+    world.rows.rows[row + 1] = encode(msgspec.structs.replace(record, legs=record.legs[:1]))
+    world.rows.rows[row + 2] = encode(msgspec.structs.replace(record, answered=False))
+    world.kill()
+    world.start()
+    world.run(0.1)
+    assert len(world.of(CallRestored)) == 1
+    assert list(world.rows.rows) == [row]
+    assert sum("cannot be restored" in r.getMessage() for r in caplog.records) == 2
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
