@@ -30,11 +30,15 @@ class Truth:
     """What really happened in a call, and what was acknowledged of it."""
 
     item: CallItem
+    begun: bool = False
     started: int | None = None
-    """When the originating switch said it began, by that machine's clock; None: it never did."""
+    """When the originating switch said it began, by that machine's clock; None: it never did, or
+    its server had nothing of that on disk before it died."""
     answered: int | None = None
     ended: int | None = None
     disposition: str | None = None
+    lost: bool = False
+    """The originating switch died with it: nobody saw its end."""
     legs: dict[str, int] = field(default_factory=dict)
     """Names of the legs' properties whose end was told, with the status they ended with."""
     properties: list[Property] = field(default_factory=list)
@@ -72,16 +76,36 @@ class Switch:
             state.lost = not state.answered
 
     def restarted(self) -> None:
-        """It is back: it tells of what happened meanwhile, and of the calls that it lost."""
+        """It is back: it tells of what its server had not on disk, of what happened meanwhile, and
+        that it has no other calls any more."""
         for key, state in list(self._begun.items()):
-            waiting, state.waiting = state.waiting, []
+            if state.lost and any(
+                key[0] == other[0] and not passage.lost for other, passage in self._begun.items()
+            ):
+                state.lost, state.failed = False, True
+                self._ends(state)  # the call lives on here by another passage
+                continue
             if state.lost:
-                state.failed = True
-                self._ends(state)
-            else:
-                for what in waiting:
-                    if key in self._begun:
-                        what(state)
+                self._lost(state)
+                del self._begun[key]
+                continue
+            unknown, state.unknown = state.unknown, []
+            for event, then in unknown:
+                self._tell(state, event, then)
+            waiting, state.waiting = state.waiting, []
+            if not unknown and not waiting:
+                self._holds(state)  # its server has to hear that this call is still there
+            for what in waiting:
+                what(state)
+        assert self.server.process is not None
+        self.server.process.recovery.reported(self.server.name)
+
+    def _lost(self, state: _Passage) -> None:
+        """A call that was not answered ended with the process; nobody saw its end."""
+        if state.origin and state.known:
+            truth = self.truths[state.call.call_id]
+            truth.disposition = "failed"
+            truth.lost = True
 
     def _happens(self, state: _Passage, what: Callable[[_Passage], None]) -> None:
         key = (state.call.call_id, state.passage.first_leg)
@@ -98,14 +122,26 @@ class Switch:
             what(state)
 
     def _reached(self, state: _Passage) -> bool:
-        return state.origin or self.truths[state.call.call_id].started is not None
+        return state.origin or self.truths[state.call.call_id].begun
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, state: _Passage, event: Event, then: Callable[[], None] = lambda: None) -> None:
+        """Tell the server; ``then`` when it has that on disk. Until then it may have to be told
+        again."""
         process = self.server.process
         assert process is not None
         if self.world.tracing:
             self.world.note(self.server.name, f"its switch says {event!r}")
+        entry = (event, then)
+        state.unknown.append(entry)
         process.tms.event(event)
+
+        def stored() -> None:
+            if entry in state.unknown:
+                state.unknown.remove(entry)
+                state.known = True
+                then()
+
+        process.journal.after_commit(stored, must=True)
 
     def _base(self, state: _Passage) -> dict[str, Any]:
         at = self.server.machine.now_us()
@@ -114,47 +150,63 @@ class Switch:
     def _begins(self, state: _Passage) -> None:
         call, passage = state.call, state.passage
         base = self._base(state)
+        truth = self.truths[call.call_id]
         if state.origin:
-            self.truths[call.call_id].started = base["at"]
+            truth.begun = True
+
+        def known() -> None:
+            if state.origin:
+                truth.started = base["at"]
+
         first = passage.first_leg
         self._tell(
+            state,
             CallStarted(
                 **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
                 caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
                 user_agent="", sip_call_id="", leg=first,
-            )
+            ),
+            known,
         )  # fmt: skip
         self._tell(
+            state,
             CallRouted(
                 **base, match="X", where="x:1", number=call.callee, properties={}, incoming=first
-            )
+            ),
         )
         self._tell(
+            state,
             LegInvited(
                 **base, leg=first + 1, party="trunk:x", uri="sip:x", address="", sip_call_id="",
                 incoming=first,
-            )
+            ),
         )  # fmt: skip
 
     def _rings(self, state: _Passage) -> None:
         leg = state.passage.first_leg + 1
-        self._tell(LegRinging(**self._base(state), leg=leg, status=180, early_media=False))
+        event = LegRinging(**self._base(state), leg=leg, status=180, early_media=False)
+        self._tell(state, event)
 
     def _answers(self, state: _Passage) -> None:
         state.answered = True
         base = self._base(state)
-        if state.origin:
-            self.truths[state.call.call_id].answered = base["at"]
+
+        def known() -> None:
+            if state.origin:
+                self.truths[state.call.call_id].answered = base["at"]
+
         self._tell(
+            state,
             LegAnswered(
                 **base, leg=state.passage.first_leg + 1, status=200, callee=state.call.callee,
                 codec="PCMU/8000", user_agent="",
-            )
+            ),
+            known,
         )  # fmt: skip
 
     def _holds(self, state: _Passage) -> None:
         leg = state.passage.first_leg + 1
-        self._tell(LegMedia(**self._base(state), leg=leg, held=True, codec=""))
+        self._tell(state, LegMedia(**self._base(state), leg=leg, held=True, codec=""))
 
     def _ends(self, state: _Passage) -> None:
         call, passage = state.call, state.passage
@@ -163,24 +215,45 @@ class Switch:
         disposition = "failed" if state.failed else call.disposition
         truth = self.truths[call.call_id]
         for leg in (passage.first_leg, passage.first_leg + 1):
-            self._tell(LegEnded(**base, leg=leg, status=status, reason="", by="remote"))
-            truth.legs[f"leg/{self.server.name}/{leg}"] = status
+
+            def leg_known(name: str = f"leg/{self.server.name}/{leg}") -> None:
+                truth.legs[name] = status
+
+            event = LegEnded(**base, leg=leg, status=status, reason="", by="remote")
+            self._tell(state, event, leg_known)
+
+        def known() -> None:
+            del self._begun[call.call_id, passage.first_leg]
+            if state.origin:
+                truth.ended = base["at"]
+                truth.disposition = disposition
+
+        state.over = True
         self._tell(
+            state,
             CallEnded(
-                **base, disposition=disposition, sip_status=status, reason="", hangup_by="caller",
-                leg=passage.first_leg,
-            )
+                **base, disposition=disposition, sip_status=status, reason="",
+                hangup_by="caller", leg=passage.first_leg,
+            ),
+            known,
         )  # fmt: skip
-        del self._begun[call.call_id, passage.first_leg]
-        if state.origin:
-            truth.ended = base["at"]
-            truth.disposition = disposition
 
 
 class _Passage:
     """A passage in progress."""
 
-    __slots__ = ("answered", "call", "failed", "lost", "origin", "passage", "waiting")
+    __slots__ = (
+        "answered",
+        "call",
+        "failed",
+        "known",
+        "lost",
+        "origin",
+        "over",
+        "passage",
+        "unknown",
+        "waiting",
+    )
 
     def __init__(self, call: CallItem, passage: Passage, origin: bool) -> None:
         self.call = call
@@ -189,20 +262,22 @@ class _Passage:
         self.answered = False
         self.lost = False
         self.failed = False
+        self.known = False
+        """Whether the server has anything of it on disk."""
+        self.over = False
+        self.unknown: list[tuple[Event, Callable[[], None]]] = []
+        """What the server may not have on disk yet."""
         self.waiting: list[Callable[[_Passage], None]] = []
 
 
 class Application:
     """A client of a server's store, as the API makes them: it registers, writes, and leaves."""
 
-    def __init__(
-        self, world: World, server: Server, truth: Truth, note: NoteItem, acked: Acknowledge
-    ) -> None:
+    def __init__(self, world: World, server: Server, truth: Truth, note: NoteItem) -> None:
         self.world = world
         self.server = server
         self.truth = truth
         self.note = note
-        self._acked = acked
         world.at(note.at, self._writes)
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
@@ -214,7 +289,7 @@ class Application:
     def _writes(self) -> None:
         process = self.server.process
         item = self.truth.item
-        if process is None or self.truth.started is None:
+        if process is None or not self.truth.begun:
             return
         note = self.note
         name = self.server.name
@@ -224,17 +299,26 @@ class Application:
         lines = [] if note.name else [note.text]
         self.world.note(name, f"an application writes {values or lines}")
         if store.write(self, item.call_id, name, values, lines):  # type: ignore[arg-type]
-            if note.name:
-                self._acked(self.server, self.truth, [call.data.properties[note.name]], [])
-            else:
-                line = max((call.data.logs or {}).values(), key=lambda line: line.stamp)
-                self._acked(self.server, self.truth, [], [line])
+            written: list[Property | Log] = [
+                call.data.properties[note.name]
+                if note.name
+                else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
+            ]
+            process.journal.after_commit(lambda: self._acknowledged(call, written[0]), must=True)
         self.world.after(note.stays, lambda: self._leaves(process))
+
+    def _acknowledged(self, call: Call, entry: Property | Log) -> None:
+        """It is on disk. Its stamp may have been moved meanwhile, as nobody else has seen it."""
+        truth = self.truth
+        if isinstance(entry, Property):
+            held = call.data.properties.get(entry.name)
+            same = held is not None and held.author == entry.author and held.value == entry.value
+            truth.properties.append(held if held is not None and same else entry)
+        else:
+            lines = {(line.author, line.text): line for line in call.data.log_lines()}
+            truth.lines.append(lines.get((entry.author, entry.text), entry))
 
     def _leaves(self, process: object) -> None:
         if self.server.process is process and self.server.process is not None:
             self.world.note(self.server.name, "an application leaves")
             self.server.process.store.unregister(self, self.truth.item.call_id)
-
-
-Acknowledge = Callable[[Server, Truth, list[Property], list[Log]], None]

@@ -8,7 +8,6 @@ full disk is SQLite's own ``database or disk is full``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from sqlite_utils import Database
 
 from cdsplugin import schema
 from cdsplugin.archive import Archive, ArchiveSettings, _Batch
+from cdsplugin.disk import MemoryDisk
 
-from .scheduler import World
+from .scheduler import Machine, ProcessTimers
 
 _SYNC_US = 8_000
 _RETRY_US = 1_000_000
@@ -34,15 +34,20 @@ def _empty_database() -> bytes:
 class Disk:
     """The files of one machine."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, machine: Machine, sync: float) -> None:
+        self.world = machine.world
+        self.journal = MemoryDisk(ProcessTimers(machine, lambda: None), sync)
         self.archive = sqlite3.connect(":memory:", isolation_level=None)
         self.archive.deserialize(_empty_database())
         self.full = False
 
     def fill(self, full: bool) -> None:
         """Nothing more fits; or there is room again."""
-        self.full = full
+        self.full = self.journal.full = full
+
+    def crash(self) -> None:
+        """What was not committed is gone."""
+        self.journal.crash()
 
     def close(self) -> None:
         """At the end of the simulation."""
@@ -63,7 +68,6 @@ class SimArchive:
         self.alive = True
         self._due = False
         self._batch = _Batch()
-        self.on_commit: Callable[[], None] = lambda: None
 
     def put(self, **rows: Any) -> None:
         """As ``Archive.put``."""
@@ -71,6 +75,16 @@ class SimArchive:
         if not self._due:
             self._due = True
             self._disk.world.after(self._interval_us + self._disk.sync_time(), self._turn)
+
+    @property
+    def puts(self) -> int:
+        """As ``Archive.puts``."""
+        return self.archive.puts
+
+    @property
+    def done(self) -> int:
+        """As ``Archive.done``."""
+        return self.archive.done
 
     def pending(self) -> int:
         """Rows not committed yet."""
@@ -82,6 +96,7 @@ class SimArchive:
         self._due = False
         archive = self.archive
         taken, archive._batch = archive._batch, _Batch()
+        upto = archive.puts
         self._batch.extend(taken)
         try:
             if self._disk.full:
@@ -92,4 +107,4 @@ class SimArchive:
             self._disk.world.after(_RETRY_US, self._turn)
             return
         self._batch = _Batch()
-        self.on_commit()
+        archive.done = upto

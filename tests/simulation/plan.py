@@ -27,6 +27,8 @@ class Settings:
     reregister_within: float
     linger: float
     commit_interval: float
+    journal_sync: float
+    journal_keep: float
     delay_us: int
     jitter_us: int
     faults_end: int
@@ -119,11 +121,11 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
     rng = random.Random(seed * 2 + 1)
     settings = _settings(rng)
     items: list[Item] = []
-    calls = [_call(rng, settings, n) for n in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    calls = [_call(rng, settings, n) for n in range(rng.choice((1, 2, 2, 3, 4, 6)))]
     items += calls
-    for n in range(rng.choice((0, 1, 2, 3, 4, 6))):
+    for n in range(rng.choice((0, 2, 3, 4, 6, 10))):
         items.append(_note(rng, settings, calls, n))
-    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6))):
+    for _ in range(rng.choice((0, 1, 2, 3, 4, 6, 9))):
         item = _fault(rng, settings)
         if item.kind in kinds:
             items.append(item)
@@ -153,6 +155,8 @@ def _settings(rng: random.Random) -> Settings:
         reregister_within=dead * rng.choice((1, 2, 5)),
         linger=rng.choice((1.0, 5.0, 10.0, 30.0)),
         commit_interval=rng.choice((0.002, 0.02, 0.1)),
+        journal_sync=rng.choice((0.0, 0.003, 0.05)),
+        journal_keep=rng.choice((8.0, 30.0, 120.0)),
         delay_us=rng.choice((50, 500, 20_000, 150_000)),
         jitter_us=rng.choice((0, 1_000, 100_000, 2_000_000)),
         faults_end=rng.choice((20, 40, 80, 120)) * SECOND,

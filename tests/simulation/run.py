@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdsplugin.entries import Log, Property
 from cdsplugin.frames import Frame
 
 from . import plan as plans
@@ -86,7 +85,7 @@ class Simulation:
             if isinstance(item, NoteItem):
                 truth = self.truths.get(calls[item.call].call_id)
                 if truth is not None:
-                    Application(world, self.servers[item.server], truth, item, self._acknowledge)
+                    Application(world, self.servers[item.server], truth, item)
             elif isinstance(item, FaultItem):
                 self._fault(item)
 
@@ -142,12 +141,6 @@ class Simulation:
         self.truths[item.call_id] = Truth(item)
         for passage in item.passages:
             self.switches[passage.switch].plan(item, passage)
-
-    def _acknowledge(
-        self, server: Server, truth: Truth, properties: list[Property], logs: list[Log]
-    ) -> None:
-        truth.properties += properties
-        truth.lines += logs
 
     def _fault(self, fault: FaultItem) -> None:
         begin, end = self._acts(fault)

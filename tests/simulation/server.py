@@ -4,18 +4,23 @@ machine's clocks and disk remain."""
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Protocol
 
 from cdsplugin.clock import Clock
+from cdsplugin.journal import Journal, JournalSettings
 from cdsplugin.proxy import NetworkProxy
 from cdsplugin.record import Recorder
-from cdsplugin.store import Store, StoreLimits, Watcher
+from cdsplugin.recovery import Recovery
+from cdsplugin.store import Call, Store, StoreLimits, Watcher
 from cdsplugin.tms import Tms
 
 from .disk import Disk, SimArchive
 from .network import SimLink, SimNetwork
 from .plan import Settings
 from .scheduler import Machine, ProcessTimers, World
+
+_KEEPER = next(n for n in ("keeper", "journal") if n in signature(NetworkProxy).parameters)
 
 
 class Process:
@@ -34,8 +39,24 @@ class Process:
             StoreLimits(settings.linger, settings.linger + settings.dead_after, 1000),
         )
         # First of all clients: it sees what is written before anyone can send it.
-        self.store.watch(server.audit.watch(server, self))
+        watch = server.audit.watch(server, self)
+        self.store.watch(watch)
         self.link = SimLink(server.network, name, settings.peers[name])
+        self.archive = SimArchive(server.disk, settings.commit_interval)
+        self.journal = Journal(
+            self.store,
+            self.timers,
+            server.disk.journal,
+            self.archive,
+            JournalSettings(keep=settings.journal_keep, batch=2),
+        )
+        journalled = self.journal.restamped
+
+        def restamped(call: Call) -> None:
+            journalled(call)
+            watch.restamped(call)
+
+        self.journal.restamped = restamped  # type: ignore[method-assign]
         self.proxy = NetworkProxy(
             self.store,
             self.clock,
@@ -45,16 +66,25 @@ class Process:
             dead_after=settings.dead_after,
             reregister_within=settings.reregister_within,
             reregister_batch=2,
+            on_handed_over=self._handed_over,
+            **{_KEEPER: self.journal},
+            records=self.archive,
         )
-        self.archive = SimArchive(server.disk, settings.commit_interval)
         self.recorder = Recorder(name, self.archive)
         self.store.watch(self.recorder)
         self.tms = Tms(self.store, self.clock)
+        self.recovery = Recovery(self.store, self.clock, self.timers, settings.reregister_within)
+        self.name = name
         self.link.receiver = self.proxy
         self.link.on_turn = self._turn
 
+    def _handed_over(self, call_id: str) -> None:
+        self.recorder.handed_over(call_id)
+
     def start(self) -> None:
-        """As ``CallDataServer.start``."""
+        """As ``CallDataServer.start``: what the journal has comes back first."""
+        found, alive = self.journal.recover()
+        self.recovery.begin(found, alive, self.proxy)
         self.store.initialize()
 
     def die(self) -> None:
@@ -66,10 +96,17 @@ class Process:
         """The end of a turn of the event loop."""
 
 
+class Watch(Watcher, Protocol):
+    """A client of a store for all calls that is told of moved stamps too."""
+
+    def restamped(self, call: Call) -> None:
+        """All entries of a call have other stamps than before."""
+
+
 class Audit(Protocol):
     """What the invariants want of each process."""
 
-    def watch(self, server: Server, process: Process) -> Watcher:
+    def watch(self, server: Server, process: Process) -> Watch:
         """A client of the store for all calls."""
 
 
@@ -85,7 +122,7 @@ class Server:
         self.name = name
         self.audit = audit
         self.machine = Machine(world, settings.off[name], settings.drift[name])
-        self.disk = Disk(world)
+        self.disk = Disk(self.machine, settings.journal_sync)
         self.process: Process | None = None
         self.starts = 0
 
@@ -105,6 +142,7 @@ class Server:
         process, self.process = self.process, None
         if process is not None:
             process.die()
+            self.disk.crash()
             self.network.kill(self.name, power)
         if power:
             self.machine.reboot()

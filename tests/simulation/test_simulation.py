@@ -1,0 +1,88 @@
+"""Thousands of seeds hold every invariant; each rule broken on purpose is found; a seed replays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .broken import RULES
+from .plan import KINDS, CallItem, make
+from .run import run, run_seed
+from .shrink import shrink
+from .swarm import swarm
+
+ROOT = Path(__file__).parent.parent.parent
+JOBS = min(os.cpu_count() or 1, 4)
+SEEDS = int(os.environ.get("SEEDS", "2000"))
+SECONDS = float(os.environ.get("SECONDS", "90"))
+"""The time that the seeds may take; a machine too slow for all of them says so by failing."""
+
+SEEDS_TO_FIND = 1500
+"""Within so many seeds a broken rule is found."""
+
+
+@pytest.mark.timeout(SECONDS * 2)
+def test_every_seed_holds() -> None:
+    result = swarm(0, SEEDS, JOBS, SECONDS)
+    said = "\n".join(
+        f"seed {f.seed}: {f.failure}\n  python -m tests.simulation --seed {f.seed} --trace"
+        for f in result.failed[:5]
+    )
+    assert not result.failed, said
+    assert result.seeds == SEEDS, f"only {result.seeds} seeds in {SECONDS:g} s"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_broken_rule_is_found(rule: str) -> None:
+    result = swarm(0, SEEDS_TO_FIND, JOBS, 60, rule, most_failures=1)
+    assert result.failed, f"{result.seeds} seeds, and nobody noticed"
+
+
+def test_a_seed_replays_exactly() -> None:
+    """In another process too: chance, time and the order of sets are the seed's."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.simulation",
+        "--seed",
+        "11",
+        "--trace",
+        "--lines",
+        "9999",
+    ]
+    runs = [
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+    assert "fault: " in runs[0]
+    assert "all holds" in runs[0]
+
+
+def test_seeds_differ_and_every_fault_happens() -> None:
+    plans = [make(seed) for seed in range(100)]
+    assert len({repr(plan.items) for plan in plans}) == 100
+    kinds = {getattr(item, "kind", "") for plan in plans for item in plan.items}
+    assert kinds >= set(KINDS)
+    returns = [
+        item
+        for plan in plans
+        for item in plan.items
+        if isinstance(item, CallItem)
+        and len({p.switch for p in item.passages}) < len(item.passages)
+    ]
+    assert returns
+
+
+def test_a_failing_plan_is_made_smaller() -> None:
+    with RULES["back-to-author"]():
+        seed = next(s for s in range(100) if run_seed(s).failure and len(make(s).items) > 6)
+        smaller, outcome = shrink(make(seed))
+        assert outcome.failure is not None
+        assert smaller.keep is not None
+        assert len(smaller.keep) <= 3
+        assert run(smaller).failure == outcome.failure
