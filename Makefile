@@ -33,10 +33,10 @@ format: $(BIN)/.installed-test
 	$(BIN)/ruff format .
 
 bench: $(BIN)/.installed-test peers
-	$(BIN)/python -m bench compare $(BENCH)
+	$(BIN)/python -m bench compare --rounds 3 --two $(BENCH)
 
 load: $(BIN)/.installed-test peers
-	$(BIN)/python -m bench rate $(LOAD)
+	$(BIN)/python -m bench rate --rate 1000 --seconds 60 $(LOAD)
 
 $(BIN)/.venv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: apt-get install python3 python3-venv" >&2; exit 1; }

@@ -99,7 +99,7 @@ def main() -> None:
 
 
 @main.command()
-@load_options(10_000, 500)
+@load_options(20_000, 1000)
 @linger_option
 @click.option("--two", is_flag=True, help="Two switches in a row; the sum of both is given.")
 def cpu(
@@ -176,7 +176,7 @@ def alive(
 
 
 @main.command()
-@load_options(10_000, 500)
+@load_options(20_000, 1000)
 @click.option("--workers", default=1, show_default=True, help="Kamailio's UDP workers.")
 def kamailio(calls: int, rate: float, hold: int, workers: int, json_file: Path | None) -> None:
     """The same load through Kamailio: stateful, dialog, one record a call in SQLite."""
@@ -189,7 +189,7 @@ def kamailio(calls: int, rate: float, hold: int, workers: int, json_file: Path |
 
 
 @main.command()
-@load_options(10_000, 500)
+@load_options(20_000, 1000)
 @linger_option
 @click.option("--rounds", default=3, show_default=True, help="Rounds; each system once in each.")
 @click.option("--workers", default=1, show_default=True, help="Kamailio's UDP workers.")

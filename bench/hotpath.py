@@ -2,8 +2,7 @@
 
 Feeds a real `Switch` the datagrams of a caller and a callee and throws away what it sends, so that
 the figure is the Python of a call alone: parsing, transactions, dialogs, the call, its events.
-`--profile` prints where the time goes; `--plugins` loads the installed plugins too (call data and
-record).
+`--profile` prints where the time goes.
 """
 
 from __future__ import annotations

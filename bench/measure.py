@@ -19,6 +19,10 @@ from bench.systems import Rows, System
 Make = Callable[[Path, Sequence[int], int], System]
 
 
+AFTERMATH = 45.0
+"""Seconds from the end of the last record until memory is looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """One load: times in seconds, `cpu_ms` per completed call, memory in bytes."""
@@ -185,5 +189,7 @@ def memory(make: Make, *, calls: int, ramp: float = 400, settle: float = 20) -> 
         up = system.memory_bytes()
         counted = holder.wait(2 * hold + 40)
         _settle(system, calls + 20, settle)
+        # SIP transactions outlive their call by 64*T1, 32 s; then a switch has to be idle again.
+        time.sleep(AFTERMATH)
         after = system.memory_bytes()
     return Memory(system.name, calls, before, up, after, counted.failed)
