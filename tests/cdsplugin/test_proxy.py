@@ -205,7 +205,7 @@ def test_after_a_cut_live_calls_are_registered_again_and_merge(net: FakeNet) -> 
         hq.store.register(here, call_id, "hq")
         branch.store.register(there, call_id, "hq")
         branch.store.write(there, call_id, "branch", {"before": 1})
-    net.advance(0.5)
+    net.advance(0.5, step=0.01)
     net.cut("hq", "branch")
     for call_id in calls:
         hq.store.write(here, call_id, "hq", {"h": call_id}, ["from hq"])
