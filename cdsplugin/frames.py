@@ -45,6 +45,8 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive"):
     sent: Micros
     echo: Micros
     held: Micros
+    answer: bool = False
+    """To one who shares a call with us that we do not share with him (any more)."""
 
 
 class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):

@@ -69,6 +69,10 @@ class Health:
                 peer.down = False
                 self._on_up(server)
 
+    def watches(self, server: str) -> bool:
+        """Whether live calls are shared with ``server``."""
+        return server in self._peers
+
     def is_down(self, server: str) -> bool:
         """Whether ``server`` is silent at present. False for one that is not watched."""
         peer = self._peers.get(server)

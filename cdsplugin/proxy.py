@@ -96,6 +96,7 @@ class NetworkProxy:
         self._gather = gather
         self._journal = journal if journal is not None else NoJournal()
         self._records = records
+        self.on_handed_over = on_handed_over
         self.health_listeners: list[Callable[[str, bool], None]] = []
         if on_health is not None:
             self.health_listeners.append(on_health)
@@ -112,7 +113,6 @@ class NetworkProxy:
             self._peers,
             self._journal,
             self,
-            on_handed_over or _nothing,
             batch=reregister_batch,
             caretaker_within=caretaker_within,
             kept_calls=kept_calls,
@@ -296,6 +296,11 @@ class NetworkProxy:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
         self._remove(call_id, server)
 
+    def handed_over(self, call_id: str) -> None:
+        """The owner of a call (or its caretaker) has the record: the one written here has to go."""
+        if self.on_handed_over is not None:
+            self.on_handed_over(call_id)
+
     def send_away(self, call: Call, instead: str) -> None:
         """Another server leads this call now: those registered here shall register there."""
         participants = self.monitor.of(call.call_id)
@@ -379,13 +384,13 @@ class NetworkProxy:
 
     # Health
 
-    def _send_alive(self, server: str) -> None:
+    def _send_alive(self, server: str, answer: bool = False) -> None:
         peer = self._peers.of(server)
         if peer.connected:
             now = self._timers.monotonic_us()
             held = now - peer.heard_at if peer.heard_sent else 0
             utc = max(self._timers.now_us(), 0)
-            self._peers.send_now(server, Alive(utc, now, peer.heard_sent, held))
+            self._peers.send_now(server, Alive(utc, now, peer.heard_sent, held, answer))
 
     def _on_alive(self, server: str, frame: Alive) -> None:
         peer = self._peers.of(server)
@@ -396,8 +401,8 @@ class NetworkProxy:
         if frame.echo:
             self._clock.sample(server, frame.utc, now - frame.echo - frame.held)
             self._registrations.based(server)
-        elif first:
-            self._send_alive(server)
+        if not frame.answer and (not self.health.watches(server) or (first and not frame.echo)):
+            self._send_alive(server, True)
 
     def _down(self, server: str) -> None:
         log.warning("server %s is silent: the network or that server may be down", server)
@@ -519,7 +524,3 @@ class NetworkProxy:
         """Stop watching a server with which no call is shared any more."""
         if not self.monitor.calls_of(server):
             self._peers.idle(server)
-
-
-def _nothing(call_id: str) -> None:
-    """Nobody wants to know."""

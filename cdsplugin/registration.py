@@ -80,13 +80,12 @@ class Side(Protocol):
     def send_away(self, call: Call, instead: str) -> None:
         """Those registered here for ``call`` shall register with ``instead``."""
 
+    def handed_over(self, call_id: str) -> None:
+        """The head of a call has written its record: the one that was written here has to go."""
+
 
 class Registrations:
-    """See the module. The proxy tells what happens; ``Side`` is what it is asked for.
-
-    ``handed_over(call_id)`` is called when the record that was written here has to go, as the head
-    has written it.
-    """
+    """See the module. The proxy tells what happens; ``Side`` is what it is asked for."""
 
     def __init__(
         self,
@@ -96,7 +95,6 @@ class Registrations:
         peers: Peers,
         journal: Journal,
         side: Side,
-        handed_over: Callable[[str], None],
         *,
         batch: int,
         caretaker_within: float,
@@ -111,7 +109,6 @@ class Registrations:
         self._peers = peers
         self._journal = journal
         self._side = side
-        self._handed_over = handed_over
         self._batch = batch
         self._caretaker_within = caretaker_within
         self._kept_calls = kept_calls
@@ -179,7 +176,7 @@ class Registrations:
         if call.settled or not len(call.data):
             self._forget(call)
             if call.kept:
-                self._handed_over(call.call_id)
+                self._side.handed_over(call.call_id)
             return
         if joined is None:
             return
@@ -584,7 +581,7 @@ class Registrations:
 
     def _release(self, call: Call) -> None:
         self._drop(call)
-        self._handed_over(call.call_id)
+        self._side.handed_over(call.call_id)
 
     def _drop(self, call: Call) -> None:
         self._store.kept.pop(call.call_id, None)

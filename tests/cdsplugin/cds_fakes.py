@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property
@@ -87,7 +88,13 @@ class FakeServer:
     """Store, clock and proxy of one server, and the ends of its wires."""
 
     def __init__(
-        self, net: FakeNet, name: str, peers: tuple[str, ...], wrong: int, linger: float
+        self,
+        net: FakeNet,
+        name: str,
+        peers: tuple[str, ...],
+        wrong: int,
+        linger: float,
+        options: dict[str, Any],
     ) -> None:
         self.net = net
         self.name = name
@@ -104,10 +111,11 @@ class FakeServer:
             self,
             on_health=lambda server, up: self.health.append((server, up)),
             reregister_batch=2,
+            **options,
         )
 
     def knows(self, server: str) -> bool:
-        return server in self.peers
+        return server in self.peers or frozenset((self.name, server)) in self.net.connected
 
     def want(self, server: str, wanted: bool) -> None:
         (self.wanted.add if wanted else self.wanted.discard)(server)
@@ -137,8 +145,10 @@ class FakeNet:
         self.log: list[tuple[str, str, Frame]] = []
         self._timers: list[FakeTimers] = []
 
-    def server(self, name: str, *peers: str, wrong: int = 0, linger: float = 30.0) -> FakeServer:
-        server = self.servers[name] = FakeServer(self, name, peers, wrong, linger)
+    def server(
+        self, name: str, *peers: str, wrong: int = 0, linger: float = 30.0, **options: Any
+    ) -> FakeServer:
+        server = self.servers[name] = FakeServer(self, name, peers, wrong, linger, options)
         return server
 
     def timers(self, wrong: int) -> FakeTimers:
@@ -167,6 +177,39 @@ class FakeNet:
         self.closed_ways.discard(frozenset((one, other)))
         if other in self.servers[one].wanted or one in self.servers[other].wanted:
             self.dial(one, other)
+
+    def kill(self, name: str) -> FakeServer:
+        """The process is gone, and with it what it had in memory; nobody reaches it."""
+        server = self.servers.pop(name)
+        self._timers.remove(server.timers)
+        for pair in [pair for pair in self.connected if name in pair]:
+            (other,) = pair - {name}
+            self.connected.discard(pair)
+            self.wires = deque(w for w in self.wires if frozenset(w[:2]) != pair)
+            self.servers[other].proxy.disconnected(name)
+        return server
+
+    def redial(self) -> None:
+        """Everybody tries again to reach whom he wants."""
+        for name, server in self.servers.items():
+            for other in sorted(server.wanted):
+                if other in server.peers:
+                    self.dial(name, other)
+
+    def part(self, *sides: str) -> None:
+        """Split the network: ``sides`` are the names of each side, separated by blanks."""
+        groups = [set(side.split()) for side in sides]
+        self.closed_ways.clear()
+        for group in groups:
+            for one in group:
+                for other in set(self.servers) - group:
+                    self.cut(one, other)
+                    self.closed_ways.add(frozenset((one, other)))
+
+    def heal(self) -> None:
+        """Every way is open again."""
+        self.closed_ways.clear()
+        self.redial()
 
     def carry(self, sender: str, receiver: str, frame: Frame) -> None:
         if frozenset((sender, receiver)) in self.connected:

@@ -1,0 +1,493 @@
+"""Takeover: the caretaker of a dead owner's calls, hand-back, and one row a call in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from cds_fakes import START, FakeNet, FakeServer, Listener
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdsplugin.frames import EndOfCall, Listing, Refused, Register
+from cdsplugin.record import Recorder, Row
+
+HOUR = 3_600_000_000
+NAMES = ("ant", "bee", "cat", "dog", "elk")
+
+
+class Rows:
+    """The archive of one machine: what is put is on disk at once, and survives the process."""
+
+    def __init__(self) -> None:
+        self.cdrs: dict[str, Row] = {}
+        self.entries: dict[str, set[str]] = {}
+        self.puts = self.done = 0
+        self.slow = False
+
+    def put(
+        self,
+        *,
+        cdr: Row | None = None,
+        fill: Row | None = None,
+        legs: Sequence[Row] = (),
+        properties: Sequence[Row] = (),
+        logs: Sequence[Row] = (),
+        finish: str | None = None,
+        remove: str | None = None,
+    ) -> None:
+        row = cdr or fill
+        if row is not None:
+            self.cdrs[row[0]] = row
+        for call_id, name, *_ in properties:
+            self.entries.setdefault(call_id, set()).add(name)
+        if remove is not None:
+            del self.cdrs[remove]
+            self.entries.pop(remove, None)
+        self.puts += 1
+        if not self.slow:
+            self.done = self.puts
+
+
+class Site:
+    """A machine with a server, its archive and somebody who takes part in calls."""
+
+    def __init__(self, net: FakeNet, name: str, wrong: int = 0, **options: object) -> None:
+        self.net = net
+        self.name = name
+        self.wrong = wrong
+        self.options = options
+        self.rows = Rows()
+        self.start()
+
+    def start(self) -> None:
+        """The first start, or one with nothing left in memory."""
+        others = tuple(name for name in NAMES if name != self.name)
+        self.server = self.net.server(
+            self.name, *others, wrong=self.wrong, records=self.rows, **self.options
+        )
+        recorder = Recorder(self.name, self.rows)
+        self.server.store.watch(recorder)
+        self.server.proxy.on_handed_over = recorder.handed_over
+        self.client = Listener()
+
+    def join(self, call_id: str, owner: str = "ant") -> None:
+        self.server.store.register(self.client, call_id, owner)
+
+    def leave(self, call_id: str) -> None:
+        self.server.store.unregister(self.client, call_id)
+
+    def write(self, call_id: str, name: str, value: object = 1) -> bool:
+        return self.server.store.write(self.client, call_id, self.name, {name: value})
+
+    def stage(self, call_id: str = "c1") -> str:
+        return self.server.proxy.stage(call_id)
+
+    def has(self, call_id: str = "c1") -> set[str]:
+        return set(self.server.values(call_id))
+
+    def kill(self) -> None:
+        self.net.kill(self.name)
+
+
+class World:
+    def __init__(self, *names: str, **options: object) -> None:
+        self.net = FakeNet()
+        self.sites = {name: Site(self.net, name, **options) for name in names}
+
+    def __getitem__(self, name: str) -> Site:
+        return self.sites[name]
+
+    def call(self, call_id: str = "c1") -> None:
+        """A call of ant, in which the others take part in the order of their names."""
+        for name, site in self.sites.items():
+            site.join(call_id)
+            self.pass_time(0.1)
+            site.write(call_id, f"from {name}")
+            self.pass_time(0.1)
+
+    def pass_time(self, seconds: float) -> None:
+        """With attempts to reach others now and then, as the link makes them."""
+        while seconds > 0:
+            self.net.redial()
+            self.net.advance(min(seconds, 1.0), step=0.1 if seconds < 2 else 0.5)
+            seconds -= 1.0
+
+    def rows(self) -> dict[str, list[str]]:
+        """Which archives have a row of each call."""
+        found: dict[str, list[str]] = {}
+        for name, site in self.sites.items():
+            for call_id in site.rows.cdrs:
+                found.setdefault(call_id, []).append(name)
+        return found
+
+
+DEAD = "taking care of it while its owner is dead"
+LIVE = "registered"
+
+
+def listed(server: FakeServer, call_id: str = "c1") -> tuple[str, ...]:
+    return server.proxy._registrations.joined[call_id].listed
+
+
+def test_the_list_travels_to_each_participant_in_its_order() -> None:
+    world = World("ant", "bee", "cat", "dog")
+    world.call()
+    for name in ("bee", "cat", "dog"):
+        assert listed(world[name].server) == ("bee", "cat", "dog")
+    world["cat"].leave("c1")
+    world.pass_time(0.2)
+    assert listed(world["dog"].server) == listed(world["bee"].server) == ("bee", "dog")
+
+
+def test_the_list_costs_one_small_frame_for_many_calls_and_none_for_two_servers() -> None:
+    world = World("ant", "bee", "cat")
+    for n in range(50):
+        world["ant"].join(f"c{n}")
+        world["bee"].join(f"c{n}")
+    world.pass_time(1)
+    assert not [f for _, _, f in world.net.log if isinstance(f, Listing)]
+    for n in range(50):
+        world["cat"].join(f"c{n}")
+    world.pass_time(1)
+    frames = [(to, len(f.calls)) for _, to, f in world.net.log if isinstance(f, Listing)]
+    assert {to for to, _ in frames} == {"bee"}
+    assert sum(calls for _, calls in frames) == 50
+    assert len(frames) < 40
+
+
+def test_the_first_living_name_takes_care_and_the_others_register_with_it() -> None:
+    world = World("ant", "bee", "cat", "dog")
+    world.call()
+    world["ant"].kill()
+    world.pass_time(36)
+    assert world["bee"].stage() == DEAD
+    assert world["cat"].stage() == world["dog"].stage() == LIVE
+    assert world["bee"].server.health[-1] == ("ant", False)
+    world["cat"].write("c1", "later")
+    world.pass_time(0.2)
+    assert "later" in world["dog"].has() & world["bee"].has()
+    # The update went to the caretaker, and from there to the one other.
+    world.net.log.clear()
+    world["cat"].write("c1", "once")
+    world.net.run()
+    assert [(a, b) for a, b, _ in world.net.log] == [("cat", "bee"), ("bee", "dog")]
+
+
+def test_a_caretaker_that_dies_too_is_followed_by_the_next_name() -> None:
+    world = World("ant", "bee", "cat", "dog")
+    world.call()
+    world["ant"].kill()
+    world.pass_time(36)
+    world["bee"].kill()
+    world.pass_time(45)
+    assert world["cat"].stage() == DEAD
+    assert world["dog"].stage() == LIVE
+    world["dog"].write("c1", "d")
+    world.pass_time(0.2)
+    assert "d" in world["cat"].has()
+
+
+def test_the_caretaker_ends_the_call_writes_its_record_and_hands_it_over() -> None:
+    world = World("ant", "bee", "cat")
+    world.call()
+    world["ant"].kill()
+    world.pass_time(36)
+    for name in ("cat", "bee"):
+        world["cat"].write("c1", "end", {"disposition": "answered", "ended_at": START})
+        world[name].leave("c1")
+    world.pass_time(29)
+    assert world.rows() == {}
+    world.pass_time(3)
+    assert world.rows() == {"c1": ["bee"]}
+    row = world["bee"].rows.cdrs["c1"]
+    assert row[1:3] == ("ant", "bee"), "the owner stays the owner, and the row says who wrote it"
+    assert len(world["bee"].server.store) == len(world["cat"].server.store) == 0
+    ends = [(a, b) for a, b, f in world.net.log if isinstance(f, EndOfCall)]
+    assert ends == [("bee", "cat")]
+    # Back without its memory, the owner gets the call, writes the record and says so.
+    world["ant"].start()
+    world.pass_time(20)
+    assert world.rows() == {"c1": ["ant", "bee"]}, "never none"
+    world.pass_time(20)
+    assert world.rows() == {"c1": ["ant"]}
+    assert world["ant"].rows.cdrs["c1"][1:3] == ("ant", "ant")
+    assert world["ant"].rows.entries["c1"] == {"from ant", "from bee", "from cat"}
+    assert world["bee"].server.store.kept == {}
+    world.pass_time(40)
+    assert len(world["ant"].server.store) == 0
+    for site in world.sites.values():
+        assert site.server.proxy._registrations.joined == {}
+
+
+def test_the_record_stays_until_the_owners_is_on_disk() -> None:
+    world = World("ant", "bee")
+    world.call()
+    world["ant"].kill()
+    world["bee"].leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["bee"]}
+    world["ant"].start()
+    world["ant"].rows.slow = True
+    world.pass_time(50)
+    assert "c1" in world["bee"].rows.cdrs
+    # It dies with its record still in memory.
+    world["ant"].rows.cdrs.clear()
+    world["ant"].kill()
+    world.pass_time(50)
+    assert world.rows() == {"c1": ["bee"]}
+    world["ant"].rows = Rows()
+    world["ant"].start()
+    world.pass_time(60)
+    assert world.rows() == {"c1": ["ant"]}
+
+
+def test_an_owner_that_comes_back_takes_a_live_call_over() -> None:
+    world = World("ant", "bee", "cat")
+    world.call()
+    world["ant"].kill()
+    world.pass_time(40)
+    world["cat"].write("c1", "meanwhile")
+    world.pass_time(1)
+    world["ant"].start()
+    world.pass_time(12)
+    assert world["ant"].has() == {"from ant", "from bee", "from cat", "meanwhile"}
+    assert world["bee"].stage() == world["cat"].stage() == LIVE
+    call = world["ant"].server.store.get("c1")
+    assert set(world["ant"].server.proxy.participants(call)) == {"bee", "cat"}
+    bee_call = world["bee"].server.store.get("c1")
+    assert world["bee"].server.proxy.participants(bee_call) == ["ant"]
+    for name in ("bee", "cat"):
+        world[name].leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["ant"]}
+
+
+@pytest.mark.parametrize("ends", ["while apart", "after healing"])
+def test_two_caretakers_on_the_two_sides_of_a_partition_do_no_harm(ends: str) -> None:
+    world = World("ant", "bee", "cat", "dog", "elk")
+    world.call()
+    world["ant"].kill()
+    world.net.part("bee cat", "dog elk")
+    world.pass_time(70)
+    assert world["bee"].stage() == DEAD
+    assert world["dog"].stage() == DEAD
+    assert world["cat"].stage() == world["elk"].stage() == LIVE
+    world["cat"].write("c1", "left")
+    world["elk"].write("c1", "right")
+    world.pass_time(1)
+    if ends == "while apart":
+        for name in ("bee", "cat", "dog", "elk"):
+            world[name].leave("c1")
+        world.pass_time(70)
+        assert world.rows() == {"c1": ["bee", "dog"]}
+    world.net.heal()
+    world.pass_time(20)
+    if ends == "after healing":
+        # Even with the owner dead there is one caretaker again.
+        assert world["bee"].stage() == DEAD
+        assert [world[n].stage() for n in ("cat", "dog", "elk")] == [LIVE] * 3
+        assert {"left", "right"} <= world["dog"].has() & world["cat"].has()
+        for name in ("bee", "cat", "dog", "elk"):
+            world[name].leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["bee"]}
+    assert {"left", "right"} <= world["bee"].rows.entries["c1"]
+    world["ant"].start()
+    world.pass_time(60)
+    assert world.rows() == {"c1": ["ant"]}
+    assert {"left", "right"} <= world["ant"].rows.entries["c1"]
+
+
+def test_a_partition_with_a_living_owner_ends_in_one_row() -> None:
+    world = World("ant", "bee", "cat", "dog")
+    world.call()
+    world.net.part("ant bee", "cat dog")
+    world.pass_time(50)
+    assert world["bee"].stage() == LIVE
+    assert world["cat"].stage() == DEAD
+    assert world["dog"].stage() == LIVE
+    for name, site in world.sites.items():
+        site.write("c1", f"last of {name}")
+        site.leave("c1")
+    world.pass_time(400)
+    assert world.rows() == {"c1": ["ant", "cat"]}
+    world.net.heal()
+    world.pass_time(90)
+    assert world.rows() == {"c1": ["ant"]}
+    assert world["ant"].rows.entries["c1"] >= {f"last of {name}" for name in world.sites}
+
+
+def test_who_reaches_the_owner_speaks_for_who_does_not() -> None:
+    world = World("ant", "bee", "cat")
+    world.call()
+    pair = frozenset(("ant", "cat"))
+    world.net.cut("ant", "cat")
+    world.net.closed_ways.add(pair)
+    world.pass_time(50)
+    assert world["cat"].stage() == LIVE
+    assert world["bee"].stage() == LIVE
+    world["cat"].write("c1", "by way of bee")
+    world["ant"].write("c1", "back the same way")
+    world.pass_time(1)
+    assert "by way of bee" in world["ant"].has()
+    assert "back the same way" in world["cat"].has()
+    world.net.heal()
+    world.pass_time(12)
+    assert world["cat"].server.proxy.participants(world["cat"].server.store.get("c1")) == ["ant"]
+    call = world["bee"].server.store.get("c1")
+    assert world["bee"].server.proxy.participants(call) == ["ant"]
+
+
+def test_a_server_that_is_not_the_caretaker_says_who_is() -> None:
+    world = World("ant", "bee", "cat", "dog")
+    world.call()
+    world["ant"].kill()
+    world.pass_time(40)
+    asked = world["cat"].server
+    asked.net.dial("dog", "cat")
+    asked.proxy.received("dog", Register("c1", "ant", 1, {}, [], [], []))
+    world.net.run()
+    refused = [f for _, to, f in world.net.log if isinstance(f, Refused) and to == "dog"]
+    assert refused[-1].instead == "bee"
+    assert world["dog"].stage() == LIVE
+
+
+def test_a_caretaker_without_memory_learns_the_call_from_who_registers() -> None:
+    world = World("ant", "bee", "cat")
+    world.call()
+    world["bee"].kill()
+    world["ant"].kill()
+    world["bee"].start()
+    world.pass_time(50)
+    assert world["cat"].stage() == LIVE
+    assert world["bee"].stage() == DEAD
+    assert world["bee"].has() == {"from ant", "from bee", "from cat"}
+    world["cat"].leave("c1")
+    world.pass_time(40)
+    assert world.rows() == {"c1": ["bee"]}
+
+
+def test_what_is_kept_for_owners_is_limited_and_the_record_stays() -> None:
+    world = World("ant", "bee", kept_calls=3)
+    for n in range(5):
+        world["ant"].join(f"c{n}")
+        world["bee"].join(f"c{n}")
+        world["bee"].write(f"c{n}", "b")
+    world.pass_time(1)
+    world["ant"].kill()
+    for n in range(5):
+        world["bee"].leave(f"c{n}")
+        world.pass_time(1)
+    world.pass_time(70)
+    assert list(world["bee"].server.store.kept) == ["c2", "c3", "c4"]
+    assert world["bee"].server.proxy.kept_dropped == 2
+    world["ant"].start()
+    world.pass_time(60)
+    assert world.rows() == {"c0": ["bee"], "c1": ["bee"], **{f"c{n}": ["ant"] for n in (2, 3, 4)}}
+
+
+def test_a_kept_call_goes_on_when_somebody_speaks_of_it_again() -> None:
+    world = World("ant", "bee")
+    world.call()
+    world["ant"].kill()
+    world["bee"].leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["bee"]}
+    world["bee"].join("c1")
+    world["bee"].write("c1", "note")
+    assert world["bee"].has() == {"from ant", "from bee", "note"}
+    world["ant"].start()
+    world.pass_time(12)
+    world["bee"].leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["ant"]}
+    assert "note" in world["ant"].rows.entries["c1"]
+
+
+def test_entries_of_a_wrong_clock_are_put_right_before_anybody_sees_them() -> None:
+    world = World("ant")
+    world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR)
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["ant"].join("c1")
+    world["bee"].join("c1")
+    world["bee"].write("c1", "x", "early")
+    world["bee"].server.store.write(None, "c1", "bee", {}, ["one", "two"])
+    assert world["bee"].server.store.get("c1").data.newest > START + 4 * HOUR
+    world.pass_time(2)
+    world["ant"].write("c1", "x", "later")
+    world.net.heal()
+    world.pass_time(2)
+    for site in world.sites.values():
+        assert site.server.values("c1")["x"] == "later"
+        data = site.server.store.get("c1").data
+        assert data.newest < START + 10_000_000
+        assert [line.text for line in data.log_lines()] == ["one", "two"]
+
+
+def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
+    world = World("ant", "bee", "cat")
+    world.call()
+    bee = world["bee"].server
+    bee.store.get("c1").data.newest = START + 10_000 * HOUR
+    world["bee"].write("c1", "mad")
+    world.pass_time(1)
+    assert "mad" not in world["ant"].has() | world["cat"].has()
+    assert world["ant"].server.proxy.insane_entries == 1
+    world["cat"].write("c1", "sane")
+    world.pass_time(1)
+    assert world["ant"].server.store.get("c1").data.newest < START + HOUR
+    for site in world.sites.values():
+        site.leave("c1")
+    world.pass_time(60)
+    assert world["ant"].rows.entries["c1"] == {"from ant", "from bee", "from cat", "sane"}
+    assert "mad" in world["bee"].rows.entries["c1"], "nothing is lost"
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.sampled_from(NAMES[:4]), st.integers(0, 2)),
+            st.tuples(st.just("part"), st.sets(st.sampled_from(NAMES[:4])), st.none()),
+            st.tuples(st.just("heal"), st.none(), st.none()),
+            st.tuples(st.just("pass"), st.sampled_from([0, 1, 20, 45]), st.none()),
+            st.tuples(st.just("leave"), st.sampled_from(NAMES[:4]), st.none()),
+            st.tuples(st.just("join"), st.sampled_from(NAMES[:4]), st.none()),
+            st.tuples(st.just("jump"), st.sampled_from(NAMES[:4]), st.integers(-5, 5)),
+        ),
+        max_size=14,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(steps: list) -> None:
+    world = World(*NAMES[:4])
+    world.call()
+    written = {f"from {name}" for name in world.sites}
+    for number, (what, who, arg) in enumerate(steps):
+        if what == "write":
+            if world[who].write("c1", f"n{arg}-{number}"):
+                written.add(f"n{arg}-{number}")
+        elif what == "part":
+            rest = set(world.sites) - who
+            world.net.part(" ".join(sorted(who)), " ".join(sorted(rest)))
+        elif what == "heal":
+            world.net.heal()
+        elif what == "pass":
+            world.pass_time(who)
+        elif what == "leave":
+            world[who].leave("c1")
+        elif what == "join":
+            world[who].join("c1")
+        elif what == "jump":
+            world[who].server.timers.wrong += arg * HOUR
+    world.net.heal()
+    for site in world.sites.values():
+        site.leave("c1")
+    world.pass_time(420)
+    assert world.rows() == {"c1": ["ant"]}
+    assert world["ant"].rows.entries["c1"] == written
+    for site in world.sites.values():
+        assert len(site.server.store) == 0
+        assert site.server.store.kept == {}
+        assert site.server.proxy._registrations.joined == {}
+        assert len(site.server.proxy.monitor) == 0
