@@ -41,14 +41,26 @@ def reading(path: Path) -> Iterator[Database]:
 
 
 def cdrs(
-    db: Database, limit: int, before: str | None = None, chosen: Mapping[str, str] | None = None
+    db: Database,
+    limit: int,
+    before: str | None = None,
+    chosen: Mapping[str, str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Records, the newest first, from the one before the callID ``before`` on."""
+    """Records, the newest first, from the one before the callID ``before`` on.
+
+    ``since`` and ``until`` (excluded) are ISO 8601 days or times in UTC, of the calls' start.
+    """
     terms: list[str] = []
     values: list[object] = []
     if before is not None:
         terms.append("call_id < ?")
         values.append(before)
+    for compared, when in ((">=", since), ("<", until)):
+        if when is not None:
+            terms.append(f"started_at {compared} ?")
+            values.append(when.replace(" ", "T"))
     for name, value in (chosen or {}).items():
         if name == "account":
             terms.append(

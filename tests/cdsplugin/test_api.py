@@ -112,6 +112,12 @@ async def test_pages_of_live_calls(site: Site) -> None:
     assert after is None
     assert seen == [f"c{n}" for n in range(5)]
     assert len((await site.http.get("/calls?limit=51")).json()["calls"]) == 5
+    for query, count in (
+        ("caller=1001", 5), ("caller=1002", 0), ("dialled=2001&owner=hq", 5), ("callee=2001", 0),
+        ("state=live&switch=hq", 5), ("state=lingering", 0), ("owner=branch", 0),
+    ):  # fmt: skip
+        assert len((await site.http.get(f"/calls?{query}")).json()["calls"]) == count, query
+    assert (await site.http.get("/calls?state=dead")).status_code == 422
     assert (await site.http.get("/calls?limit=0")).status_code == 422
 
 
@@ -143,6 +149,13 @@ async def test_records(site: Site) -> None:
     assert [row["call_id"] for row in busy] == ["c3"]
     outbound = (await site.http.get("/cdrs?account=outbound&caller=1001")).json()["cdrs"]
     assert len(outbound) == 3
+    day = "2027-01-15"
+    for query, count in (
+        (f"since={day}", 4), (f"until={day}", 0), (f"since={day}T08:00:00.5Z", 0),
+        (f"since={day} 08:00:00&until=2027-01-16", 4),
+    ):  # fmt: skip
+        assert len((await site.http.get(f"/cdrs?{query}")).json()["cdrs"]) == count, query
+    assert (await site.http.get("/cdrs?since=yesterday")).status_code == 422
     one = (await site.http.get("/cdrs/c0")).json()
     assert (one["disposition"], len(one["legs"])) == ("answered", 2)
     assert (await site.http.get("/cdrs/none")).status_code == 404
@@ -160,6 +173,7 @@ async def test_metrics(site: Site) -> None:
     assert "cds_calls 1.0" in text
     assert "cds_records_total 1.0" in text
     assert "cds_archive_rows_total 5.0" in text
+    assert "python_info" in text, "what others registered with the library, a switch for one"
 
 
 async def test_the_openapi_page(site: Site) -> None:
@@ -167,8 +181,11 @@ async def test_the_openapi_page(site: Site) -> None:
     assert set(paths) == {
         "/calls",
         "/calls/{call_id}",
+        "/calls/{call_id}/events",
+        "/calls/{call_id}/log",
         "/cdrs",
         "/cdrs/{call_id}",
+        "/events",
         "/health",
         "/metrics",
     }

@@ -1,0 +1,156 @@
+"""Applications' interest in calls: the API as a client of the local store.
+
+An application takes part in a call by way of this server: it registers with the local store, and
+the network proxy registers with the call's owner on its behalf. A request holds its call for
+``cds.api.interest`` seconds, a follower for as long as it follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cdsplugin.clock import Handle
+from cdsplugin.config import ApiSection
+from cdsplugin.entries import Log, Property
+from cdsplugin.registration import Stage
+from cdsplugin.store import Call
+
+if TYPE_CHECKING:
+    from cdsplugin.server import CallDataServer
+
+
+_DONE = (Stage.LIVE.value, Stage.CARETAKER.value, Stage.UNSHARED.value, "")
+
+
+class NoSuchCall(LookupError):
+    """There is no such live call; the text says what to do about it."""
+
+
+class OwnerAway(ConnectionError):
+    """The call's owner does not answer, and nothing is known of the call here."""
+
+
+class Interest:
+    """Holds calls for applications. One client for all of them."""
+
+    def __init__(self, server: CallDataServer, section: ApiSection) -> None:
+        self._server = server
+        self._section = section
+        self._holds: dict[str, int] = {}
+        self._leases: dict[str, Handle] = {}
+
+    # As a client of the store; followers are told by the feed
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        """Requests look when they come."""
+
+    def ended(self, call: Call) -> None:
+        """Nothing is left to hold."""
+        self._holds.pop(call.call_id, None)
+        lease = self._leases.pop(call.call_id, None)
+        if lease is not None:
+            lease.cancel()
+
+    # For the routes
+
+    async def call(self, call_id: str, owner: str | None) -> Call:
+        """A live call with everything its owner has of it.
+
+        Of a call of another server in which nobody here takes part, this server becomes a
+        participant first. Raises ``NoSuchCall`` and ``OwnerAway``.
+        """
+        server = self._server
+        known = server.store.get(call_id)
+        if known is not None:
+            owner = known.owner
+        if owner is None:
+            raise NoSuchCall(
+                "no live call has this callID here; if another server owns it, say which:"
+                " ?owner=NAME"
+            )
+        if owner == server.name:
+            if known is None:
+                raise NoSuchCall("no live call has this callID")
+            return known
+        if known is not None and any(client is not self for client in known.clients):
+            return known  # a switch here takes part, and so does this server
+        if known is None and not server.link.knows(owner):
+            raise NoSuchCall(f"the server `{owner}` is not known here (cds.peers)")
+        self._lease(call_id, owner)
+        stage = await self._registered(call_id)
+        found = server.store.get(call_id)
+        if found is not None and len(found.data):
+            return found
+        self._give_up(call_id)
+        if stage == Stage.WAITING.value:
+            raise OwnerAway(f"the server `{owner}` cannot be reached at present")
+        raise NoSuchCall(f"`{owner}` has no live call with this callID")
+
+    def hold(self, call_id: str, owner: str) -> Callable[[], None]:
+        """Take part in a call until what is returned is called."""
+        self._holds[call_id] = self._holds.get(call_id, 0) + 1
+        call = self._server.store.register(self, call_id, owner)
+        done = False
+
+        def let_go() -> None:
+            nonlocal done
+            # The call may have ended since, and another of the same callID have begun.
+            if not done and self._server.store.get(call_id) is call:
+                self._let_go(call_id)
+            done = True
+
+        return let_go
+
+    def stop(self) -> None:
+        """Let go of everything."""
+        for lease in self._leases.values():
+            lease.cancel()
+        self._leases.clear()
+        for call_id in list(self._holds):
+            del self._holds[call_id]
+            self._server.store.unregister(self, call_id)
+
+    def __len__(self) -> int:
+        """Calls that are held."""
+        return len(self._holds)
+
+    def _lease(self, call_id: str, owner: str) -> None:
+        lease = self._leases.pop(call_id, None)
+        if lease is None:
+            self._holds[call_id] = self._holds.get(call_id, 0) + 1
+            self._server.store.register(self, call_id, owner)
+        else:
+            lease.cancel()
+        self._leases[call_id] = self._server.timers.schedule(
+            self._section.interest, lambda: self._give_up(call_id)
+        )
+
+    def _give_up(self, call_id: str) -> None:
+        lease = self._leases.pop(call_id, None)
+        if lease is not None:
+            lease.cancel()
+            self._let_go(call_id)
+
+    def _let_go(self, call_id: str) -> None:
+        left = self._holds.get(call_id, 0) - 1
+        if left > 0:
+            self._holds[call_id] = left
+        elif call_id in self._holds:
+            del self._holds[call_id]
+            self._server.store.unregister(self, call_id)
+
+    async def _registered(self, call_id: str) -> str:
+        """Wait until the owner has answered, for at most ``wait`` seconds; the stage then."""
+        proxy, timers = self._server.proxy, self._server.timers
+        deadline = timers.monotonic_us() + int(self._section.wait * 1_000_000)
+        pause = 0.001
+        while True:
+            stage = proxy.stage(call_id)
+            if stage in _DONE:
+                return stage
+            if timers.monotonic_us() >= deadline:
+                return stage
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
