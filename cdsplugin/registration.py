@@ -173,6 +173,7 @@ class Registrations:
     def over(self, call: Call) -> None:
         """The call ended here. What its owner lacks of it is kept."""
         joined = self.joined.get(call.call_id)
+        self._back.pop(call.call_id, None)
         if call.settled or not len(call.data):
             self._forget(call)
             if call.kept:
