@@ -13,7 +13,7 @@ process that wants to know:
 All processes stay up for the whole run and the rounds take turns, so that whatever else the machine
 does hits all alike. Each update is made alone (a millisecond after the one before), carries the
 time of its making, and is timed on arrival; CLOCK_MONOTONIC is common to all processes.
-``--sustained`` measures instead how many updates a core carries.
+``--sustained`` measures instead how many updates a core carries, to 1,000 calls in turn.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ from cdsplugin.store import Call, Store
 from cdsplugin.timers import LoopTimers
 
 CALL = "0199c0de-0000-7000-8000-000000000001"
+CALLS = [f"0199c0de-0000-7000-8001-{n:012d}" for n in range(1000)]
+"""Those that ``--sustained`` writes to, in turn."""
 TEXT = "x" * 60
 """With the number and the time a value of about 100 bytes: a leg's property is of that size."""
 PAUSE = 0.001
@@ -235,7 +237,8 @@ async def _cds_server(pipe: Connection, name: str, section: CdsSection, journal:
     orders: asyncio.Queue[tuple[str, int, int]] = asyncio.Queue()
     loop.add_reader(pipe.fileno(), lambda: orders.put_nowait(pipe.recv()))
     probe = Probe()
-    server.store.register(probe, CALL, "hq")
+    for call_id in (*CALLS, CALL):
+        server.store.register(probe, call_id, "hq")
     if name != "hq":
         while server.proxy.stage(CALL) != "registered":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -260,7 +263,7 @@ async def _cds_server(pipe: Connection, name: str, section: CdsSection, journal:
             # Some at a time and then a turn of the loop, as a busy server has it.
             for n in range(count):
                 value = {"n": n, "sent": time.monotonic_ns(), "text": TEXT}
-                server.store.write(probe, CALL, name, {"probe": value})
+                server.store.write(probe, CALLS[n % len(CALLS)], name, {"probe": value})
                 if n % batch == batch - 1:
                     await asyncio.sleep(0)
             pipe.send(count)
