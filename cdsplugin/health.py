@@ -73,10 +73,6 @@ class Health:
         """Whether live calls are shared with ``server``."""
         return server in self._peers
 
-    def watches(self, server: str) -> bool:
-        """Whether ``server`` is watched, and so sent signs of life."""
-        return server in self._peers
-
     def is_down(self, server: str) -> bool:
         """Whether ``server`` is silent at present. False for one that is not watched."""
         peer = self._peers.get(server)
