@@ -44,6 +44,11 @@ __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 log = logging.getLogger("cdsplugin.proxy")
 
 
+def _without(frame: Update, author: str) -> Update:
+    properties = [e for e in frame.properties if e.author != author]
+    return Update(frame.call_id, properties, [e for e in frame.logs if e.author != author])
+
+
 class Records(Protocol):
     """The archive, as far as the proxy knows it: ``done`` of ``puts`` are on disk."""
 
@@ -356,9 +361,13 @@ class NetworkProxy:
         participants = self.monitor.of(call_id)
         if participants is not None and participants.present not in ((), (server,)):
             frame = Update(call_id, changed, added)
+            # A caretaker hands back what others wrote: they may be registered here already.
+            relayed = any(e.author != server for e in changed) or any(
+                e.author != server for e in added
+            )
             for other in participants.present:
                 if other != server:
-                    self._peers.send(other, frame)
+                    self._peers.send(other, _without(frame, other) if relayed else frame)
         if call.owner != self.server:
             self._registrations.changed(call, changed, added, server)
 
