@@ -24,6 +24,7 @@ from cdsplugin.handshake import NONCE_BYTES, Handshake, Proof
 from cdsplugin.keys import make_authority, make_secret, make_server
 from cdsplugin.link import Link, LinkError, LinkLimits
 from cdsplugin.security import LinkSecurity, SecurityError, load_security
+from softswitch.model_mistakes import resolve_paths
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 
@@ -252,6 +253,35 @@ async def test_an_old_tls_and_no_certificate(
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection(*hq.address(), ssl=old)
     await told(caplog, "speaks no TLS 1.3")
+
+
+async def test_the_change_from_one_authority_to_another(
+    net: Net, certificates: Path, tmp_path: Path
+) -> None:
+    """Both authorities in one file: servers with old and new certificates know each other."""
+    both = tmp_path / "authority.pem"
+    both.write_bytes(
+        b"".join(
+            (certificates / name / "authority.pem").read_bytes() for name in ("right", "other")
+        )
+    )
+
+    def start(name: str, authority: str) -> LinkSecurity:
+        own = {**files(certificates / authority, name), "authority": both}
+        return load_security(name, section(tls=own))
+
+    hq, at_hq = await net.link("hq", SLOW, security=start("hq", "right"))
+    branch, at_branch = await net.link(
+        "branch", SLOW, security=start("branch", "other"), hq=hq.address()
+    )
+    await both_ways(hq, at_hq, branch, at_branch)
+
+
+def test_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    found = resolve_paths(section(secret_file="s", tls=files(Path("keys"))), tmp_path)
+    assert found.secret_file == tmp_path / "s"
+    assert found.tls is not None
+    assert found.tls.key == tmp_path / "keys" / "hq.key"
 
 
 async def test_what_was_overheard_is_of_no_use(net: Net, caplog: pytest.LogCaptureFixture) -> None:
