@@ -62,7 +62,6 @@ class Clock:
     def __init__(self, server: str, timers: Timers, max_ahead: float = MAX_AHEAD) -> None:
         self.server = server
         self._max_ahead_us = int(max_ahead * 1_000_000)
-        self._floor = 0
         self._now_us = timers.now_us
         self._monotonic_us = timers.monotonic_us
         self._bases: dict[str, TimeBase] = {}
@@ -119,22 +118,13 @@ class Clock:
             return True
         return stamp <= max(self.now(owner), newest) + self._max_ahead_us
 
-    def not_before(self, utc: int) -> None:
-        """Own stamps are later than ``utc``, whatever the clock says: after a restart, when this
-        server last made some."""
-        self._floor = max(self._floor, utc)
-
     def stamp(self, owner: str, newest: int) -> int:
         """The next stamp for a call of ``owner`` in which ``newest`` is the greatest stamp seen.
 
         Always greater than ``newest``, which makes the stamps of one author strictly increase even
         when a clock runs backwards.
         """
-        if owner == self.server:
-            now = self._now_us()
-            newest = max(newest, self._floor)
-        else:
-            now = self.now(owner)
+        now = self._now_us() if owner == self.server else self.now(owner)
         return now if now > newest else newest + 1
 
 

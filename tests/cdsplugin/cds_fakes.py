@@ -103,6 +103,9 @@ class FakeServer:
         self.clock = Clock(name, self.timers)
         self.store = Store(name, self.clock, self.timers, StoreLimits(linger, linger + 30, 100))
         self.health: list[tuple[str, bool]] = []
+        make_journal = options.pop("make_journal", None)
+        if make_journal is not None:
+            options["journal"] = make_journal(self.store, self.timers)
         self.wanted: set[str] = set()
         self.proxy = NetworkProxy(
             self.store,

@@ -99,17 +99,6 @@ def test_a_stamp_far_in_the_future_is_not_believed() -> None:
     assert not clock.sane("branch", START + 20 * HOUR, 0)
 
 
-def test_after_a_restart_no_stamp_is_made_twice() -> None:
-    timers = FakeTimers(wrong=-HOUR)
-    clock = Clock("hq", timers)
-    clock.not_before(START)
-    assert clock.stamp("hq", 0) == START + 1
-    clock.not_before(START - 1)
-    timers.wrong = 0
-    timers.advance(1)
-    assert clock.stamp("hq", 0) == START + 1_000_000
-
-
 def test_a_sample_that_disagrees_is_taken_the_owners_clock_was_set() -> None:
     timers = FakeTimers()
     clock = Clock("branch", timers)

@@ -9,8 +9,13 @@ from cds_fakes import START, FakeNet, FakeServer, Listener
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cdsplugin.clock import Timers
+from cdsplugin.disk import MemoryDisk
 from cdsplugin.frames import EndOfCall, Listing, Refused, Register
+from cdsplugin.journal import Journal
 from cdsplugin.record import Recorder, Row
+from cdsplugin.recovery import Recovery
+from cdsplugin.store import Store
 
 HOUR = 3_600_000_000
 NAMES = ("ant", "bee", "cat", "dog", "elk")
@@ -52,7 +57,10 @@ class Rows:
 class Site:
     """A machine with a server, its archive and somebody who takes part in calls."""
 
-    def __init__(self, net: FakeNet, name: str, wrong: int = 0, **options: object) -> None:
+    def __init__(
+        self, net: FakeNet, name: str, wrong: int = 0, durable: bool = False, **options: object
+    ) -> None:
+        self.disk = MemoryDisk(net.timers(0)) if durable else None
         self.net = net
         self.name = name
         self.wrong = wrong
@@ -61,15 +69,33 @@ class Site:
         self.start()
 
     def start(self) -> None:
-        """The first start, or one with nothing left in memory."""
+        """The first start, or one with nothing left in memory; what is on disk comes back."""
         others = tuple(name for name in NAMES if name != self.name)
+        options = dict(self.options)
+        if self.disk is not None:
+            self.disk.crash()
+            options["make_journal"] = self._journal
         self.server = self.net.server(
-            self.name, *others, wrong=self.wrong, records=self.rows, **self.options
+            self.name, *others, wrong=self.wrong, records=self.rows, **options
         )
         recorder = Recorder(self.name, self.rows)
         self.server.store.watch(recorder)
         self.server.proxy.on_handed_over = recorder.handed_over
         self.client = Listener()
+        if self.disk is not None:
+            store, timers, clock = self.server.store, self.server.timers, self.server.clock
+            recovery = Recovery(store, clock, timers, 20.0)
+            recovery.begin(*self.journal.recover(), self.server.proxy)
+
+    def _journal(self, store: Store, timers: Timers) -> Journal:
+        assert self.disk is not None
+        self.journal = Journal(store, timers, self.disk, self.rows)
+        return self.journal
+
+    def restart(self) -> None:
+        self.kill()
+        self.wrong = self.server.timers.wrong
+        self.start()
 
     def join(self, call_id: str, owner: str = "ant") -> None:
         self.server.store.register(self.client, call_id, owner)
@@ -454,13 +480,14 @@ def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
             st.tuples(st.just("leave"), st.sampled_from(NAMES[:4]), st.none()),
             st.tuples(st.just("join"), st.sampled_from(NAMES[:4]), st.none()),
             st.tuples(st.just("jump"), st.sampled_from(NAMES[:4]), st.integers(-5, 5)),
+            st.tuples(st.just("restart"), st.sampled_from(NAMES[:4]), st.none()),
         ),
         max_size=14,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(steps: list) -> None:
-    world = World(*NAMES[:4])
+    world = World(*NAMES[:4], durable=True)
     world.call()
     written = {f"from {name}" for name in world.sites}
     for number, (what, who, arg) in enumerate(steps):
@@ -478,6 +505,8 @@ def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(steps: list
             world[who].leave("c1")
         elif what == "join":
             world[who].join("c1")
+        elif what == "restart":
+            world[who].restart()
         elif what == "jump":
             world[who].server.timers.wrong += arg * HOUR
     world.net.heal()
@@ -491,3 +520,4 @@ def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(steps: list
         assert site.server.store.kept == {}
         assert site.server.proxy._registrations.joined == {}
         assert len(site.server.proxy.monitor) == 0
+        assert len(site.journal) == 0
