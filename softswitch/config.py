@@ -205,6 +205,10 @@ class Timers(_Section):
     session_check: SecondsOrOff = Field(
         default=300.0, description="how often both sides of a call are asked if they are there"
     )
+    restart_check: SecondsOrOff = Field(
+        default=1.0,
+        description="how soon after a restart both sides of its calls are asked if they are there",
+    )
     max_duration: SecondsOrOff = Field(
         default=0.0, description="longest answered call; it is hung up after this"
     )

@@ -43,10 +43,8 @@ ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 # may come again on another try of the switch before, and numbers must not be used twice. So does
 # the switch of its origin if it was given up there: an INVITE may be on its way back to it.
 NUMBERS_KEPT = 64.0
-# When the sides of restored calls are asked whether they are still there, in seconds after the
-# start, and how many calls a second.
-RESTORED_CHECK = 1.0
-RESTORED_CHECKS = 500.0
+# Of how many restored calls a second the sides are asked whether they are still there.
+RESTART_CHECKS = 500.0
 
 
 class Network(Protocol):
@@ -528,7 +526,8 @@ class Switch:
                 continue
             call.row = row
             if call.answered:
-                call.resume(RESTORED_CHECK + answered / RESTORED_CHECKS)
+                soon = self.config.timers.restart_check
+                call.resume(soon + answered / RESTART_CHECKS if soon else 0.0)
                 answered += 1
             else:
                 call.hang_up_all(RESTARTED)

@@ -298,14 +298,18 @@ class Call:
         self._watch(max(left, 0.0))
 
     def resume(self, wait: float) -> None:
-        """A restored call goes on; in `wait` seconds both sides are asked if they are there."""
+        """A restored call goes on; in `wait` seconds (0: as usual) both sides are asked if they are
+        there."""
 
         def ask() -> None:
             self._ask_both()
             self._watch(self.core.settings.session_check)
 
         self.changed()
-        self._set_timer(wait, ask)
+        if wait:
+            self._set_timer(wait, ask)
+        else:
+            self._watch(self.core.settings.session_check)
 
     def _ask_both(self) -> None:
         for leg in (self.caller, self.winner):

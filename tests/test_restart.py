@@ -1,0 +1,331 @@
+"""SIGKILL in mid call, and what the switch does when it is started again. Real processes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.sipp import HOST, free_port, sipp_callee, start_caller
+from softswitch.events import (
+    CallEnded,
+    CallRestored,
+    CallStarted,
+    Event,
+    LegAnswered,
+    SwitchStarted,
+)
+from tests.switch_process import PATIENCE, PLAN, SDP, Peer, Running, answered
+
+RECORDER = """
+import os, sys
+from pathlib import Path
+import msgspec
+from softswitch.config import load_config
+from softswitch.hookspecs import hookimpl, make_plugins
+from softswitch.process import run
+
+path = Path(sys.argv[1])
+file = os.open(path.with_suffix(".events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+class Plugin:
+    @hookimpl
+    def call_event(self, event):
+        os.write(file, msgspec.json.encode(event) + b"\\n")
+
+plugins = make_plugins()
+plugins.register(Plugin())
+sys.exit(run(load_config(path), plugins))
+"""
+
+
+@dataclass
+class Site:
+    """A configuration, its switches one after the other, and all events that they told."""
+
+    config: Path
+    port: int
+    running: list[Running]
+
+    @property
+    def journal(self) -> Path:
+        return self.config.with_name("hq.calls")
+
+    def start(self) -> Running:
+        switch = Running(self.config, (sys.executable, "-c", RECORDER))
+        self.running.append(switch)
+        assert switch.port == self.port
+        return switch
+
+    def restart(self) -> Running:
+        """SIGKILL, and start again."""
+        self.running[-1].kill()
+        return self.start()
+
+    def events(self) -> list[Event]:
+        decode = msgspec.json.Decoder(Event).decode
+        return [
+            decode(line) for line in self.config.with_suffix(".events").read_bytes().splitlines()
+        ]
+
+    def written(self, do: Callable[[], object]) -> None:
+        """Do something that is written down, and wait until it is."""
+        wal = self.journal.with_name("hq.calls-wal")
+        before = wal.stat()
+        do()
+        until(lambda: wal.stat().st_mtime_ns != before.st_mtime_ns)
+
+    def rows(self) -> int:
+        """How many calls are in the journal of a switch that has ended."""
+        with closing(sqlite3.connect(self.journal)) as database:
+            return database.execute("SELECT count(*) FROM calls").fetchone()[0]
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def peers() -> Iterator[tuple[Peer, Peer]]:
+    both = Peer(), Peer()
+    yield both
+    for peer in both:
+        peer.socket.close()
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    made: list[Site] = []
+
+    def make(caller: int, callee: int, more: str = "", port: int = 0) -> Site:
+        port = port or free_port()
+        config = tmp_path / f"{len(made)}.yaml"
+        config.write_text(
+            f'switch: {{name: hq, listen: ["udp:127.0.0.1:{port}"]}}\n'
+            "trunks:\n"
+            f'  caller: {{to: "sip:127.0.0.1:{caller}", keepalive: 0}}\n'
+            f'  callee: {{to: "sip:127.0.0.1:{callee}", keepalive: 0}}\n'
+            f"dialplan: plan.yaml\n{more}\n"
+        )
+        (tmp_path / "plan.yaml").write_text(PLAN)
+        made.append(Site(config, port, []))
+        return made[-1]
+
+    yield make
+    for site in made:
+        for switch in site.running:
+            if switch.process.poll() is None:
+                switch.kill()
+            assert "Traceback" not in switch.said, switch.said
+
+
+def of(events: list[Event], kind: type[Event]) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize("who", ["caller", "callee"])
+def test_a_call_outlives_sigkill(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer], who: str
+) -> None:
+    caller, callee = peers
+    site = make_site(caller.port, callee.port)
+    site.start()
+    dialog: list[tuple[str, str]] = []
+    site.written(lambda: dialog.append(answered(site.port, caller, callee)))
+    ((call_id, tag),) = dialog
+    told = site.events()
+    switch = site.restart()
+    # Both are asked whether they are there, in their own dialogs.
+    asked = caller.get("OPTIONS")
+    assert call_id in asked
+    assert f"From: <sip:1@127.0.0.1>{tag}" in asked
+    caller.reply(asked, 200)
+    other = callee.get("OPTIONS")
+    callee.reply(other, 200)
+    assert int(re.search(r"CSeq: (\d+)", other)[1]) > 10_000
+    if who == "caller":
+        caller.request("BYE", site.port, tag, call_id)
+        callee.reply(callee.get("BYE"), 200)
+        assert "BYE" in caller.get("SIP/2.0 200")
+    else:
+        lines = re.findall(r"(?:From|To|Call-ID): [^\r]*\r\n", other)
+        from_, to = (next(x for x in lines if x.startswith(y)) for y in ("From", "To"))
+        callee.send(
+            f"BYE sip:127.0.0.1:{site.port} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{callee.port};branch=z9hG4bKbye\r\n"
+            f"From{to[2:]}To{from_[4:]}Call-ID{other.partition('Call-ID')[2].partition(chr(13))[0]}"
+            "\r\nCSeq: 77 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            site.port,
+        )
+        caller.reply(caller.get("BYE"), 200)
+        assert "BYE" in callee.get("SIP/2.0 200")
+    switch.process.terminate()
+    assert switch.ends() == 0
+    assert site.rows() == 0
+    events = site.events()
+    (restored,) = of(events, CallRestored)
+    assert list(restored.told) == [event for event in told if not isinstance(event, SwitchStarted)]
+    for kind in (CallStarted, LegAnswered, CallEnded):
+        assert len(of(events, kind)) == 1
+    (end,) = of(events, CallEnded)
+    assert (end.disposition, end.hangup_by) == ("answered", who)
+
+
+def test_a_ringing_call_ends(make_site: Callable[..., Site], peers: tuple[Peer, Peer]) -> None:
+    caller, callee = peers
+    site = make_site(caller.port, callee.port)
+    site.start()
+
+    def ring() -> None:
+        caller.request("INVITE", site.port, body=SDP)
+        callee.reply(callee.get("INVITE"), 180)
+        caller.get("SIP/2.0 180")
+
+    site.written(ring)
+    switch = site.restart()
+    assert "switch restarted" in caller.get("SIP/2.0 503")
+    callee.reply(callee.get("CANCEL"), 200)
+    switch.process.terminate()
+    assert switch.ends() == 0
+    assert site.rows() == 0
+    (end,) = of(site.events(), CallEnded)
+    assert (end.disposition, end.reason) == ("failed", "switch restarted")
+
+
+def test_a_clean_stop_leaves_an_empty_journal(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    caller, callee = peers
+    site = make_site(caller.port, callee.port, "timers: {drain_timeout: 0}")
+    switch = site.start()
+    site.written(lambda: answered(site.port, caller, callee))
+    switch.process.terminate()
+    for peer in peers:
+        peer.reply(peer.get("BYE"), 200)
+    assert switch.ends() == 0
+    assert site.rows() == 0
+    site.start()
+    assert of(site.events(), CallRestored) == []
+
+
+def test_two_switches_with_one_journal(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    """The second does without; it neither tells of the first one's calls nor ends them."""
+    caller, callee = peers
+    first, second = (make_site(caller.port, callee.port) for _ in range(2))
+    first.start()
+    first.written(lambda: answered(first.port, caller, callee))
+    switch = second.start()
+    assert "database is locked; calls will not outlive this process" in switch.said
+    assert [type(event) for event in second.events()] == [SwitchStarted]
+    answered(second.port, caller, callee)
+
+
+@pytest.mark.parametrize("what", ["nonsense", "another version", "a directory"])
+def test_a_journal_that_is_none(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer], what: str
+) -> None:
+    caller, callee = peers
+    site = make_site(caller.port, callee.port)
+    if what == "nonsense":
+        site.journal.write_bytes(b"no database at all" * 1000)
+    elif what == "another version":
+        with closing(sqlite3.connect(site.journal)) as database:
+            database.execute("PRAGMA user_version = 99")
+    else:
+        site.journal.mkdir()
+    switch = site.start()
+    if what == "a directory":
+        assert "unable to open database file; calls will not outlive this process" in switch.said
+        answered(site.port, caller, callee)
+        return
+    assert "put aside as hq.calls.unreadable" in switch.said
+    assert site.journal.with_name("hq.calls.unreadable").exists()
+    site.written(lambda: answered(site.port, caller, callee))
+    site.restart()
+    assert len(of(site.events(), CallRestored)) == 1
+
+
+def test_no_journal(make_site: Callable[..., Site], peers: tuple[Peer, Peer]) -> None:
+    caller, callee = peers
+    site = make_site(caller.port, callee.port)
+    text = site.config.read_text().replace("name: hq,", "name: hq, journal: off,")
+    site.config.write_text(text)
+    site.start()
+    call_id, tag = answered(site.port, caller, callee)
+    site.restart()
+    assert not site.journal.exists()
+    assert [type(event) for event in site.events()].count(SwitchStarted) == 2
+    caller.request("BYE", site.port, tag, call_id)
+    assert "BYE" in caller.get("SIP/2.0 481")
+
+
+def test_a_port_in_use_keeps_the_journal(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    caller, callee = peers
+    site = make_site(caller.port, callee.port)
+    site.start()
+    site.written(lambda: answered(site.port, caller, callee))
+    site.running[-1].kill()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", site.port))
+        switch = Running(site.config)
+        assert switch.ends() == 1
+    assert site.rows() == 1
+    switch = site.start()
+    assert "restarted: 1 calls go on" in switch.said
+
+
+def test_sipp_load_with_sigkill(make_site: Callable[..., Site]) -> None:
+    """A hundred calls up, SIGKILL, restart: every BYE is carried, each call is told once."""
+    caller_port = free_port()
+    calls = 100
+    with sipp_callee("uas-answered", args=("-aa",)) as callee:
+        site = make_site(caller_port, callee.port)
+        site.start()
+        running = start_caller(
+            "uac-answered",
+            f"{HOST}:{site.port}",
+            calls=calls,
+            rate=100,
+            hold_ms=5000,
+            number="1",
+            port=caller_port,
+            timeout=40,
+            args=("-aa",),
+        )
+        until(lambda: len(of(site.events(), LegAnswered)) == calls)
+        wal = site.journal.with_name("hq.calls-wal")
+        last = -1
+        while last != (last := wal.stat().st_mtime_ns):
+            time.sleep(0.2)
+        assert of(site.events(), CallEnded) == []
+        switch = site.restart()
+        result = running.wait(45)
+        until(lambda: len(of(site.events(), CallEnded)) >= calls)
+    assert (result.successful, result.failed) == (calls, 0), result
+    assert f"restarted: {calls} calls go on, 0 were not answered" in switch.said
+    switch.process.terminate()
+    assert switch.ends() == 0
+    assert site.rows() == 0
+    events = site.events()
+    answers = {event.call_id: event.at for event in of(events, LegAnswered)}
+    ends = {event.call_id: event for event in of(events, CallEnded)}
+    assert len(of(events, CallEnded)) == len(ends) == len(answers) == calls
+    for call_id, end in ends.items():
+        assert (end.disposition, end.hangup_by) == ("answered", "caller")
+        assert 4.9 < (end.at - answers[call_id]) / 1e6 < 8
