@@ -8,6 +8,7 @@ import datetime
 import logging
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,12 +19,14 @@ from hypothesis import strategies as st
 from link_net import FAST, Ears, Net, closed, framed
 
 from cdsplugin.config import CdsSection
-from cdsplugin.entries import Property
+from cdsplugin.entries import Log, Property
 from cdsplugin.frames import Hello, Unregister, Update
 from cdsplugin.handshake import NONCE_BYTES, Handshake, Proof
 from cdsplugin.keys import make_authority, make_secret, make_server
 from cdsplugin.link import Link, LinkError, LinkLimits
 from cdsplugin.security import LinkSecurity, SecurityError, load_security
+from cdsplugin.server import CallDataServer, StartError
+from cdsplugin.store import Call
 from softswitch.model_mistakes import resolve_paths
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
@@ -512,3 +515,48 @@ def test_a_key_that_may_not_be_read(certificates: Path, tmp_path: Path) -> None:
     key.chmod(0)
     with pytest.raises(SecurityError, match="Permission denied"):
         load_security("hq", section(tls={**files(certificates / "right"), "key": key}))
+
+
+class Screen:
+    """A client that waits for a value."""
+
+    def __init__(self) -> None:
+        self.seen: asyncio.Queue[object] = asyncio.Queue()
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        for entry in properties:
+            self.seen.put_nowait(entry.value)
+
+    def ended(self, call: Call) -> None:
+        pass
+
+
+async def test_two_servers_by_their_configuration(certificates: Path, tmp_path: Path) -> None:
+    """From the files to the data: what one writes is on the other's screen."""
+    make_secret(tmp_path / "secret")
+
+    def settings(name: str, **more: object) -> CdsSection:
+        return section(
+            **{"database": tmp_path / f"{name}.db", "stop_within": 0.1, **more},
+            secret_file=tmp_path / "secret",
+            tls=files(certificates / "right", name),
+        )
+
+    hq = CallDataServer("hq", settings("hq", listen="tcp:127.0.0.1:0"))
+    await hq.start()
+    address = "tcp:{}:{}".format(*hq.link.address())
+    branch = CallDataServer("branch", settings("branch", peers={"hq": address}))
+    await branch.start()
+    at_hq, at_branch = Screen(), Screen()
+    hq.store.register(at_hq, "c1", "hq")
+    branch.store.register(at_branch, "c1", "hq")
+    branch.store.write(at_branch, "c1", "branch", {"note": "from branch"})
+    async with asyncio.timeout(10):
+        assert await at_hq.seen.get() == "from branch"
+        hq.store.write(at_hq, "c1", "hq", {"note": "from hq"})
+        assert await at_branch.seen.get() == "from hq"
+    await branch.stop()
+    await hq.stop()
+    wrong = CallDataServer("depot", settings("hq"))
+    with pytest.raises(StartError, match=r"hq\.pem is for hq, not for this server, depot"):
+        await wrong.start()
