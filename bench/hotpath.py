@@ -3,6 +3,9 @@
 Feeds a real `Switch` the datagrams of a caller and a callee and throws away what it sends, so that
 the figure is the Python of a call alone: parsing, transactions, dialogs, the call, its events.
 `--profile` prints where the time goes.
+
+`--hold N` keeps N calls up, `--journal` writes them down as `softswitch run` does. Without `--hold`
+no call lasts long enough to get to the disk.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import gc
 import pstats
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from softswitch.calls.journal import Journal
 from softswitch.config import load_config
 from softswitch.hookspecs import make_plugins
+from softswitch.journal_file import JournalFile
 from softswitch.sip.message import parse
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch
@@ -129,19 +135,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("calls", type=int, nargs="?", default=20_000)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--journal", action="store_true")
+    parser.add_argument("--hold", type=int, default=0, help="calls up at once")
     args = parser.parse_args()
     now = 0.0
     with tempfile.TemporaryDirectory() as folder:
         switch, net = make_switch(Path(folder), lambda: now)
         gc.disable()
+        file = JournalFile(Path(folder) / "bench.calls") if args.journal else None
+        if file is not None:
+            switch.journal = Journal(switch.timers, file)
+        held: deque[Callable[[], None]] = deque()
 
         def run() -> None:
             nonlocal now
             for number in range(args.calls):
-                call(switch, net, number)()
+                held.append(call(switch, net, number))
+                if len(held) > args.hold:
+                    held.popleft()()
                 now += 0.001
                 if number % 10 == 0:
                     switch.timers.advance()
+            while held:
+                held.popleft()()
 
         profile = cProfile.Profile()
         start = time.process_time()
@@ -149,6 +165,9 @@ def main() -> None:
             profile.runcall(run)
         else:
             run()
+        if file is not None and switch.journal is not None:
+            switch.journal.commit()
+            file.close()
         spent = time.process_time() - start
         print(f"{spent / args.calls * 1e6:.1f} us a call, the peers' part included")
         if args.profile:
