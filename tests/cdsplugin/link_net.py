@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from cdsplugin.frames import Frame
 from cdsplugin.handshake import Proof
+from cdsplugin.keys import make_authority, make_server
 from cdsplugin.link import Link, LinkLimits
 from cdsplugin.security import LinkSecurity
 
@@ -85,3 +88,26 @@ async def closed(reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(ConnectionResetError):
             while await reader.read(100):
                 pass
+
+
+def make_certificates(folder: Path) -> Path:
+    """``right`` and ``other`` are two authorities with servers; ``right`` also signed one that has
+    expired and one that is not valid yet.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    for authority in ("right", "other"):
+        make_authority(folder / authority, 30, now)
+        for name in ("hq", "branch"):
+            make_server(name, folder / authority, 20, now)
+    make_server("expired", folder / "right", 1, now - datetime.timedelta(days=2))
+    make_server("early", folder / "right", 20, now + datetime.timedelta(days=2))
+    return folder
+
+
+def files(folder: Path, name: str = "hq") -> dict[str, Path]:
+    """``cds.tls`` for a server."""
+    return {
+        "certificate": folder / f"{name}.pem",
+        "key": folder / f"{name}.key",
+        "authority": folder / "authority.pem",
+    }

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import logging
-import os
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,22 +13,18 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_net import FAST, Ears, Net, closed, framed
+from link_net import FAST, Ears, Net, closed, files, framed, make_certificates
 
 from cdsplugin.config import CdsSection
-from cdsplugin.entries import Log, Property
+from cdsplugin.entries import Property
 from cdsplugin.frames import Hello, Unregister, Update
 from cdsplugin.handshake import NONCE_BYTES, Handshake, Proof
-from cdsplugin.keys import make_authority, make_secret, make_server
 from cdsplugin.link import Link, LinkError, LinkLimits
-from cdsplugin.security import LinkSecurity, SecurityError, load_security
-from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.store import Call
-from softswitch.model_mistakes import resolve_paths
+from cdsplugin.security import LinkSecurity, load_security
+from cdsplugin.tls import context
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 
-NOW = datetime.datetime.now(datetime.UTC)
 SECRET = LinkSecurity(b"a secret of some length")
 SLOW = LinkLimits(reconnect_min=0.01)
 """With the handshake's usual 5 s, for what has to fail for another reason than the time."""
@@ -52,23 +45,13 @@ async def net():
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``right`` and ``other`` are two authorities; ``late`` was ours, and its servers' are over."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for authority in ("right", "other"):
-        make_authority(folder / authority, 30, NOW)
-        for name in ("hq", "branch"):
-            make_server(name, folder / authority, 20, NOW)
-    make_server("expired", folder / "right", 1, NOW - datetime.timedelta(days=2))
-    make_server("early", folder / "right", 20, NOW + datetime.timedelta(days=2))
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def tls(
     certificates: Path, name: str, authority: str = "right", trusted: str = "right"
 ) -> LinkSecurity:
     """As a server uses them, without the checks at its start: strangers make none."""
-    from cdsplugin.tls import context
-
     folder = certificates / authority
     files = (str(folder / f"{name}.pem"), str(folder / f"{name}.key"))
     ca = str(certificates / trusted / "authority.pem")
@@ -271,20 +254,13 @@ async def test_the_change_from_one_authority_to_another(
 
     def start(name: str, authority: str) -> LinkSecurity:
         own = {**files(certificates / authority, name), "authority": both}
-        return load_security(name, section(tls=own))
+        return load_security(name, CdsSection.model_validate({"database": "hq.db", "tls": own}))
 
     hq, at_hq = await net.link("hq", SLOW, security=start("hq", "right"))
     branch, at_branch = await net.link(
         "branch", SLOW, security=start("branch", "other"), hq=hq.address()
     )
     await both_ways(hq, at_hq, branch, at_branch)
-
-
-def test_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
-    found = resolve_paths(section(secret_file="s", tls=files(Path("keys"))), tmp_path)
-    assert found.secret_file == tmp_path / "s"
-    assert found.tls is not None
-    assert found.tls.key == tmp_path / "keys" / "hq.key"
 
 
 async def test_what_was_overheard_is_of_no_use(net: Net, caplog: pytest.LogCaptureFixture) -> None:
@@ -437,9 +413,6 @@ def test_garbage(certificates: Path, secure: str) -> None:
         logging.getLogger("cdsplugin.link").setLevel(logging.NOTSET)
 
 
-# At the start
-
-
 async def test_an_open_link_is_on_loopback_only(caplog: pytest.LogCaptureFixture) -> None:
     link = Link("hq", {})
     with pytest.raises(LinkError, match=r"tcp:0\.0\.0\.0:0 is open to the network"):
@@ -451,112 +424,3 @@ async def test_an_open_link_is_on_loopback_only(caplog: pytest.LogCaptureFixture
     secured = Link("hq", {}, security=SECRET)
     await secured.start(("0.0.0.0", 0))
     await secured.stop()
-
-
-def section(**settings: object) -> CdsSection:
-    return CdsSection.model_validate({"database": "hq.db", **settings})
-
-
-def files(folder: Path, name: str = "hq") -> dict[str, Path]:
-    return {
-        "certificate": folder / f"{name}.pem",
-        "key": folder / f"{name}.key",
-        "authority": folder / "authority.pem",
-    }
-
-
-def test_secrets_from_the_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not load_security("hq", section()).closed
-    assert load_security("hq", section(secret="x" * 16)).secret == b"x" * 16
-    make_secret(tmp_path / "secret")
-    found = load_security("hq", section(secret_file=tmp_path / "secret"))
-    assert found.closed
-    assert found.secret == (tmp_path / "secret").read_bytes().strip()
-    assert caplog.text == ""
-    (tmp_path / "secret").chmod(0o644)
-    load_security("hq", section(secret_file=tmp_path / "secret"))
-    assert "can be read by others (mode 644)" in caplog.text
-    (tmp_path / "short").write_text("short\n")
-    with pytest.raises(SecurityError, match="holds 5 characters, expected at least 16"):
-        load_security("hq", section(secret_file=tmp_path / "short"))
-    with pytest.raises(SecurityError, match=r"cds\.secret_file: cannot read .*none: No such file"):
-        load_security("hq", section(secret_file=tmp_path / "none"))
-
-
-def test_certificates_from_the_configuration(
-    certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    right, other = certificates / "right", certificates / "other"
-    found = load_security("hq", section(tls=files(right)))
-    assert found.closed
-    assert found.secret is None
-    assert "hq.pem expires on" in caplog.text  # in 20 days
-    (tmp_path / "text").write_text("no certificate")
-    for server, change, says in (
-        ("depot", {}, r"tls\.certificate: .*hq\.pem is for hq, not for this server, depot"),
-        ("hq", {"key": right / "branch.key"}, r"tls\.key: .*it is not the key of .*hq\.pem"),
-        ("hq", {"key": tmp_path / "text"}, r"tls\.key: .*text: "),
-        ("hq", {"key": tmp_path / "none"}, r"tls\.key: cannot read .*none: No such file"),
-        ("hq", {"certificate": tmp_path / "text"}, r"tls\.certificate: .*text: "),
-        ("hq", {"authority": tmp_path / "text"}, r"tls\.authority: .*text: "),
-        ("hq", {"authority": other / "authority.pem"}, r"is not signed by the authority in"),
-        ("expired", files(right, "expired"), r"expired\.pem expired on \d{4}-"),
-        ("early", files(right, "early"), r"valid only from .*: is the clock right\?"),
-    ):
-        with pytest.raises(SecurityError, match=says) as caught:
-            load_security(server, section(tls={**files(right), **change}))
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_key_that_may_not_be_read(certificates: Path, tmp_path: Path) -> None:
-    key = tmp_path / "hq.key"
-    key.write_bytes((certificates / "right" / "hq.key").read_bytes())
-    key.chmod(0)
-    with pytest.raises(SecurityError, match="Permission denied"):
-        load_security("hq", section(tls={**files(certificates / "right"), "key": key}))
-
-
-class Screen:
-    """A client that waits for a value."""
-
-    def __init__(self) -> None:
-        self.seen: asyncio.Queue[object] = asyncio.Queue()
-
-    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
-        for entry in properties:
-            self.seen.put_nowait(entry.value)
-
-    def ended(self, call: Call) -> None:
-        pass
-
-
-async def test_two_servers_by_their_configuration(certificates: Path, tmp_path: Path) -> None:
-    """From the files to the data: what one writes is on the other's screen."""
-    make_secret(tmp_path / "secret")
-
-    def settings(name: str, **more: object) -> CdsSection:
-        return section(
-            **{"database": tmp_path / f"{name}.db", "stop_within": 0.1, **more},
-            secret_file=tmp_path / "secret",
-            tls=files(certificates / "right", name),
-        )
-
-    hq = CallDataServer("hq", settings("hq", listen="tcp:127.0.0.1:0"))
-    await hq.start()
-    address = "tcp:{}:{}".format(*hq.link.address())
-    branch = CallDataServer("branch", settings("branch", peers={"hq": address}))
-    await branch.start()
-    at_hq, at_branch = Screen(), Screen()
-    hq.store.register(at_hq, "c1", "hq")
-    branch.store.register(at_branch, "c1", "hq")
-    branch.store.write(at_branch, "c1", "branch", {"note": "from branch"})
-    async with asyncio.timeout(10):
-        assert await at_hq.seen.get() == "from branch"
-        hq.store.write(at_hq, "c1", "hq", {"note": "from hq"})
-        assert await at_branch.seen.get() == "from hq"
-    await branch.stop()
-    await hq.stop()
-    wrong = CallDataServer("depot", settings("hq"))
-    with pytest.raises(StartError, match=r"hq\.pem is for hq, not for this server, depot"):
-        await wrong.start()
