@@ -133,6 +133,34 @@ class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     logs: list[Log]
 
 
+class Switch(msgspec.Struct, frozen=True, array_like=True, tag="switch"):
+    """A switch elsewhere greets the server that manages it.
+
+    Its events are numbered from 1 on within ``spool``, a name made with them; it has those from
+    ``first`` to ``last``. ``calls`` are those in progress.
+    """
+
+    spool: Name
+    first: Micros
+    last: Micros
+    calls: list[CallId]
+
+
+class SwitchState(msgspec.Struct, frozen=True, array_like=True, tag="state"):
+    """The server's answer: the events up to ``number`` of that spool it has on its disk. Also sent
+    when more of them are."""
+
+    spool: Name
+    number: Micros
+
+
+class SwitchEvents(msgspec.Struct, frozen=True, array_like=True, tag="events"):
+    """Events of a switch, encoded (``softswitch.events``), the first of them numbered ``first``."""
+
+    first: Micros
+    events: list[bytes]
+
+
 Frame: TypeAlias = (
     Hello
     | Alive
@@ -144,4 +172,7 @@ Frame: TypeAlias = (
     | Unregister
     | Unregistered
     | EndOfCall
+    | Switch
+    | SwitchState
+    | SwitchEvents
 )

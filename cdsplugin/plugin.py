@@ -1,20 +1,29 @@
 """The plugin: a call data server beside a switch, by the hooks that any plugin may use.
 
-Without a section ``cds`` in the configuration it does nothing.
+With ``cds.server_at`` the server is elsewhere, and this process only sends it the switch's events.
+Without a section ``cds`` in the configuration the plugin does nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from cdsplugin.config import CdsSection
-from cdsplugin.server import CallDataServer
+from cdsplugin.link import Link, LinkLimits
+from cdsplugin.security import SecurityError, load_security
+from cdsplugin.server import CallDataServer, StartError
+from cdsplugin.spool import Spool, SpoolError
+from cdsplugin.switch_client import PREFIX, SwitchClient
+from cdsplugin.switch_link import SwitchLink, stop_server
+from cdsplugin.timers import LoopTimers
 from cdsplugin.tms import Tms
-from softswitch.events import Event
+from softswitch.events import Event, SwitchStarted
 from softswitch.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -24,10 +33,15 @@ log = logging.getLogger("cdsplugin.plugin")
 
 
 class _Running:
-    """The server that this process runs, if any, and its TMS. A process runs one switch."""
+    """What this process runs for its switch: a server and its TMS, or a client of a server
+    elsewhere; or nothing."""
 
     server: CallDataServer | None = None
     tms: Tms | None = None
+    switches: SwitchLink | None = None
+    client: SwitchClient | None = None
+    link: Link | None = None
+    spool: Spool | None = None
 
 
 running = _Running()
@@ -57,27 +71,72 @@ def start(config: Config) -> Awaitable[None] | None:
     section = _section(config)
     if section is None:
         return None
+    if section.server_at is not None:
+        path = getattr(config, "path", None)
+        folder = path.parent if path is not None else Path()
+        return _start_client(config.switch.name, section, folder)
     return _start(section.server or config.switch.name, section)
 
 
 async def _start(name: str, section: CdsSection) -> None:
     server = CallDataServer(name, section)
-    await server.start()
-    running.server = server
-    running.tms = Tms(server.store, server.clock)
+    tms = Tms(server.store, server.clock)
+    switches = SwitchLink(server, tms, section.switches) if section.switches else None
+    try:
+        if switches is not None:
+            switches.start()
+        await server.start()
+    except OSError as error:
+        raise StartError(str(error)) from error
+    running.server, running.tms, running.switches = server, tms, switches
+
+
+async def _start_client(switch: str, section: CdsSection, folder: Path) -> None:
+    assert section.server is not None
+    assert section.server_at is not None
+    limits = section.limits
+    name = PREFIX + switch
+    try:
+        security = load_security(name, section)
+        spool = Spool(section.spool or folder / f"{switch}.spool", limits.spool_bytes)
+        spool.open()
+    except (SecurityError, SpoolError) as error:
+        raise StartError(str(error)) from error
+    loop = asyncio.get_running_loop()
+    link = Link(
+        name,
+        {section.server: (section.server_at.host, section.server_at.port)},
+        LinkLimits(limits.frame_bytes, limits.buffer_bytes),
+        security=security,
+    )
+    client = SwitchClient(
+        section.server,
+        link,
+        spool,
+        LoopTimers(loop),
+        loop.call_soon,
+        alive_interval=section.alive_interval,
+        dead_after=section.dead_after,
+    )
+    link.attach(client)
+    await link.start(None)
+    client.start()
+    running.client, running.link, running.spool = client, link, spool
 
 
 @hookimpl
 def call_event(event: Event) -> None:
     """Pass an event to the TMS. Whatever goes wrong here, the call goes on."""
-    tms = running.tms
-    if tms is not None:
-        try:
+    tms, client = running.tms, running.client
+    try:
+        if tms is not None:
             tms.event(event)
-        except Exception:
-            log.exception(
-                "call %s: its data could not take %s", event.call_id, type(event).__name__
-            )
+            if type(event) is SwitchStarted and running.server is not None:
+                running.server.recovery.reported(event.switch)
+        elif client is not None:
+            client.event(event)
+    except Exception:
+        log.exception("call %s: its data could not take %s", event.call_id, type(event).__name__)
 
 
 @hookimpl
@@ -89,5 +148,33 @@ def drain() -> Awaitable[None] | None:
 @hookimpl
 def stop() -> Awaitable[None] | None:
     """End every call's data, write every record, close."""
-    server, running.server, running.tms = running.server, None, None
-    return None if server is None else server.stop()
+    server, tms, client = running.server, running.tms, running.client
+    switches, link, spool = running.switches, running.link, running.spool
+    running.server = running.tms = running.switches = None
+    running.client = running.link = running.spool = None
+    if server is not None and tms is not None:
+        return _stop(server, tms, switches)
+    if client is not None and link is not None and spool is not None:
+        return _stop_client(client, link, spool)
+    return None
+
+
+async def _stop(server: CallDataServer, tms: Tms, switches: SwitchLink | None) -> None:
+    if switches is None:
+        await server.stop()
+        return
+    await stop_server(server, tms)
+    switches.stop()
+
+
+async def _stop_client(client: SwitchClient, link: Link, spool: Spool) -> None:
+    """The server gets two seconds for what is on its way; the rest waits for the next start."""
+    try:
+        async with asyncio.timeout(2.0):
+            while not client.settled():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        log.warning("%d events wait in %s", client.waiting(), spool.folder)
+    left = client.stop()
+    await link.stop()
+    spool.close(client.acked if not left else 0)

@@ -26,7 +26,7 @@ call-data.md`` lists every name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cdsplugin.clock import Clock
@@ -35,6 +35,7 @@ from cdsplugin.record import RESERVED
 from cdsplugin.store import Call, Store
 from softswitch.events import (
     CallEnded,
+    CallRestored,
     CallRouted,
     CallStarted,
     Event,
@@ -43,12 +44,23 @@ from softswitch.events import (
     LegInvited,
     LegMedia,
     LegRinging,
+    SwitchStarted,
 )
 
 log = logging.getLogger("cdsplugin.tms")
 
 Leg = dict[str, Any]
 _TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
+_SIGN: dict[type, str] = {
+    LegInvited: "invited_at",
+    LegRinging: "ringing_at",
+    LegAnswered: "answered_at",
+    LegEnded: "ended_at",
+}
+"""What a leg has once such an event of it is known."""
+
+RESTARTED = "switch restarted"
+"""The ``reason`` of calls that a switch did not bring back from its last life."""
 
 
 class _Passage:
@@ -100,27 +112,19 @@ class Tms:
         if not module.event(event):
             self.unknown_events += 1
 
-    def adopt(self, switches: Iterable[str]) -> int:
-        """Take up the calls of these switches that the store has from before a restart.
+    def alive(self, switch: str, call_ids: Iterable[str]) -> None:
+        """A switch says that these calls are in progress there: who restarted takes them up."""
+        module = self._module(switch)
+        for call_id in call_ids:
+            module.alive(call_id)
 
-        Returns how many. They are in doubt until an event of theirs comes: see ``release``.
-        """
-        modules = {switch: self._module(switch) for switch in switches}
-        count = 0
-        for call in self._store:
-            here = {found[0] for name in call.data.properties if (found := leg_of(name))}
-            for switch in here & modules.keys():
-                count += modules[switch].adopt(call)
-        return count
-
-    def release(self, switch: str, *, doubtful: bool = False) -> int:
+    def release(self, switch: str) -> int:
         """A switch is gone for too long: its calls are held up no more. Returns how many.
 
-        With ``doubtful`` only those that were adopted and of which nothing was heard since. Should
-        an event of such a call come all the same, it is taken up again.
+        Should an event of such a call come all the same, it is taken up again.
         """
         module = self._switches.get(switch)
-        return 0 if module is None else module.release(doubtful=doubtful)
+        return 0 if module is None else module.release()
 
     def calls_of(self, switch: str) -> int:
         """How many calls are in progress at a switch."""
@@ -148,7 +152,8 @@ class SwitchModule:
         self._clock = clock
         self._calls: dict[str, _Call] = {}
         self._leg_names = [f"leg/{switch}/{n}" for n in range(16)]
-        self._doubtful: set[str] = set()
+        self._restored: set[str] = set()
+        self._last_at = 0
         self._reserved_said: set[str] = set()
 
     def __len__(self) -> int:
@@ -159,15 +164,18 @@ class SwitchModule:
         if type(event) is CallStarted:
             self._started(event)
             return True
+        if type(event) is CallRestored:
+            return self._is_restored(event)
+        if type(event) is SwitchStarted:
+            self._switch_started()
+            return True
         call = self._calls.get(event.call_id)
         if call is None:
             held = self._store.get(event.call_id)
             if held is None or not self.adopt(held):
                 return False
             call = self._calls[event.call_id]
-        if self._doubtful:
-            self._doubtful.discard(event.call_id)
-        at = event.at
+        at = self._last_at = event.at
         if call.owner != self._server:
             at += self._ahead(call)
         values = _WRITERS[type(event)](self, call, event, at)
@@ -217,22 +225,99 @@ class SwitchModule:
         if not taken.passages:
             return False
         self._calls[call.call_id] = taken
-        self._doubtful.add(call.call_id)
         self._store.register(self, call.call_id, call.owner)
         return True
 
-    def release(self, *, doubtful: bool) -> int:
+    def alive(self, call_id: str) -> None:
+        """See ``Tms.alive``."""
+        held = self._store.get(call_id)
+        if held is not None and self.adopt(held):
+            self._speak(call_id)
+
+    def release(self) -> int:
         """See ``Tms.release``."""
-        call_ids: Collection[str] = self._doubtful if doubtful else self._calls
         count = 0
-        for call_id in list(call_ids):
-            call = self._calls.get(call_id)
-            if call is not None and not call.released:
+        for call_id, call in self._calls.items():
+            if not call.released:
                 call.released = True
                 count += 1
                 self._store.unregister(self, call_id)
-        self._doubtful.clear()
         return count
+
+    # A switch that was killed and is back
+
+    def _is_restored(self, event: CallRestored) -> bool:
+        """A passage goes on. What is not known of it yet is taken from what was told before."""
+        call_id = event.call_id
+        held = self._store.get(call_id)
+        call = self._calls.get(call_id)
+        if call is None and held is not None and self.adopt(held):
+            call = self._calls[call_id]
+        self._restored.add(call_id)
+        if call is not None and call.released:
+            self._again(call_id, call, {})
+        for told in event.told:
+            if not self._knows(self._calls.get(call_id), told):
+                self.event(told)
+        if call_id in self._calls:
+            self._speak(call_id)
+        return call_id in self._calls
+
+    def _knows(self, call: _Call | None, told: Event) -> bool:
+        if call is None:
+            return False
+        if type(told) is CallStarted:
+            return told.leg in call.legs
+        if isinstance(told, CallRouted):
+            # Not again: somebody else may have changed what its ``set:`` said.
+            held = self._store.get(told.call_id)
+            name = self._passage_name("route", told.incoming)
+            return held is not None and name in held.data.properties
+        if isinstance(told, CallEnded | CallRestored | SwitchStarted):
+            return False
+        leg = call.legs.get(told.leg, {})
+        if type(told) is LegMedia:
+            return leg.get("held") == told.held and leg.get("codec") == (told.codec or "")
+        return _SIGN[type(told)] in leg
+
+    def _switch_started(self) -> None:
+        """Calls of the switch's last life that did not come back are over: since when, nobody
+        knows; until its last event they were alive."""
+        restored, self._restored = self._restored, set()
+        for call_id, call in list(self._calls.items()):
+            if call_id in restored:
+                continue
+            latest = max(
+                (leg[key] for leg in call.legs.values() for key in _TIMES if key in leg), default=0
+            )
+            at = max(latest, self._last_at + self._clock.ahead(call.owner))
+            values: dict[str, Value] = {}
+            for number, leg in call.legs.items():
+                if "ended_at" not in leg:
+                    ended = {**leg, "ended_at": at, "ended_by": "switch", "reason": RESTARTED}
+                    values.update(self._leg(call, number, ended))
+            for number, passage in sorted(call.passages.items()):
+                lost = CallEnded(
+                    call_id=call_id,
+                    at=at,
+                    switch=self.switch,
+                    disposition="answered" if passage.answered else "failed",
+                    sip_status=200 if passage.answered else 503,
+                    reason=RESTARTED,
+                    hangup_by="switch",
+                    leg=number,
+                )
+                values.update(self._ended(call, lost, at))
+            if call.released or not self._store.write(self, call_id, self._server, values):
+                self._again(call_id, call, values)
+            del self._calls[call_id]
+            self._store.unregister(self, call_id)
+
+    def _speak(self, call_id: str) -> None:
+        """Say a word about a call, so that whoever waits for its switch knows that it lives."""
+        call = self._calls[call_id]
+        number = min(call.legs)
+        self._store.write(self, call_id, self._server, {self._leg_name(number): call.legs[number]})
 
     # As a client of the store
 
@@ -249,8 +334,6 @@ class SwitchModule:
         call = self._calls.get(event.call_id)
         if call is None:
             call = self._calls[event.call_id] = _Call(owner, based=owner == self._server)
-        elif self._doubtful:
-            self._doubtful.discard(event.call_id)
         call.released = False
         self._store.register(self, event.call_id, call.owner)
         at = event.at

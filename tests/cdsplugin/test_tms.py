@@ -9,7 +9,15 @@ from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
 from cdsplugin.tms import Tms
-from softswitch.events import CallEnded, CallRouted, LegAnswered, LegInvited
+from softswitch.events import (
+    CallEnded,
+    CallRestored,
+    CallRouted,
+    LegAnswered,
+    LegInvited,
+    LegRinging,
+    SwitchStarted,
+)
 
 
 def feed(tms: Tms, events: list) -> None:
@@ -140,6 +148,7 @@ def test_a_call_that_goes_on_after_its_owner_ended_it_is_taken_up_again() -> Non
     feed(tms, events[:6])
     net.run()
     hq.store.finalize()
+    branch.store.end("c1")
     net.run()
     assert branch.store.get("c1") is None
     feed(tms, events[6:])
@@ -226,8 +235,8 @@ def test_calls_are_taken_up_from_the_store_after_a_restart(crash: int) -> None:
     back.store.linger(back.store.register(Listener(), "c1", "hq"))
     back.store.update(None, "c1", list(was.properties.values()))
     tms = Tms(back.store, back.clock)
-    assert tms.adopt(["branch"]) == 0
-    assert tms.adopt(["hq"]) == 1
+    tms.alive("hq", ["c1", "c2"])
+    assert tms.live() == 1
     feed(tms, there_and_back()[crash:])
     assert tms.unknown_events == 0
     assert tms.live() == 0
@@ -248,7 +257,6 @@ def test_calls_of_a_switch_that_is_gone_are_let_go_and_taken_up_again(hq: FakeSe
     events = answered_call("c1")
     feed(tms, events[:6])
     assert tms.release("annex") == 0
-    assert tms.release("hq", doubtful=True) == 0, "heard of since the start"
     assert tms.release("hq") == 1
     assert hq.store.get("c1").clients == ()
     hq.timers.advance(31)
@@ -260,13 +268,48 @@ def test_calls_of_a_switch_that_is_gone_are_let_go_and_taken_up_again(hq: FakeSe
     assert tms.live() == 0
 
 
-def test_adopted_calls_that_are_not_heard_of_are_let_go(hq: FakeServer) -> None:
-    feed(Tms(hq.store, hq.clock), answered_call("c1")[:6] + answered_call("c2")[:6])
+@pytest.mark.parametrize("told", range(1, 8))
+@pytest.mark.parametrize("memory", ["module", "store", "nothing"])
+def test_a_call_that_its_switch_restored(memory: str, told: int) -> None:
+    """Whatever was lost with a process, the record is that of a call without accident."""
+    events = answered_call("c1")
+    whole = FakeNet().server("hq")
+    feed(Tms(whole.store, whole.clock), events)
+    hq = FakeNet().server("hq")
     tms = Tms(hq.store, hq.clock)
-    assert tms.adopt(["hq"]) == 2
-    feed(tms, answered_call("c2")[6:7])
-    assert tms.release("hq", doubtful=True) == 1
-    assert tms.live() == 2
+    if memory != "nothing":
+        feed(tms, events[: max(told - 1, 1)])
+        hq.store.write(None, "c1", "hq/crm", {"account": "4711"})
+    if memory == "store":
+        tms = Tms(hq.store, hq.clock)
+    known = [e for e in events[: max(told, 6)] if type(e) is not LegRinging or e.status == 180]
+    tms.event(CallRestored(call_id="c1", at=AT, switch="hq", leg=0, told=tuple(known)))
+    tms.event(SwitchStarted(at=AT, switch="hq"))
+    assert tms.live() == 1
+    feed(tms, events[max(told, 6) :])
+    values, right = hq.values("c1"), whole.values("c1")
+    if memory != "nothing" and told > 2:
+        assert values.pop("account") == "4711", "what somebody wrote after the route"
+    values.pop("account", None), right.pop("account")
+    for leg in (values["leg/hq/1"], right["leg/hq/1"]):
+        leg.pop("early_media", None)
+    assert values == right
+    assert tms.live() == 0
+    assert tms.unknown_events == 0
+
+
+def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock)
+    feed(tms, answered_call("c1")[:6])
+    feed(tms, busy_call("c2", AT + 60 * SECOND)[:2])
+    tms.event(SwitchStarted(at=AT + 3600 * SECOND, switch="hq"))
+    assert tms.live() == 0
+    end = hq.values("c1")["end"]
+    assert (end["disposition"], end["reason"]) == ("answered", "switch restarted")
+    assert end["ended_at"] == AT + 60 * SECOND, "its last event: until then it was alive"
+    assert hq.values("c1")["leg/hq/1"]["ended_at"] == AT + 60 * SECOND
+    assert hq.values("c2")["end"]["disposition"] == "failed"
+    assert hq.store.get("c1").clients == ()
 
 
 def test_events_of_unknown_calls_are_counted(hq: FakeServer) -> None:

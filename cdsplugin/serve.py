@@ -1,0 +1,90 @@
+"""``cds serve``: a call data server without a switch, which manages those of sites without one.
+
+From the source: "a server is not required for each site (...) the first and second switches of the
+second site can be managed by a TMS instance running on, for example, the first server".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+from pydantic import BaseModel, ConfigDict, Field
+
+from cdsplugin.config import CdsSection
+from cdsplugin.server import CallDataServer, StartError
+from cdsplugin.switch_link import SwitchLink, stop_server
+from cdsplugin.tms import Tms
+
+
+class ServeFile(BaseModel):
+    """The configuration of a server without a switch: the section ``cds`` alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cds: CdsSection = Field(description="the call data server")
+
+
+class ServeError(Exception):
+    """The file cannot be used. The text has a line for each mistake."""
+
+
+def read_config(path: Path) -> CdsSection:
+    """Read and check a file; relative paths in it are relative to it. Raises ``ServeError``."""
+    # The switch's way of reading YAML: every mistake at once, with its line and column.
+    from softswitch.model_mistakes import check_model, resolve_paths
+    from softswitch.yaml_places import read_yaml
+
+    read = read_yaml(path)
+    model = None
+    if not read.mistakes or read.value is not None:
+        model = check_model(ServeFile, read)
+        if model is not None:
+            if model.cds.server is None:
+                read.at(("cds",), "missing key `server`: this server's name, unique in the network")
+            if model.cds.server_at is not None:
+                read.at(("cds", "server_at"), "a server has no server elsewhere")
+    if read.mistakes or model is None:
+        raise ServeError("\n".join(str(mistake) for mistake in sorted(read.mistakes)))
+    section = resolve_paths(model.cds, path.parent)
+    assert isinstance(section, CdsSection)
+    return section
+
+
+def serve(section: CdsSection) -> int:
+    """Run a server until SIGTERM or Ctrl-C; returns the exit status."""
+    logging.basicConfig(
+        level=os.environ.get("CDS_LOG", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(section))
+
+
+async def _serve(section: CdsSection) -> int:
+    assert section.server is not None
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    try:
+        server = CallDataServer(section.server, section)
+        tms = Tms(server.store, server.clock)
+        switches = SwitchLink(server, tms, section.switches)
+        switches.start()
+        await server.start()
+    except (StartError, OSError) as error:
+        print(f"cds {section.server}: {error}", file=sys.stderr)
+        return 1
+    api = f", API on port {server.api_port}" if server.api_port is not None else ""
+    at = "tcp:{}:{}".format(*server.link.address()) if section.listen is not None else "no address"
+    print(f"cds {server.name} ready on {at}{api}", file=sys.stderr, flush=True)
+    await over.wait()
+    await stop_server(server, tms)
+    switches.stop()
+    print(f"cds {server.name} stopped", file=sys.stderr, flush=True)
+    return 0
