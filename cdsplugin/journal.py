@@ -173,10 +173,11 @@ class Journal:
         # The lists are the store's own: nobody changes them after this.
         self._append(Entries(call_id, call.owner, properties, logs))  # type: ignore[arg-type]
 
-    def left(self, call_id: str) -> None:
-        """The head of a call of another server has all that we have of it."""
+    def left(self, call_id: str, settled: bool = True) -> None:
+        """Nobody here takes part in a call of another server, and its head has (or has not) all
+        that we have of it."""
         if call_id in self._calls and call_id not in self._ended:
-            self._append(Lingers(call_id, True))
+            self._append(Lingers(call_id, settled))
 
     def restamped(self, call: Call) -> None:
         """All entries have other stamps: what was written of them before must not come back."""

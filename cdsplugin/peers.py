@@ -54,8 +54,8 @@ class Journal(Protocol):
     ) -> None:
         """Who takes part in a call besides this server; ``more`` is the proxy's own."""
 
-    def left(self, call_id: str) -> None:
-        """The head of a call has all that we have of it."""
+    def left(self, call_id: str, settled: bool = True) -> None:
+        """Nobody here takes part in a call, and its head has (or has not) all that we have of it."""
 
     def restamped(self, call: Call) -> None:
         """All entries of a call have other stamps than before."""
@@ -81,7 +81,7 @@ class NoJournal:
     ) -> None:
         """Not kept."""
 
-    def left(self, call_id: str) -> None:
+    def left(self, call_id: str, settled: bool = True) -> None:
         """Not kept."""
 
     def restamped(self, call: Call) -> None:

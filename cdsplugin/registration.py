@@ -156,11 +156,12 @@ class Registrations:
             if not author:
                 # A word after the last participant here has left.
                 call.settled = False
+                self._journal.left(call.call_id, False)
                 self.came(call)
         elif joined.stage in (Stage.FIRST, Stage.LIVE):
             if joined.head != author:
                 self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
-        elif joined.stage is Stage.LEAVING:
+        elif joined.stage is Stage.LEAVING and joined.head != author:
             self._register(call, joined)
 
     def left(self, call: Call) -> None:
