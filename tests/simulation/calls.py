@@ -73,15 +73,14 @@ class Switch:
     def killed(self) -> None:
         """The process is gone: calls that were not answered are lost."""
         for state in self._begun.values():
-            state.lost = not state.answered
+            state.lost = not state.answered and not state.over
 
     def restarted(self) -> None:
         """It is back: it tells of what its server had not on disk, of what happened meanwhile, and
         that it has no other calls any more."""
+        living = {key[0] for key, state in self._begun.items() if not state.lost}
         for key, state in list(self._begun.items()):
-            if state.lost and any(
-                key[0] == other[0] and not passage.lost for other, passage in self._begun.items()
-            ):
+            if state.lost and key[0] in living:
                 state.lost, state.failed = False, True
                 self._ends(state)  # the call lives on here by another passage
                 continue
@@ -114,7 +113,7 @@ class Switch:
             if self.server.process is None or not self._reached(state):
                 return  # no switch there to take the INVITE
             self._begun[key] = state
-        elif key not in self._begun or state.lost:
+        elif key not in self._begun or state.lost or state.over:
             return
         if self.server.process is None:
             state.waiting.append(what)
@@ -294,6 +293,8 @@ class Application:
         note = self.note
         name = self.server.name
         store = process.store
+        if item.owner == name and store.get(item.call_id) is None:
+            return  # the call is over
         call = store.register(self, item.call_id, item.owner)
         values = {note.name: note.text} if note.name else {}
         lines = [] if note.name else [note.text]

@@ -57,8 +57,9 @@ class Auditor:
         self._owners: dict[str, str] = {}
         self._seen: dict[tuple[Process, str], int] = {}
         """The newest stamp that a process has seen of a call."""
-        self._shown: dict[tuple[str, str], int] = {}
-        """The newest stamp of an author that anyone else was shown, by (author, callID)."""
+        self._shown: dict[tuple[str, str], tuple[int, set[int]]] = {}
+        """The newest stamp of an author that anyone else was shown, and all of them, by (author,
+        callID). Before that a stamp may be moved: ``Store.restamp``."""
         self._written_by: dict[tuple[str, str, int], tuple[int, int]] = {}
         """In which life of the author's copy an entry was made, by (author, callID, stamp)."""
         self._forgotten: dict[tuple[Process, str], int] = {}
@@ -76,19 +77,25 @@ class Auditor:
     # What happens
 
     def frame_sent(self, sender: str, receiver: str, frame: Frame) -> None:
-        """4: an update never goes back to its author, unless that has lost it since."""
+        """3: what an author shows is newer than all it has shown. 4: an update never goes back to
+        its author, unless that has lost it since."""
         if not isinstance(frame, Update | EndOfCall):
             properties: Sequence[Property] = getattr(frame, "properties", ())
             logs: Sequence[Log] = getattr(frame, "logs", ())
         else:
             properties, logs = frame.properties, frame.logs
         call_id: str = getattr(frame, "call_id", "")
-        for entry in (*properties, *logs):
+        for entry in sorted((*properties, *logs), key=_stamp_of):
             author = entry.author
             if author == sender:
                 key = (author, call_id)
-                if entry.stamp > self._shown.get(key, 0):
-                    self._shown[key] = entry.stamp
+                newest, shown = self._shown.setdefault(key, (0, set()))
+                if entry.stamp in shown:
+                    continue
+                if entry.stamp <= newest:
+                    raise Violated(f"3: {sender} shows {entry!r}, but has shown {newest} before")
+                shown.add(entry.stamp)
+                self._shown[key] = (entry.stamp, shown)
             elif author == receiver and isinstance(frame, Update):
                 process = self.servers[receiver].process
                 if process is None:
@@ -118,7 +125,6 @@ class Auditor:
         self.changed[call.call_id] = self.world.now
         key = (process, call.call_id)
         newest = self._seen.get(key, 0)
-        shown = self._shown.get((server.name, call.call_id), 0)
         for entry in entries:
             known = (entry.author, call.call_id, entry.stamp)
             if entry.author != server.name or known in self._written_by:
@@ -126,23 +132,18 @@ class Auditor:
                 continue  # a copy that had been put aside comes back
             if entry.stamp <= newest:
                 raise Violated(f"3: {server.name} stamps {entry!r}, but has seen {newest}")
-            if entry.stamp <= shown:
-                raise Violated(f"3: {server.name} stamps {entry!r}, but has shown {shown} before")
             newest = entry.stamp
             life = (process.number, self._forgotten.get(key, 0))
             self._written_by[server.name, call.call_id, entry.stamp] = life
         self._seen[key] = newest
 
     def restamped(self, server: Server, process: Process, call: Call) -> None:
-        """What nobody else has seen got other stamps: what was acknowledged is known by these."""
+        """What nobody else has seen got other stamps: what was acknowledged is known by these, or
+        by what has replaced it since."""
         truth = self.truths[call.call_id]
         data = call.data
         truth.properties = [
-            held
-            if entry.author == server.name
-            and (held := data.properties.get(entry.name)) is not None
-            and held.value == entry.value
-            else entry
+            data.properties.get(entry.name, entry) if entry.author == server.name else entry
             for entry in truth.properties
         ]
         lines = {(line.author, line.text): line for line in data.log_lines()}
@@ -204,6 +205,10 @@ class Auditor:
         again = one.merge(*call.data.newer({}))
         if one != other_way or again != ([], []):
             raise Violated(f"2: copies of {call.call_id} merge differently, or never end doing so")
+
+
+def _stamp_of(entry: Property | Log) -> int:
+    return entry.stamp
 
 
 class _Watch:
@@ -317,12 +322,12 @@ def busy(servers: dict[str, Server]) -> str | None:
             return f"{server.name} is dead"
         if len(process.store):
             return f"{server.name}: {len(process.store)} calls in the store"
-        kept = getattr(process.store, "kept", {}).values()
+        if process.archive.pending():
+            return f"{server.name}: {process.archive.pending()} rows not committed"
+        kept = process.store.kept.values()
         known = server.settings.peers[server.name]
         if kept and not any(call.owner in known for call in kept):
             continue  # kept for owners that nobody here knows: for good
-        if process.archive.pending():
-            return f"{server.name}: {process.archive.pending()} rows not committed"
         seen: set[int] = {id(process.timers)}
         for name in ("store", "proxy", "recorder", "tms"):
             for path, length in tables(getattr(process, name), name, seen):
@@ -359,7 +364,7 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
     for call_id, truth in truths.items():
         found_rows = rows.pop(call_id, {})
         if truth.started is None:
-            if found_rows:
+            if found_rows and not truth.begun:
                 raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
             continue
         _right(call_id, truth, found_rows)
