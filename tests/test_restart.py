@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -329,3 +330,40 @@ def test_sipp_load_with_sigkill(make_site: Callable[..., Site]) -> None:
     for call_id, end in ends.items():
         assert (end.disposition, end.hangup_by) == ("answered", "caller")
         assert 4.9 < (end.at - answers[call_id]) / 1e6 < 8
+
+
+def test_one_true_record(make_site: Callable[..., Site], peers: tuple[Peer, Peer]) -> None:
+    """With a call data server: start and answer from before the SIGKILL, the end from after it."""
+    caller, callee = peers
+    site = make_site(caller.port, callee.port, "cds: {database: hq.db, linger: 0.1}")
+    site.running.append(Running(site.config))
+    assert site.running[-1].port == site.port
+    dialog: list[tuple[str, str]] = []
+    began = time.time()
+    site.written(lambda: dialog.append(answered(site.port, caller, callee)))
+    up = time.time()
+    ((call_id, tag),) = dialog
+    site.written(lambda: caller.request("INVITE", site.port, body=SDP))
+    callee.reply(callee.get("INVITE"), 180)
+    site.running[-1].kill()
+    site.running.append(switch := Running(site.config))
+    assert switch.port == site.port
+    again = time.time()
+    for peer in peers:
+        peer.reply(peer.get("OPTIONS"), 200)
+    caller.serial = 100
+    caller.request("BYE", site.port, tag, call_id)
+    callee.reply(callee.get("BYE"), 200)
+    switch.process.terminate()
+    assert switch.ends() == 0
+    with closing(sqlite3.connect(site.config.with_name("hq.db"))) as database:
+        found = database.execute(
+            "SELECT started_at, answered_at, ended_at, disposition, hangup_by, final, sip_status "
+            "FROM cdrs ORDER BY started_at"
+        ).fetchall()
+    first, second = found
+    started, answer, end = (datetime.fromisoformat(text).timestamp() for text in first[:3])
+    assert began <= started <= answer <= up
+    assert again - 1 <= end <= time.time()
+    assert first[3:] == ("answered", "caller", 1, 200)
+    assert (second[1], second[3:6]) == (None, ("failed", "switch", 1))
