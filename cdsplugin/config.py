@@ -229,6 +229,18 @@ class CdsLimits(_Section):
         description="events on disk while the server at `server_at` is away; at nine tenths of"
         " it events of new calls are dropped, at all of it the others too",
     )
+    kept_calls: Count = Field(
+        default=20_000,
+        description="ended calls kept for owners that are dead; of more, the oldest is let go"
+        " (its record stays with this server)",
+    )
+    listed: Count = Field(
+        default=16, description="participants of a call that are told who takes care after whom"
+    )
+    max_ahead: Seconds = Field(
+        default=86_400.0,
+        description="seconds that another server's stamp may be ahead of the owner's clock",
+    )
     reregister_batch: Count = Field(
         default=200,
         description="calls registered again in one go after a reconnect (then 10 ms pause)",
@@ -309,6 +321,11 @@ class CdsSection(_Section):
     )
     linger: SecondsOrNone = Field(
         default=30.0, description="seconds a call's data stays after the last participant left"
+    )
+    caretaker_within: Seconds = Field(
+        default=10.0,
+        description="seconds in which the caretaker of a dead owner's calls has to be reached,"
+        " else the next participant is asked",
     )
     stop_within: SecondsOrNone = Field(
         default=2.0, description="seconds to wait at stop for other servers' last words"

@@ -42,7 +42,7 @@ class CallDataServer:
         """Who is told that a server fell silent (false) or is heard again (true)."""
         timers = LoopTimers(asyncio.get_running_loop())
         self.timers = timers
-        self.clock = Clock(name, timers)
+        self.clock = Clock(name, timers, limits.max_ahead)
         self.store = Store(
             name,
             self.clock,
@@ -92,6 +92,9 @@ class CallDataServer:
             reregister_within=section.reregister_within,
             reregister_batch=limits.reregister_batch,
             max_remote_calls=limits.remote_calls,
+            caretaker_within=section.caretaker_within,
+            kept_calls=limits.kept_calls,
+            listed=limits.listed,
             on_health=self._health,
             on_handed_over=self.recorder.handed_over,
             journal=self.journal,
