@@ -96,8 +96,8 @@ class Store:
         self._timers = timers
         self._calls: dict[str, Call] = {}
         self._left: dict[str, int] = {}
-        """The newest stamps of calls of other servers that went on when we left them: should one
-        come back here, nothing may be stamped behind what we said of it before."""
+        """The newest stamps of the calls that ended here last: should one come back, as it went on
+        elsewhere, nothing may be stamped behind what we said of it before."""
         self._watchers: tuple[Watcher, ...] = ()
         self._own_lingers = _Lingers(timers, self.limits.linger, self._linger_over)
         self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
@@ -292,10 +292,9 @@ class Store:
     def _end(self, call: Call) -> None:
         del self._calls[call.call_id]
         call.lingering = 0
-        if call.owner != self.server:
-            self._left[call.call_id] = call.data.newest
-            if len(self._left) > _CALLS_LEFT:
-                del self._left[next(iter(self._left))]
+        self._left[call.call_id] = call.data.newest
+        if len(self._left) > _CALLS_LEFT:
+            del self._left[next(iter(self._left))]
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
