@@ -1,5 +1,5 @@
-"""``cds``, the command of the call data servers: records and the cost report, from the SQLite
-file."""
+"""``cds``, the command of the call data servers: serving, live calls and records through the API,
+and records and the cost report from the SQLite file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cdsplugin import reading
+from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
 from cdsplugin.keys import keys
 from cdsplugin.report import GROUPS, Rates, RatesError, cost_report, read_rates
 
@@ -27,28 +28,81 @@ def main() -> None:
 
 
 main.add_command(keys)
+for command in (calls, watch, note, set_properties):
+    main.add_command(command)
 
 
 @main.command()
-@_DATABASE
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+def serve(config: Path) -> None:
+    """Run a call data server without a switch, as CONFIG (YAML, a section `cds`) says.
+
+    It manages the switches that `cds.switches` names, wherever they are.
+    """
+    from cdsplugin.serve import ServeError, read_config
+    from cdsplugin.serve import serve as run
+
+    try:
+        section = read_config(config)
+    except ServeError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    sys.exit(run(section))
+
+
+@main.command()
+@click.argument("database", required=False)
 @click.argument("call_id", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--before", metavar="CALLID", help="Only records older than this call's.")
+@click.option("--since", metavar="DATE", help="Only calls from this day or time (UTC) on.")
+@click.option("--until", metavar="DATE", help="Only calls before this day or time (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def cdr(database: Path, call_id: str | None, limit: int, before: str | None, as_json: bool) -> None:
-    """Show the newest records of DATABASE, or all that is known of the call CALLID."""
+@access
+def cdr(
+    database: str | None,
+    call_id: str | None,
+    limit: int,
+    before: str | None,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    server: Server,
+) -> None:
+    """Show the newest records, or all that is known of the call CALLID.
+
+    With DATABASE (an SQLite file) they are read from it, without it from the server at --url.
+    """
+    # One argument that is no file is a callID.
+    path = Path(database) if database and _is_file(database) else None
+    if path is None and database is not None:
+        if call_id is not None:
+            raise click.ClickException(f"there is no database {database}")
+        call_id = database
+    if path is None:
+        if call_id is None:
+            rows = records(server, limit, before, since, until)
+            click.echo(json.dumps(rows, indent=2)) if as_json else _list(rows)
+        else:
+            told = record(server, call_id)
+            click.echo(json.dumps(told, indent=2)) if as_json else _show(told)
+        return
     try:
-        with reading.reading(database) as db:
+        with reading.reading(path) as db:
             if call_id is None:
-                rows = reading.cdrs(db, limit, before)
+                rows = reading.cdrs(db, limit, before, None, since, until)
                 click.echo(json.dumps(rows, indent=2)) if as_json else _list(rows)
                 return
             found = reading.cdr(db, call_id)
     except reading.ReadError as error:
         raise click.ClickException(str(error)) from error
     if found is None:
-        raise click.ClickException(f"{database} has no record of the call {call_id}")
+        raise click.ClickException(f"{path} has no record of the call {call_id}")
     click.echo(json.dumps(found, indent=2)) if as_json else _show(found)
+
+
+def _is_file(text: str) -> bool:
+    return "/" in text or text.endswith((".db", ".sqlite", ".sqlite3")) or Path(text).exists()
 
 
 @main.command()
