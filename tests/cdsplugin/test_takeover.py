@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 from cds_fakes import START, FakeNet, FakeServer, Listener
@@ -58,9 +59,14 @@ class Site:
     """A machine with a server, its archive and somebody who takes part in calls."""
 
     def __init__(
-        self, net: FakeNet, name: str, wrong: int = 0, durable: bool = False, **options: object
+        self,
+        net: FakeNet,
+        name: str,
+        wrong: int = 0,
+        commit: float | None = None,
+        **options: object,
     ) -> None:
-        self.disk = MemoryDisk(net.timers(0)) if durable else None
+        self.disk = MemoryDisk(net.timers(0), commit) if commit is not None else None
         self.net = net
         self.name = name
         self.wrong = wrong
@@ -483,17 +489,23 @@ def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
             st.tuples(st.just("restart"), st.sampled_from(NAMES[:4]), st.none()),
         ),
         max_size=14,
-    )
+    ),
+    st.sampled_from([0.0, 0.005, 0.7]),
 )
 @settings(max_examples=100, deadline=None)
-def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(steps: list) -> None:
-    world = World(*NAMES[:4], durable=True)
+def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(
+    steps: list, commit: float
+) -> None:
+    world = World(*NAMES[:4], commit=commit)
     world.call()
+    world.pass_time(1)
     written = {f"from {name}" for name in world.sites}
     for number, (what, who, arg) in enumerate(steps):
         if what == "write":
-            if world[who].write("c1", f"n{arg}-{number}"):
-                written.add(f"n{arg}-{number}")
+            name = f"n{arg}-{number}"
+            if world[who].write("c1", name):
+                # Only what is acknowledged counts.
+                world[who].journal.after_commit(partial(written.add, name), must=True)
         elif what == "part":
             rest = set(world.sites) - who
             world.net.part(" ".join(sorted(who)), " ".join(sorted(rest)))
@@ -514,7 +526,7 @@ def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(steps: list
         site.leave("c1")
     world.pass_time(420)
     assert world.rows() == {"c1": ["ant"]}
-    assert world["ant"].rows.entries["c1"] == written
+    assert world["ant"].rows.entries["c1"] >= written
     for site in world.sites.values():
         assert len(site.server.store) == 0
         assert site.server.store.kept == {}
