@@ -180,6 +180,9 @@ class CallRestored(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False
     goes on. Of one that was not answered, the LegEnded of its living legs and the CallEnded follow
     at once: reason "switch restarted", disposition ``failed``. ``leg`` is the number of the
     passage's incoming leg.
+
+    A passage whose CallEnded was told within the last few ms may be restored all the same, and then
+    ends once more. The first end is the true one: whoever remembers it disregards the rest.
     """
 
     call_id: str

@@ -367,3 +367,77 @@ def test_one_true_record(make_site: Callable[..., Site], peers: tuple[Peer, Peer
     assert again - 1 <= end <= time.time()
     assert first[3:] == ("answered", "caller", 1, 200)
     assert (second[1], second[3:6]) == (None, ("failed", "switch", 1))
+
+
+class TcpPeer(Peer):
+    """A trunk over TCP, which takes connections at the port that its Contact names."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.serial = 0
+        self.line: socket.socket | None = None
+        self.read = b""
+
+    def get(self, start: str, seconds: float = PATIENCE) -> str:
+        while True:
+            if self.line is None:
+                self.socket.settimeout(seconds)
+                self.line, self.switch = self.socket.accept()
+            self.line.settimeout(seconds)
+            while b"\r\n\r\n" not in self.read:
+                chunk = self.line.recv(65536)
+                assert chunk, f"closed before {start!r}"
+                self.read += chunk
+            head, _, rest = self.read.partition(b"\r\n\r\n")
+            length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+            while len(rest) < length:
+                rest += self.line.recv(65536)
+            text = (head + b"\r\n\r\n" + rest[:length]).decode()
+            self.read = rest[length:]
+            if text.startswith(start):
+                return text
+
+    def send(self, text: str, to: int) -> None:
+        text = text.replace("SIP/2.0/UDP", "SIP/2.0/TCP").replace(
+            f"127.0.0.1:{self.port}>", f"127.0.0.1:{self.port};transport=tcp>"
+        )
+        if self.line is None:
+            self.line = socket.create_connection(("127.0.0.1", to))
+        self.line.sendall(text.encode())
+
+    def lost(self) -> None:
+        """The switch is dead, and so is the connection."""
+        assert self.line is not None
+        self.line.close()
+        self.line, self.read = None, b""
+
+
+def test_a_leg_over_tcp_is_connected_to_again(make_site: Callable[..., Site]) -> None:
+    caller, callee = TcpPeer(), Peer()
+    site = make_site(caller.port, callee.port, "timers: {drain_timeout: 0}")
+    port = site.port
+    text = site.config.read_text().replace(
+        f'"udp:127.0.0.1:{port}"', f'"udp:127.0.0.1:{port}", "tcp:127.0.0.1:{port}"'
+    )
+    text = text.replace(f'127.0.0.1:{caller.port}"', f'127.0.0.1:{caller.port};transport=tcp"')
+    site.config.write_text(text)
+    site.start()
+    dialog: list[tuple[str, str]] = []
+    site.written(lambda: dialog.append(answered(port, caller, callee)))
+    ((call_id, tag),) = dialog
+    site.running[-1].kill()
+    caller.lost()
+    site.start()
+    for peer in (caller, callee):
+        peer.reply(peer.get("OPTIONS"), 200)
+    caller.request("INFO", port, tag, call_id)
+    callee.reply(callee.get("INFO"), 200)
+    assert "INFO" in caller.get("SIP/2.0 200")
+    site.running[-1].process.terminate()
+    for peer in (caller, callee):
+        peer.reply(peer.get("BYE"), 200)
+    assert site.running[-1].ends() == 0
+    assert site.rows() == 0
+    for sock in (caller.socket, caller.line, callee.socket):
+        sock.close()

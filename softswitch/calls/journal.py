@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMMIT_EVERY = 0.05
+COMMIT_EVERY = 0.02
 """Seconds at most from a change to its write. What a SIGKILL costs is what this time holds."""
 CSEQ_AHEAD = 10_000
 """How far the CSeq of a restored dialog jumps: over all requests since its row was written."""

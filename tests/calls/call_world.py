@@ -407,9 +407,16 @@ def check_events(events: Iterable[Event]) -> None:
             legs[event.leg] = "up"
             alive.setdefault(key, []).append(event.leg)
             continue
-        assert alive.get(key), f"{event} outside of a call"
         if isinstance(event, CallRestored):
             restored.add(key)
+            if (*key, event.leg) in over:
+                # It ended just before the kill, and ends once more.
+                over.remove((*key, event.leg))
+                alive[key].append(event.leg)
+                ended = {told.leg for told in event.told if isinstance(told, LegEnded)}
+                told_of = {e.leg for e in event.told if isinstance(e, CallStarted | LegInvited)}
+                legs.update(dict.fromkeys(told_of - ended, "up"))
+        assert alive.get(key), f"{event} outside of a call"
         if isinstance(event, LegInvited):
             assert event.leg == len(legs), "legs are numbered in order"
             legs[event.leg] = "up"

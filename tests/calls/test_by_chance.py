@@ -12,7 +12,7 @@ import pytest
 
 from calls.call_world import CONFIG, T1, World
 from calls.robots import Robot
-from softswitch.events import CallEnded, CallStarted, LegInvited
+from softswitch.events import CallEnded, CallRestored, CallStarted, LegAnswered, LegInvited
 
 BRANCH = """
 switch: {name: branch, listen: ["udp:10.0.0.2:5060"]}
@@ -97,6 +97,67 @@ def test_robots(
     # The switch may have sent its last BYE into the storm; robots whose lines are dead stay silent.
     world.end(idle=600)
     check_agreement(world, robots, lossy=bool(loss))
+    raised = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert not raised
+
+
+@pytest.mark.parametrize(
+    ("seed", "loss", "double", "delay"),
+    [(21, 0.0, 0.0, 0.0), (22, 0.0, 0.2, 0.3), (23, 0.1, 0.1, 0.4), (24, 0.0, 0.0, 0.05)],
+)
+def test_robots_and_a_switch_that_is_killed(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    seed: int,
+    loss: float,
+    double: float,
+    delay: float,
+) -> None:
+    """At any moment, and started again: every call it had written down ends once, and in order."""
+    config = CONFIG + "timers: {session_check: 30, restart_check: 1}\n"
+    world = World(tmp_path, config, journal=True)
+    dice = random.Random(seed)
+    robots = [
+        Robot(world, (host, 5060), name, dice)
+        for host, name in (
+            ("10.1.0.1", "alice"),
+            ("10.2.0.1", "pstn"),
+            ("10.3.0.1", "backup"),
+            ("10.0.0.2", "far"),
+        )
+    ]
+    world.chance.seed(seed)
+    world.loss, world.double, world.delay = loss, double, delay
+    for _ in range(300):
+        robot = dice.choice(robots)
+        robot.after(0, 500, lambda robot=robot: robot.place(dice.choice(NUMBERS.split())))
+    kills = []
+    for _ in range(20):
+        world.run(dice.random() * 40)
+        kills.append(world.now)
+        world.kill()
+        world.run(dice.choice((0.0, 0.01, 3.0, 40.0)) * dice.random())
+        world.start(config)
+    world.run(500)
+    world.end(idle=600)
+    assert world.rows.rows == {}
+    ends: dict[tuple[str, int], CallEnded] = {}
+    for event in world.of(CallEnded):
+        first = ends.get((event.call_id, event.leg))
+        if first is not None:
+            # Twice only if there was no time to write the first one down.
+            assert any(0 <= kill - first.at / 1e6 <= 0.04 for kill in kills)
+        ends[event.call_id, event.leg] = event
+    # What was restored has ended, in this life or in a later one.
+    restored = {(event.call_id, event.leg): event for event in world.of(CallRestored)}
+    assert restored.keys() <= ends.keys()
+    by_the_parties = 0
+    for key, event in restored.items():
+        answered = any(isinstance(told, LegAnswered) for told in event.told)
+        assert ends[key].disposition == ("answered" if answered else "failed")
+        assert answered or ends[key].reason == "switch restarted"
+        by_the_parties += answered and ends[key].hangup_by != "switch"
+    assert by_the_parties > 10, "the dice make calls that go on"
     raised = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert not raised
 
