@@ -57,9 +57,9 @@ class Auditor:
         self._owners: dict[str, str] = {}
         self._seen: dict[tuple[Process, str], int] = {}
         """The newest stamp that a process has seen of a call."""
-        self._shown: dict[tuple[str, str], tuple[int, set[int]]] = {}
-        """The newest stamp of an author that anyone else was shown, and all of them, by (author,
-        callID). Before that a stamp may be moved: ``Store.restamp``."""
+        self._shown: dict[tuple[str, str], tuple[int, int, set[int]]] = {}
+        """By (author, callID): in which run of the author, the newest stamp that anyone else was
+        shown, and all of them. Before that a stamp may be moved: ``Store.restamp``."""
         self._written_by: dict[tuple[str, str, int], tuple[int, int]] = {}
         """In which life of the author's copy an entry was made, by (author, callID, stamp)."""
         self._forgotten: dict[tuple[Process, str], int] = {}
@@ -89,13 +89,17 @@ class Auditor:
             author = entry.author
             if author == sender:
                 key = (author, call_id)
-                newest, shown = self._shown.setdefault(key, (0, set()))
+                process = self.servers[sender].process
+                assert process is not None
+                run, newest, shown = self._shown.get(key, (0, 0, set()))
+                if run != process.number and call_id not in process.restored:
+                    newest, shown = 0, set()  # it was over there, and forgotten with the process
                 if entry.stamp in shown:
                     continue
                 if entry.stamp <= newest:
                     raise Violated(f"3: {sender} shows {entry!r}, but has shown {newest} before")
                 shown.add(entry.stamp)
-                self._shown[key] = (entry.stamp, shown)
+                self._shown[key] = (process.number, entry.stamp, shown)
             elif author == receiver and isinstance(frame, Update):
                 process = self.servers[receiver].process
                 if process is None:

@@ -74,7 +74,8 @@ class Process:
         self.store.watch(self.recorder)
         self.tms = Tms(self.store, self.clock)
         self.recovery = Recovery(self.store, self.clock, self.timers, settings.reregister_within)
-        self.name = name
+        self.restored: set[str] = set()
+        """Calls that came back from the journal."""
         self.link.receiver = self.proxy
         self.link.on_turn = self._turn
 
@@ -84,6 +85,7 @@ class Process:
     def start(self) -> None:
         """As ``CallDataServer.start``: what the journal has comes back first."""
         found, alive = self.journal.recover()
+        self.restored = {call.call_id for call in found}
         self.recovery.begin(found, alive, self.proxy)
         self.store.initialize()
 
