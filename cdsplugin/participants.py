@@ -57,6 +57,12 @@ class RegistrationMonitor:
         """The callIDs for which ``server`` is registered."""
         return self._of_server.get(server, ())
 
+    def awaits(self, call_id: str, server: str) -> bool:
+        """Whether ``server`` was cut off and has not registered again. It gets no updates until it
+        has: what it holds of each author must stay a beginning of what that author wrote."""
+        calls = self._to_renew.get(server)
+        return calls is not None and call_id in calls
+
     def add(self, call_id: str, server: str) -> bool:
         """Register; true if it is the call's first remote participant at present."""
         participants = self._lists.get(call_id)
