@@ -139,7 +139,8 @@ class NetworkProxy:
         if participants is not None and participants.present:
             frame = Update(call.call_id, list(properties), list(logs))
             for server in participants.present:
-                self._peers.send(server, frame)
+                if not self.monitor.awaits(call.call_id, server):
+                    self._peers.send(server, frame)
         if call.owner != self.server:
             self._registrations.changed(call, properties, logs)
 
@@ -366,7 +367,7 @@ class NetworkProxy:
                 e.author != server for e in added
             )
             for other in participants.present:
-                if other != server:
+                if other != server and not self.monitor.awaits(call_id, other):
                     self._peers.send(other, _without(frame, other) if relayed else frame)
         if call.owner != self.server:
             self._registrations.changed(call, changed, added, server)
