@@ -138,6 +138,7 @@ class MemoryDisk:
         self._kept: list[tuple[int, Record]] = []
         self._fresh: list[tuple[int, Record]] = []
         self._segment = 1
+        self._drop = 0
         self._timer: Handle | None = None
         self._told: Callable[[], None] = _nobody
         self._wanted = False
@@ -175,7 +176,8 @@ class MemoryDisk:
 
     def drop(self, segment: int) -> None:
         """See ``Disk``."""
-        self._kept = [kept for kept in self._kept if kept[0] >= segment]
+        # Not before what was written again in their place is committed.
+        self._drop = segment
 
     def clear(self) -> None:
         """See ``Disk``."""
@@ -197,6 +199,9 @@ class MemoryDisk:
         self.trouble = None
         self._kept += self._fresh
         self._fresh.clear()
+        if self._drop:
+            self._kept = [kept for kept in self._kept if kept[0] >= self._drop]
+            self._drop = 0
         self.committed = self.appended
         if self._wanted:
             self._wanted = False
