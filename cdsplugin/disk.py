@@ -214,6 +214,7 @@ class MemoryDisk:
             self._timer.cancel()
             self._timer = None
         self._fresh.clear()
+        self._drop = 0
         self._told = _nobody
         self._wanted = False
         self.appended = self.committed = 0
