@@ -1,6 +1,6 @@
 # make run     set up, then two switches, their call data servers, and a call through both
 # make test    set up, then all tests
-# make types | style | bench | load    see docs/contributing.md
+# make types | style | bench | load | simulate    see docs/contributing.md
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PACKAGES_RUN := sip-tester
 PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli
 
-.PHONY: run test types style bench load format clean sipp peers
+.PHONY: run test types style bench load simulate format clean sipp peers
 .DELETE_ON_ERROR:
 
 run: $(BIN)/.installed sipp
@@ -69,6 +69,11 @@ peers:
 		if [ "$$(id -u)" = 0 ]; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_TEST) >/dev/null; \
 		else echo "the tests need: sudo apt-get install $(PACKAGES_TEST)" >&2; exit 1; fi; }
+
+# Seeds of the call data servers' simulation: make simulate SEEDS=100000
+SEEDS ?= 10000
+simulate: $(BIN)/.installed-test
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(SIMULATE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
