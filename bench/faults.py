@@ -157,6 +157,7 @@ def make_sites(
                 directory,
                 {
                     "switch": {"name": name, "site": name, "listen": sorted(listen)},
+                    "timers": {"drain_timeout": 0},
                     "trunks": trunks,
                     "dialplan": f"{name}.yaml",
                     "media": {"mode": "bypass"},
@@ -260,7 +261,7 @@ def load(
     try:
         yield caller
     finally:
-        caller.stop(3)
+        caller.stop(1)
 
 
 def run(
@@ -288,12 +289,22 @@ def run(
                     sites[name].kill()
                 time.sleep(rng.uniform(0.0, 1.0))
                 restart = max(sites[name].start() for name in kill)
-                sipp.process.wait(60)
-            outcome = wait_for(lambda: _outcome(directory, hq, branch, restart), timing)
+                # A call whose other side has died may leave SIPp waiting for ever.
+                wait_while(lambda: sipp.process.poll() is None, seconds + 2)
+            wait_for(lambda: _outcome(directory, hq, branch, restart), timing)
         finally:
-            for site in sites.values():
-                site.stop()
-    return outcome
+            # Calls may go on, though SIPp knows nothing of them any more: now they end. The owner
+            # goes last, to have everybody's last words.
+            branch.stop()
+            hq.stop()
+    return _outcome(directory, hq, branch, restart)
+
+
+def wait_while(busy: Callable[[], bool], timeout: float) -> None:
+    """Return when it is not busy any more, or after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while busy() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def wait_for(look: Callable[[], Outcome], timing: Timing) -> Outcome:
