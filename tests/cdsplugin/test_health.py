@@ -1,0 +1,125 @@
+"""The network health monitor: signs of life, silence, return, and what all that costs."""
+
+from __future__ import annotations
+
+import pytest
+from cds_fakes import FakeNet, FakeTimers, Listener
+
+from cdsplugin.frames import Alive
+from cdsplugin.health import Health
+
+
+class Told:
+    def __init__(self, timers: FakeTimers) -> None:
+        self.alive: list[str] = []
+        self.changes: list[tuple[str, bool]] = []
+        self.health = Health(
+            timers,
+            5.0,
+            30.0,
+            self.alive.append,
+            lambda server: self.changes.append((server, False)),
+            lambda server: self.changes.append((server, True)),
+        )
+
+
+def test_silence_is_told_once_and_so_is_the_return() -> None:
+    timers = FakeTimers()
+    told = Told(timers)
+    told.health.watch("hq")
+    timers.advance(30)
+    assert told.changes == []
+    timers.advance(60)
+    assert told.changes == [("hq", False)]
+    assert told.health.is_down("hq")
+    assert told.health.down() == ["hq"]
+    told.health.heard("hq")
+    told.health.heard("hq")
+    assert told.changes[1:] == [("hq", True)]
+    assert not told.health.is_down("hq")
+
+
+def test_one_timer_for_all_and_none_for_nobody() -> None:
+    timers = FakeTimers()
+    told = Told(timers)
+    for n in range(100):
+        told.health.watch(f"s{n}")
+    assert timers.waiting() == 1
+    timers.advance(5)
+    assert len(told.alive) == 100
+    for n in range(100):
+        assert told.health.watches(f"s{n}")
+        told.health.unwatch(f"s{n}")
+    assert timers.waiting() == 0
+    told.health.heard("s1")
+    assert not told.health.is_down("s1")
+
+
+def test_any_frame_is_a_sign_of_life() -> None:
+    timers = FakeTimers()
+    told = Told(timers)
+    told.health.watch("hq")
+    for _ in range(10):
+        timers.advance(25)
+        told.health.heard("hq")
+    assert told.changes == []
+
+
+def test_who_is_not_shared_with_any_more_still_answers() -> None:
+    """Our registration is over for him, while we wait for the end of the call: he is not dead."""
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq")
+    client = Listener()
+    hq.store.register(client, "c1", "hq")
+    branch.store.register(client, "c1", "hq")
+    net.run()
+    hq.proxy.health.unwatch("branch")
+    net.advance(120)
+    assert branch.health == []
+    assert hq.proxy.health.down() == []
+    # Each Alive is answered once, and answers are not answered.
+    last = [f for _, to, f in net.log if isinstance(f, Alive) and to == "branch"][-5:]
+    assert [frame.answer for frame in last] == [True] * 5
+    alive = [to for _, to, f in net.log if isinstance(f, Alive)]
+    assert abs(alive.count("hq") - alive.count("branch")) <= 1
+    assert len(alive) < 60
+
+
+def test_a_listener_that_fails_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq")
+
+    def broken(server: str, up: bool) -> None:
+        raise RuntimeError("no")
+
+    told: list[tuple[str, bool]] = []
+    branch.proxy.health_listeners[:] = [broken, lambda server, up: told.append((server, up))]
+    client = Listener()
+    hq.store.register(client, "c1", "hq")
+    branch.store.register(client, "c1", "hq")
+    net.run()
+    net.cut("hq", "branch")
+    net.advance(40, step=1)
+    assert told == [("hq", False)]
+    assert "failed to take its health" in caplog.text
+
+
+def test_many_calls_are_registered_again_in_batches() -> None:
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq", reregister_within=300.0)
+    here, there = Listener(), Listener()
+    for n in range(40):
+        hq.store.register(here, f"c{n}", "hq")
+        branch.store.register(there, f"c{n}", "hq")
+    net.advance(1, step=0.01)
+    net.cut("hq", "branch")
+    net.advance(5)
+    net.mend("hq", "branch")
+    most = 0
+    for _ in range(60):
+        before = hq.proxy.frames_in
+        net.advance(0.01, step=0.01)
+        most = max(most, hq.proxy.frames_in - before)
+    assert all(branch.proxy.stage(f"c{n}") == "registered" for n in range(40))
+    # Two calls at once, two more 10 ms later, and a sign of life.
+    assert most <= 5
