@@ -32,6 +32,7 @@ from typing import Any
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property, Value
 from cdsplugin.record import RESERVED
+from cdsplugin.recovery import REASON
 from cdsplugin.store import Call, Store
 from softswitch.events import (
     CallEnded,
@@ -214,7 +215,7 @@ class SwitchModule:
                     taken.incoming = {**(taken.incoming or {}), number: latest}
                 continue
             origin = number == 0 and began.get("switch") == self.switch
-            if ("end" if origin else self._view_name(number)) not in values:
+            if not _over(values.get("end" if origin else self._view_name(number))):
                 passage = taken.passages[number] = _Passage(
                     origin,
                     str(leg.get("site") or ""),
@@ -537,6 +538,12 @@ def _text(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _over(entry: Property | None) -> bool:
+    """Whether a passage ended. Not if that was only supposed after a restart: the switch knows."""
+    value = None if entry is None else entry.value
+    return isinstance(value, dict) and value.get("reason") != REASON
 
 
 def leg_of(name: str) -> tuple[str, int] | None:
