@@ -262,6 +262,8 @@ class Journal:
             self._calls[call.call_id] = 0
             if call.shared is not None:
                 self._shared[call.call_id] = call.shared
+        if self._disk.overflowed:  # the file was damaged: what could be read goes to a new one
+            self._timers.schedule(0, self._rewrite)
         self._tick_soon()
         return list(found.values()), alive
 
