@@ -385,6 +385,53 @@ def test_a_server_that_is_not_the_caretaker_says_who_is() -> None:
     assert world["dog"].stage() == LIVE
 
 
+def test_whoever_asks_the_wrong_one_is_shown_the_caretaker_and_goes_there() -> None:
+    world = World("ant", "bee", "cat", "dog")
+    world.call()
+    # dog was told another order than the others.
+    world["dog"].server.proxy.received("ant", Listing([("c1", ["cat", "bee", "dog"])]))
+    world["ant"].kill()
+    world.pass_time(45)
+    assert world["bee"].stage() == DEAD
+    assert world["dog"].stage() == LIVE
+    call = world["dog"].server.store.get("c1")
+    assert world["dog"].server.proxy.participants(call) == ["bee"]
+
+
+def test_of_two_who_take_each_other_for_the_caretaker_the_first_name_is_it() -> None:
+    world = World("ant", "bee", "cat")
+    world.call()
+    world["bee"].server.proxy.received("ant", Listing([("c1", ["cat", "bee"])]))
+    world["ant"].kill()
+    world.pass_time(45)
+    assert world["bee"].stage() == DEAD
+    assert world["cat"].stage() == LIVE
+    world["cat"].write("c1", "c")
+    world["bee"].write("c1", "b")
+    world.pass_time(1)
+    assert world["bee"].has() == world["cat"].has()
+
+
+def test_an_owner_dead_before_it_was_ever_reached() -> None:
+    world = World("bee", "cat")
+    for name in ("bee", "cat"):
+        world[name].join("c1")
+        world[name].write("c1", f"from {name}")
+    world.pass_time(40)
+    assert world["bee"].stage() == world["cat"].stage() == DEAD
+    world["bee"].join("c2")
+    assert world["bee"].stage("c2") == DEAD, "known to be dead by now"
+    for name in ("bee", "cat"):
+        world[name].leave("c1")
+    world["bee"].leave("c2")
+    world.pass_time(40)
+    assert world.rows() == {"c1": ["bee", "cat"]}, "neither knows of the other"
+    world.sites["ant"] = Site(world.net, "ant")
+    world.pass_time(60)
+    assert world.rows() == {"c1": ["ant"]}
+    assert world["ant"].rows.entries["c1"] == {"from bee", "from cat"}
+
+
 def test_a_caretaker_without_memory_learns_the_call_from_who_registers() -> None:
     world = World("ant", "bee", "cat")
     world.call()
