@@ -373,6 +373,8 @@ class _Writer:
     def drop(self, before: int) -> bool:
         """Delete rows of the segments before this one, a few at a time; true if there are more."""
         assert self.conn is not None
+        if before <= 0:
+            return False  # the rows of the life before (segment 0) are still needed
         keep = min((row for number, row in self.starts.items() if number >= before), default=0)
         if self.first >= keep:
             return False
