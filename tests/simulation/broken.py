@@ -10,13 +10,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
-from cdsplugin import entries, schema
+from cdsplugin import archive, entries
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import Update
+from cdsplugin.journal import Journal
 from cdsplugin.participants import RegistrationMonitor
-from cdsplugin.proxy import NetworkProxy, Stage
+from cdsplugin.proxy import NetworkProxy
 from cdsplugin.record import Recorder
+from cdsplugin.registration import Joined, Registrations, Stage
 from cdsplugin.store import Call, Store
 
 Broken = Callable[[], AbstractContextManager[Any]]
@@ -37,9 +39,9 @@ def _author_disregarded() -> AbstractContextManager[Any]:
     def supersedes(new: Property, old: Property) -> bool:
         return new.stamp > old.stamp
 
-    # Equal stamps are rare with a clock of microseconds: this one has milliseconds.
+    # Equal stamps are rare with a clock of microseconds: this one ticks once in five seconds.
     def stamp(self: Clock, owner: str, newest: int) -> int:
-        return max((self.now(owner) // 1000 + 1) * 1000, newest + 1)
+        return max((self.now(owner) // 5_000_000 + 1) * 5_000_000, newest + 1)
 
     return _both(
         patch.object(entries, "supersedes", supersedes), patch.object(Clock, "stamp", stamp)
@@ -71,9 +73,9 @@ def _back_to_author() -> AbstractContextManager[Any]:
         participants = self.monitor.of(call_id)
         if (changed or added) and participants is not None:
             for other in participants.present:
-                self._send(other, Update(call_id, changed, added))
+                self._peers.send(other, Update(call_id, changed, added))
 
-    return patch.object(NetworkProxy, "_take", take)
+    return patch.object(NetworkProxy, "take", take)
 
 
 def _not_forwarded() -> AbstractContextManager[Any]:
@@ -90,11 +92,11 @@ def _not_forwarded() -> AbstractContextManager[Any]:
     ) -> None:
         self._store.update(self, call_id, properties, logs)
 
-    return patch.object(NetworkProxy, "_take", take)
+    return patch.object(NetworkProxy, "take", take)
 
 
 def _no_linger() -> AbstractContextManager[Any]:
-    """The owner ends the call as soon as the last one has left, and takes no late words."""
+    """The owner ends the call as soon as the last one has left."""
     unregister = Store.unregister
 
     def at_once(self: Store, client: Any, call_id: str) -> None:
@@ -103,39 +105,48 @@ def _no_linger() -> AbstractContextManager[Any]:
         if call is not None and not call.clients and call.owner == self.server:
             self.end(call_id)
 
-    def refused(self: NetworkProxy, server: str, frame: Any) -> None:
-        if self._store.get(frame.call_id) is not None:
-            on_register(self, server, frame)
-
-    on_register = NetworkProxy._on_register
-    return _both(
-        patch.object(Store, "unregister", at_once),
-        patch.object(NetworkProxy, "_on_register", refused),
-    )
+    return patch.object(Store, "unregister", at_once)
 
 
 def _not_again() -> AbstractContextManager[Any]:
     """After a reconnect live calls are not registered again."""
+    present = Registrations._present
 
-    def nothing(self: NetworkProxy, server: str, call_ids: list[str], *_: Any) -> None:
-        for call_id in call_ids:
-            self._joined[call_id].stage = Stage.LIVE
+    def only_new(self: Registrations, server: str, call: Call, joined: Joined) -> None:
+        if joined.known and joined.stage is Stage.WAITING and server == call.owner:
+            joined.stage = Stage.LIVE
+        else:
+            present(self, server, call, joined)
 
-    again = NetworkProxy._register_some
+    return patch.object(Registrations, "_present", only_new)
 
-    def only_new(self: NetworkProxy, server: str, call_ids: list[str], *rest: Any) -> None:
-        again(self, server, [c for c in call_ids if not self._joined[c].known], *rest)
-        nothing(self, server, [c for c in call_ids if self._joined[c].known])
 
-    return patch.object(NetworkProxy, "_register_some", only_new)
+def _not_handed_back() -> AbstractContextManager[Any]:
+    """A caretaker goes on when the owner is back."""
+    present = Registrations._present
+
+    def keeps(self: Registrations, server: str, call: Call, joined: Joined) -> None:
+        if joined.stage is not Stage.CARETAKER:
+            present(self, server, call, joined)
+
+    return patch.object(Registrations, "_present", keeps)
+
+
+def _too_early() -> AbstractContextManager[Any]:
+    """What waits for the disk does not wait."""
+
+    def at_once(self: Journal, then: Callable[[], None], must: bool = False) -> None:
+        then()
+
+    return patch.object(Journal, "after_commit", at_once)
 
 
 def _insert() -> AbstractContextManager[Any]:
     """The archive inserts rows, and the first one stays."""
-    insert = schema._insert("cdrs", schema.CDR_COLUMNS) + " ON CONFLICT DO NOTHING"
-    from cdsplugin import archive
-
-    statements = (insert, *archive._STATEMENTS[1:])
+    statements = tuple(
+        s.partition(" ON CONFLICT")[0] + " ON CONFLICT DO NOTHING" if "INSERT" in s else s
+        for s in archive._STATEMENTS
+    )
     return patch.object(archive, "_STATEMENTS", statements)
 
 
@@ -172,6 +183,8 @@ RULES: Mapping[str, Broken] = {
     "not-forwarded": _not_forwarded,
     "no-linger": _no_linger,
     "not-again": _not_again,
+    "not-handed-back": _not_handed_back,
+    "too-early": _too_early,
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,

@@ -64,6 +64,8 @@ class Auditor:
         """In which life of the author's copy an entry was made, by (author, callID, stamp)."""
         self._forgotten: dict[tuple[Process, str], int] = {}
         """How often a process has ended a call: its copy's lives."""
+        self._left: dict[tuple[Process, str], int] = {}
+        """When the last client left a call."""
         self.changed: dict[str, int] = {}
         """When a call was last written to or registered for by anyone's local client."""
         self._touched: list[tuple[Server, Call]] = []
@@ -161,8 +163,17 @@ class Auditor:
             if entry.author == server.name:
                 self._written_by[server.name, call.call_id, entry.stamp] = life
 
-    def forgotten(self, process: Process, call: Call) -> None:
+    def left(self, process: Process, call: Call) -> None:
+        """A client left a call."""
+        if not call.clients:
+            self._left[process, call.call_id] = self.world.now
+
+    def forgotten(self, server: Server, process: Process, call: Call) -> None:
         """A call ended here; should it come back, what was seen of it before does not count."""
+        left = self._left.pop((process, call.call_id), None)
+        lingered = server.settings.linger * 999_000
+        if left is not None and call.owner == server.name and self.world.now - left < lingered:
+            raise Violated(f"5: {server.name} ends {call.call_id} without lingering")
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
@@ -235,6 +246,7 @@ class _Watch:
         self._auditor.touched(self._server, call)
 
     def unregistered(self, call: Call, client: Client) -> None:
+        self._auditor.left(self._process, call)
         self._auditor.touched(self._server, call)
 
     def restamped(self, call: Call) -> None:
@@ -242,7 +254,7 @@ class _Watch:
 
     def ended(self, call: Call) -> None:
         self._auditor.touched(self._server, call)
-        self._auditor.forgotten(self._process, call)
+        self._auditor.forgotten(self._server, self._process, call)
         if self._auditor.world.tracing:
             self._auditor.world.note(self._server.name, f"ends {call.call_id} in its store")
 

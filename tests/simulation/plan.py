@@ -126,7 +126,7 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
     for n in range(rng.choice((0, 2, 3, 4, 6, 10))):
         items.append(_note(rng, settings, calls, n))
     for _ in range(rng.choice((0, 1, 2, 3, 4, 6, 9))):
-        item = _fault(rng, settings)
+        item = _fault(rng, settings, items)
         if item.kind in kinds:
             items.append(item)
     return Plan(seed, settings, tuple(items))
@@ -217,10 +217,22 @@ def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int)
     return NoteItem(at, which, server, name, f"note {n} of {server}", stays)
 
 
-def _fault(rng: random.Random, settings: Settings) -> FaultItem:
+def _soon(rng: random.Random, items: list[Item]) -> int:
+    """A moment soon after somebody wrote something."""
+    item = rng.choice(items)
+    at = item.at if isinstance(item, NoteItem) else 0
+    if isinstance(item, CallItem):
+        passage = rng.choice(item.passages)
+        at = rng.choice((passage.begins, passage.rings, passage.answers, passage.ends))
+    return at + int(rng.choice((2_000, 60_000, 400_000)) * rng.random())
+
+
+def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultItem:
     kind = rng.choices(KINDS, _WEIGHTS)[0]
     end = settings.faults_end
     at = rng.randrange(end - SECOND)
+    if kind in ("kill", "power", "cut", "oneway", "reset") and rng.random() < 0.6:
+        at = min(_soon(rng, items), end - SECOND)
     lasts = int(rng.choice((0.05, 2, settings.dead_after * 1.5, 60)) * SECOND * rng.uniform(0.5, 2))
     until = min(at + lasts, end)
     one, other = rng.sample(settings.servers, 2)
