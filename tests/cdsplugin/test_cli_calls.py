@@ -36,10 +36,13 @@ async def test_a_call_on_the_command_line(hq: Site, tmp_path: Path) -> None:
     assert "2001" in listed.output
     assert json.loads((await cds(hq, "calls", "--json", "--caller", "x")).output) == []
     # A process of its own: the runner of the others takes this one's output.
-    watching = subprocess.Popen(
+    watching = await asyncio.to_thread(
+        subprocess.Popen,
         [sys.executable, "-c", "from cdsplugin.cli import main; main()", "watch", "c1"],
-        env={**os.environ, "CDS_URL": hq.url, "CDS_TOKEN": "read-secret"}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env={**os.environ, "CDS_URL": hq.url, "CDS_TOKEN": "read-secret"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     await until(lambda: hq.server.store.get("c1").clients[1:])
     noted = await cds(hq, "note", "c1", "calls back tomorrow")
     assert noted.output.endswith(" hq/crm: calls back tomorrow\n"), noted.output
