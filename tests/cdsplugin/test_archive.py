@@ -449,3 +449,42 @@ def test_a_spool_left_behind_is_taken_in_without_a_call(tmp_path: Path) -> None:
     wait_until(lambda: not archive.spool.exists())
     assert archive.close()
     assert count(archive.path) == 1
+
+
+def test_a_damaged_database_is_moved_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cdr.db"
+    first = Archive(path)
+    first.open()
+    first.close()
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 3000)
+    damaged = path.read_bytes()
+    archive = Archive(path)
+    archive.open()
+    archive.put(logs=[("c", "2026-01-02T03:04:05.678901Z", "hq", "a line")])
+    assert archive.close()
+    (aside,) = [p for p in tmp_path.iterdir() if "damaged" in p.name]
+    assert aside.read_bytes() == damaged
+    assert "moved to" in caplog.text
+    with sqlite3.connect(path) as conn:
+        assert conn.execute("SELECT text FROM cdr_logs").fetchall() == [("a line",)]
+
+
+def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "cdr.db")
+    archive.open()
+    for call_id in ("a", "b"):
+        archive.put(
+            cdr=(call_id, *[None] * 19, 1),
+            logs=[(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
+            properties=[(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
+        )
+    assert archive.flush()
+    archive.put(remove="a")
+    assert archive.close()
+    with sqlite3.connect(tmp_path / "cdr.db") as conn:
+        for table in ("cdrs", "cdr_logs", "cdr_properties"):
+            assert conn.execute(f"SELECT call_id FROM {table}").fetchall() == [("b",)]

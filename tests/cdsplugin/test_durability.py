@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cds_calls import answered_call
 
 from cdsplugin.config import CdsSection
 from cdsplugin.journal import NotStored
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.tms import Tms
-from tests.cdsplugin.cds_calls import answered_call
 
 _HOLDER = """
 import asyncio, sys
@@ -45,13 +45,15 @@ async def main():
 asyncio.run(main())
 """
 
+ROOT = Path(__file__).parents[2]
+
 
 def killed_with_live_calls(database: Path, calls: int) -> None:
     """A process that has this many answered calls, said to be stored, and then gets SIGKILL."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLDER, str(database), str(calls)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
         assert process.stdout is not None

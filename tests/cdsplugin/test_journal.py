@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from cds_fakes import FakeTimers, Listener
 
 from cdsplugin.clock import Clock
 from cdsplugin.disk import Disk, MemoryDisk, Whole
 from cdsplugin.journal import Found, Journal, JournalSettings, NotStored
 from cdsplugin.store import Store, StoreLimits
-from tests.cdsplugin.cds_fakes import FakeTimers, Listener
 
 
 class Records:
