@@ -263,17 +263,19 @@ class Registrations:
         if call is None or joined is None or joined.head != server:
             self._peers.send(server, Unregister(frame.call_id))
             return
-        if joined.stage is Stage.RENEWING:
-            properties, logs = call.data.newer(frame.have)
-            if properties or logs:
-                self._peers.send(server, Update(frame.call_id, properties, logs))
-        elif joined.stage is not Stage.FIRST:
+        renewed = joined.stage is Stage.RENEWING
+        if not renewed and joined.stage is not Stage.FIRST:
             return
         joined.known = True
         joined.stage = Stage.LIVE
         joined.tried = frozenset()
         self.listed(frame.call_id, frame.participants)
         self._take(server, call, frame.properties, frame.logs)
+        if renewed:
+            # After taking its entries: what they have replaced here it need not hear of again.
+            properties, logs = call.data.newer(frame.have)
+            if properties or logs:
+                self._peers.send(server, Update(frame.call_id, properties, logs))
         if server != call.owner:
             self._side.send_away(call, server)
         if not call.clients:

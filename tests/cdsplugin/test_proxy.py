@@ -229,6 +229,25 @@ def test_after_a_cut_live_calls_are_registered_again_and_merge(net: FakeNet) -> 
     assert first.count(Register) == 2
 
 
+def test_what_was_replaced_meanwhile_does_not_come_back_to_its_author(net: FakeNet) -> None:
+    hq, branch = pair(net)
+    third = net.server("third", "hq")
+    client = Listener()
+    for server in (hq, branch, third):
+        server.store.register(client, "c1", "hq")
+        net.run()
+    hq.store.write(client, "c1", "hq", {"account": "first"})
+    net.run()
+    net.cut("hq", "branch")
+    third.store.write(client, "c1", "third", {"account": "second"})
+    net.run()
+    net.log.clear()
+    net.mend("hq", "branch")
+    net.advance(1)
+    assert branch.values("c1") == {"account": "second"}
+    assert not [f for _, to, f in net.log if to == "hq" and isinstance(f, Update)]
+
+
 def test_what_is_written_while_registering_again_arrives_once(net: FakeNet) -> None:
     hq, branch = pair(net)
     here, there = Listener(), Listener()
