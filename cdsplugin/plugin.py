@@ -80,7 +80,7 @@ def start(config: Config) -> Awaitable[None] | None:
 
 async def _start(name: str, section: CdsSection) -> None:
     server = CallDataServer(name, section)
-    tms = Tms(server.store, server.clock)
+    tms = Tms(server.store, server.clock, asyncio.get_running_loop().call_soon)
     switches = SwitchLink(server, tms, section.switches) if section.switches else None
     try:
         if switches is not None:
@@ -160,6 +160,7 @@ def stop() -> Awaitable[None] | None:
 
 
 async def _stop(server: CallDataServer, tms: Tms, switches: SwitchLink | None) -> None:
+    tms.flush()
     if switches is None:
         await server.stop()
         return

@@ -73,7 +73,7 @@ async def _serve(section: CdsSection) -> int:
         loop.add_signal_handler(number, over.set)
     try:
         server = CallDataServer(section.server, section)
-        tms = Tms(server.store, server.clock)
+        tms = Tms(server.store, server.clock, loop.call_soon)
         switches = SwitchLink(server, tms, section.switches)
         switches.start()
         await server.start()

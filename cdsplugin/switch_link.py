@@ -163,6 +163,8 @@ class SwitchLink:
         if not frame.events:
             self._answer(name, managed)
             return
+        # What is acknowledged below has to be in the journal's hands.
+        self._tms.flush()
         taken, spool = managed.taken, managed.spool
         self._server.journal.after_commit(lambda: self._stored(name, spool, taken), must=True)
         self._caught_up(name, managed)

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property, Value
@@ -51,6 +51,7 @@ from softswitch.events import (
 log = logging.getLogger("cdsplugin.tms")
 
 Leg = dict[str, Any]
+Soon: TypeAlias = Callable[[Callable[[], None]], object]
 _TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
 _SIGN: dict[type, str] = {
     LegInvited: "invited_at",
@@ -98,11 +99,17 @@ class _Call:
 
 
 class Tms:
-    """The modules of all switches that this server manages, made as they are first heard of."""
+    """The modules of all switches that this server manages, made as they are first heard of.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    A switch has several events at once: an INVITE is a call, a route and a leg, a BYE ends two legs
+    and the call. With ``soon`` (an event loop's ``call_soon``) they are written together, as one
+    update, at the end of the turn; without it each is written as it comes. ``flush`` does it now.
+    """
+
+    def __init__(self, store: Store, clock: Clock, soon: Soon | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._soon = soon
         self._switches: dict[str, SwitchModule] = {}
         self.unknown_events = 0
 
@@ -132,6 +139,11 @@ class Tms:
         module = self._switches.get(switch)
         return 0 if module is None else len(module)
 
+    def flush(self) -> None:
+        """Write what was told so far."""
+        for module in self._switches.values():
+            module.flush()
+
     def live(self) -> int:
         """How many calls are in progress at the switches."""
         return sum(len(module) for module in self._switches.values())
@@ -139,15 +151,20 @@ class Tms:
     def _module(self, switch: str) -> SwitchModule:
         module = self._switches.get(switch)
         if module is None:
-            module = self._switches[switch] = SwitchModule(switch, self._store, self._clock)
+            module = self._switches[switch] = SwitchModule(
+                switch, self._store, self._clock, self._soon
+            )
         return module
 
 
 class SwitchModule:
     """The TMS/SWITCH module of one switch, a client of the local store."""
 
-    def __init__(self, switch: str, store: Store, clock: Clock) -> None:
+    def __init__(self, switch: str, store: Store, clock: Clock, soon: Soon | None) -> None:
         self.switch = switch
+        self._soon = soon
+        self._unwritten: dict[str, tuple[_Call, dict[str, Value]]] = {}
+        """What was told of calls and is not in the store yet."""
         self._server = store.server
         self._store = store
         self._clock = clock
@@ -165,6 +182,8 @@ class SwitchModule:
         if type(event) is CallStarted:
             self._started(event)
             return True
+        if self._unwritten and event.call_id not in self._calls:
+            self.flush()
         if type(event) is CallRestored:
             return self._is_restored(event)
         if type(event) is SwitchStarted:
@@ -180,16 +199,37 @@ class SwitchModule:
         if call.owner != self._server:
             at += self._ahead(call)
         values = _WRITERS[type(event)](self, call, event, at)
-        if call.released or (
-            values
-            and not self._store.write(self, event.call_id, self._server, values)
-            and self._store.get(event.call_id) is None
-        ):
-            self._again(event.call_id, call, values)
         if type(event) is CallEnded and not call.passages:
             del self._calls[event.call_id]
-            self._store.unregister(self, event.call_id)
+        self._write(event.call_id, call, values)
         return True
+
+    def _write(self, call_id: str, call: _Call, values: dict[str, Value]) -> None:
+        unwritten = self._unwritten
+        earlier = unwritten.get(call_id)
+        if earlier is not None:
+            earlier[1].update(values)
+            return
+        first = not unwritten
+        unwritten[call_id] = (call, values)
+        if self._soon is None:
+            self.flush()
+        elif first:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what was told so far, and leave the calls that are over."""
+        while self._unwritten:
+            told, self._unwritten = self._unwritten, {}
+            for call_id, (call, values) in told.items():
+                if call.released or (
+                    values
+                    and not self._store.write(self, call_id, self._server, values)
+                    and self._store.get(call_id) is None
+                ):
+                    self._again(call_id, call, values)
+                if call_id not in self._calls:
+                    self._store.unregister(self, call_id)
 
     def adopt(self, call: Call) -> bool:
         """Take up a call from what the store has of it; false if it is over at this switch."""
@@ -203,7 +243,6 @@ class SwitchModule:
                 legs[found[1]] = dict(entry.value)
         taken = _Call(call.owner, based=True)
         taken.legs = legs
-        summary = call.data.value("call")
         summary = call.data.value("call")
         began = summary if isinstance(summary, dict) else {}
         for number in sorted(legs):
@@ -231,12 +270,14 @@ class SwitchModule:
 
     def alive(self, call_id: str) -> None:
         """See ``Tms.alive``."""
+        self.flush()
         held = self._store.get(call_id)
         if held is not None and self.adopt(held):
             self._speak(call_id)
 
     def release(self) -> int:
         """See ``Tms.release``."""
+        self.flush()
         count = 0
         for call_id, call in self._calls.items():
             if not call.released:
@@ -249,6 +290,7 @@ class SwitchModule:
 
     def _is_restored(self, event: CallRestored) -> bool:
         """A passage goes on. What is not known of it yet is taken from what was told before."""
+        self.flush()
         call_id = event.call_id
         held = self._store.get(call_id)
         call = self._calls.get(call_id)
@@ -260,6 +302,7 @@ class SwitchModule:
         for told in event.told:
             if not self._knows(self._calls.get(call_id), told):
                 self.event(told)
+        self.flush()
         if call_id in self._calls:
             self._speak(call_id)
         return call_id in self._calls
@@ -284,6 +327,7 @@ class SwitchModule:
     def _switch_started(self) -> None:
         """Calls of the switch's last life that did not come back are over: since when, nobody
         knows; until its last event they were alive."""
+        self.flush()
         restored, self._restored = self._restored, set()
         for call_id, call in list(self._calls.items()):
             if call_id in restored:
@@ -365,7 +409,7 @@ class SwitchModule:
                 "dialled": _text(event.dialled),
                 "started_at": at,
             }
-        self._store.write(self, event.call_id, self._server, values)
+        self._write(event.call_id, call, values)
 
     def _routed(self, call: _Call, event: CallRouted, at: int) -> dict[str, Value]:
         values: dict[str, Value] = {
