@@ -80,7 +80,7 @@ class Switch:
         that it has no other calls any more."""
         living = {key[0] for key, state in self._begun.items() if not state.lost}
         for key, state in list(self._begun.items()):
-            if state.lost and key[0] in living:
+            if state.lost and key[0] in living and state.known:
                 state.lost, state.failed = False, True
                 self._ends(state)  # the call lives on here by another passage
                 continue
