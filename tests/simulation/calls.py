@@ -78,6 +78,8 @@ class Switch:
     def restarted(self) -> None:
         """It is back: it tells of what its server had not on disk, of what happened meanwhile, and
         that it has no other calls any more."""
+        process = self.server.process
+        assert process is not None
         living = {key[0] for key, state in self._begun.items() if not state.lost}
         for key, state in list(self._begun.items()):
             if state.lost and key[0] in living and state.known:
@@ -92,12 +94,10 @@ class Switch:
             for event, then in unknown:
                 self._tell(state, event, then)
             waiting, state.waiting = state.waiting, []
-            if not unknown and not waiting:
-                self._holds(state)  # its server has to hear that this call is still there
             for what in waiting:
                 what(state)
-        assert self.server.process is not None
-        self.server.process.recovery.reported(self.server.name)
+        process.tms.alive(self.server.name, sorted(living))
+        process.recovery.reported(self.server.name)
 
     def _lost(self, state: _Passage) -> None:
         """A call that was not answered ended with the process; nobody saw its end."""
@@ -140,7 +140,8 @@ class Switch:
                 state.known = True
                 then()
 
-        process.journal.after_commit(stored, must=True)
+        # What is said in one turn is written at its end.
+        process.timers.schedule(0, lambda: process.journal.after_commit(stored, must=True))
 
     def _base(self, state: _Passage) -> dict[str, Any]:
         at = self.server.machine.now_us()

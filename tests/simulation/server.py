@@ -72,7 +72,7 @@ class Process:
         )
         self.recorder = Recorder(name, self.archive)
         self.store.watch(self.recorder)
-        self.tms = Tms(self.store, self.clock)
+        self.tms = Tms(self.store, self.clock, lambda do: self.timers.schedule(0, do))
         self.recovery = Recovery(self.store, self.clock, self.timers, settings.reregister_within)
         self.restored: set[str] = set()
         """Calls that came back from the journal."""
