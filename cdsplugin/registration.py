@@ -351,6 +351,9 @@ class Registrations:
             return
         listed = tuple(names[: self._listed])
         if listed != joined.listed:
+            for name in joined.listed:
+                if name not in listed or len(listed) < 2:
+                    self._prefer_no_more(name, call_id)
             joined.listed = listed
             # Alone on it we are the caretaker with or without it.
             if listed != (self.server,) or call.kept:
