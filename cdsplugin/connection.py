@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        host, port = transport.get_extra_info("peername", ("?", 0))[:2]
+        host, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
         self.host = host
         self.remote = f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
         if not self._link.made(self):

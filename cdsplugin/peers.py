@@ -55,7 +55,7 @@ class Journal(Protocol):
         """Who takes part in a call besides this server; ``more`` is the proxy's own."""
 
     def left(self, call_id: str, settled: bool = True) -> None:
-        """Nobody here takes part in a call, and its head has (or has not) all that we have of it."""
+        """Nobody here takes part in a call; its head has (or has not) all that we have of it."""
 
     def restamped(self, call: Call) -> None:
         """All entries of a call have other stamps than before."""

@@ -1,4 +1,4 @@
-"""The documentation keeps up with the code: every hook and event has its row, every link its page."""
+"""The documentation keeps up with the code: hooks and events have rows, links have pages."""
 
 from __future__ import annotations
 

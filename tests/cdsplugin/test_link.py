@@ -14,7 +14,6 @@ from cdsplugin.entries import Property
 from cdsplugin.frames import Hello, Unregister, Update
 from cdsplugin.link import LinkError, LinkLimits
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 
 
