@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -295,7 +295,7 @@ def test_sipp_load_with_sigkill(make_site: Callable[..., Site]) -> None:
     """A hundred calls up, SIGKILL, restart: every BYE is carried, each call is told once."""
     caller_port = free_port()
     calls = 100
-    with sipp_callee("uas-answered", args=("-aa",)) as callee:
+    with sipp_callee("uas-answered", args=("-aa",)) as callee, ExitStack() as stack:
         site = make_site(caller_port, callee.port)
         site.start()
         running = start_caller(
@@ -309,6 +309,7 @@ def test_sipp_load_with_sigkill(make_site: Callable[..., Site]) -> None:
             timeout=40,
             args=("-aa",),
         )
+        stack.callback(running.process.kill)
         until(lambda: len(of(site.events(), LegAnswered)) == calls)
         wal = site.journal.with_name("hq.calls-wal")
         last = -1
