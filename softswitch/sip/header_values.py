@@ -45,7 +45,8 @@ _SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _PERCENT_RE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _PLAIN_VIA_RE = re.compile(
     r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+)(?::(\d{1,5}))?"
-    r"(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]+)(;rport)?\Z"
+    r"(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]+)(?:;received=([0-9A-Fa-f.:]+))?"
+    r"(?:;(rport)(?:=(\d{1,5}))?)?\Z"
 )
 
 
@@ -146,9 +147,10 @@ def parse_via(value: str) -> Via:
     """One Via value. ValueError if it is none."""
     plain = _PLAIN_VIA_RE.match(value)
     if plain is not None:
-        transport, host, port, rport_before, branch, rport_after = plain.groups()
-        rport = "" if rport_before or rport_after else None
-        return Via(transport, host, _port(port) if port else None, branch, None, rport)
+        transport, host, port, before, branch, received, after, rport = plain.groups()
+        if rport is None and (before or after):
+            rport = ""
+        return Via(transport, host, _port(port) if port else None, branch, received, rport)
     match = _VIA_RE.match(value)
     if match is None:
         raise ValueError(f"bad Via: {value[:80]!r}")
