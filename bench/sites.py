@@ -1,0 +1,217 @@
+"""Two sites in a row, each a switch with its call data server: started, killed, asked, stopped.
+
+Calls from SIPp's caller go through ``hq``, which owns them, and through ``branch``. Both sites run
+on loopback, or each on a host of its own (``bench.namespaces``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.process import Process
+from bench.sipp import HOST, free_port
+
+TOKEN = "faults"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: settings of both servers, short so that a run is short."""
+
+    alive_interval: float = 0.3
+    dead_after: float = 1.5
+    reregister_within: float = 3.0
+    linger: float = 0.5
+    journal_interval: float = 0.005
+    commit_interval: float = 0.02
+
+
+class Site:
+    """One switch and its server: started, killed, started again.
+
+    ``address`` is where SIPp on the same host finds the switch. ``inside`` enters that host: what
+    is started and asked within it is there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        config: dict[str, Any],
+        address: str,
+        inside: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.name = name
+        self.directory = directory
+        self.config = config
+        self.address = address
+        self.inside = inside
+        self.path = directory / f"{name}.switch.yaml"
+        self.path.write_text(yaml.safe_dump(config))
+        self.database = directory / f"{name}.db"
+        self.process: Process | None = None
+        self.starts = 0
+
+    def launch(self) -> None:
+        """Start its process, and do not wait for it."""
+        self.starts += 1
+        with self.inside():
+            self.process = Process(
+                [sys.executable, "-m", "softswitch.cli", "run", str(self.path)],
+                self.directory,
+                f"{self.name}-{self.starts}",
+            )
+
+    def ready(self) -> None:
+        """Return when its API answers. By then it has taken up what its journal has."""
+        assert self.process is not None
+        self.process.wait_until(self.answers, 20)
+
+    def start(self) -> float:
+        """Start it; returns after how many seconds its API answered."""
+        began = time.monotonic()
+        self.launch()
+        self.ready()
+        return time.monotonic() - began
+
+    def answers(self) -> bool:
+        """Whether the API can be asked."""
+        try:
+            self.get("/health")
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def ask(self, path: str, body: Any = None) -> bytes:
+        """What the API answers to GET, or to POST if there is a body. Raises OSError."""
+        request = urllib.request.Request(
+            f"http://{self.config['cds']['api']['listen']}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        )
+        with self.inside(), urllib.request.urlopen(request, timeout=5) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def get(self, path: str) -> Any:
+        """The same, of JSON."""
+        return json.loads(self.ask(path))
+
+    def live(self) -> int:
+        """How many live calls its server has data of."""
+        count: int = self.get("/calls?limit=1")["count"]
+        return count
+
+    def servers_down(self) -> int:
+        """How many other servers are silent, as its server sees it."""
+        down: int = self.get("/health")["servers_down"]
+        return down
+
+    def kill(self) -> float:
+        """SIGKILL, for it and its children; when (UTC, seconds since 1970): nothing that it did
+        comes after that."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        killed = time.time()
+        self.process.stop(5)
+        return killed
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        if self.process is not None:
+            self.process.stop(20)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of its database."""
+        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as database:
+            return database.execute(sql).fetchall()
+
+    def output(self) -> str:
+        """What its processes printed."""
+        return "\n".join(
+            path.read_text(errors="replace")
+            for path in sorted(self.directory.glob(f"{self.name}-*.log"))
+        )
+
+
+def make_sites(
+    directory: Path,
+    caller: int,
+    callee: int,
+    timing: Timing,
+    hosts: tuple[str, str] = (HOST, HOST),
+    inside: tuple[
+        Callable[[], AbstractContextManager[None]], Callable[[], AbstractContextManager[None]]
+    ] = (nullcontext, nullcontext),
+) -> tuple[Site, Site]:
+    """The sites ``hq`` and ``branch``: calls from the caller's port go through both.
+
+    ``hosts`` are the addresses at which they reach each other. SIPp is on loopback at either host.
+    """
+    ports = [free_port() for _ in range(6)]
+    sip, link = ports[0:2], ports[2:4]
+    (directory / "hq.yaml").write_text(
+        yaml.safe_dump(
+            {"routes": [{"match": "2XXX", "from": "any", "dial": "trunk:branch", "timeout": 20}]}
+        )
+    )
+    (directory / "branch.yaml").write_text(
+        yaml.safe_dump(
+            {"routes": [{"match": "2XXX", "from": "any", "dial": "trunk:callee", "timeout": 20}]}
+        )
+    )
+    sites = []
+    for number, (name, peer) in enumerate((("hq", "branch"), ("branch", "hq"))):
+        other = 1 - number
+        trunks: dict[str, Any] = {
+            peer: {"to": f"sip:{hosts[other]}:{sip[other]}", "switch": True, "keepalive": 0},
+            ("caller" if name == "hq" else "callee"): {
+                "to": f"sip:{HOST}:{caller if name == 'hq' else callee}",
+                "keepalive": 0,
+            },
+        }
+        listen = {f"udp:{hosts[number]}:{sip[number]}", f"udp:{HOST}:{sip[number]}"}
+        cds: dict[str, Any] = {
+            "listen": f"tcp:{hosts[number]}:{link[number]}",
+            "peers": {peer: f"tcp:{hosts[other]}:{link[other]}"},
+            "database": f"{name}.db",
+            "alive_interval": timing.alive_interval,
+            "dead_after": timing.dead_after,
+            "reregister_within": timing.reregister_within,
+            "linger": timing.linger,
+            "journal_interval": timing.journal_interval,
+            "commit_interval": timing.commit_interval,
+            "api": {"listen": f"{HOST}:{ports[4 + number]}", "tokens": [TOKEN]},
+        }
+        if hosts[number] != HOST:
+            cds["secret"] = "a secret of all the servers of this run, long enough"
+        sites.append(
+            Site(
+                name,
+                directory,
+                {
+                    "switch": {"name": name, "site": name, "listen": sorted(listen)},
+                    "timers": {"drain_timeout": 0},
+                    "trunks": trunks,
+                    "dialplan": f"{name}.yaml",
+                    "media": {"mode": "bypass"},
+                    "cds": cds,
+                },
+                f"{HOST}:{sip[number]}",
+                inside[number],
+            )
+        )
+    return sites[0], sites[1]
