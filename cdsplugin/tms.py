@@ -296,6 +296,10 @@ class SwitchModule:
         call = self._calls.get(call_id)
         if call is None and held is not None and self.adopt(held):
             call = self._calls[call_id]
+        if held is not None and call is None and self._ended_before(held, event):
+            # Its end was told in the last moment before the kill, and stored here, but not yet in
+            # the switch's journal: the first end is the true one.
+            return True
         self._restored.add(call_id)
         if call is not None and call.released:
             self._again(call_id, call, {})
@@ -306,6 +310,13 @@ class SwitchModule:
         if call_id in self._calls:
             self._speak(call_id)
         return call_id in self._calls
+
+    def _ended_before(self, held: Call, event: CallRestored) -> bool:
+        """Whether the store has an end of this passage already."""
+        first = event.told[0] if event.told else None
+        origin = isinstance(first, CallStarted) and first.origin
+        name = "end" if origin else self._view_name(event.leg)
+        return _over(held.data.properties.get(name))
 
     def _knows(self, call: _Call | None, told: Event) -> bool:
         if call is None:

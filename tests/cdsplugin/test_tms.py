@@ -298,6 +298,30 @@ def test_a_call_that_its_switch_restored(memory: str, told: int) -> None:
     assert tms.unknown_events == 0
 
 
+def test_a_call_whose_end_the_switch_forgot_keeps_it(hq: FakeServer) -> None:
+    """Killed between telling the end and noting it in its own journal, the switch ends it again."""
+    events = answered_call("c1")
+    feed(Tms(hq.store, hq.clock), events)
+    first = hq.values("c1")
+    tms = Tms(hq.store, hq.clock)
+    tms.event(
+        CallRestored(call_id="c1", at=AT + 20 * SECOND, switch="hq", leg=0, told=tuple(events[:6]))
+    )
+    tms.event(SwitchStarted(at=AT + 20 * SECOND, switch="hq"))
+    later = CallEnded(
+        call_id="c1",
+        at=AT + 60 * SECOND,
+        switch="hq",
+        disposition="answered",
+        sip_status=200,
+        reason="a side vanished",
+        hangup_by="switch",
+    )
+    tms.event(later)
+    assert hq.values("c1") == first
+    assert tms.live() == 0
+
+
 def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     feed(tms, answered_call("c1")[:6])
