@@ -37,6 +37,7 @@ class Timing:
     linger: float = 0.5
     journal_interval: float = 0.005
     commit_interval: float = 0.02
+    interest: float = 2.0
 
 
 class Site:
@@ -194,7 +195,11 @@ def make_sites(
             "linger": timing.linger,
             "journal_interval": timing.journal_interval,
             "commit_interval": timing.commit_interval,
-            "api": {"listen": f"{HOST}:{ports[4 + number]}", "tokens": [TOKEN]},
+            "api": {
+                "listen": f"{HOST}:{ports[4 + number]}",
+                "tokens": [TOKEN],
+                "interest": timing.interest,
+            },
         }
         if hosts[number] != HOST:
             cds["secret"] = "a secret of all the servers of this run, long enough"
