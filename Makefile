@@ -1,6 +1,6 @@
 # make run     set up, then two switches, their call data servers, and a call through both
 # make test    set up, then all tests
-# make types | style | bench | load | simulate    see docs/contributing.md
+# make types | style | bench | load | simulate | faults    see docs/contributing.md
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PACKAGES_RUN := sip-tester
 PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli
 
-.PHONY: run test types style bench load simulate format clean sipp peers
+.PHONY: run test types style bench load simulate faults format clean sipp peers
 .DELETE_ON_ERROR:
 
 run: $(BIN)/.installed sipp
@@ -74,6 +74,13 @@ peers:
 SEEDS ?= 10000
 simulate: $(BIN)/.installed-test
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(SIMULATE)
+
+# Servers killed in mid load: make faults KILL=both RATE=200 TIMES=5; KILL is hq, branch or both
+KILL ?= hq
+RATE ?= 50
+TIMES ?= 20
+faults: $(BIN)/.installed-test peers
+	$(BIN)/python -m bench.faults --kill $(KILL) --rate $(RATE) --times $(TIMES) $(FAULTS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
