@@ -201,7 +201,7 @@ def load(
     try:
         yield caller
     finally:
-        caller.stop(1)
+        caller.stop(0.2)
 
 
 def run(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import sqlite3
 import sys
 import time
@@ -22,7 +24,7 @@ from typing import Any
 import yaml
 
 from bench.process import Process
-from bench.sipp import HOST, free_port
+from bench.sipp import HOST
 
 TOKEN = "faults"
 
@@ -148,6 +150,27 @@ class Site:
         )
 
 
+def _lasting_ports(count: int) -> list[int]:
+    """Ports that are free, and stay so while their site is dead: not among those that the system
+    gives to outgoing connections, as port 0 would be."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.sample(range(min(10_000, first - 2000), first), 1000):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            try:
+                tcp.bind((HOST, port))
+                udp.bind((HOST, port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"no {count} free ports below {first}")
+
+
 def make_sites(
     directory: Path,
     caller: int,
@@ -162,7 +185,7 @@ def make_sites(
 
     ``hosts`` are the addresses at which they reach each other. SIPp is on loopback at either host.
     """
-    ports = [free_port() for _ in range(6)]
+    ports = _lasting_ports(6)
     sip, link = ports[0:2], ports[2:4]
     (directory / "hq.yaml").write_text(
         yaml.safe_dump(
