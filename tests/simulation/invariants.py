@@ -7,6 +7,7 @@ everything is forgotten.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -40,10 +41,22 @@ class _Errors(logging.Handler):
 
 
 errors = _Errors()
-_logger = logging.getLogger("cdsplugin")
-_logger.addHandler(errors)
-_logger.setLevel(logging.ERROR)
-_logger.propagate = False
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """While a plan runs, errors that are logged are found, and all else is not even made."""
+    logger = logging.getLogger("cdsplugin")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(errors)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(errors)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 class Auditor:

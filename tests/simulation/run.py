@@ -10,7 +10,7 @@ from cdsplugin.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth
-from .invariants import Auditor, Violated, busy, copies_are_equal, one_right_row
+from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
 from .network import SimNetwork
 from .plan import CallItem, FaultItem, NoteItem, Plan
 from .scheduler import World
@@ -200,8 +200,9 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
     # and not at its leisure, is a third quicker.
     gc.disable()
     try:
-        simulation = Simulation(plan, keep_trace)
-        simulation.run()
+        with listening():
+            simulation = Simulation(plan, keep_trace)
+            simulation.run()
     except Violated as violation:
         failure = str(violation)
     except Exception as error:
