@@ -185,8 +185,8 @@ def _prefer_system_malloc() -> None:
     """Start this process over with the C library's allocator, unless PYTHONMALLOC says which.
 
     Python's own gives memory back a megabyte at a time, and after a busy hour hardly any megabyte
-    is without some small object that stays. The C library's gives back single pages, at the same
-    cost of a call (docs/performance.md).
+    is without some small object that stays. The C library's gives back single pages, at nearly the
+    same cost of a call (docs/performance.md).
     """
     if sys.argv[1:2] == ["run"] and "PYTHONMALLOC" not in os.environ:
         os.environ["PYTHONMALLOC"] = "malloc"
