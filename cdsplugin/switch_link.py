@@ -83,10 +83,6 @@ class SwitchLink:
                 managed.gone.cancel()
         self._progress.close()
 
-    def connected_switches(self) -> list[str]:
-        """Those that are here at present."""
-        return [name for name, managed in self._switches.items() if managed.greeted]
-
     # From the link
 
     def connected(self, server: str) -> None:

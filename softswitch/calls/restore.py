@@ -16,12 +16,13 @@ from softswitch.calls.core import Caller, Core
 from softswitch.calls.journal import CSEQ_AHEAD, CallRecord, FlowRecord, LegRecord
 from softswitch.calls.leg import CONFIRMED, Leg
 from softswitch.calls.search import Search
-from softswitch.sip.client_transaction import PROCEEDING, ClientRequest, InviteClient
+from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.header_values import parse_uri
 from softswitch.sip.message import MalformedMessage, Request, parse
 from softswitch.sip.server_transaction import InviteServer
 from softswitch.sip.transaction import server_key
+from softswitch.sip.transaction_states import PROCEEDING
 
 if TYPE_CHECKING:
     from softswitch.sip.flow import Flow

@@ -13,7 +13,7 @@ from softswitch.calls import outcome
 from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
 from softswitch.calls.leg import INVITING, Destination, Leg
 from softswitch.dialplan.routing import Action, Dial, Reject, Target
-from softswitch.sip.client_transaction import CALLING, ClientRequest
+from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.dialog import Dialog
 from softswitch.sip.header_values import (
     escape_user,
@@ -24,6 +24,7 @@ from softswitch.sip.header_values import (
 )
 from softswitch.sip.message import Request, Response
 from softswitch.sip.timers import Timer
+from softswitch.sip.transaction_states import CALLING
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call

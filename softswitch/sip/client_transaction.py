@@ -6,26 +6,25 @@ A timeout or a dead flow reaches the user as the 408 or 503 that §8.1.3.1 says 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import (
     Response,
 )
 from softswitch.sip.timers import Timer
+from softswitch.sip.transaction_states import (
+    ACCEPTED,
+    CALLING,
+    COMPLETED,
+    NOTHING,
+    PROCEEDING,
+    TERMINATED,
+    TRYING,
+)
 
 if TYPE_CHECKING:
     from softswitch.sip.transaction import Transactions
-
-CALLING: Final = "calling"
-TRYING: Final = "trying"
-PROCEEDING: Final = "proceeding"
-COMPLETED: Final = "completed"
-ACCEPTED: Final = "accepted"
-TERMINATED: Final = "terminated"
-
-# A remainder this small, in seconds, is the rounding of sums and no time left.
-_NOTHING: Final = 1e-6
 
 
 class ClientRequest:
@@ -241,7 +240,7 @@ class InviteClient:
 
     def _timer_a_or_b(self) -> None:
         self._left -= self._interval
-        if self._left <= _NOTHING:
+        if self._left <= NOTHING:
             tell = self.on_response
             self._terminate()
             if tell is not None:
@@ -337,7 +336,7 @@ class NonInviteClient:
 
     def _timer_e_or_f(self) -> None:
         self._left -= self._interval
-        if self._left <= _NOTHING:
+        if self._left <= NOTHING:
             tell = self.on_response
             self._terminate()
             if tell is not None:

@@ -7,7 +7,7 @@ that retransmissions of the INVITE find it.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import (
@@ -15,19 +15,18 @@ from softswitch.sip.message import (
     response_bytes,
 )
 from softswitch.sip.timers import Timer
+from softswitch.sip.transaction_states import (
+    ACCEPTED,
+    COMPLETED,
+    CONFIRMED,
+    NOTHING,
+    PROCEEDING,
+    TERMINATED,
+    TRYING,
+)
 
 if TYPE_CHECKING:
     from softswitch.sip.transaction import Transactions
-
-TRYING: Final = "trying"
-PROCEEDING: Final = "proceeding"
-COMPLETED: Final = "completed"
-CONFIRMED: Final = "confirmed"
-ACCEPTED: Final = "accepted"
-TERMINATED: Final = "terminated"
-
-# A remainder this small, in seconds, is the rounding of sums and no time left.
-_NOTHING: Final = 1e-6
 
 
 class InviteUser(Protocol):
@@ -134,7 +133,7 @@ class InviteServer:
 
     def _timer_g_or_h(self) -> None:
         self._left -= self._interval
-        if self._left <= _NOTHING:
+        if self._left <= NOTHING:
             self._terminate()
             return
         self.flow.send(self._last)

@@ -23,13 +23,9 @@ from softswitch.sip.message import (
     encode_head,
     response_bytes,
 )
-from softswitch.sip.server_transaction import (
-    PROCEEDING,
-    InviteServer,
-    NonInviteServer,
-    tag_for,
-)
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer, tag_for
 from softswitch.sip.timers import Timers, TimerSettings
+from softswitch.sip.transaction_states import PROCEEDING
 
 ServerTransaction = InviteServer | NonInviteServer
 ClientTransaction = InviteClient | NonInviteClient

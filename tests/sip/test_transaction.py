@@ -6,20 +6,21 @@ from collections.abc import Callable
 
 import pytest
 
-from softswitch.sip.client_transaction import CALLING, TRYING, ClientRequest
+from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response, parse
-from softswitch.sip.server_transaction import (
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip.timers import Timers, TimerSettings
+from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
+from softswitch.sip.transaction_states import (
     ACCEPTED,
+    CALLING,
     COMPLETED,
     CONFIRMED,
     PROCEEDING,
     TERMINATED,
-    InviteServer,
-    NonInviteServer,
+    TRYING,
 )
-from softswitch.sip.timers import Timers, TimerSettings
-from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
 
 T1, T2, T4 = 0.5, 4.0, 5.0
 TIMER_A_B = [0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
