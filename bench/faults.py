@@ -7,14 +7,12 @@ process of the owner (``hq``), of the participant (``branch``) or both get SIGKI
 again: in every other run when the survivor has reported the silence, otherwise within a second.
 When SIPp is done the records are compared with what SIPp's caller was told, call by call:
 
-* every call that the caller heard answered has one row at ``hq``, and no other server has one of it
-  too; so has every call that the caller heard ringing. The row is final after both were stopped;
+* every call of which the caller heard anything at all, be it a ``100 Trying``, has one row at
+  ``hq``, and no other server has one of it too. The row is final after both were stopped;
 * it says ``answered`` if the caller heard so.
 
-What is not asked for, because a switch does not wait for the disk, and only if ``hq`` was killed:
-a call whose first sign came to the caller less than `allowance` before the kill may have no row,
-and one whose answer came then may have a row that says less. A call that began, but of which its
-caller was told nothing, may have a row or none.
+There is no allowance: what was told a moment before the kill counts as any other. A call that began,
+but of which its caller was told nothing, may have a row or none.
 """
 
 from __future__ import annotations
@@ -34,23 +32,18 @@ from pathlib import Path
 from bench.sipp import Sipp, free_port, sipp_callee, start_caller
 from bench.sites import Site, Timing, make_sites
 
-MARGIN = 0.025
-"""Seconds: a busy event loop, the commit itself, and the switch's own journal, which is written
-every 20 ms and has the answer. ``docs/durability.md`` has what was measured."""
-
-
-def allowance(timing: Timing) -> float:
-    """Seconds before the kill of its owner in which what a caller is told may be lost."""
-    return timing.journal_interval + timing.commit_interval + MARGIN
-
-
 @dataclass(slots=True)
 class Told:
     """What SIPp's caller was told of its calls, by SIP Call-ID: when (seconds since 1970)."""
 
     invited: dict[str, float] = field(default_factory=dict)
+    trying: dict[str, float] = field(default_factory=dict)
     ringing: dict[str, float] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
+
+    def of(self) -> dict[str, float]:
+        """Every call of which the caller was told something, and when it first was."""
+        return {**self.answered, **self.ringing, **self.trying}
 
 
 _MESSAGE = re.compile(
@@ -74,6 +67,8 @@ def told(messages: Path) -> Told:
         start = text[:12]
         if match["way"] == "sent" and start.startswith("INVITE"):
             found.invited.setdefault(call_id[1], at)
+        elif start.startswith("SIP/2.0 100"):
+            found.trying.setdefault(call_id[1], at)
         elif start.startswith("SIP/2.0 18"):
             found.ringing.setdefault(call_id[1], at)
         elif start.startswith("SIP/2.0 200"):
@@ -88,21 +83,12 @@ class Kill:
     names: tuple[str, ...]
     owner_died: float | None = None
     """Since 1970; None if the owner was not killed."""
-    owner_again: float = 0.0
-    """When its next process was started."""
-    allowance: float = 0.0
     back: float = 0.0
     """From its start until a restarted server answers, the slower one."""
     live: int = 0
     """Calls that the owner had when it answered again."""
     noticed: float | None = None
     """From the kill until the survivor reported the silence, if that was waited for."""
-
-    def excuses(self, at: float) -> bool:
-        """Whether what the caller was told then may be lost. Nothing is told between the death and
-        the next start: what arrives then was sent before."""
-        died = self.owner_died
-        return died is not None and died - self.allowance < at < self.owner_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +107,14 @@ class Outcome:
 
     def missing(self) -> set[str]:
         """Calls of which the caller was told, that are not recorded and should be."""
-        told = {**self.told.answered, **self.told.ringing}  # the first sign counts
-        return {
-            sip
-            for sip, at in told.items()
-            if sip not in self.recorded and not self.kill.excuses(at)
-        }
+        return self.told.of().keys() - self.recorded.keys()
 
     def unlike(self) -> set[str]:
         """Calls that the caller heard answered, whose record does not say so and should."""
         return {
             sip
-            for sip, at in self.told.answered.items()
-            if sip in self.recorded
-            and self.recorded[sip] != ["answered"]
-            and not self.kill.excuses(at)
+            for sip in self.told.answered
+            if sip in self.recorded and self.recorded[sip] != ["answered"]
         }
 
     def doubled(self) -> set[str]:
@@ -153,7 +132,7 @@ class Outcome:
         died = self.kill.owner_died
         if died is None:
             return []
-        told = {**self.told.answered, **self.told.ringing}
+        told = self.told.of()
         ages = [died - at for sip, at in told.items() if sip not in self.recorded]
         ages += [
             died - at
@@ -168,7 +147,7 @@ class Outcome:
         live = "" if kill.owner_died is None else f" with {kill.live} live calls"
         lost = ", ".join(f"{age * 1000:.0f}" for age in self.lost())
         return (
-            f"{len(self.told.answered)} answered, {len(self.recorded)} records: missing"
+            f"{len(self.told.of())} begun, {len(self.told.answered)} answered, {len(self.recorded)} records: missing"
             f" {len(self.missing())}, unlike {len(self.unlike())}, doubled {len(self.doubled())},"
             f" at both {len(self.both)}, not final {self.unfinished}; back in {kill.back:.2f} s"
             f"{live}{noticed}" + (f"; lost, told {lost} ms before the kill" if lost else "")
@@ -253,12 +232,11 @@ def _kill(
         noticed = time.time() - min(died.values())
     else:
         time.sleep(rng.uniform(0.0, 1.0))
-    again = time.time()
     began = time.monotonic()
     launched(*(sites[name] for name in names))
     back = time.monotonic() - began
     live = sites["hq"].live() if "hq" in names else 0
-    return Kill(names, died.get("hq"), again, allowance(timing), back, live, noticed)
+    return Kill(names, died.get("hq"), back, live, noticed)
 
 
 def launched(*sites: Site) -> None:

@@ -80,6 +80,7 @@ class JournalFile:
         self._drop = 0
         self._handed: SimpleQueue[_Handed] = SimpleQueue()
         self._scheduled = False
+        self._handed_at = 0.0
         self._wanted = False
         self._cleared = False
         self._told: Callable[[], None] | None = None
@@ -165,7 +166,11 @@ class JournalFile:
         self._batch.append(record)
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_later(self.settings.interval, self._hand_over)
+            wait = self._handed_at + self.settings.interval - self._loop.time()
+            if wait > 0:
+                self._loop.call_later(wait, self._hand_over)
+            else:
+                self._loop.call_soon(self._hand_over)
 
     def want(self) -> None:
         """See ``disk.Disk``."""
@@ -206,6 +211,7 @@ class JournalFile:
         self._scheduled = False
         if not self._batch or self._thread is None:
             return
+        self._handed_at = self._loop.time()
         batch, self._batch = self._batch, []
         waiting = self.appended - self.committed
         if self.trouble is not None and waiting > self.settings.records:

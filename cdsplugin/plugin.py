@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,6 +137,19 @@ def call_event(event: Event) -> None:
             client.event(event)
     except Exception:
         log.exception("call %s: its data could not take %s", event.call_id, type(event).__name__)
+
+
+@hookimpl
+def stored(then: Callable[[], None]) -> bool | None:
+    """Call ``then`` when what was told is in the server's journal, or in the spool."""
+    tms, server, client = running.tms, running.server, running.client
+    if tms is not None and server is not None:
+        tms.flush()
+        server.journal.after_commit(then)
+        return True
+    if client is not None:
+        client.flush()
+    return None
 
 
 @hookimpl

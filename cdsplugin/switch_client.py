@@ -75,6 +75,7 @@ class SwitchClient:
         self._encode = msgspec.msgpack.Encoder().encode
         self._batch: list[bytes] = []
         self._scheduled = False
+        self._retrying = False
         self._calls: dict[str, int] = {}
         self._refused: dict[str, int] = {}
         self._greeted = False
@@ -120,7 +121,7 @@ class SwitchClient:
         self._batch.append(self._encode(event))
         if not self._scheduled:
             self._scheduled = True
-            self._soon(self._flush)
+            self._soon(self.flush)
 
     # From the link
 
@@ -156,6 +157,16 @@ class SwitchClient:
 
     # Keeping and sending
 
+    def flush(self) -> None:
+        """Keep what was told so far, and send it; if the disk has refused, when it is tried
+        again."""
+        if not self._retrying:
+            self._flush()
+
+    def _again(self) -> None:
+        self._retrying = False
+        self._flush()
+
     def _flush(self) -> None:
         self._scheduled = False
         spool = self._spool
@@ -179,9 +190,9 @@ class SwitchClient:
             if len(self._batch) > _IN_MEMORY:
                 self.dropped += len(self._batch) - _IN_MEMORY
                 del self._batch[_IN_MEMORY:]
-            if not self._scheduled:
-                self._scheduled = True
-                self._timers.schedule(_RETRY, self._flush)
+            if not self._retrying:
+                self._retrying = True
+                self._timers.schedule(_RETRY, self._again)
             return False
         self._batch = []
         if self._said.startswith("cannot"):

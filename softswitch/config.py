@@ -228,6 +228,13 @@ class Timers(_Section):
         default=7200, description="longest registration; longer is cut to this"
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
+    store_every: SecondsOrOff = Field(
+        default=0.005, description="what calls do is put on disk together, so often at most"
+    )
+    store_within: Seconds = Field(
+        default=0.4,
+        description="what is sent waits so long at most for what it says to be on disk",
+    )
 
 
 class ExtensionModel(_Section):

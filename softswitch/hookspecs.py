@@ -7,7 +7,7 @@ offers it under the entry point group ``softswitch``. ``cdsplugin`` uses nothing
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -46,6 +46,17 @@ def call_event(event: Event) -> None:
     """Something happened to a call. Called in the event loop, in order; must not block.
 
     Implementations take exactly this one argument, and are looked up once, when the switch starts.
+    """
+
+
+@hookspec
+def stored(then: Callable[[], None]) -> bool | None:
+    """Call ``then`` once everything told so far would survive this process; return True if you
+    will, anything else if there is nothing to wait for.
+
+    Asked after events, at most every few milliseconds. What the switch has to send meanwhile waits
+    (``timers.store_within`` at most), so that nobody hears of what a kill could undo. ``then`` is to
+    be called once, in the event loop, from within or later. Looked up once, like ``call_event``.
     """
 
 

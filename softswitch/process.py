@@ -24,6 +24,7 @@ from softswitch.journal_file import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response
+from softswitch.sip.outbox import Outbox
 from softswitch.sip.timers import Timers
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transport import Transport, TransportLimits, is_numeric
@@ -107,6 +108,14 @@ class Process:
         limits = config.limits
         switch: Switch
 
+        outbox = Outbox(
+            loop.call_soon,
+            loop.call_later,
+            loop.time,
+            interval=config.timers.store_every,
+            within=config.timers.store_within,
+        )
+
         def receive(message: Request | Response, flow: Flow) -> None:
             switch.transactions.receive(message, flow)
 
@@ -119,6 +128,7 @@ class Process:
                 max_connections=limits.max_connections,
                 tcp_idle=config.timers.tcp_idle,
             ),
+            outbox,
         )
         switch = Switch(
             config,
@@ -128,6 +138,8 @@ class Process:
             now_us=lambda: time.time_ns() // 1000,
             tokens=Tokens(),
         )
+        switch.on_told = outbox.told
+        outbox.store = switch.stored
         try:
             await _all(self._plugins.hook.start(config=config))
         except Exception as error:
@@ -174,6 +186,7 @@ class Process:
         await asyncio.gather(*tasks, return_exceptions=True)
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
+            switch.journal = None
             journal.close()
         await _all(self._plugins.hook.stop())
         driver.close()
@@ -263,7 +276,7 @@ def _restore(switch: Switch, config: Config) -> JournalFile | None:
                 log.error("%s: row %d cannot be read: %s", config.journal, row, error)
                 unreadable.append(row)
         if file is not None:
-            switch.journal = Journal(switch.timers, file, last)
+            switch.journal = Journal(switch.timers, file, last, lambda: switch.on_told())
             for row in unreadable:
                 switch.journal.drop(row)
     switch.restore(records)

@@ -47,6 +47,10 @@ NUMBERS_KEPT = 64.0
 RESTART_CHECKS = 500.0
 
 
+def _nothing() -> None:
+    """Nobody asks."""
+
+
 class Network(Protocol):
     """The sockets, as far as the switch needs them."""
 
@@ -143,6 +147,11 @@ class Switch:
         self.counters = Counters()
         self.draining = False
         self.journal: Journal | None = None
+        # Told whenever something was told that what is sent may rely on (`stored`).
+        self.on_told: Callable[[], None] = _nothing
+        self._keepers = [
+            (impl.plugin_name, impl.function) for impl in plugins.hook.stored.get_hookimpls()
+        ]
         self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
@@ -156,6 +165,33 @@ class Switch:
                 log.exception(
                     "plugin %s failed on %s of call %s", name, type(event).__name__, event.call_id
                 )
+        self.on_told()
+
+    def stored(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was told so far would survive this process.
+
+        The journal of calls comes first: of a call that a plugin still knows after a restart, the
+        switch knows what became of it.
+        """
+        if self.journal is not None:
+            self.journal.commit()
+        waits = 1
+
+        def one() -> None:
+            nonlocal waits
+            waits -= 1
+            if not waits:
+                then()
+
+        for name, keeper in self._keepers:
+            waits += 1
+            try:
+                if not keeper(one):
+                    waits -= 1
+            except Exception:
+                waits -= 1
+                log.exception("plugin %s failed to store what it was told", name)
+        one()
 
     # --- requests
 
@@ -524,7 +560,8 @@ class Switch:
                 if self.journal is not None:
                     self.journal.drop(row)
                 continue
-            call.row = row
+            if self.journal is not None:
+                self.journal.restored(call, row)
             if call.answered:
                 soon = self.config.timers.restart_check
                 call.resume(soon + answered / RESTART_CHECKS if soon else 0.0)

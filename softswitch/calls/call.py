@@ -22,6 +22,10 @@ from softswitch.sip.sdp import first_codec
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import LATE, LONG, Timer
 
+# After a restart it is no matter that the call was said to ring, or that a leg of it was over: who
+# keeps call data has that on its own disk, and a leg is found out to be over when it is asked.
+_LITTLE = frozenset((events.LegRinging, events.LegEnded, events.CallEnded))
+
 _NORMAL = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
 
 
@@ -405,12 +409,21 @@ class Call:
         if self.told is not None:
             self.told.append(event)
             assert core.journal is not None
-            core.journal.changed(self)
+            if type(event) in _LITTLE:
+                core.journal.changed_a_little(self)
+            else:
+                core.journal.changed(self)
 
-    def changed(self) -> None:
-        """Something that the journal holds has changed."""
-        if self.core.journal is not None and not self.over:
-            self.core.journal.changed(self)
+    def changed(self, a_little: bool = False) -> None:
+        """Something that the journal holds has changed; if it is but little a restart could do
+        without."""
+        journal = self.core.journal
+        if journal is None or self.over:
+            return
+        if a_little:
+            journal.changed_a_little(self)
+        else:
+            journal.changed(self)
 
     # --- timers
 

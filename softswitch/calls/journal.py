@@ -1,9 +1,10 @@
 """What is written down of calls, so that they outlive the process: which calls, what, and when.
 
 A call is one row: who takes part, both dialogs (RFC 3261 §12), and what the plugins were told. It
-is written soon after it begins, again when something changes that a restart could not do without,
-and removed at its end; whatever begins and ends between two commits never reaches the disk. The
-CSeq of requests is not such a change: a restored dialog jumps ahead (`CSEQ_AHEAD`).
+is written before anybody hears of the call, again at its answer and when something else changes that
+a restart could not do without, and ended with it; what changes a little (ringing, an ACK) is written
+within a second, if the call lasts so long. The CSeq of requests is no change: a restored dialog jumps
+ahead (`CSEQ_AHEAD`).
 
 No I/O: the rows go to a `Store`; the file is `softswitch.journal_file`.
 """
@@ -11,7 +12,7 @@ No I/O: the rows go to a `Store`; the file is `softswitch.journal_file`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMMIT_EVERY = 0.02
-"""Seconds at most from a change to its write. What a SIGKILL costs is what this time holds."""
+A_LITTLE = 1.0
+"""Seconds at most until a change is written that a restart could do without."""
+TRY_AGAIN = 1.0
+"""Seconds between tries when the disk refuses."""
 CSEQ_AHEAD = 10_000
 """How far the CSeq of a restored dialog jumps: over all requests since its row was written."""
+_COPIES = 50  # rows that are written again with each commit, while there is a new file to fill
 
 
 class FlowRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -256,70 +260,137 @@ def _head(request: Request) -> str:
 
 
 class Store(Protocol):
-    """Where rows are kept. It may take its time, but takes one batch after the other."""
+    """Where rows are kept: what was written is there for the next process."""
 
     @property
-    def busy(self) -> bool:
-        """Whether the batch before is not stored yet."""
+    def behind(self) -> bool:
+        """Whether the disk refuses, and rows wait for it."""
 
-    def write(self, rows: Sequence[tuple[int, bytes]], over: Sequence[int]) -> None:
-        """Store these rows, by their numbers, and remove those that are over; all or nothing."""
+    @property
+    def crowded(self) -> bool:
+        """Whether so little of what it has counts that it wants to `begin` anew."""
+
+    def write(self, rows: Sequence[tuple[int, bytes]], over: Iterable[int]) -> None:
+        """Store these rows, by their numbers, and end those that are over. Without any of both:
+        try again what waits."""
+
+    def begin(self) -> None:
+        """Begin anew: all rows that count will be written again, and then `finish` is called."""
+
+    def finish(self) -> None:
+        """All rows that count have been written since `begin`."""
 
 
 class Journal:
-    """Which calls changed since the last commit, and which ended. `last_row` is taken already."""
+    """Which calls changed since the last commit, and which ended. `last_row` is taken already.
+
+    `on_change` is told when there is something to commit; whoever it is calls `commit` soon.
+    """
 
     def __init__(
-        self, timers: Timers, store: Store, last_row: int = 0, interval: float = COMMIT_EVERY
+        self,
+        timers: Timers,
+        store: Store,
+        last_row: int = 0,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._timers = timers
         self._store = store
         self._last_row = last_row
-        self._interval = interval
+        self._on_change = on_change
         self._changed: dict[Call, None] = {}
+        self._later: dict[Call, None] = {}
         self._over: list[int] = []
+        self._alive: dict[int, Call] = {}
+        self._copying: list[int] | None = None
         self._timer: Timer | None = None
 
     def changed(self, call: Call) -> None:
         """The call is new, or something that its row holds has changed."""
         self._changed[call] = None
-        if self._timer is None:
-            self._timer = self._timers.after(self._interval, self._tick)
+        self._on_change()
+
+    def changed_a_little(self, call: Call) -> None:
+        """Something has changed that a restart could do without: it may wait for `A_LITTLE`."""
+        if call not in self._changed:
+            self._later[call] = None
+            self._tick_after(A_LITTLE)
 
     def over(self, call: Call) -> None:
         """The call has ended."""
         self._changed.pop(call, None)
+        self._later.pop(call, None)
         if call.row:
             self.drop(call.row)
             call.row = 0
 
     def drop(self, row: int) -> None:
         """A row is of no use any more."""
+        self._alive.pop(row, None)
         self._over.append(row)
-        if self._timer is None:
-            self._timer = self._timers.after(self._interval, self._tick)
+        self._on_change()
 
-    def _tick(self) -> None:
-        self._timer = None
-        if self._store.busy:
-            # A slow disk: what changes meanwhile gathers here, one row a call.
-            self._timer = self._timers.after(self._interval, self._tick)
-            return
-        self.commit()
+    def restored(self, call: Call, row: int) -> None:
+        """A call of the process before goes on, and this is its row."""
+        call.row = row
+        self._alive[row] = call
 
     def commit(self) -> None:
-        """Hand over what has changed."""
+        """Write what has changed."""
+        changed, over = self._changed, self._over
+        if not changed and not over:
+            return
         rows: list[tuple[int, bytes]] = []
-        for call in self._changed:
+        for call in changed:
+            self._later.pop(call, None)
             if not call.row:
                 self._last_row += 1
                 call.row = self._last_row
-            try:
-                rows.append((call.row, encode(record_of(call))))
-            except Exception:
-                # This call will not outlive the process; all others are to.
-                log.exception("call %s cannot be written down", call.call_id)
-        self._changed.clear()
-        over, self._over = self._over, []
-        if rows or over:
-            self._store.write(rows, over)
+                self._alive[call.row] = call
+            self._put(call, rows)
+        changed.clear()
+        self._over = []
+        store = self._store
+        if self._copying is not None:
+            self._copy(rows)
+        elif store.crowded:
+            store.begin()
+            self._copying = list(self._alive)
+        store.write(rows, over)
+        if self._copying is not None and not self._copying:
+            self._copying = None
+            store.finish()
+        if store.behind:
+            self._tick_after(TRY_AGAIN)
+
+    def _put(self, call: Call, rows: list[tuple[int, bytes]]) -> None:
+        try:
+            rows.append((call.row, encode(record_of(call))))
+        except Exception:
+            # This call will not outlive the process; all others are to.
+            log.exception("call %s cannot be written down", call.call_id)
+
+    def _copy(self, rows: list[tuple[int, bytes]]) -> None:
+        """Some of the rows that the store has to get again."""
+        assert self._copying is not None
+        now, self._copying = self._copying[:_COPIES], self._copying[_COPIES:]
+        fresh = {row for row, _ in rows}
+        for row in now:
+            call = self._alive.get(row)
+            if call is not None and row not in fresh:
+                self._put(call, rows)
+
+    def _tick_after(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._timers.after(seconds, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._later:
+            self._changed.update(self._later)
+            self._later.clear()
+            self._on_change()
+        elif self._store.behind:
+            self._store.write((), ())
+        if self._store.behind:
+            self._tick_after(TRY_AGAIN)

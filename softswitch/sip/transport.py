@@ -21,6 +21,7 @@ from typing import Final, cast
 
 from softswitch.sip.header_values import NO_VIA
 from softswitch.sip.message import Defect, MalformedMessage, Request, Response, parse
+from softswitch.sip.outbox import OnError, Outbox, Target
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,8 @@ class UdpFlow:
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         """Send one datagram. `on_error` is called (never from within) if it cannot be sent."""
-        self._socket.send(data, self.target, on_error)
+        udp = self._socket
+        udp.outbox.put(udp, data, self.target, on_error)
 
 
 class UdpSocket:
@@ -138,8 +140,10 @@ class UdpSocket:
         loop: asyncio.AbstractEventLoop,
         receiver: Receiver,
         limits: TransportLimits,
+        outbox: Outbox,
         bound: socket.socket,
     ) -> None:
+        self.outbox = outbox
         self._loop = loop
         self._receiver = receiver
         self._limits = limits
@@ -170,7 +174,7 @@ class UdpSocket:
             if len(data) < 20:
                 # Keep-alives: CRLF, CRLFCRLF, a zero byte (RFC 5626 §3.5, and what NAT boxes send).
                 if data == _PING:
-                    self.send(_PONG, address[:2], None)
+                    self.transmit(_PONG, address[:2], None)
                 continue
             remote = address[:2]
             try:
@@ -190,9 +194,9 @@ class UdpSocket:
                 # One message must never take the switch down with it.
                 log.exception("a message from udp:%s was not handled", host_port(*remote))
 
-    def send(
-        self, data: bytes, target: tuple[str, int], on_error: Callable[[], None] | None
-    ) -> None:
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
+        """Send one datagram now."""
+        assert target is not None
         try:
             self._socket.sendto(data, target)
         except (BlockingIOError, InterruptedError):
@@ -373,7 +377,7 @@ class TcpFlow(asyncio.Protocol):
             return
         waiting, self._waiting = self._waiting, []
         for data, on_error in waiting:
-            self.send(data, on_error)
+            self.transmit(data, None, on_error)
 
     def data_received(self, data: bytes) -> None:
         self._last_seen = self._owner.loop.time()
@@ -381,7 +385,7 @@ class TcpFlow(asyncio.Protocol):
         messages = framer.feed(data)
         while framer.pings:
             framer.pings -= 1
-            self.send(_PONG)
+            self.transmit(_PONG, None, None)
         for one in messages:
             try:
                 message = parse(one, datagram=False, max_headers=self._owner.limits.max_headers)
@@ -400,11 +404,16 @@ class TcpFlow(asyncio.Protocol):
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         """Queue `data` on the connection. `on_error` is called later if it cannot be sent."""
-        if self.closed:
+        self._owner.outbox.put(self, data, None, on_error)
+
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
+        """Give `data` to the connection now, or as soon as it is made."""
+        transport = self._transport
+        if self.closed if transport is None else transport.is_closing():
             if on_error is not None:
                 self._owner.loop.call_soon(on_error)
             return
-        if self._transport is None:
+        if transport is None:
             self._queued += len(data)
             if self._queued > self._owner.limits.max_queued:
                 if on_error is not None:
@@ -412,8 +421,8 @@ class TcpFlow(asyncio.Protocol):
                 return
             self._waiting.append((data, on_error))
             return
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > self._owner.limits.max_queued:
+        transport.write(data)
+        if transport.get_write_buffer_size() > self._owner.limits.max_queued:
             log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
             self.abort()
 
@@ -437,6 +446,10 @@ class TcpFlow(asyncio.Protocol):
     def close(self) -> None:
         """Close once all that was sent has gone."""
         self.closed = True
+        self._owner.outbox.put(_Closing(self), b"", None, None)
+
+    def hang_up(self) -> None:
+        """Nothing is to be sent any more."""
         if self._transport is not None:
             self._transport.close()
 
@@ -447,12 +460,29 @@ class TcpFlow(asyncio.Protocol):
             self._transport.abort()
 
 
+class _Closing:
+    """Stands in the outbox behind the last message of a connection."""
+
+    __slots__ = ("_flow",)
+
+    def __init__(self, flow: TcpFlow) -> None:
+        self._flow = flow
+
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
+        self._flow.hang_up()
+
+
 class TcpTransport:
     """One listening TCP address and the connections of both directions."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, receiver: Receiver, limits: TransportLimits
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receiver: Receiver,
+        limits: TransportLimits,
+        outbox: Outbox,
     ) -> None:
+        self.outbox = outbox
         self.loop = loop
         self.receiver = receiver
         self.limits = limits
@@ -535,7 +565,7 @@ class TcpTransport:
         if self._server is not None:
             self._server.close()
         for flow in list(self._flows.values()):
-            flow.close()
+            flow.hang_up()
         for task in list(self._connecting):
             task.cancel()
         # One turn of the loop lets the closed connections flush and say goodbye.
@@ -550,10 +580,14 @@ class Transport:
         loop: asyncio.AbstractEventLoop,
         receiver: Receiver,
         limits: TransportLimits | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self._loop = loop
         self._receiver = receiver
         self._limits = limits or TransportLimits()
+        if outbox is None:
+            outbox = Outbox(loop.call_soon, loop.call_later, loop.time)
+        self.outbox = outbox
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -581,10 +615,10 @@ class Transport:
                 f"cannot listen on {transport}:{host_port(host, port)}: {why}"
             ) from error
         if transport == "udp":
-            udp = UdpSocket(self._loop, self._receiver, self._limits, bound)
+            udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
             self._udp.append(udp)
             return udp.address
-        tcp = TcpTransport(self._loop, self._receiver, self._limits)
+        tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox)
         await tcp.listen(bound)
         self._tcp.append(tcp)
         return tcp.address
@@ -617,6 +651,8 @@ class Transport:
         return sum(u.malformed for u in self._udp) + sum(t.malformed for t in self._tcp)
 
     async def close(self) -> None:
+        """Send what waits, and close everything."""
+        self.outbox.flush()
         for udp in self._udp:
             udp.close()
         for tcp in self._tcp:
