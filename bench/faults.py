@@ -11,8 +11,8 @@ When SIPp is done the records are compared with what SIPp's caller was told, cal
   ``hq``, and no other server has one of it too. The row is final after both were stopped;
 * it says ``answered`` if the caller heard so.
 
-There is no allowance: what was told a moment before the kill counts as any other. A call that began,
-but of which its caller was told nothing, may have a row or none.
+There is no allowance: what was told a moment before the kill counts as any other. A call that
+began, but of which its caller was told nothing, may have a row or none.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pathlib import Path
 
 from bench.sipp import Sipp, free_port, sipp_callee, start_caller
 from bench.sites import Site, Timing, make_sites
+
 
 @dataclass(slots=True)
 class Told:
@@ -147,8 +148,8 @@ class Outcome:
         live = "" if kill.owner_died is None else f" with {kill.live} live calls"
         lost = ", ".join(f"{age * 1000:.0f}" for age in self.lost())
         return (
-            f"{len(self.told.of())} begun, {len(self.told.answered)} answered, {len(self.recorded)} records: missing"
-            f" {len(self.missing())}, unlike {len(self.unlike())}, doubled {len(self.doubled())},"
+            f"{len(self.told.of())} begun, {len(self.told.answered)} answered,"
+            f" {len(self.recorded)} records: missing {len(self.missing())}, unlike {len(self.unlike())}, doubled {len(self.doubled())},"
             f" at both {len(self.both)}, not final {self.unfinished}; back in {kill.back:.2f} s"
             f"{live}{noticed}" + (f"; lost, told {lost} ms before the kill" if lost else "")
         )

@@ -278,6 +278,12 @@ class Journal:
             self._disk.clear()
         self._store.unwatch(self)
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty: they keep it otherwise, for good."""
+        for table in (self._calls, self._shared, self._ended):
+            if not table:
+                table.clear()
+
     def __len__(self) -> int:
         """Calls in the journal."""
         return len(self._calls)

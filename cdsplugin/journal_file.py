@@ -309,6 +309,8 @@ class JournalFile:
                 log.warning("the journal %s works again", self.path)
                 self.trouble = None
             self.committed = upto
+            # Of what was written nothing is to be held on to until there is more.
+            del records, handed
             if self._wanted:
                 self._tell()
         if writer.conn is not None:

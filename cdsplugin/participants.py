@@ -124,6 +124,11 @@ class RegistrationMonitor:
             earlier.cancel()
         self._expiries[server] = self._timers.schedule(self._within, lambda: self._expire(server))
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        if not self._lists:
+            self._lists.clear()
+
     def stop(self) -> None:
         """Forget everything."""
         for timer in self._expiries.values():

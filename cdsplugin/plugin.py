@@ -153,6 +153,15 @@ def stored(then: Callable[[], None]) -> bool | None:
 
 
 @hookimpl
+def idle() -> None:
+    """Give back the room of empty tables."""
+    if running.tms is not None:
+        running.tms.tidy()
+    if running.server is not None:
+        running.server.tidy()
+
+
+@hookimpl
 def drain() -> Awaitable[None] | None:
     """Calls in progress go on, and so does their data."""
     return None

@@ -530,6 +530,11 @@ class NetworkProxy:
         self._registrations.joined.clear()
         self._peers.clear()
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        self.monitor.tidy()
+        self._registrations.tidy()
+
     def _unwatch(self, server: str) -> None:
         """Stop watching a server with which no call is shared any more."""
         if not self.monitor.calls_of(server):

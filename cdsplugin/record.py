@@ -230,6 +230,11 @@ class Recorder:
         """Calls whose row is written and not final yet."""
         return len(self._written)
 
+    def tidy(self) -> None:
+        """Give back the room of the table, if it is empty."""
+        if not self._written:
+            self._written.clear()
+
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """At hangup: the whole record. After it: what changed."""
         if call.owner != self.server:

@@ -359,6 +359,12 @@ class Registrations:
             if listed != (self.server,) or call.kept:
                 self._note(call, joined)
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        for table in (self.joined, self._back):
+            if not table:
+                table.clear()
+
     # As head for others
 
     def admits(self, server: str, call_id: str, owner: str) -> str | None:

@@ -150,6 +150,13 @@ class CallDataServer:
         ``OSError``) with the reason."""
         await self.journal.committed(within)
 
+    def tidy(self) -> None:
+        """Give back memory that only a busy time needs."""
+        self.store.tidy()
+        self.journal.tidy()
+        self.recorder.tidy()
+        self.proxy.tidy()
+
     def troubles(self) -> list[str]:
         """What is wrong with the disks at present, a line each; for people."""
         return [

@@ -9,9 +9,11 @@ the methods of ``Client``. The network proxy is a client like any other, registe
 from __future__ import annotations
 
 import logging
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Protocol
 
 from cdsplugin.clock import Clock, Handle, Timers
@@ -95,9 +97,7 @@ class Store:
         self._clock = clock
         self._timers = timers
         self._calls: dict[str, Call] = {}
-        self._left: dict[str, int] = {}
-        """The newest stamps of the calls that ended here last: should one come back, as it went on
-        elsewhere, nothing may be stamped behind what we said of it before."""
+        self._left: _Left | None = None
         self._watchers: tuple[Watcher, ...] = ()
         self._own_lingers = _Lingers(timers, self.limits.linger, self._linger_over)
         self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
@@ -136,8 +136,8 @@ class Store:
         call = self._calls.get(call_id)
         if call is None:
             call = self._calls[call_id] = Call(call_id, owner)
-            if self._left:
-                call.data.newest = self._left.pop(call_id, 0)
+            if self._left is not None:
+                call.data.newest = self._left.pop(call_id)
         if client not in call.clients:
             call.clients = (*call.clients, client)
             call.lingering = 0
@@ -223,6 +223,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty: they keep it otherwise, for good."""
+        for table in (self._calls, self.kept):
+            if not table:
+                table.clear()
+
     def adopt(self, call: Call) -> None:
         """Take in a call as the journal has it, without telling anybody."""
         self._calls[call.call_id] = call
@@ -292,9 +298,9 @@ class Store:
     def _end(self, call: Call) -> None:
         del self._calls[call.call_id]
         call.lingering = 0
-        self._left[call.call_id] = call.data.newest
-        if len(self._left) > _CALLS_LEFT:
-            del self._left[next(iter(self._left))]
+        if self._left is None:
+            self._left = _Left()
+        self._left.put(call.call_id, call.data.newest)
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
@@ -306,7 +312,44 @@ class Store:
                 log.exception("call %s: a client failed to take the end of call", call.call_id)
 
 
-_CALLS_LEFT = 10_000
+class _Left:
+    """The newest stamps of the calls that ended here last: should one come back, as it went on
+    elsewhere, nothing may be stamped behind what we said of it before.
+
+    Numbers in two arrays of a fixed size, and no objects: thousands of small ones, made while many
+    calls were alive, would each hold a piece of the memory that those calls had. Each callID has
+    `_WAYS` places, and the newest calls have them.
+    """
+
+    def __init__(self) -> None:
+        self._keys = array("Q", bytes(8 * _WAYS * _SETS))
+        self._stamps = array("q", bytes(8 * _WAYS * _SETS))
+
+    def put(self, call_id: str, stamp: int) -> None:
+        """A call has ended."""
+        key, first = self._place(call_id)
+        stamps = self._stamps
+        at = min(range(first, first + _WAYS), key=lambda at: (self._keys[at] != key, stamps[at]))
+        self._keys[at] = key
+        stamps[at] = stamp
+
+    def pop(self, call_id: str) -> int:
+        """A call comes back: its newest stamp, 0 if that is not known (any more)."""
+        key, first = self._place(call_id)
+        for at in range(first, first + _WAYS):
+            if self._keys[at] == key:
+                stamp = self._stamps[at]
+                self._keys[at] = self._stamps[at] = 0
+                return stamp
+        return 0
+
+    def _place(self, call_id: str) -> tuple[int, int]:
+        digest = blake2b(call_id.encode(), digest_size=8).digest()
+        key = int.from_bytes(digest, "big") or 1
+        return key, key % _SETS * _WAYS
+
+
+_WAYS, _SETS = 4, 2048
 
 
 class _Lingers:

@@ -144,6 +144,11 @@ class Tms:
         for module in self._switches.values():
             module.flush()
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        for module in self._switches.values():
+            module.tidy()
+
     def live(self) -> int:
         """How many calls are in progress at the switches."""
         return sum(len(module) for module in self._switches.values())
@@ -176,6 +181,11 @@ class SwitchModule:
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty: they keep it otherwise, for good."""
+        if not self._calls:
+            self._calls.clear()
 
     def event(self, event: Event) -> bool:
         """Write what an event says; false if its call is unknown here."""

@@ -55,9 +55,14 @@ def stored(then: Callable[[], None]) -> bool | None:
     will, anything else if there is nothing to wait for.
 
     Asked after events, at most every few milliseconds. What the switch has to send meanwhile waits
-    (``timers.store_within`` at most), so that nobody hears of what a kill could undo. ``then`` is to
-    be called once, in the event loop, from within or later. Looked up once, like ``call_event``.
+    (``timers.store_within`` at most), so that nobody hears of what a kill could undo. ``then`` is
+    to be called once, in the event loop, from within or later. Looked up once, as ``call_event``.
     """
+
+
+@hookspec
+def idle() -> None:
+    """Nothing is in progress after a busy time: give back memory that only a busy time needs."""
 
 
 @hookspec

@@ -6,8 +6,8 @@ microseconds, so it is done at once; a database's commit would take a thread, an
 long. A file that cannot be used costs the calls their life after a SIGKILL, and nothing else:
 whoever opens it is told why in one line, and what fails later is tried again until it works.
 
-A file that has grown is left for a new one (`begin`), to which the rows that still count are written
-again, a few at a time; until then the old one stays beside it as ``NAME.old`` (`finish`).
+A file that has grown is left for a new one (`begin`), to which the rows that still count are
+written again, a few at a time; until then the old one stays beside it as ``NAME.old`` (`finish`).
 
 After a first line, each row is: length of its bytes (4), their CRC-32 begun with the number (4),
 the number (8), the bytes. All big-endian.

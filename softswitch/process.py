@@ -169,7 +169,7 @@ class Process:
             loop.create_task(_every(1.0, lambda: switch.registrar.expire(switch.clock()))),
             loop.create_task(_every(config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
-            loop.create_task(_tidy_when_idle(switch)),
+            loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
@@ -319,10 +319,11 @@ async def _keep_resolving(loop: asyncio.AbstractEventLoop, switch: Switch) -> No
         await _resolve(loop, switch)
 
 
-async def _tidy_when_idle(switch: Switch) -> None:
+async def _tidy_when_idle(switch: Switch, plugins: pluggy.PluginManager) -> None:
     """Give back what a busy time has left behind, once there is nothing else to do.
 
-    Cycles that a library may have made are collected, and freed memory goes back to the system:
+    Empty tables are made small, cycles that a library may have made are collected, and freed memory
+    goes back to the system:
     the C library keeps it otherwise, for good, wherever one small block at its end is in use.
     """
     trim = _malloc_trim()
@@ -333,6 +334,8 @@ async def _tidy_when_idle(switch: Switch) -> None:
         tables = switch.transactions.tables()
         if calls != busy and not switch.legs and not any(tables.values()):
             busy = calls
+            switch.tidy()
+            plugins.hook.idle()
             gc.collect()
             if trim is not None:
                 trim(0)

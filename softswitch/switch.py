@@ -641,6 +641,16 @@ class Switch:
             on_response,
         )
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty: they keep it otherwise, for good."""
+        for table in (self.calls, self.legs, self.numbers, self.busy_extensions):
+            if not table:
+                table.clear()
+        self.transactions.tidy()
+        self.timers.tidy()
+        if self.journal is not None:
+            self.journal.tidy()
+
     def drain(self) -> None:
         """No new calls from here on."""
         self.draining = True

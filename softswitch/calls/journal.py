@@ -1,10 +1,10 @@
 """What is written down of calls, so that they outlive the process: which calls, what, and when.
 
 A call is one row: who takes part, both dialogs (RFC 3261 §12), and what the plugins were told. It
-is written before anybody hears of the call, again at its answer and when something else changes that
-a restart could not do without, and ended with it; what changes a little (ringing, an ACK) is written
-within a second, if the call lasts so long. The CSeq of requests is no change: a restored dialog jumps
-ahead (`CSEQ_AHEAD`).
+is written before anybody hears of the call, again at its answer and when something else changes
+that a restart could not do without, and ended with it; what changes a little (ringing, an ACK) is
+written within a second, if the call lasts so long. The CSeq of requests is no change: a restored
+dialog jumps ahead (`CSEQ_AHEAD`).
 
 No I/O: the rows go to a `Store`; the file is `softswitch.journal_file`.
 """
@@ -362,6 +362,12 @@ class Journal:
             store.finish()
         if store.behind:
             self._tick_after(TRY_AGAIN)
+
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        for table in (self._changed, self._later, self._alive):
+            if not table:
+                table.clear()
 
     def _put(self, call: Call, rows: list[tuple[int, bytes]]) -> None:
         try:

@@ -184,7 +184,9 @@ def parse_address(value: str) -> Address:
     if match is not None:
         quoted, plain, uri, params = match.groups()
         if quoted is not None:
-            display = re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.S)
+            display = quoted[1:-1]
+            if "\\" in display:
+                display = re.sub(r"\\(.)", r"\1", display, flags=re.S)
         else:
             display = " ".join((plain or "").split())
         return Address(display, uri, parse_params(params))

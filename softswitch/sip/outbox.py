@@ -1,8 +1,8 @@
 """The outbox: what is sent waits until what it says is on disk.
 
-Whoever hears of a call (a ringing phone, an answer, a BYE that was taken) may rely on it, so none of
-that leaves before it would survive the process: a switch that is killed has then never told anybody
-of something that it does not know when it is back. What one turn of the event loop sends is one
+Whoever hears of a call (a ringing phone, an answer, a BYE that was taken) may rely on it, so none
+of that leaves before it would survive the process: a switch that is killed has then never told
+anybody of something that it does not know when it is back. What one turn of the event loop sends is one
 batch. If the switch has told of nothing new the batch leaves at the end of the turn; else whoever
 keeps that (`store`) is asked once for the whole batch, and it leaves when that is done, after all
 batches before it. Under load a batch is as long as `interval`, so that a commit serves many calls.
@@ -66,6 +66,10 @@ class Outbox:
         self.store: Callable[[Callable[[], None]], None] = _at_once
         self.hurried = 0
         """Batches that left before what they say was on disk."""
+        self.closing = False
+        """Whether the present batch is being made up until a time that is set: whoever has more to
+        come for it may as well wait for that time (`at_close`)."""
+        self._at_close: list[Callable[[], None]] = []
         self._soon = soon
         self._after = after
         self._clock = clock
@@ -91,6 +95,10 @@ class Outbox:
         if self._open is None:
             self._begin()
 
+    def at_close(self, callback: Callable[[], None]) -> None:
+        """Call back once, before the batch that is being made up is closed. While `closing`."""
+        self._at_close.append(callback)
+
     def __len__(self) -> int:
         """Messages that wait."""
         waiting = sum(len(batch.messages) for batch in self._waiting)
@@ -115,6 +123,7 @@ class Outbox:
         if self._told:
             wait = self._asked + self._interval - self._clock()
             if wait > 0:
+                self.closing = True
                 self._after(wait, self._ask)
             else:
                 self._ask()
@@ -127,6 +136,11 @@ class Outbox:
             _send(messages)
 
     def _ask(self) -> None:
+        if self.closing:
+            self.closing = False
+            callbacks, self._at_close = self._at_close, []
+            for callback in callbacks:
+                callback()
         messages = self._open
         if messages is None:
             return

@@ -110,6 +110,13 @@ class Timers:
                 except Exception:
                     log.exception("a timer failed")
 
+    def tidy(self) -> None:
+        """Give back the room of buckets whose timers were all cancelled."""
+        for bucket in self._buckets.values():
+            if not bucket:
+                bucket.clear()
+        self._buckets = dict(self._buckets)
+
     def __len__(self) -> int:
         """Timers set and not cancelled."""
         return sum(len(bucket) for bucket in self._buckets.values())

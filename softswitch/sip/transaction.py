@@ -215,6 +215,12 @@ class Transactions:
         client.start(request.encode(flow))
         return client
 
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty: they keep it otherwise, for good."""
+        for table in (self.servers, self.clients, self.merged):
+            if not table:
+                table.clear()
+
     def tables(self) -> dict[str, int]:
         """How many of each are alive: zero in an idle switch."""
         return {

@@ -154,9 +154,27 @@ class UdpSocket:
         self._sent_by_to: dict[str, str] = {}
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
         self.malformed = 0
+        self._paused = False
         loop.add_reader(bound.fileno(), self._readable)
 
     def _readable(self) -> None:
+        """Take what has come. While a batch is being made up there is no hurry with more: nothing
+        of it could leave sooner, and each wake-up costs as much as a message."""
+        outbox = self.outbox
+        if outbox.closing:
+            self._paused = True
+            self._loop.remove_reader(self._socket.fileno())
+            outbox.at_close(self._resume)
+            return
+        self._read()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+            self._read()
+
+    def _read(self) -> None:
         receive = self._socket.recvfrom
         size = self._limits.max_message_size
         # One more than is allowed shows that there was more.
@@ -239,6 +257,7 @@ class UdpSocket:
         return known
 
     def close(self) -> None:
+        self._paused = False
         self._loop.remove_reader(self._socket.fileno())
         if self._blocked:
             self._loop.remove_writer(self._socket.fileno())
