@@ -149,7 +149,8 @@ class Outcome:
         lost = ", ".join(f"{age * 1000:.0f}" for age in self.lost())
         return (
             f"{len(self.told.of())} begun, {len(self.told.answered)} answered,"
-            f" {len(self.recorded)} records: missing {len(self.missing())}, unlike {len(self.unlike())}, doubled {len(self.doubled())},"
+            f" {len(self.recorded)} records: missing {len(self.missing())},"
+            f" unlike {len(self.unlike())}, doubled {len(self.doubled())},"
             f" at both {len(self.both)}, not final {self.unfinished}; back in {kill.back:.2f} s"
             f"{live}{noticed}" + (f"; lost, told {lost} ms before the kill" if lost else "")
         )

@@ -3,7 +3,7 @@
 A call is one row: who takes part, both dialogs (RFC 3261 §12), and what the plugins were told. It
 is written before anybody hears of the call, again at its answer and when something else changes
 that a restart could not do without, and ended with it; what changes a little (ringing, an ACK) is
-written within a second, if the call lasts so long. The CSeq of requests is no change: a restored
+written within 0.2 s, if the call lasts so long. The CSeq of requests is no change: a restored
 dialog jumps ahead (`CSEQ_AHEAD`).
 
 No I/O: the rows go to a `Store`; the file is `softswitch.journal_file`.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-A_LITTLE = 1.0
+A_LITTLE = 0.2
 """Seconds at most until a change is written that a restart could do without."""
 TRY_AGAIN = 1.0
 """Seconds between tries when the disk refuses."""

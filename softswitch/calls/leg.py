@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
@@ -21,7 +23,7 @@ LEAVING: Final = "leaving"
 OVER: Final = "over"
 
 
-class Destination(NamedTuple):
+class Destination(msgspec.Struct, frozen=True):
     """Where an INVITE goes: resolved, ready to send.
 
     `line` is the party whose count of calls is held for this leg, `switch` whether

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import (
     Response,
@@ -27,52 +29,23 @@ if TYPE_CHECKING:
     from softswitch.sip.transaction import Transactions
 
 
-class ClientRequest:
+class ClientRequest(msgspec.Struct):
     """A request that we send: the parts that its ACK and its CANCEL must repeat (§9.1, §17.1.1.3).
 
     `routes` and `extra` are header lines, each ended by CRLF.
     """
 
-    __slots__ = (
-        "body",
-        "branch",
-        "call_id",
-        "cseq",
-        "extra",
-        "from_",
-        "max_forwards",
-        "method",
-        "routes",
-        "to",
-        "uri",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        uri: str,
-        branch: str,
-        from_: str,
-        to: str,
-        call_id: str,
-        cseq: int,
-        *,
-        routes: str = "",
-        max_forwards: int = 70,
-        extra: str = "",
-        body: bytes = b"",
-    ) -> None:
-        self.method = method
-        self.uri = uri
-        self.branch = branch
-        self.from_ = from_
-        self.to = to
-        self.call_id = call_id
-        self.cseq = cseq
-        self.routes = routes
-        self.max_forwards = max_forwards
-        self.extra = extra
-        self.body = body
+    method: str
+    uri: str
+    branch: str
+    from_: str
+    to: str
+    call_id: str
+    cseq: int
+    routes: str = ""
+    max_forwards: int = 70
+    extra: str = ""
+    body: bytes = b""
 
     def encode(self, flow: Flow) -> bytes:
         """The request as bytes, its one Via naming the side of `flow` that is ours."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -50,7 +52,7 @@ _PLAIN_VIA_RE = re.compile(
 )
 
 
-class Via(NamedTuple):
+class Via(msgspec.Struct, frozen=True, gc=False):
     """One Via value (§20.42). `port` is None when absent, `rport` "" when without value."""
 
     transport: str

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from softswitch.sip.header_values import (
     NO_VIA,
     TOKEN,
@@ -162,6 +164,16 @@ REASON_PHRASES: Final = {
 
 _TOKEN_RE = re.compile(TOKEN + r"\Z")
 # Leading zeros do not count, and more than ten digits are beyond 2**31 whatever they are.
+_METHODS: Final = frozenset(
+    ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK", "MESSAGE")
+)
+# What nearly all messages have, read beforehand.
+_USUAL_STATUS_LINES: Final = {
+    f"SIP/2.0 {status} {reason}": (status, reason) for status, reason in REASON_PHRASES.items()
+}
+_USUAL_CSEQS: Final = {
+    f"{number} {method}": (number, method) for method in _METHODS for number in range(1, 200)
+}
 _CSEQ_RE = re.compile(rf"\s*0*(\d{{1,10}})\s+({TOKEN})\s*\Z", re.A)
 _FOLD_RE = re.compile(r"\r\n[ \t]+")
 _REQUEST_LINE_RE = re.compile(rf"({TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I | re.A)
@@ -184,7 +196,7 @@ class Defect(NamedTuple):
     reason: str
 
 
-class Request:
+class Request(msgspec.Struct):
     """A SIP request. `headers` maps a lower-case long name to its values, in the order they came.
 
     Raises nothing of its own: `cseq`, `from_tag`, `to_tag` and `via` were checked by `parse` and
@@ -192,36 +204,16 @@ class Request:
     whom it has found the sender to be.
     """
 
-    __slots__ = (
-        "body",
-        "cseq",
-        "defect",
-        "from_tag",
-        "headers",
-        "method",
-        "party",
-        "to_tag",
-        "uri",
-        "via",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        uri: str,
-        headers: dict[str, list[str]],
-        body: bytes = b"",
-    ) -> None:
-        self.method = method
-        self.uri = uri
-        self.headers = headers
-        self.body = body
-        self.cseq = 0
-        self.from_tag = ""
-        self.to_tag = ""
-        self.via: Via = NO_VIA
-        self.defect: Defect | None = None
-        self.party: object = None
+    method: str
+    uri: str
+    headers: dict[str, list[str]]
+    body: bytes = b""
+    cseq: int = 0
+    from_tag: str = ""
+    to_tag: str = ""
+    via: Via = NO_VIA
+    defect: Defect | None = None
+    party: object = None
 
     def get(self, name: str) -> str | None:
         """The first value of a header (lower-case long name), or None."""
@@ -232,33 +224,18 @@ class Request:
         return f"<Request {self.method} {self.uri}>"
 
 
-class Response:
+class Response(msgspec.Struct):
     """A SIP response; `headers` as in `Request`, `cseq_method` the method of its CSeq."""
 
-    __slots__ = (
-        "body",
-        "cseq",
-        "cseq_method",
-        "from_tag",
-        "headers",
-        "reason",
-        "status",
-        "to_tag",
-        "via",
-    )
-
-    def __init__(
-        self, status: int, reason: str, headers: dict[str, list[str]], body: bytes = b""
-    ) -> None:
-        self.status = status
-        self.reason = reason
-        self.headers = headers
-        self.body = body
-        self.cseq = 0
-        self.cseq_method = ""
-        self.from_tag = ""
-        self.to_tag = ""
-        self.via: Via = NO_VIA
+    status: int
+    reason: str
+    headers: dict[str, list[str]]
+    body: bytes = b""
+    cseq: int = 0
+    cseq_method: str = ""
+    from_tag: str = ""
+    to_tag: str = ""
+    via: Via = NO_VIA
 
     def get(self, name: str) -> str | None:
         """The first value of a header (lower-case long name), or None."""
@@ -301,8 +278,12 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
     repeated = False
     keys = _KEYS
     for line in lines:
-        name, colon, value = line.partition(":")
+        # As nearly everybody writes it, with one space: no second text has to be made of the value.
+        name, colon, value = line.partition(": ")
         key = keys.get(name)
+        if key is None or not colon:
+            name, colon, value = line.partition(":")
+            key = keys.get(name) if colon else None
         if key is None:
             if line[:1] in (" ", "\t"):
                 # A folded line (§7.3.1): rare enough to be looked for here, and to begin anew.
@@ -356,7 +337,12 @@ def _parse_request(
 ) -> Request:
     method, _, rest = start.partition(" ")
     uri, _, version = rest.rpartition(" ")
-    if version != "SIP/2.0" or not uri or " " in uri or not _TOKEN_RE.match(method):
+    if (
+        version != "SIP/2.0"
+        or not uri
+        or " " in uri
+        or not (method in _METHODS or _TOKEN_RE.match(method))
+    ):
         match = _REQUEST_LINE_RE.match(start)
         if match is None:
             return _odd_request_line(start, headers, body)
@@ -372,17 +358,17 @@ def _parse_request(
     try:
         request.via = parse_via(_split_via(headers))
         _read_tags(request, headers)
-        cseq = _CSEQ_RE.match(headers["cseq"][0])
-        if cseq is None or int(cseq.group(1)) >= MAX_CSEQ:
+        cseq = _read_cseq(headers["cseq"][0])
+        if cseq is None:
             request.defect = Defect(400, "Bad CSeq")
             return request
-        request.cseq = int(cseq.group(1))
+        request.cseq = cseq[0]
     except ValueError as error:
         request.defect = Defect(400, _phrase(str(error)))
         return request
     if wrong:
         request.defect = Defect(400, wrong)
-    elif cseq.group(2) != method:
+    elif cseq[1] != method:
         request.defect = Defect(400, "CSeq Method Does Not Match")
     else:
         request.defect = _request_defect(request, headers, datagram)
@@ -407,25 +393,21 @@ def _odd_request_line(start: str, headers: dict[str, list[str]], body: bytes) ->
 def _parse_response(
     start: str, headers: dict[str, list[str]], wrong: str, body: bytes, datagram: bool
 ) -> Response:
-    match = _STATUS_LINE_RE.match(start)
-    if match is None or wrong:
-        raise MalformedMessage(wrong or f"bad status line: {start[:60]!r}")
-    status = int(match.group(1))
-    if not 100 <= status <= 699:
-        raise MalformedMessage(f"status {status} out of range")
-    response = Response(status, match.group(2) or "", headers, body)
+    if wrong:
+        raise MalformedMessage(wrong)
+    status, reason = _USUAL_STATUS_LINES.get(start) or _read_status_line(start)
+    response = Response(status, reason, headers, body)
     try:
         response.via = parse_via(_split_via(headers))
         _read_tags(response, headers)
-        cseq = _CSEQ_RE.match(headers["cseq"][0])
+        cseq = _read_cseq(headers["cseq"][0])
     except (KeyError, ValueError) as error:
         raise MalformedMessage(f"bad response: {error}") from None
     if "call-id" not in headers:
         raise MalformedMessage("response without Call-ID")
-    if cseq is None or int(cseq.group(1)) >= MAX_CSEQ:
+    if cseq is None:
         raise MalformedMessage("response with a bad CSeq")
-    response.cseq = int(cseq.group(1))
-    response.cseq_method = cseq.group(2)
+    response.cseq, response.cseq_method = cseq
     length = headers.get("content-length")
     if length is not None:
         text = length[0]
@@ -440,6 +422,28 @@ def _parse_response(
         # §20.14: on a stream nothing else says where it ends.
         raise MalformedMessage("response without Content-Length over a stream")
     return response
+
+
+def _read_status_line(start: str) -> tuple[int, str]:
+    match = _STATUS_LINE_RE.match(start)
+    if match is None:
+        raise MalformedMessage(f"bad status line: {start[:60]!r}")
+    status = int(match.group(1))
+    if not 100 <= status <= 699:
+        raise MalformedMessage(f"status {status} out of range")
+    return status, match.group(2) or ""
+
+
+def _read_cseq(value: str) -> tuple[int, str] | None:
+    """Number and method of a CSeq; None if it is none."""
+    usual = _USUAL_CSEQS.get(value)
+    if usual is not None:
+        return usual
+    match = _CSEQ_RE.match(value)
+    if match is None:
+        return None
+    number = int(match.group(1))
+    return (number, match.group(2)) if number < MAX_CSEQ else None
 
 
 def _request_defect(

@@ -2,10 +2,11 @@
 
 Whoever hears of a call (a ringing phone, an answer, a BYE that was taken) may rely on it, so none
 of that leaves before it would survive the process: a switch that is killed has then never told
-anybody of something that it does not know when it is back. What one turn of the event loop sends is one
-batch. If the switch has told of nothing new the batch leaves at the end of the turn; else whoever
-keeps that (`store`) is asked once for the whole batch, and it leaves when that is done, after all
-batches before it. Under load a batch is as long as `interval`, so that a commit serves many calls.
+anybody of something that it does not know when it is back. What one turn of the event loop sends
+is one batch. If the switch has told of nothing new the batch leaves at the end of the turn; else
+whoever keeps that (`store`) is asked once for the whole batch, and it leaves when that is done,
+after all batches before it. Under load a batch is as long as `interval`, so that a commit serves
+many calls.
 
 A disk that does not answer must not silence the switch: after `within` seconds a batch leaves all
 the same, which is said once and counted (`hurried`).

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 log = logging.getLogger(__name__)
 
 TICK = 0.01
@@ -32,15 +34,11 @@ class TimerSettings:
     t4: float = 5.0
 
 
-class Timer:
+class Timer(msgspec.Struct, eq=False):
     """One timer that was set; `cancel` may be called at any time, also after it fired."""
 
-    __slots__ = ("_bucket", "callback")
-
-    def __init__(self, callback: Callable[[], None], bucket: dict[Timer, None]) -> None:
-        self.callback: Callable[[], None] | None = callback
-        self._bucket = bucket
-        bucket[self] = None
+    callback: Callable[[], None] | None
+    _bucket: dict[Timer, None]
 
     def cancel(self) -> None:
         """Never fire; nothing is kept of it or of what the callback held.
@@ -73,9 +71,12 @@ class Timers:
             tick += -tick % int(delay / LATE / self._tick)
         bucket = self._buckets.get(tick)
         if bucket is not None:
-            return Timer(callback, bucket)
+            timer = Timer(callback, bucket)
+            bucket[timer] = None
+            return timer
         bucket = self._buckets[tick] = {}
         timer = Timer(callback, bucket)
+        bucket[timer] = None
         ticks = self._ticks
         heapq.heappush(ticks, tick)
         if ticks[0] == tick and self.on_earlier is not None:

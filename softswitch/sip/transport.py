@@ -17,7 +17,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, cast
+from typing import ClassVar, Final, cast
+
+import msgspec
 
 from softswitch.sip.header_values import NO_VIA
 from softswitch.sip.message import Defect, MalformedMessage, Request, Response, parse
@@ -103,20 +105,15 @@ def mark_source(request: Request, remote: tuple[str, int]) -> int:
     return via.port or 5060
 
 
-class UdpFlow:
+class UdpFlow(msgspec.Struct, eq=False):
     """A peer over UDP: `remote` is where its messages come from, `target` where ours go."""
 
-    __slots__ = ("_socket", "remote", "target")
+    reliable: ClassVar[bool] = False
+    transport: ClassVar[str] = "udp"
 
-    reliable = False
-    transport = "udp"
-
-    def __init__(
-        self, udp: UdpSocket, remote: tuple[str, int], target: tuple[str, int] | None = None
-    ) -> None:
-        self._socket = udp
-        self.remote = remote
-        self.target = target or remote
+    _socket: UdpSocket
+    remote: tuple[str, int]
+    target: tuple[str, int]
 
     @property
     def sent_by(self) -> str:
@@ -204,7 +201,7 @@ class UdpSocket:
                     target = remote if port == remote[1] else (remote[0], port)
                     self._receiver(message, UdpFlow(self, remote, target))
                 else:
-                    self._receiver(message, UdpFlow(self, remote))
+                    self._receiver(message, UdpFlow(self, remote, remote))
             except MalformedMessage as error:
                 self.malformed += 1
                 log.debug("from udp:%s: %s", host_port(*remote), error)
@@ -652,7 +649,7 @@ class Transport:
         if transport == "udp":
             for udp in self._udp:
                 if (":" in udp.address[0]) == six:
-                    return UdpFlow(udp, (host, port))
+                    return UdpFlow(udp, (host, port), (host, port))
         elif transport == "tcp":
             for tcp in self._tcp:
                 if (":" in tcp.address[0]) == six:

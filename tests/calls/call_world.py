@@ -34,6 +34,7 @@ from softswitch.sip.client_transaction import InviteClient, NonInviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.digest import answer
 from softswitch.sip.message import MalformedMessage, Request, Response, parse
+from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transport import mark_source
@@ -162,16 +163,20 @@ class Message:
 
 
 class SwitchFlow:
-    """What a switch sends on."""
+    """What a switch sends on, by way of its outbox."""
 
     reliable = False
     transport = "udp"
 
     def __init__(self, world: World, local: Address, remote: Address) -> None:
         self._world, self._local, self.remote = world, local, remote
+        self._outbox = world.outboxes[local]
         self.sent_by = f"{local[0]}:{local[1]}"
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
+        self._outbox.put(self, data, None, on_error)
+
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
         self._world.carry(data, self._local, self.remote)
 
 
@@ -199,18 +204,43 @@ class Recorder:
 
 
 class Rows:
-    """A journal's rows. `busy` is for tests to say; `batches` counts the writes."""
+    """A journal's rows. `refuses` and `crowded` are for tests to say; `batches` counts the writes.
+
+    `begun` is what was written since `begin`.
+    """
 
     def __init__(self) -> None:
-        self.busy = False
+        self.refuses = self.crowded = False
         self.batches = 0
         self.rows: dict[int, bytes] = {}
+        self.begun: dict[int, bytes] | None = None
+        self._waiting: list[tuple[int, bytes]] = []
 
-    def write(self, rows: Sequence[tuple[int, bytes]], over: Sequence[int]) -> None:
+    def write(self, rows: Sequence[tuple[int, bytes]], over: Iterable[int]) -> None:
+        self._waiting += [*rows, *((row, b"") for row in over)]
+        if self.refuses:
+            return
         self.batches += 1
-        self.rows.update(rows)
-        for row in over:
-            del self.rows[row]
+        for row, data in self._waiting:
+            for kept in (self.rows, self.begun):
+                if kept is not None:
+                    kept[row] = data
+                    if not data:
+                        del kept[row]
+        self._waiting.clear()
+
+    @property
+    def behind(self) -> bool:
+        return bool(self._waiting)
+
+    def begin(self) -> None:
+        self.crowded = False
+        self.begun = {}
+
+    def finish(self) -> None:
+        assert self.begun is not None
+        assert self.begun == self.rows
+        self.begun = None
 
 
 class World:
@@ -228,6 +258,7 @@ class World:
         self.events: list[Event] = []
         self.agents: dict[Address, Agent] = {}
         self.switches: dict[Address, Switch] = {}
+        self.outboxes: dict[Address, Outbox] = {}
         self.dead: set[Address] = set()
         self.chance = random.Random(1)
         self.loss = self.double = self.delay = 0.0
@@ -236,6 +267,7 @@ class World:
         self.serial = itertools.count(1)
         self.rows = Rows() if journal else None
         self.lives = itertools.count(1)
+        self.alive: dict[Address, int] = {}
         self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
 
     def add_switch(self, name: str, local: Address, config: str, plan: str) -> Switch:
@@ -245,7 +277,19 @@ class World:
         (folder / "plan.yaml").write_text(plan)
         plugins = make_plugins()
         plugins.register(Recorder(self))
-        bits = random.Random(f"{name} {next(self.lives)}")
+        life = next(self.lives)
+
+        def soon(what: Callable[[], None]) -> None:
+            self.at(self.now, lambda: what() if self.alive.get(local) == life else None)
+
+        def after(seconds: float, what: Callable[[], None]) -> None:
+            self.at(self.now + seconds, lambda: what() if self.alive.get(local) == life else None)
+
+        self.alive[local] = life
+        outbox = self.outboxes[local] = Outbox(
+            soon, after, lambda: self.now, interval=0.0, within=0.4
+        )
+        bits = random.Random(f"{name} {life}")
         switch = Switch(
             load_config(folder / "switch.yaml"),
             plugins,
@@ -255,12 +299,15 @@ class World:
             tokens=Tokens(bits.randbytes),
         )
         if self.rows is not None and name == "hq":
-            switch.journal = Journal(switch.timers, self.rows, max(self.rows.rows, default=0))
+            last = max(self.rows.rows, default=0)
+            switch.journal = Journal(switch.timers, self.rows, last, outbox.told)
+        switch.on_told, outbox.store = outbox.told, switch.stored
         self.switches[local] = switch
         return switch
 
     def kill(self) -> None:
-        """SIGKILL: nothing is left of hq but its journal."""
+        """SIGKILL: nothing is left of hq but its journal; what waits in its outbox never leaves."""
+        del self.alive["10.0.0.1", 5060]
         del self.switches["10.0.0.1", 5060]
         del self.switch
 
@@ -269,14 +316,14 @@ class World:
         assert self.rows is not None
         self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
         self.switch.restore([(row, decode(data)) for row, data in self.rows.rows.items()])
-        assert not self._due or self._due[0][0] > self.now, "said before anyone listens"
+        assert not self.outboxes["10.0.0.1", 5060], "said before anyone listens"
         self.switch.opened()
         self.settle()
         return self.switch
 
     def restart(self, away: float = 0.0, config: str = CONFIG) -> None:
         """Write what is due, kill hq, let time pass, and start it again."""
-        self.run(0.1)
+        self.run(0.25)
         self.kill()
         self.run(away)
         self.start(config)

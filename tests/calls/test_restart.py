@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,11 @@ from softswitch.calls.journal import decode, encode
 from softswitch.events import (
     CallEnded,
     CallRestored,
+    CallRouted,
     CallStarted,
     LegAnswered,
     LegEnded,
+    LegInvited,
     LegMedia,
     SwitchStarted,
 )
@@ -418,51 +421,67 @@ def test_only_the_legs_that_ring_are_cancelled(journalled: World) -> None:
 
 def test_what_is_over_at_once_is_never_written(journalled: World) -> None:
     world = journalled
-    a, b = answered(world)
-    a.bye()
-    b.reply(200, to="BYE")
+    caller, _ = parties(world)
+    a = caller.call("777")
+    assert a.last.what == "404 INVITE"
     world.end()
     assert world.rows.batches == 0
 
 
-def test_a_killed_switch_knows_nothing_of_what_it_did_not_write(journalled: World) -> None:
+def test_nobody_hears_of_what_is_not_written(journalled: World) -> None:
+    """Not a byte leaves before it is stored; killed then, the switch was never told of the call."""
     world = journalled
-    a, _ = answered(world)
+    caller, callee = parties(world)
+    outbox = world.outboxes["10.0.0.1", 5060]
+    store = outbox.store
+    asked: list[Callable[[], None]] = []
+    outbox.store = asked.append
+    a = caller.call("85550100")
+    world.run(0.1)
+    assert (a.received, callee.lines, len(outbox)) == ([], [], 2)
+    store(asked.pop())
+    world.settle()
+    assert a.last.what == "100 INVITE"
+    assert callee.line.last.what == "INVITE"
+    # The answer has come, and the caller does not know it yet.
+    callee.line.reply(200, ANSWER)
+    world.run(0.1)
+    assert a.last.what == "100 INVITE"
     world.kill()
     world.start()
-    assert isinstance(world.events[-1], SwitchStarted)
-    assert world.of(CallRestored) == []
-    a.bye()
-    assert a.last.what == "481 BYE"
-    world.end()
+    (restored,) = world.of(CallRestored)
+    assert [type(event) for event in restored.told] == [CallStarted, CallRouted, LegInvited]
+    assert a.last.what == "503 INVITE"
 
 
 def test_few_writes_a_call(journalled: World) -> None:
     world = journalled
     a, b = answered(world)
+    world.run(1)
+    assert world.rows.batches == 3, "INVITE, answer, ACK"
     world.run(310)
     for line in (a, b):
         line.reply(200, to="OPTIONS")
     world.run(1)
-    assert world.rows.batches == 1, "an OPTIONS is no change"
+    assert world.rows.batches == 3, "an OPTIONS is no change"
     a.send("INFO")
     b.reply(200, to="INFO")
     world.run(1)
-    assert world.rows.batches == 1
+    assert world.rows.batches == 3
     a.invite(HOLD)
     b.reply(200, ANSWER)
     a.ack()
     world.run(1)
-    assert world.rows.batches == 2
+    assert world.rows.batches == 5, "what was agreed, ACK"
     a.bye()
     b.reply(200, to="BYE")
     world.end()
-    assert world.rows.batches == 3
+    assert world.rows.batches == 6
 
 
-def test_a_slow_disk_gets_only_what_is_left(journalled: World) -> None:
+def test_a_disk_that_refuses_gets_only_what_is_left(journalled: World) -> None:
     world = journalled
-    world.rows.busy = True
+    world.rows.refuses = True
     calls = [answered(world) for _ in range(3)]
     world.run(5)
     for a, b in calls[:2]:
@@ -470,14 +489,34 @@ def test_a_slow_disk_gets_only_what_is_left(journalled: World) -> None:
         b.reply(200, to="BYE")
     world.run(5)
     assert world.rows.batches == 0
-    world.rows.busy = False
-    world.run(0.1)
+    world.rows.refuses = False
+    world.run(1.1)
     assert (world.rows.batches, len(world.rows.rows)) == (1, 1)
     a, b = calls[2]
     a.bye()
     b.reply(200, to="BYE")
     world.end()
     assert world.rows.rows == {}
+
+
+def test_a_new_file_gets_what_is_alive(tmp_path: Path) -> None:
+    """A few rows with each commit."""
+    world = World(tmp_path, CONFIG.replace("max_calls: 5, ", ""), journal=True)
+    calls = [answered(world) for _ in range(120)]
+    world.run(1)
+    for a, b in calls[60:90]:
+        a.bye()
+        b.reply(200, to="BYE")
+    world.rows.crowded = True
+    for a, b in calls[90:95]:
+        a.bye()
+        b.reply(200, to="BYE")
+    # `finish` has compared what was written anew with what counts.
+    assert world.rows.begun is None
+    assert not world.rows.crowded
+    assert len(world.rows.rows) == 85
+    world.restart(1)
+    assert len(world.of(CallRestored)) == 85
 
 
 def test_headers_of_any_bytes(journalled: World) -> None:
