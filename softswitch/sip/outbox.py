@@ -152,6 +152,9 @@ class Outbox:
         self._waiting.append(batch)
 
         def stored() -> None:
+            if self._late and self._clock() - batch.asked < self._within:
+                self._late = False
+                log.warning("what calls do is on disk in time again")
             batch.stored = True
             self._release()
 
@@ -169,21 +172,17 @@ class Outbox:
         """Is the oldest batch waiting for too long?"""
         self._watching = False
         now = self._clock()
-        late = False
         for batch in self._waiting:
             if not batch.stored and now - batch.asked >= self._within:
-                batch.stored = late = True
+                batch.stored = True
                 self.hurried += 1
-        if late != self._late:
-            self._late = late
-            if late:
-                log.error(
-                    "what calls do is not on disk after %g s (timers.store_within): they go on"
-                    " without",
-                    self._within,
-                )
-            else:
-                log.warning("what calls do is on disk in time again")
+                if not self._late:
+                    self._late = True
+                    log.error(
+                        "what calls do is not on disk after %g s (timers.store_within): they go on"
+                        " without",
+                        self._within,
+                    )
         self._release()
         if self._waiting:
             self._watching = True

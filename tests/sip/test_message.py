@@ -68,7 +68,7 @@ def test_a_request() -> None:
     assert message.defect is None
     assert (message.method, message.uri) == ("INVITE", "sip:bob@example.com")
     assert (message.from_tag, message.to_tag, message.cseq) == ("a1", "", 1)
-    assert message.via == ("UDP", "192.0.2.1", 5060, "z9hG4bKabc", None, "")
+    assert message.via == values.Via("UDP", "192.0.2.1", 5060, "z9hG4bKabc", None, "")
     assert message.via.sent_by == "192.0.2.1:5060"
     assert message.body == b"body"
     assert message.get("contact") == "<sip:alice@192.0.2.1>"

@@ -21,7 +21,7 @@ import pytest
 from softswitch.config import load_config
 from softswitch.hookspecs import make_plugins
 from softswitch.sip.digest import answer
-from softswitch.sip.header_values import parse_address, parse_params, parse_uri, parse_via
+from softswitch.sip.header_values import Via, parse_address, parse_params, parse_uri, parse_via
 from softswitch.sip.message import MalformedMessage, Request, Response, parse
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transport import Transport, UdpFlow, mark_source
@@ -330,9 +330,9 @@ def test_wsinv_reads_as_it_is_meant() -> None:
     assert request.cseq == 9
     assert request.headers["max-forwards"] == ["0068"]
     assert [parse_via(v) for v in request.headers["via"]] == [
-        ("UDP", "192.0.2.2", None, "390skdjuw", None, None),
-        ("TCP", "spindle.example.com", None, "z9hG4bK9ikj8", None, None),
-        ("UDP", "192.168.255.111", None, "z9hG4bK30239", None, None),
+        Via("UDP", "192.0.2.2", None, "390skdjuw", None, None),
+        Via("TCP", "spindle.example.com", None, "z9hG4bK9ikj8", None, None),
+        Via("UDP", "192.168.255.111", None, "z9hG4bK30239", None, None),
     ]
     assert request.headers["newfangledheader"] == ["newfangled value continued newfangled value"]
     assert request.headers["subject"] == [""]

@@ -621,6 +621,7 @@ async def test_tcp_peer_that_does_not_read(
     with caplog.at_level(logging.WARNING):
         for _ in range(2000):
             flow.send(b"x" * 10_000)
+            await asyncio.sleep(0)
             if flow.closed:
                 break
     assert flow.closed
@@ -644,6 +645,7 @@ async def test_tcp_a_closing_connection_is_not_held_for_ever(
     flow = server.got[0][1]
     while flow._transport.get_write_buffer_size() == 0:  # type: ignore[union-attr]
         flow.send(b"x" * 100_000)
+        await asyncio.sleep(0)
     await until(lambda: len(server.transport._tcp[0]._flows) == 0)
     client.close()
 
