@@ -25,6 +25,14 @@ from .scheduler import World
 from .server import Server
 
 
+@dataclass(slots=True, eq=False)
+class Written:
+    """What an application wrote and is not acknowledged yet."""
+
+    entry: Property | Log
+    """With the stamp that it has by now: while nobody else has seen it, that may be moved."""
+
+
 @dataclass(slots=True)
 class Truth:
     """What really happened in a call, and what was acknowledged of it."""
@@ -45,6 +53,7 @@ class Truth:
     """Acknowledged."""
     lines: list[Log] = field(default_factory=list)
     """Acknowledged."""
+    waiting: list[Written] = field(default_factory=list)
 
 
 class Switch:
@@ -301,24 +310,23 @@ class Application:
         lines = [] if note.name else [note.text]
         self.world.note(name, f"an application writes {values or lines}")
         if store.write(self, item.call_id, name, values, lines):  # type: ignore[arg-type]
-            written: list[Property | Log] = [
+            written = Written(
                 call.data.properties[note.name]
                 if note.name
                 else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
-            ]
-            process.journal.after_commit(lambda: self._acknowledged(call, written[0]), must=True)
+            )
+            self.truth.waiting.append(written)
+            process.journal.after_commit(lambda: self._acknowledged(written), must=True)
         self.world.after(note.stays, lambda: self._leaves(process))
 
-    def _acknowledged(self, call: Call, entry: Property | Log) -> None:
-        """It is on disk. Its stamp may have been moved meanwhile, as nobody else has seen it."""
-        truth = self.truth
+    def _acknowledged(self, written: Written) -> None:
+        """It is on disk."""
+        truth, entry = self.truth, written.entry
+        truth.waiting.remove(written)
         if isinstance(entry, Property):
-            held = call.data.properties.get(entry.name)
-            same = held is not None and held.author == entry.author and held.value == entry.value
-            truth.properties.append(held if held is not None and same else entry)
+            truth.properties.append(entry)
         else:
-            lines = {(line.author, line.text): line for line in call.data.log_lines()}
-            truth.lines.append(lines.get((entry.author, entry.text), entry))
+            truth.lines.append(entry)
 
     def _leaves(self, process: object) -> None:
         if self.server.process is process and self.server.process is not None:

@@ -157,18 +157,23 @@ class Auditor:
         self._seen[key] = newest
 
     def restamped(self, server: Server, process: Process, call: Call) -> None:
-        """What nobody else has seen got other stamps: what was acknowledged is known by these, or
-        by what has replaced it since."""
+        """What nobody else has seen got other stamps: what was acknowledged, or is about to be, is
+        known by these, or by what has replaced it since."""
         truth = self.truths[call.call_id]
         data = call.data
-        truth.properties = [
-            data.properties.get(entry.name, entry) if entry.author == server.name else entry
-            for entry in truth.properties
-        ]
         lines = {(line.author, line.text): line for line in data.log_lines()}
-        truth.lines = [
-            lines.get((e.author, e.text), e) if e.author == server.name else e for e in truth.lines
-        ]
+
+        def moved(entry: Any) -> Any:
+            if entry.author != server.name:
+                return entry
+            if isinstance(entry, Property):
+                return data.properties.get(entry.name, entry)
+            return lines.get((entry.author, entry.text), entry)
+
+        truth.properties = [moved(entry) for entry in truth.properties]
+        truth.lines = [moved(line) for line in truth.lines]
+        for written in truth.waiting:
+            written.entry = moved(written.entry)
         key = (process, call.call_id)
         self._seen[key] = data.newest
         life = (process.number, self._forgotten.get(key, 0))

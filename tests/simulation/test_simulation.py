@@ -24,6 +24,11 @@ SECONDS = float(os.environ.get("SECONDS", "90"))
 SEEDS_TO_FIND = 1500
 """Within so many seeds a broken rule is found."""
 
+REGRESSIONS = (
+    7087,  # a note replaced by a later one, its stamp moved before it is acknowledged
+)
+"""Seeds that failed once, and why."""
+
 
 @pytest.mark.timeout(SECONDS * 2)
 def test_every_seed_holds() -> None:
@@ -34,6 +39,13 @@ def test_every_seed_holds() -> None:
     )
     assert not result.failed, said
     assert result.seeds == SEEDS, f"only {result.seeds} seeds in {SECONDS:g} s"
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_what_failed_once_holds(seed: int) -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("rule", RULES)
