@@ -71,8 +71,9 @@ class Auditor:
         self._seen: dict[tuple[Process, str], int] = {}
         """The newest stamp that a process has seen of a call."""
         self._shown: dict[tuple[str, str], tuple[int, int, set[int]]] = {}
-        """By (author, callID): in which run of the author, the newest stamp that anyone else was
-        shown, and all of them. Before that a stamp may be moved: ``Store.restamp``."""
+        """By (author, callID): in which run of the author anyone else was shown a stamp last, the
+        newest of that run, and all there ever were. Before that a stamp may be moved:
+        ``Store.restamp``."""
         self._written_by: dict[tuple[str, str, int], tuple[int, int]] = {}
         """In which life of the author's copy an entry was made, by (author, callID, stamp)."""
         self._forgotten: dict[tuple[Process, str], int] = {}
@@ -107,10 +108,10 @@ class Auditor:
                 process = self.servers[sender].process
                 assert process is not None
                 run, newest, shown = self._shown.get(key, (0, 0, set()))
-                if run != process.number and call_id not in process.restored:
-                    newest, shown = 0, set()  # it was over there, and forgotten with the process
                 if entry.stamp in shown:
-                    continue
+                    continue  # others have it already, and may have given it back after a crash
+                if run != process.number and call_id not in process.restored:
+                    newest = 0  # it was over there, and forgotten with the process
                 if entry.stamp <= newest:
                     raise Violated(f"3: {sender} shows {entry!r}, but has shown {newest} before")
                 shown.add(entry.stamp)

@@ -25,6 +25,7 @@ SEEDS_TO_FIND = 1500
 """Within so many seeds a broken rule is found."""
 
 REGRESSIONS = (
+    42323,  # an author that lost its disk hands on its own entries, which others gave it back
     7087,  # a note replaced by a later one, its stamp moved before it is acknowledged
 )
 """Seeds that failed once, and why."""
