@@ -38,7 +38,7 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive"):
     """The source's "I'm alive", between servers that share live calls.
 
     ``echo`` is the ``sent`` of the last ``Alive`` that came, ``held`` how long ago that was (in
-    microseconds); 0 and 0 if none came yet.
+    microseconds); 0 and 0 if none came yet, and to have it answered at once.
     """
 
     utc: Stamp

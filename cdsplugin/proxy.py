@@ -405,14 +405,19 @@ class NetworkProxy:
     def _on_alive(self, server: str, frame: Alive) -> None:
         peer = self._peers.of(server)
         now = self._timers.monotonic_us()
-        first = not peer.heard_sent
         peer.heard_sent = frame.sent
         peer.heard_at = now
         if frame.echo:
             self._clock.sample(server, frame.utc, now - frame.echo - frame.held)
             self._registrations.based(server)
-        if not frame.answer and (not self.health.watches(server) or (first and not frame.echo)):
+        # One without an echo asks for the time.
+        if not frame.answer and (not self.health.watches(server) or not frame.echo):
             self._send_alive(server, True)
+
+    def ask_time(self, server: str) -> None:
+        """An ``Alive`` that is answered at once, as the very first is."""
+        now = self._timers.monotonic_us()
+        self._peers.send_now(server, Alive(max(self._timers.now_us(), 0), now, 0, 0))
 
     def _down(self, server: str) -> None:
         log.warning("server %s is silent: the network or that server may be down", server)
@@ -507,7 +512,9 @@ class NetworkProxy:
             return True
         listed = more.get("listed")
         kept = bool(more.get("kept"))
-        self._registrations.restore(call, listed if isinstance(listed, list) else [], kept)
+        self._registrations.restore(
+            call, listed if isinstance(listed, list) else [], kept, bool(more.get("unseen"))
+        )
         return not kept
 
     def stop(self, stored: bool = True) -> None:

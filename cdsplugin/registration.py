@@ -28,7 +28,7 @@ from cdsplugin.frames import (
     Unregistered,
     Update,
 )
-from cdsplugin.peers import Journal, Peers
+from cdsplugin.peers import Journal, Peer, Peers
 from cdsplugin.store import Call, Store
 
 log = logging.getLogger("cdsplugin.proxy")
@@ -54,16 +54,18 @@ _WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
 class Joined:
     """A call of another server in which we take part.
 
-    ``known``: we were registered before. ``shared``: others may have seen its entries. ``listed``:
-    its participants, as last told. ``tried``: who of them refused.
+    ``known``: we were registered before. ``shared``: others may have seen its entries. ``unseen``:
+    the journal says that nobody has, and that they may be stamped by our own clock. ``listed``: its
+    participants, as last told. ``tried``: who of them refused.
     """
 
-    __slots__ = ("head", "known", "leaving", "listed", "shared", "stage", "tried")
+    __slots__ = ("head", "known", "leaving", "listed", "shared", "stage", "tried", "unseen")
 
     def __init__(self, head: str, known: bool) -> None:
         self.stage = Stage.WAITING
         self.head = head
         self.known = self.shared = known
+        self.unseen = False
         self.listed: tuple[str, ...] = ()
         self.tried: frozenset[str] = frozenset()
         self.leaving = 0
@@ -79,6 +81,9 @@ class Side(Protocol):
 
     def send_away(self, call: Call, instead: str) -> None:
         """Those registered here for ``call`` shall register with ``instead``."""
+
+    def ask_time(self, server: str) -> None:
+        """``server`` shall say at once what time it is there."""
 
     def handed_over(self, call_id: str) -> None:
         """The head of a call has written its record: the one that was written here has to go."""
@@ -113,8 +118,9 @@ class Registrations:
         self._caretaker_within = caretaker_within
         self._kept_calls = kept_calls
         self._listed = listed
-        self._back: dict[str, tuple[str, ...]] = {}
-        """Lists of participants from before a restart, of calls that nobody spoke of yet."""
+        self._back: dict[str, tuple[tuple[str, ...], bool]] = {}
+        """From before a restart, of calls that nobody spoke of yet: their participants, and whether
+        they are ``unseen``."""
         self._unknown_owners: set[str] = set()
         self._leavings = 0
         self._full_said = False
@@ -138,12 +144,21 @@ class Registrations:
             return
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
+        based = self._clock.base(call.owner) is not None
         if peer.connected:
-            if peer.basing is None:
+            if based and peer.basing is None:
                 self._register(call, joined)
-            return
-        self._peers.network.want(call.owner, True)
-        if self._peers.health.is_down(call.owner):
+                return
+            if peer.basing is None:
+                # It has opened the connection, for calls of its own interest.
+                self._await_base(call.owner, peer)
+                self._side.ask_time(call.owner)
+        else:
+            self._peers.network.want(call.owner, True)
+        if not (based or joined.known or joined.unseen):
+            joined.unseen = True
+            self._note(call, joined)
+        if not peer.connected and self._peers.health.is_down(call.owner):
             self._seek(call, joined)
 
     def changed(
@@ -199,12 +214,15 @@ class Registrations:
             peer.trying.cancel()
             peer.trying = None
         if peer.joined and self._clock.base(server) is None:
-            # Entries made so far carry our own clock's stamps. They are put right before anybody
-            # sees them: ``based``, when the answer to our ``Alive`` is here.
-            if peer.basing is None:
-                peer.basing = self._timers.schedule(1.0, lambda: self.based(server))
+            self._await_base(server, peer)
             return
         self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
+
+    def _await_base(self, server: str, peer: Peer) -> None:
+        """Entries made so far carry our own clock's stamps. They are put right before anybody sees
+        them: ``based``, when the answer to our ``Alive`` is here."""
+        if peer.basing is None:
+            peer.basing = self._timers.schedule(1.0, lambda: self.based(server))
 
     def based(self, server: str) -> None:
         """The clock of ``server`` is known."""
@@ -217,6 +235,9 @@ class Registrations:
             call, joined = self._call(call_id), self.joined.get(call_id)
             if call is not None and joined is not None and not joined.shared and len(call.data):
                 shift = min(self._clock.ahead(server), self._clock.now(server) - call.data.newest)
+                if joined.unseen:
+                    # First, so that they are not moved again if this is as far as the disk gets.
+                    self._note(call, joined, unseen=False)
                 if abs(shift) > 1000:
                     self._store.restamp(call, shift)
                     self._journal.restamped(call)
@@ -397,6 +418,9 @@ class Registrations:
         if not joined.listed:
             joined.listed = tuple(listed)
         joined.shared = True
+        if joined.unseen:
+            joined.unseen = False
+            self._note(call, joined)
         if joined.stage in (Stage.LEAVING, Stage.LEFT):
             self._register(call, joined)
         elif joined.head != call.owner or not self._peers.connected(call.owner):
@@ -519,6 +543,9 @@ class Registrations:
         return False
 
     def _register(self, call: Call, joined: Joined) -> None:
+        if joined.unseen:
+            self._reveal(call, joined)
+            return
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
         joined.shared = True
@@ -531,6 +558,25 @@ class Registrations:
             frame = Register(call.call_id, call.owner, sent, {}, properties, logs, listed)
         self._peers.send(joined.head, frame)
 
+    def _reveal(self, call: Call, joined: Joined) -> None:
+        """Register once it is on disk that the entries are seen, even if the disk refuses: taken
+        for unseen after a crash they would be moved, and come to the others once more."""
+
+        def then() -> None:
+            if joined.unseen and self.joined.get(call.call_id) is joined:
+                joined.unseen = False
+                again = self._call(call.call_id)
+                if (
+                    again is not None
+                    and joined.stage is Stage.WAITING
+                    and self._peers.connected(joined.head)
+                ):
+                    self._register(again, joined)
+
+        joined.stage = Stage.WAITING
+        self._note(call, joined, unseen=False)
+        self._journal.after_commit(then, must=True)
+
     def _leave(self, call: Call, joined: Joined) -> None:
         self._leavings += 1
         joined.leaving = self._leavings
@@ -539,9 +585,9 @@ class Registrations:
 
     # Calls that are over here, but not for their owner
 
-    def restore(self, call: Call, listed: Sequence[str], kept: bool) -> None:
+    def restore(self, call: Call, listed: Sequence[str], kept: bool, unseen: bool) -> None:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
-        self._back[call.call_id] = tuple(listed)
+        self._back[call.call_id] = tuple(listed), unseen
         if kept:
             call.kept = True
             self._store.kept[call.call_id] = call
@@ -614,7 +660,9 @@ class Registrations:
     def _join(self, call: Call, joined: Joined) -> Joined:
         self.joined[call.call_id] = joined
         if self._back:
-            joined.listed = self._back.pop(call.call_id, ())
+            joined.listed, joined.unseen = self._back.pop(call.call_id, ((), False))
+            if joined.unseen:
+                joined.known = joined.shared = False
         if self._peers.network.knows(call.owner) or joined.known:
             self._peers.of(call.owner).joined[call.call_id] = None
         return joined
@@ -640,11 +688,13 @@ class Registrations:
             peer.preferred.pop(call_id, None)
             self._peers.idle(name)
 
-    def _note(self, call: Call, joined: Joined) -> None:
-        """What is to be known of a call after a crash."""
+    def _note(self, call: Call, joined: Joined, unseen: bool = True) -> None:
+        """What is to be known of a call after a crash. ``unseen``: if it is, say so."""
         more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
         if call.kept:
             more["kept"] = True
+        if unseen and joined.unseen:
+            more["unseen"] = True
         self._journal.shared(call.call_id, call.owner, (), (), more)
 
     def _some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:

@@ -504,6 +504,70 @@ def test_entries_of_a_wrong_clock_are_put_right_before_anybody_sees_them() -> No
         assert [line.text for line in data.log_lines()] == ["one", "two"]
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_entries_of_a_wrong_clock_are_put_right_after_a_restart_too(ended: bool) -> None:
+    """It is killed before it has ever reached the owner."""
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR, commit=0.0)
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["ant"].join("c1")
+    bee.join("c1")
+    bee.write("c1", "x", "early")
+    bee.server.store.write(None, "c1", "bee", {}, ["one"])
+    if ended:
+        bee.leave("c1")
+        world.pass_time(70)
+        assert "c1" in bee.server.store.kept
+    bee.restart()
+    world.pass_time(2)
+    world["ant"].write("c1", "x", "later")
+    world.net.heal()
+    world.pass_time(2)
+    assert world["ant"].server.values("c1")["x"] == "later"
+    data = world["ant"].server.store.get("c1").data
+    assert data.newest < START + 100_000_000
+    assert [line.text for line in data.log_lines()] == ["one"]
+    # And what was seen once is not moved again.
+    bee.restart()
+    world.pass_time(15)
+    assert world["ant"].server.store.get("c1").data == data
+    assert len(data.log_lines()) == 1
+
+
+def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
+    """Even if the disk refuses: after a crash it would be put right once more, differently."""
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR, commit=0.0)
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["ant"].join("c1")
+    bee.join("c1")
+    bee.server.store.write(None, "c1", "bee", {}, ["one"])
+    bee.disk.full = True
+    world.net.heal()
+    world.pass_time(3)
+    assert world["ant"].server.store.get("c1").data.log_lines() == []
+    bee.restart()
+    world.pass_time(3)
+    bee.disk.full = False
+    world.pass_time(15)
+    assert [line.text for line in world["ant"].server.store.get("c1").data.log_lines()] == ["one"]
+
+
+def test_the_owner_is_asked_for_its_time_on_a_connection_that_it_has_opened() -> None:
+    world = World("ant", "cat")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR)
+    bee.join("c0", "bee")
+    world["ant"].join("c0", "bee")
+    world.net.advance(0.2, step=0.01)
+    world["ant"].join("c1")
+    bee.join("c1")
+    bee.write("c1", "x", "early")
+    world.net.advance(0.2, step=0.01)
+    assert bee.stage() == LIVE
+    assert world["ant"].server.values("c1")["x"] == "early"
+    assert world["ant"].server.store.get("c1").data.newest < START + 10_000_000
+
+
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world = World("ant", "bee", "cat")
     world.call()
