@@ -61,7 +61,7 @@ class Recovery:
         self._within = within
         self._done = done
         self._held: dict[str, frozenset[str]] = {}
-        """The switches that had each call."""
+        """The switches that had each call, and have not said yet which of theirs survived."""
         self._alive = 0
         self._timer: Handle | None = None
         self.calls = 0
@@ -118,10 +118,8 @@ class Recovery:
         lost = []
         for call_id, switches in list(self._held.items()):
             if switch in switches:
-                left = switches - {switch}
-                if left:
-                    self._held[call_id] = left
-                else:
+                self._held[call_id] = left = switches - {switch}
+                if not left:
                     lost.append(call_id)
         self._give_up(lost)
 
@@ -165,10 +163,11 @@ class Recovery:
         now, later = (call_ids, []) if at_once else (call_ids[:_BATCH], call_ids[_BATCH:])
         for call_id in now:
             call = self._store.get(call_id)
-            if self._held.pop(call_id, None) is None or call is None:
+            unheard = self._held.pop(call_id, None)
+            if unheard is None or call is None:
                 continue
             self.given_up += 1
-            values = ending(call, self._store.server, self._alive + self._ahead(call))
+            values = ending(call, self._store.server, self._alive + self._ahead(call), unheard)
             if values:
                 self._store.write(self, call_id, self._store.server, values)
             self._store.unregister(self, call_id)
@@ -201,9 +200,12 @@ def _switches(call: Call, server: str) -> frozenset[str]:
     )
 
 
-def ending(call: Call, server: str, at: int) -> dict[str, Value]:
+def ending(
+    call: Call, server: str, at: int, unheard: frozenset[str] = frozenset()
+) -> dict[str, Value]:
     """What is to be written of a call that this server's switches had, and that is over without
-    anybody having seen its end. ``at`` is when the server was last alive, in the owner's time."""
+    anybody having seen its end. ``at`` is when the server was last alive, in the owner's time. The
+    switches ``unheard`` may have it still: that is noted in their legs (``supposed``)."""
     held = call.data.properties
     values: dict[str, Value] = {}
     latest = at or call.data.newest
@@ -217,11 +219,17 @@ def ending(call: Call, server: str, at: int) -> dict[str, Value]:
                 latest = when
         if "ended_at" not in leg:
             values[name] = {**leg, "reason": REASON, "ended_by": "switch"}
-    for value in values.values():
+    for name, value in values.items():
         assert isinstance(value, dict)
         value["ended_at"] = latest
+        if name[4:].rpartition("/")[0] in unheard:
+            value["supposed"] = True
     origin = held.get("call")
-    if origin is not None and "end" not in held and isinstance(origin.value, dict):
+    if (
+        origin is not None
+        and isinstance(origin.value, dict)
+        and ("end" not in held or _went_on(held["end"], origin, values))
+    ):
         answered = "answer" in held
         end: dict[str, Scalar] = {
             "disposition": "answered" if answered else "failed",
@@ -233,3 +241,10 @@ def ending(call: Call, server: str, at: int) -> dict[str, Value]:
         if origin.author == server:
             values["end"] = end
     return values
+
+
+def _went_on(end: Property, origin: Property, values: Mapping[str, Value]) -> bool:
+    """Whether the end was only supposed: the originating leg was alive after it, until now."""
+    assert isinstance(origin.value, dict)
+    supposed = isinstance(end.value, dict) and end.value.get("reason") == REASON
+    return supposed and f"leg/{origin.value.get('switch')}/0" in values

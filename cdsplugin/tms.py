@@ -53,6 +53,8 @@ log = logging.getLogger("cdsplugin.tms")
 Leg = dict[str, Any]
 Soon: TypeAlias = Callable[[Callable[[], None]], object]
 _TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
+_SUPPOSED = ("ended_at", "ended_by", "reason", "supposed")
+"""What a leg loses again when it turns out that its end was only supposed (``recovery.ending``)."""
 _SIGN: dict[type, str] = {
     LegInvited: "invited_at",
     LegRinging: "ringing_at",
@@ -243,18 +245,24 @@ class SwitchModule:
                 legs[found[1]] = dict(entry.value)
         taken = _Call(call.owner, based=True)
         taken.legs = legs
+        newest = max(
+            (leg.get("invited_at", 0) for leg in legs.values() if leg.get("direction") == "in"),
+            default=0,
+        )
         summary = call.data.value("call")
         began = summary if isinstance(summary, dict) else {}
         for number in sorted(legs):
             leg = legs[number]
             if leg.get("direction") != "in":
                 # Which passage an outgoing leg belongs to only its invitation said.
-                latest = max(taken.passages, default=0)
-                if latest:
-                    taken.incoming = {**(taken.incoming or {}), number: latest}
+                incoming = max(taken.passages, default=0)
+                if incoming:
+                    taken.incoming = {**(taken.incoming or {}), number: incoming}
                 continue
             origin = number == 0 and began.get("switch") == self.switch
-            if not _over(values.get("end" if origin else self._view_name(number))):
+            if not _over(values.get("end" if origin else self._view_name(number))) and not (
+                _given_up(leg, newest)
+            ):
                 passage = taken.passages[number] = _Passage(
                     origin,
                     str(leg.get("site") or ""),
@@ -266,6 +274,14 @@ class SwitchModule:
             return False
         self._calls[call.call_id] = taken
         self._store.register(self, call.call_id, call.owner)
+        first = min(taken.passages)
+        revived: dict[str, Value] = {}
+        for number, leg in legs.items():
+            if number >= first and "supposed" in leg:
+                alive = {key: value for key, value in leg.items() if key not in _SUPPOSED}
+                revived.update(self._leg(taken, number, alive))
+        if revived:
+            self._store.write(self, call.call_id, self._server, revived)
         return True
 
     def alive(self, call_id: str) -> None:
@@ -599,6 +615,17 @@ def _over(entry: Property | None) -> bool:
     """Whether a passage ended. Not if that was only supposed after a restart: the switch knows."""
     value = None if entry is None else entry.value
     return isinstance(value, dict) and value.get("reason") != REASON
+
+
+def _given_up(leg: Leg, newest: int) -> bool:
+    """Whether a passage was found to be over after a restart, by its incoming leg.
+
+    One that was only supposed to be goes on when its switch has it still. Had it been so, the
+    switch would have said it before the call came in there another time (``newest``).
+    """
+    if leg.get("reason") != REASON:
+        return False
+    return "supposed" not in leg or newest > leg.get("ended_at", 0)
 
 
 def leg_of(name: str) -> tuple[str, int] | None:
