@@ -37,11 +37,14 @@ from cdsplugin.health import Health
 from cdsplugin.participants import Listings, RegistrationMonitor
 from cdsplugin.peers import Journal, Network, NoJournal, Peers
 from cdsplugin.registration import Registrations, Stage
-from cdsplugin.store import Call, Client, Store
+from cdsplugin.store import Call, Client, Store, SwitchClient
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 
 log = logging.getLogger("cdsplugin.proxy")
+
+
+_LEARNT: dict[str, str | int | bool | list[str]] = {"learnt": True}
 
 
 def _without(frame: Update, author: str) -> Update:
@@ -148,6 +151,9 @@ class NetworkProxy:
         """A local participant came: register with the owner on its behalf."""
         if call.owner != self.server:
             self._registrations.came(call)
+        if call.learnt and isinstance(client, SwitchClient):
+            call.learnt = False
+            self._note(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
         """The last local participant left: unregister with the owner."""
@@ -240,10 +246,13 @@ class NetworkProxy:
         before = participants.present if participants is not None else ()
         first = self.monitor.add(call_id, server)
         self.health.watch(server)
+        learnt = call is None
         if first or call is None:
             # After a restart without its data the owner learns of its call here, from a
-            # participant.
+            # participant; or of one that has ended here, from somebody who was away for too long.
             call = self._store.register(self, call_id, owner)
+        if learnt:
+            call.learnt = True
         if owner != self.server:
             self._registrations.accept(call, frame.participants)
         self.take(server, call_id, frame.properties, frame.logs)
@@ -278,7 +287,18 @@ class NetworkProxy:
             return
         if call.owner == self.server:
             self._listings.changed(call.call_id, before, participants.present, but)
-            self._journal.shared(call.call_id, call.owner, participants.present, participants.past)
+            self._note(call)
+
+    def _note(self, call: Call) -> None:
+        """What is to be known after a crash of who takes part in a call."""
+        if call.owner != self.server:
+            self._registrations.note(call)
+            return
+        participants = self.monitor.of(call.call_id)
+        if participants is not None:
+            present, past = participants.present, participants.past
+            more = _LEARNT if call.learnt else None
+            self._journal.shared(call.call_id, call.owner, present, past, more)
 
     def _on_unregister(self, server: str, frame: Unregister) -> None:
         self._remove(frame.call_id, server)

@@ -2,9 +2,10 @@
 
 What the journal has goes into the store, and what others have to do is waited for. Other servers
 register again for the calls in which they take part; we register again with the owners of theirs.
-Each call that a switch of ours had not left is held for that switch, until it speaks of the call
-(it survived), says which calls survived (``reported``), or ``within`` seconds have passed. A call
-that is given up gets its end written: as far as it was known, with the reason "server restarted".
+Each call that a switch of ours had in that life is held for that switch, until it speaks of the
+call (it survived), says which calls survived (``reported``), or ``within`` seconds have passed. A
+call that is given up gets its end written: as far as it was known, with the reason "server
+restarted".
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Recovery:
                 proxy.restore(call, shared.present, shared.past, shared.more)
                 continue
             call.settled = each.settled
+            call.learnt = bool(shared.more.get("learnt"))
             self._store.adopt(call)
             proxy.restore(call, shared.present, shared.past, shared.more)
             # Its owner has something of it, most likely: registering again costs less, and brings
@@ -97,11 +99,13 @@ class Recovery:
                 call.settled = each.settled
                 self._store.linger(call)
                 continue
-            if not each.lingering:
+            held = not each.lingering and not call.learnt
+            if held:
                 self._held[each.call_id] = _switches(call, mine)
             self._store.register(self, each.call_id, each.owner)
-            if each.lingering:
-                # Left, but its owner has not confirmed that it has everything.
+            if not held:
+                # Left, but its owner has not confirmed that it has everything; or no switch of
+                # ours had it, and who was here besides comes back by himself.
                 self._store.unregister(self, each.call_id)
         log.warning(
             "%d calls are back after a restart; %d wait for their switch",

@@ -418,7 +418,7 @@ class Registrations:
         if not joined.listed:
             joined.listed = tuple(listed)
         joined.shared = True
-        if joined.unseen:
+        if joined.unseen or call.learnt:
             joined.unseen = False
             self._note(call, joined)
         if joined.stage in (Stage.LEAVING, Stage.LEFT):
@@ -688,11 +688,19 @@ class Registrations:
             peer.preferred.pop(call_id, None)
             self._peers.idle(name)
 
+    def note(self, call: Call) -> None:
+        """What is to be known of a call after a crash has changed."""
+        joined = self.joined.get(call.call_id)
+        if joined is not None:
+            self._note(call, joined)
+
     def _note(self, call: Call, joined: Joined, unseen: bool = True) -> None:
         """What is to be known of a call after a crash. ``unseen``: if it is, say so."""
         more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
         if call.kept:
             more["kept"] = True
+        if call.learnt:
+            more["learnt"] = True
         if unseen and joined.unseen:
             more["unseen"] = True
         self._journal.shared(call.call_id, call.owner, (), (), more)

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cdsplugin.clock import Clock, Handle, Timers
 from cdsplugin.entries import CallData, Log, Property, Value
@@ -44,18 +44,28 @@ class Watcher(Client, Protocol):
         """``client`` left ``call``; ``call.clients`` is who remains."""
 
 
+@runtime_checkable
+class SwitchClient(Client, Protocol):
+    """A client on behalf of a switch that has the call."""
+
+    switch: str
+    """Its name."""
+
+
 class Call:
     """One call in the store.
 
     ``head`` leads it: its owner, or while that is dead the caretaker; whose head this server is,
     ends here. ``settled`` is about a call that another server leads: true once that has all that
     was written here. ``kept``: this server wrote a record of another server's call, which has to go
-    once its owner has written it. ``lingering`` is when the call will end (monotonic microseconds),
-    0 while a client is registered.
+    once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
+    has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
+    will end (monotonic microseconds), 0 while a client is registered.
     """
 
     __slots__ = (
-        "call_id", "clients", "data", "head", "kept", "lingering", "owner", "refused", "settled"
+        "call_id", "clients", "data", "head", "kept", "learnt", "lingering", "owner", "refused",
+        "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -67,6 +77,7 @@ class Call:
         self.lingering = 0
         self.settled = False
         self.kept = False
+        self.learnt = False
         self.refused = False
 
 

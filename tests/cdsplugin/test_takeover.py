@@ -484,6 +484,39 @@ def test_a_kept_call_goes_on_when_somebody_speaks_of_it_again() -> None:
     assert "note" in world["ant"].rows.entries["c1"]
 
 
+class Switch(Listener):
+    switch = "ant"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_call_brought_back_by_others_is_held_for_no_switch_after_a_restart(goes_on: bool) -> None:
+    """It ended at its owner while bee was away, and bee's copy does not know that."""
+    world = World("ant", "bee", commit=0.0, reregister_within=20.0)
+    ant, bee = world["ant"], world["bee"]
+    world.call()
+    ant.write("c1", "call", {"switch": "ant"})
+    ant.write("c1", "leg/ant/0", {"direction": "in", "invited_at": START})
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    ant.write("c1", "leg/ant/0", {"direction": "in", "invited_at": START, "ended_at": START + 1})
+    ant.write("c1", "end", {"disposition": "answered", "ended_at": START + 1})
+    ant.leave("c1")
+    world.pass_time(70)
+    assert ant.rows.cdrs["c1"][13] == "2027-01-15T08:00:00.000001Z"
+    world.net.heal()
+    world.pass_time(5)
+    assert "end" not in ant.has()
+    if goes_on:  # it comes back to the switch
+        ant.server.store.register(Switch(), "c1", "ant")
+    ant.restart()
+    world.pass_time(30)
+    assert ("end" in ant.has()) == goes_on
+    assert ("ended_at" in ant.server.values("c1")["leg/ant/0"]) == goes_on
+    bee.leave("c1")
+    world.pass_time(40)
+    assert world.rows() == {"c1": ["ant"]}
+
+
 def test_entries_of_a_wrong_clock_are_put_right_before_anybody_sees_them() -> None:
     world = World("ant")
     world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR)
