@@ -531,9 +531,13 @@ class NetworkProxy:
                         self._network.want(server, True)
             return True
         listed = more.get("listed")
+        unseen = more.get("unseen")
         kept = bool(more.get("kept"))
         self._registrations.restore(
-            call, listed if isinstance(listed, list) else [], kept, bool(more.get("unseen"))
+            call,
+            listed if isinstance(listed, list) else [],
+            kept,
+            unseen if isinstance(unseen, int) else None,
         )
         return not kept
 

@@ -54,18 +54,20 @@ _WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
 class Joined:
     """A call of another server in which we take part.
 
-    ``known``: we were registered before. ``shared``: others may have seen its entries. ``unseen``:
-    the journal says that nobody has, and that they may be stamped by our own clock. ``listed``: its
-    participants, as last told. ``tried``: who of them refused.
+    ``known``: we were registered before. ``unseen``: entries newer than that were written while
+    nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
+    ``revealing``: that is about to change. ``listed``: its participants, as last told. ``tried``:
+    who of them refused.
     """
 
-    __slots__ = ("head", "known", "leaving", "listed", "shared", "stage", "tried", "unseen")
+    __slots__ = ("head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen")
 
     def __init__(self, head: str, known: bool) -> None:
         self.stage = Stage.WAITING
         self.head = head
-        self.known = self.shared = known
-        self.unseen = False
+        self.known = known
+        self.unseen: int | None = None
+        self.revealing = False
         self.listed: tuple[str, ...] = ()
         self.tried: frozenset[str] = frozenset()
         self.leaving = 0
@@ -118,9 +120,9 @@ class Registrations:
         self._caretaker_within = caretaker_within
         self._kept_calls = kept_calls
         self._listed = listed
-        self._back: dict[str, tuple[tuple[str, ...], bool]] = {}
-        """From before a restart, of calls that nobody spoke of yet: their participants, and whether
-        they are ``unseen``."""
+        self._back: dict[str, tuple[tuple[str, ...], int | None]] = {}
+        """From before a restart, of calls that nobody spoke of yet: their participants, and what is
+        ``unseen``."""
         self._unknown_owners: set[str] = set()
         self._leavings = 0
         self._full_said = False
@@ -136,6 +138,8 @@ class Registrations:
             # It comes back while we are leaving: the head takes both in their order.
             if joined.stage in (Stage.LEAVING, Stage.LEFT):
                 self._register(call, joined)
+            elif joined.stage is Stage.WAITING:
+                self._unbased(call, joined)
             return
         joined = self._join(call, Joined(call.owner, call.settled))
         if not self._peers.network.knows(call.owner):
@@ -144,22 +148,24 @@ class Registrations:
             return
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
-        based = self._clock.base(call.owner) is not None
-        if peer.connected:
-            if based and peer.basing is None:
+        self._unbased(call, joined)
+        if not peer.connected:
+            self._peers.network.want(call.owner, True)
+            if self._peers.health.is_down(call.owner):
+                self._seek(call, joined)
+        elif peer.basing is None:
+            if self._clock.base(call.owner) is not None:
                 self._register(call, joined)
-                return
-            if peer.basing is None:
+            else:
                 # It has opened the connection, for calls of its own interest.
                 self._await_base(call.owner, peer)
                 self._side.ask_time(call.owner)
-        else:
-            self._peers.network.want(call.owner, True)
-        if not (based or joined.known or joined.unseen):
-            joined.unseen = True
+
+    def _unbased(self, call: Call, joined: Joined) -> None:
+        """What is written from here on is stamped by our own clock, if the owner's is not known."""
+        if joined.unseen is None and self._clock.base(call.owner) is None:
+            joined.unseen = call.data.newest
             self._note(call, joined)
-        if not peer.connected and self._peers.health.is_down(call.owner):
-            self._seek(call, joined)
 
     def changed(
         self, call: Call, properties: Sequence[Property], logs: Sequence[Log], author: str = ""
@@ -231,24 +237,7 @@ class Registrations:
             return
         peer.basing.cancel()
         peer.basing = None
-        for call_id in peer.joined if self._clock.base(server) is not None else ():
-            call, joined = self._call(call_id), self.joined.get(call_id)
-            if call is not None and joined is not None and not joined.shared and len(call.data):
-                shift = min(self._clock.ahead(server), self._clock.now(server) - call.data.newest)
-                if joined.unseen:
-                    # First, so that they are not moved again if this is as far as the disk gets.
-                    self._note(call, joined, unseen=False)
-                if abs(shift) > 1000:
-                    self._store.restamp(call, shift)
-                    self._journal.restamped(call)
-        session = peer.session
-
-        def then() -> None:
-            if peer.connected and peer.session == session:
-                self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
-
-        # A crash after this must not bring the old stamps back.
-        self._journal.after_commit(then)
+        self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
 
     def disconnected(self, server: str) -> None:
         """Live calls are registered again when ``server`` is back, or when another took its
@@ -417,9 +406,8 @@ class Registrations:
             self._peers.network.want(call.owner, True)
         if not joined.listed:
             joined.listed = tuple(listed)
-        joined.shared = True
-        if joined.unseen or call.learnt:
-            joined.unseen = False
+        if joined.unseen is not None or call.learnt:
+            joined.unseen = None
             self._note(call, joined)
         if joined.stage in (Stage.LEAVING, Stage.LEFT):
             self._register(call, joined)
@@ -543,12 +531,14 @@ class Registrations:
         return False
 
     def _register(self, call: Call, joined: Joined) -> None:
-        if joined.unseen:
-            self._reveal(call, joined)
-            return
+        if joined.unseen is not None:
+            if call.data.newest > joined.unseen:
+                self._reveal(call, joined, joined.unseen)
+                return
+            joined.unseen = None
+            self._note(call, joined)
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
-        joined.shared = True
         if joined.known:
             joined.stage = Stage.RENEWING
             frame = Register(call.call_id, call.owner, sent, call.data.have(), [], [], listed)
@@ -558,23 +548,32 @@ class Registrations:
             frame = Register(call.call_id, call.owner, sent, {}, properties, logs, listed)
         self._peers.send(joined.head, frame)
 
-    def _reveal(self, call: Call, joined: Joined) -> None:
-        """Register once it is on disk that the entries are seen, even if the disk refuses: taken
-        for unseen after a crash they would be moved, and come to the others once more."""
+    def _reveal(self, call: Call, joined: Joined, unseen: int) -> None:
+        """Put right what is stamped by our own clock, and register once that is on disk. Even if
+        the disk refuses: put right once more after a crash it would come to the others twice."""
 
         def then() -> None:
-            if joined.unseen and self.joined.get(call.call_id) is joined:
-                joined.unseen = False
-                again = self._call(call.call_id)
-                if (
-                    again is not None
-                    and joined.stage is Stage.WAITING
-                    and self._peers.connected(joined.head)
-                ):
-                    self._register(again, joined)
+            joined.revealing = False
+            if joined.unseen is None or self.joined.get(call.call_id) is not joined:
+                return
+            joined.unseen = None
+            again = self._call(call.call_id)
+            waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
+            if again is not None and waits:
+                self._register(again, joined)
 
         joined.stage = Stage.WAITING
+        if joined.revealing:
+            return
+        joined.revealing = True
+        # First, so that they are not moved again if this is as far as the disk gets.
         self._note(call, joined, unseen=False)
+        if self._clock.base(call.owner) is not None:
+            now = self._clock.now(call.owner)
+            shift = min(self._clock.ahead(call.owner), now - call.data.newest)
+            if abs(shift) > 1000:
+                self._store.restamp(call, shift, unseen)
+                self._journal.restamped(call)
         self._journal.after_commit(then, must=True)
 
     def _leave(self, call: Call, joined: Joined) -> None:
@@ -585,7 +584,7 @@ class Registrations:
 
     # Calls that are over here, but not for their owner
 
-    def restore(self, call: Call, listed: Sequence[str], kept: bool, unseen: bool) -> None:
+    def restore(self, call: Call, listed: Sequence[str], kept: bool, unseen: int | None) -> None:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
         self._back[call.call_id] = tuple(listed), unseen
         if kept:
@@ -660,9 +659,7 @@ class Registrations:
     def _join(self, call: Call, joined: Joined) -> Joined:
         self.joined[call.call_id] = joined
         if self._back:
-            joined.listed, joined.unseen = self._back.pop(call.call_id, ((), False))
-            if joined.unseen:
-                joined.known = joined.shared = False
+            joined.listed, joined.unseen = self._back.pop(call.call_id, ((), None))
         if self._peers.network.knows(call.owner) or joined.known:
             self._peers.of(call.owner).joined[call.call_id] = None
         return joined
@@ -701,8 +698,8 @@ class Registrations:
             more["kept"] = True
         if call.learnt:
             more["learnt"] = True
-        if unseen and joined.unseen:
-            more["unseen"] = True
+        if unseen and joined.unseen is not None:
+            more["unseen"] = joined.unseen
         self._journal.shared(call.call_id, call.owner, (), (), more)
 
     def _some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:

@@ -250,16 +250,22 @@ class Store:
             own = call.head == self.server
             (self._own_lingers if own else self._handed_lingers).add(call)
 
-    def restamp(self, call: Call, shift: int) -> None:
-        """Move all stamps of a call by ``shift`` microseconds. Nobody else may have seen them."""
+    def restamp(self, call: Call, shift: int, after: int = 0) -> None:
+        """Move the stamps that are greater than ``after`` by ``shift`` microseconds, in their order
+        and never behind ``after``. Nobody else may have seen them."""
         data = call.data
+        properties = list(data.properties.values())
+        lines = data.log_lines()
+        moved: dict[int, int] = {}
+        newest = after
+        stamps = {e.stamp for e in properties} | {e.stamp for e in lines}
+        for stamp in sorted(stamp for stamp in stamps if stamp > after):
+            newest = moved[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
-            [
-                Property(entry.name, entry.value, entry.stamp + shift, entry.author)
-                for entry in data.properties.values()
-            ],
-            [Log(line.stamp + shift, line.author, line.text) for line in data.log_lines()],
+            [Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author) for e in properties],
+            [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
+        call.data.newest = max(call.data.newest, newest)
 
     def _tell(
         self,

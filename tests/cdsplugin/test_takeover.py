@@ -567,6 +567,31 @@ def test_entries_of_a_wrong_clock_are_put_right_after_a_restart_too(ended: bool)
     assert len(data.log_lines()) == 1
 
 
+def test_what_is_written_after_a_restart_waits_for_the_owners_time_too() -> None:
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR, commit=0.0)
+    world.call()
+    world.pass_time(1)
+    before = world["ant"].server.store.get("c1").data.newest
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    bee.restart()
+    bee.join("c1")
+    bee.write("c1", "x", "early")
+    bee.server.store.write(None, "c1", "bee", {}, ["one", "two"])
+    world.pass_time(1)
+    bee.restart()  # and once more, so that only the journal knows
+    bee.join("c1")
+    world["ant"].write("c1", "y", "later")
+    world.net.heal()
+    world.pass_time(15)
+    for site in world.sites.values():
+        data = site.server.store.get("c1").data
+        assert [line.text for line in data.log_lines()] == ["one", "two"]
+        assert before < min(line.stamp for line in data.log_lines())
+        assert data.newest < START + 30_000_000
+        assert {"from ant", "from bee", "x", "y"} <= set(data.properties)
+
+
 def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
     """Even if the disk refuses: after a crash it would be put right once more, differently."""
     world = World("ant")

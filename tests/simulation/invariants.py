@@ -180,7 +180,7 @@ class Auditor:
         life = (process.number, self._forgotten.get(key, 0))
         for entry in (*data.properties.values(), *data.log_lines()):
             if entry.author == server.name:
-                self._written_by[server.name, call.call_id, entry.stamp] = life
+                self._written_by.setdefault((server.name, call.call_id, entry.stamp), life)
 
     def left(self, process: Process, call: Call) -> None:
         """A client left a call."""
