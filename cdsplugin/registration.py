@@ -338,6 +338,10 @@ class Registrations:
         call = self._call(frame.call_id)
         if call is None or server not in (call.owner, call.head):
             return
+        joined = self.joined.get(frame.call_id)
+        if joined is not None and self._hides(call, joined):
+            # Stamps of two clocks are not to be merged. It lacks these, so we register in any case.
+            return
         self._take(server, call, frame.properties, frame.logs)
         theirs = {(e.stamp, e.author) for e in frame.properties}
         theirs.update((e.stamp, e.author) for e in frame.logs)
@@ -532,7 +536,7 @@ class Registrations:
 
     def _register(self, call: Call, joined: Joined) -> None:
         if joined.unseen is not None:
-            if call.data.newest > joined.unseen:
+            if self._hides(call, joined):
                 self._reveal(call, joined, joined.unseen)
                 return
             joined.unseen = None
@@ -547,6 +551,11 @@ class Registrations:
             properties, logs = call.data.newer({})
             frame = Register(call.call_id, call.owner, sent, {}, properties, logs, listed)
         self._peers.send(joined.head, frame)
+
+    @staticmethod
+    def _hides(call: Call, joined: Joined) -> bool:
+        """Whether there are entries that nobody else has seen, stamped by our own clock."""
+        return joined.unseen is not None and call.data.newest > joined.unseen
 
     def _reveal(self, call: Call, joined: Joined, unseen: int) -> None:
         """Put right what is stamped by our own clock, and register once that is on disk. Even if

@@ -99,6 +99,12 @@ class _Call:
         self.released = False
         """Whether the store was told that we are no participant any more; see ``release``."""
 
+    def passage_of(self, number: int) -> int:
+        """The incoming leg of the passage to which a leg belongs."""
+        if number in self.passages:
+            return number
+        return self.incoming.get(number, 0) if self.incoming else 0
+
 
 class Tms:
     """The modules of all switches that this server manages, made as they are first heard of.
@@ -172,7 +178,8 @@ class SwitchModule:
         self._clock = clock
         self._calls: dict[str, _Call] = {}
         self._leg_names = [f"leg/{switch}/{n}" for n in range(16)]
-        self._restored: set[str] = set()
+        self._restored: set[tuple[str, int]] = set()
+        """Passages, by call and incoming leg."""
         self._last_at = 0
         self._reserved_said: set[str] = set()
 
@@ -316,7 +323,7 @@ class SwitchModule:
             # Its end was told in the last moment before the kill, and stored here, but not yet in
             # the switch's journal: the first end is the true one.
             return True
-        self._restored.add(call_id)
+        self._restored.add((call_id, event.leg))
         if call is not None and call.released:
             self._again(call_id, call, {})
         for told in event.told:
@@ -352,12 +359,13 @@ class SwitchModule:
         return _SIGN[type(told)] in leg
 
     def _switch_started(self) -> None:
-        """Calls of the switch's last life that did not come back are over: since when, nobody
+        """Passages of the switch's last life that did not come back are over: since when, nobody
         knows; until its last event they were alive."""
         self.flush()
         restored, self._restored = self._restored, set()
         for call_id, call in list(self._calls.items()):
-            if call_id in restored:
+            lost = [n for n in sorted(call.passages) if (call_id, n) not in restored]
+            if not lost:
                 continue
             latest = max(
                 (leg[key] for leg in call.legs.values() for key in _TIMES if key in leg), default=0
@@ -365,11 +373,13 @@ class SwitchModule:
             at = max(latest, self._last_at + self._clock.ahead(call.owner))
             values: dict[str, Value] = {}
             for number, leg in call.legs.items():
-                if "ended_at" not in leg:
+                its = call.passage_of(number)
+                if "ended_at" not in leg and (its in lost or its not in call.passages):
                     ended = {**leg, "ended_at": at, "ended_by": "switch", "reason": RESTARTED}
                     values.update(self._leg(call, number, ended))
-            for number, passage in sorted(call.passages.items()):
-                lost = CallEnded(
+            for number in lost:
+                passage = call.passages[number]
+                end = CallEnded(
                     call_id=call_id,
                     at=at,
                     switch=self.switch,
@@ -379,11 +389,12 @@ class SwitchModule:
                     hangup_by="switch",
                     leg=number,
                 )
-                values.update(self._ended(call, lost, at))
+                values.update(self._ended(call, end, at))
             if call.released or not self._store.write(self, call_id, self._server, values):
                 self._again(call_id, call, values)
-            del self._calls[call_id]
-            self._store.unregister(self, call_id)
+            if not call.passages:
+                del self._calls[call_id]
+                self._store.unregister(self, call_id)
 
     def _speak(self, call_id: str) -> None:
         """Say a word about a call, so that whoever waits for its switch knows that it lives."""

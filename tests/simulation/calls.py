@@ -10,6 +10,7 @@ from cdsplugin.entries import Log, Property
 from cdsplugin.store import Call
 from softswitch.events import (
     CallEnded,
+    CallRestored,
     CallRouted,
     CallStarted,
     Event,
@@ -18,6 +19,7 @@ from softswitch.events import (
     LegInvited,
     LegMedia,
     LegRinging,
+    SwitchStarted,
 )
 
 from .plan import CallItem, NoteItem, Passage
@@ -85,8 +87,8 @@ class Switch:
             state.lost = not state.answered and not state.over
 
     def restarted(self) -> None:
-        """It is back: it tells of what its server had not on disk, of what happened meanwhile, and
-        that it has no other calls any more."""
+        """It is back: it tells of what its server had not on disk, of what happened meanwhile, of
+        each passage that goes on, and that it has no others any more."""
         process = self.server.process
         assert process is not None
         living = {key[0] for key, state in self._begun.items() if not state.lost}
@@ -105,8 +107,15 @@ class Switch:
             waiting, state.waiting = state.waiting, []
             for what in waiting:
                 what(state)
-        process.tms.alive(self.server.name, sorted(living))
-        process.recovery.reported(self.server.name)
+        at = self.server.machine.now_us()
+        name = self.server.name
+        for (call_id, leg), state in self._begun.items():
+            if not state.over:
+                process.tms.event(
+                    CallRestored(call_id=call_id, at=at, switch=name, leg=leg, told=())
+                )
+        process.tms.event(SwitchStarted(at=at, switch=name))
+        process.recovery.reported(name)
 
     def _lost(self, state: _Passage) -> None:
         """A call that was not answered ended with the process; nobody saw its end."""
