@@ -28,6 +28,10 @@ REASON = "server restarted"
 _SWITCHES = ("leg/", "switch/", "end")
 """How the names begin of what a switch says of a call it has."""
 
+_LOST = 100_000
+"""Stamps left out after a restart (microseconds). While its disk refuses, a server shares what it
+could lose in a crash; what it writes next must come after that, whatever its clock says."""
+
 _BATCH = 100  # calls in one go: other work gets its turn
 
 
@@ -84,6 +88,7 @@ class Recovery:
         for each in found:
             call = Call(each.call_id, each.owner)
             call.data = each.data
+            call.data.newest += _LOST
             shared = each.shared or Shared(each.call_id, each.owner, [], [])
             if shared.more.get("kept"):
                 proxy.restore(call, shared.present, shared.past, shared.more)

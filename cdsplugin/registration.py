@@ -595,6 +595,8 @@ class Registrations:
 
     def restore(self, call: Call, listed: Sequence[str], kept: bool, unseen: int | None) -> None:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
+        if unseen is not None and max(call.data.have().values(), default=0) <= unseen:
+            unseen = None  # nothing was written
         self._back[call.call_id] = tuple(listed), unseen
         if kept:
             call.kept = True

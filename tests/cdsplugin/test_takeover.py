@@ -626,6 +626,25 @@ def test_the_owner_is_asked_for_its_time_on_a_connection_that_it_has_opened() ->
     assert world["ant"].server.store.get("c1").data.newest < START + 10_000_000
 
 
+def test_what_was_shared_on_a_full_disk_and_lost_is_not_newer_than_what_comes_next() -> None:
+    """Its clock having been set back, a server counts on from the newest stamp that it knows."""
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    ant.server.timers.wrong -= HOUR
+    ant.disk.full = True
+    for n in range(5):
+        ant.write("c1", "x", n)
+    world.pass_time(1)
+    assert bee.server.values("c1")["x"] == 4
+    ant.restart()
+    ant.join("c1")
+    ant.write("c1", "x", "last")
+    ant.disk.full = False
+    world.pass_time(15)
+    assert ant.server.values("c1")["x"] == bee.server.values("c1")["x"] == "last"
+
+
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world = World("ant", "bee", "cat")
     world.call()
