@@ -390,6 +390,25 @@ def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> No
     assert hq.store.get("c1").clients == ()
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_passage_that_its_switch_did_not_bring_back_is_over(hq: FakeServer, memory: bool) -> None:
+    """Another one of the same call goes on."""
+    tms = Tms(hq.store, hq.clock)
+    feed(tms, there_and_back()[:7])
+    if not memory:
+        tms = Tms(hq.store, hq.clock)
+    tms.event(CallRestored(call_id="c1", at=AT, switch="hq", leg=2, told=()))
+    tms.event(SwitchStarted(at=AT, switch="hq"))
+    values = hq.values("c1")
+    assert (values["end"]["disposition"], values["end"]["reason"]) == ("failed", "switch restarted")
+    assert [n for n in range(4) if "ended_at" in values[f"leg/hq/{n}"]] == [0, 1]
+    assert tms.live() == 1
+    tms.event(there_and_back()[8])
+    assert tms.live() == 0
+    if memory:
+        assert hq.store.get("c1").clients == ()
+
+
 def test_events_of_unknown_calls_are_counted(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     feed(tms, answered_call("c1")[1:])
