@@ -592,6 +592,23 @@ def test_what_is_written_after_a_restart_waits_for_the_owners_time_too() -> None
         assert {"from ant", "from bee", "x", "y"} <= set(data.properties)
 
 
+def test_who_came_back_to_a_call_that_it_had_forgotten_gets_all_of_it_after_a_restart() -> None:
+    world = World("ant", "bee", commit=0.0)
+    bee = world["bee"]
+    world.call()
+    bee.leave("c1")
+    world.pass_time(70)
+    assert bee.server.store.get("c1") is None
+    world.net.part("ant", "bee")
+    bee.join("c1")
+    bee.write("c1", "note")
+    bee.restart()
+    bee.join("c1")
+    world.net.heal()
+    world.pass_time(15)
+    assert bee.has() == world["ant"].has() == {"from ant", "from bee", "note"}
+
+
 def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
     """Even if the disk refuses: after a crash it would be put right once more, differently."""
     world = World("ant")
