@@ -65,6 +65,9 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     logs: list[Log]
     participants: list[Name] = []
     """The list as the registrant has it: for a caretaker that may know less."""
+    before: Stamp = 0
+    """With a first one: the registrant took part before and has forgotten the call, in which this
+    was the newest stamp. What it wrote then, others may still have to hand over."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):

@@ -255,6 +255,8 @@ class NetworkProxy:
             call.learnt = True
         if owner != self.server:
             self._registrations.accept(call, frame.participants)
+        if frame.before:
+            call.gap(server, frame.before)
         self.take(server, call_id, frame.properties, frame.logs)
         properties, logs = call.data.newer(frame.have)
         if frame.properties:
@@ -263,7 +265,7 @@ class NetworkProxy:
         if frame.logs:
             their_lines = {(line.stamp, line.author) for line in frame.logs}
             logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
-        have = call.data.have() if frame.have else {}
+        have = call.have() if frame.have else {}
         utc = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
@@ -388,7 +390,8 @@ class NetworkProxy:
             )
             for other in participants.present:
                 if other != server and not self.monitor.awaits(call_id, other):
-                    self._peers.send(other, _without(frame, other) if relayed else frame)
+                    whole = not relayed or (call.gaps is not None and other in call.gaps)
+                    self._peers.send(other, frame if whole else _without(frame, other))
         if call.owner != self.server:
             self._registrations.changed(call, changed, added, server)
 

@@ -56,16 +56,19 @@ class Joined:
 
     ``known``: we were registered before. ``unseen``: entries newer than that were written while
     nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
-    ``revealing``: that is about to change. ``listed``: its participants, as last told. ``tried``:
-    who of them refused.
+    ``revealing``: that is about to change. ``before``: see ``Register``. ``listed``: its
+    participants, as last told. ``tried``: who of them refused.
     """
 
-    __slots__ = ("head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen")
+    __slots__ = (
+        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen"
+    )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
         self.stage = Stage.WAITING
         self.head = head
         self.known = known
+        self.before = 0
         self.unseen: int | None = None
         self.revealing = False
         self.listed: tuple[str, ...] = ()
@@ -142,6 +145,8 @@ class Registrations:
                 self._unbased(call, joined)
             return
         joined = self._join(call, Joined(call.owner, call.settled))
+        if not len(call.data):
+            joined.before = call.data.newest
         if not self._peers.network.knows(call.owner):
             joined.stage = Stage.UNSHARED
             self._say_unknown(call)
@@ -545,11 +550,13 @@ class Registrations:
         listed = list(joined.listed) if joined.head != call.owner else []
         if joined.known:
             joined.stage = Stage.RENEWING
-            frame = Register(call.call_id, call.owner, sent, call.data.have(), [], [], listed)
+            frame = Register(call.call_id, call.owner, sent, call.have(), [], [], listed)
         else:
             joined.stage = Stage.FIRST
             properties, logs = call.data.newer({})
-            frame = Register(call.call_id, call.owner, sent, {}, properties, logs, listed)
+            frame = Register(
+                call.call_id, call.owner, sent, {}, properties, logs, listed, joined.before
+            )
         self._peers.send(joined.head, frame)
 
     @staticmethod

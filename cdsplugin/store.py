@@ -60,12 +60,13 @@ class Call:
     was written here. ``kept``: this server wrote a record of another server's call, which has to go
     once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
     has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
-    will end (monotonic microseconds), 0 while a client is registered.
+    will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
+    back after they had forgotten the call, and up to where what we have of their authors is whole.
     """
 
     __slots__ = (
-        "call_id", "clients", "data", "head", "kept", "learnt", "lingering", "owner", "refused",
-        "settled",
+        "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering", "owner",
+        "refused", "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -78,7 +79,26 @@ class Call:
         self.settled = False
         self.kept = False
         self.learnt = False
+        self.gaps: dict[str, dict[str, int]] | None = None
         self.refused = False
+
+    def have(self) -> dict[str, int]:
+        """As ``CallData.have``, but no further than it is whole."""
+        have = self.data.have()
+        for server, whole in (self.gaps or {}).items():
+            for author in have:
+                if author.partition("/")[0] == server:
+                    have[author] = whole.get(author, -1)
+        return have
+
+    def gap(self, server: str, before: int) -> None:
+        """``server`` comes back, and has forgotten what it wrote until ``before``."""
+        if self.gaps is not None and server in self.gaps:
+            return
+        have = self.data.have()
+        whole = {a: stamp for a, stamp in have.items() if a.partition("/")[0] == server}
+        if max(whole.values(), default=0) < before:
+            self.gaps = {**(self.gaps or {}), server: whole}
 
 
 @dataclass(frozen=True, slots=True)

@@ -609,6 +609,31 @@ def test_who_came_back_to_a_call_that_it_had_forgotten_gets_all_of_it_after_a_re
     assert bee.has() == world["ant"].has() == {"from ant", "from bee", "note"}
 
 
+def test_what_a_caretaker_has_of_one_who_came_back_to_the_owner_is_not_taken_for_known() -> None:
+    """The owner has newer entries of that server, and yet not all."""
+    world = World("ant", "bee", "cat", commit=0.0)
+    ant, bee, cat = (world[name] for name in ("ant", "bee", "cat"))
+    world.call()
+    world.net.part("ant", "bee cat")
+    world.pass_time(40)
+    assert bee.stage() == DEAD
+    cat.write("c1", "to the caretaker")
+    world.pass_time(1)
+    cat.leave("c1")
+    world.pass_time(70)
+    assert cat.server.store.get("c1") is None
+    world.net.part("ant cat", "bee")
+    cat.join("c1")
+    cat.write("c1", "to the owner")
+    world.pass_time(15)
+    assert {"from cat", "to the owner"} <= ant.has()
+    bee.restart()
+    world.net.heal()
+    world.pass_time(30)
+    everything = {"from ant", "from bee", "from cat", "to the caretaker", "to the owner"}
+    assert ant.has() == cat.has() == everything
+
+
 def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
     """Even if the disk refuses: after a crash it would be put right once more, differently."""
     world = World("ant")
