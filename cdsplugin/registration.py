@@ -583,7 +583,7 @@ class Registrations:
             return
         joined.revealing = True
         # First, so that they are not moved again if this is as far as the disk gets.
-        self._note(call, joined, unseen=False)
+        self._note(call, joined)
         if self._clock.base(call.owner) is not None:
             now = self._clock.now(call.owner)
             shift = min(self._clock.ahead(call.owner), now - call.data.newest)
@@ -709,14 +709,14 @@ class Registrations:
         if joined is not None:
             self._note(call, joined)
 
-    def _note(self, call: Call, joined: Joined, unseen: bool = True) -> None:
-        """What is to be known of a call after a crash. ``unseen``: if it is, say so."""
+    def _note(self, call: Call, joined: Joined) -> None:
+        """What is to be known of a call after a crash."""
         more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
         if call.kept:
             more["kept"] = True
         if call.learnt:
             more["learnt"] = True
-        if unseen and joined.unseen is not None:
+        if joined.unseen is not None and not joined.revealing:
             more["unseen"] = joined.unseen
         self._journal.shared(call.call_id, call.owner, (), (), more)
 
