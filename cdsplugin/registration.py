@@ -56,12 +56,15 @@ class Joined:
 
     ``known``: we were registered before. ``unseen``: entries newer than that were written while
     nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
-    ``revealing``: that is about to change. ``before``: see ``Register``. ``listed``: its
-    participants, as last told. ``tried``: who of them refused.
+    ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
+    before the owner answers: what was shared while the disk refused, others have and we have lost.
+    ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
+    refused.
     """
 
     __slots__ = (
-        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen"
+        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen",
+        "whole",
     )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
@@ -71,6 +74,7 @@ class Joined:
         self.before = 0
         self.unseen: int | None = None
         self.revealing = False
+        self.whole: dict[str, int] | None = None
         self.listed: tuple[str, ...] = ()
         self.tried: frozenset[str] = frozenset()
         self.leaving = 0
@@ -123,9 +127,9 @@ class Registrations:
         self._caretaker_within = caretaker_within
         self._kept_calls = kept_calls
         self._listed = listed
-        self._back: dict[str, tuple[tuple[str, ...], int | None]] = {}
+        self._back: dict[str, tuple[tuple[str, ...], int | None, dict[str, int]]] = {}
         """From before a restart, of calls that nobody spoke of yet: their participants, and what is
-        ``unseen``."""
+        ``unseen`` and ``whole``."""
         self._unknown_owners: set[str] = set()
         self._leavings = 0
         self._full_said = False
@@ -283,6 +287,8 @@ class Registrations:
             return
         joined.known = True
         joined.stage = Stage.LIVE
+        if server == call.owner:
+            joined.whole = None
         joined.tried = frozenset()
         self.listed(frame.call_id, frame.participants)
         self._take(server, call, frame.properties, frame.logs)
@@ -550,7 +556,11 @@ class Registrations:
         listed = list(joined.listed) if joined.head != call.owner else []
         if joined.known:
             joined.stage = Stage.RENEWING
-            frame = Register(call.call_id, call.owner, sent, call.have(), [], [], listed)
+            have = call.have()
+            if joined.whole is not None:
+                for author in call.have_of(self.server):
+                    have[author] = joined.whole.get(author, -1)
+            frame = Register(call.call_id, call.owner, sent, have, [], [], listed)
         else:
             joined.stage = Stage.FIRST
             properties, logs = call.data.newer({})
@@ -604,7 +614,7 @@ class Registrations:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
         if unseen is not None and max(call.data.have().values(), default=0) <= unseen:
             unseen = None  # nothing was written
-        self._back[call.call_id] = tuple(listed), unseen
+        self._back[call.call_id] = tuple(listed), unseen, call.have_of(self.server)
         if kept:
             call.kept = True
             self._store.kept[call.call_id] = call
@@ -677,7 +687,9 @@ class Registrations:
     def _join(self, call: Call, joined: Joined) -> Joined:
         self.joined[call.call_id] = joined
         if self._back:
-            joined.listed, joined.unseen = self._back.pop(call.call_id, ((), None))
+            back = self._back.pop(call.call_id, None)
+            if back is not None:
+                joined.listed, joined.unseen, joined.whole = back
         if self._peers.network.knows(call.owner) or joined.known:
             self._peers.of(call.owner).joined[call.call_id] = None
         return joined

@@ -91,12 +91,16 @@ class Call:
                     have[author] = whole.get(author, -1)
         return have
 
+    def have_of(self, server: str) -> dict[str, int]:
+        """As ``CallData.have``, of the authors of one server."""
+        have = self.data.have()
+        return {a: stamp for a, stamp in have.items() if a.partition("/")[0] == server}
+
     def gap(self, server: str, before: int) -> None:
         """``server`` comes back, and has forgotten what it wrote until ``before``."""
         if self.gaps is not None and server in self.gaps:
             return
-        have = self.data.have()
-        whole = {a: stamp for a, stamp in have.items() if a.partition("/")[0] == server}
+        whole = self.have_of(server)
         if max(whole.values(), default=0) < before:
             self.gaps = {**(self.gaps or {}), server: whole}
 

@@ -687,6 +687,25 @@ def test_what_was_shared_on_a_full_disk_and_lost_is_not_newer_than_what_comes_ne
     assert ant.server.values("c1")["x"] == bee.server.values("c1")["x"] == "last"
 
 
+def test_what_was_shared_on_a_full_disk_and_lost_comes_back_from_the_owner() -> None:
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    bee.disk.full = True
+    bee.write("c1", "shared")
+    world.pass_time(1)
+    assert "shared" in ant.has()
+    world.net.part("ant", "bee")
+    bee.restart()
+    bee.disk.full = False
+    bee.join("c1")
+    bee.write("c1", "later")
+    assert "shared" not in bee.has()
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
+
+
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world = World("ant", "bee", "cat")
     world.call()
