@@ -97,8 +97,9 @@ class Recovery:
             call.learnt = bool(shared.more.get("learnt"))
             self._store.adopt(call)
             proxy.restore(call, shared.present, shared.past, shared.more)
-            # With others' entries in it, it was registered: again costs less, and brings the same.
-            call.settled = _shared(call, mine)
+            # Its owner has something of it, most likely: registering again costs less, and brings
+            # the same.
+            call.settled = True
             if each.lingering and (each.owner == mine or each.settled):
                 call.settled = each.settled
                 self._store.linger(call)
@@ -197,11 +198,6 @@ class Recovery:
             self._timer = None
         if self._done is not None:
             self._done()
-
-
-def _shared(call: Call, server: str) -> bool:
-    """Whether others have written in a call, besides this server and its applications."""
-    return any(author.partition("/")[0] != server for author in call.data.have())
 
 
 def _switches(call: Call, server: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cdsplugin.clock import Clock, Timers
-from cdsplugin.entries import Log, Property
+from cdsplugin.entries import CallData, Log, Property
 from cdsplugin.frames import (
     EndOfCall,
     Refused,
@@ -151,13 +151,13 @@ class Registrations:
         joined = self._join(call, Joined(call.owner, call.settled))
         if not len(call.data):
             joined.before = call.data.newest
+        self._unbased(call, joined)
         if not self._peers.network.knows(call.owner):
             joined.stage = Stage.UNSHARED
             self._say_unknown(call)
             return
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
-        self._unbased(call, joined)
         if not peer.connected:
             self._peers.network.want(call.owner, True)
             if self._peers.health.is_down(call.owner):
@@ -294,7 +294,9 @@ class Registrations:
         self._take(server, call, frame.properties, frame.logs)
         if renewed:
             # After taking its entries: what they have replaced here it need not hear of again.
-            properties, logs = call.data.newer(frame.have)
+            # Where we had nothing, it has said what it has by sending it.
+            have = frame.have or CallData(frame.properties, frame.logs).have()
+            properties, logs = call.data.newer(have)
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if server != call.owner:
@@ -352,6 +354,11 @@ class Registrations:
         joined = self.joined.get(frame.call_id)
         if joined is not None and self._hides(call, joined):
             # Stamps of two clocks are not to be merged. It lacks these, so we register in any case.
+            peer = self._peers.of(server)
+            if server == call.owner and peer.connected and peer.basing is None:
+                peer.joined[call.call_id] = None
+                self._await_base(server, peer)
+                self._side.ask_time(server)
             return
         self._take(server, call, frame.properties, frame.logs)
         theirs = {(e.stamp, e.author) for e in frame.properties}
@@ -614,7 +621,10 @@ class Registrations:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
         if unseen is not None and max(call.data.have().values(), default=0) <= unseen:
             unseen = None  # nothing was written
-        self._back[call.call_id] = tuple(listed), unseen, call.have_of(self.server)
+        whole = call.have_of(self.server)
+        if len(whole) == len(call.data.have()):
+            whole = {}  # a copy that was begun anew, perhaps: the owner has never answered
+        self._back[call.call_id] = tuple(listed), unseen, whole
         if kept:
             call.kept = True
             self._store.kept[call.call_id] = call

@@ -37,6 +37,8 @@ REGRESSIONS = (
     83494,  # back to a call that had been forgotten, and restarted before its owner has answered
     85750,  # back to a call that had been handed to a caretaker and forgotten
     111401,  # shared on a full disk and lost, and not missed as newer entries followed
+    150055,  # an owner that is not in peers is heard of only by its end of call
+    152490,  # a call learnt from a participant is registered with its owner while still empty
 )
 """Seeds that failed once, and why."""
 
