@@ -603,7 +603,7 @@ class Registrations:
         self._note(call, joined)
         if self._clock.base(call.owner) is not None:
             now = self._clock.now(call.owner)
-            shift = min(self._clock.ahead(call.owner), now - call.data.newest)
+            shift = min(self._clock.shift(call.owner), now - call.data.newest)
             if abs(shift) > 1000:
                 self._store.restamp(call, shift, unseen)
                 self._journal.restamped(call)

@@ -706,6 +706,18 @@ def test_what_was_shared_on_a_full_disk_and_lost_comes_back_from_the_owner() -> 
     assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
 
 
+def test_a_clock_that_is_set_before_the_first_contact_moves_no_stamp() -> None:
+    world = World("ant", "bee")
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["bee"].join("c1")
+    world["ant"].join("c1")
+    world["bee"].write("c1", "x", "early")
+    world["bee"].server.timers.wrong += 2 * HOUR
+    world.net.heal()
+    world.pass_time(2)
+    assert START - 1_000_000 < world["ant"].server.store.get("c1").data.newest < START + 1_000_000
+
+
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world = World("ant", "bee", "cat")
     world.call()
