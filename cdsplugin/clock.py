@@ -65,6 +65,8 @@ class Clock:
         self._now_us = timers.now_us
         self._monotonic_us = timers.monotonic_us
         self._bases: dict[str, TimeBase] = {}
+        self._own = timers.now_us() - timers.monotonic_us()
+        """Our UTC minus our monotonic clock at the start: for owners whose clock is not known."""
 
     def sample(self, owner: str, utc: int, round_trip: int) -> None:
         """Note that ``owner``'s clock said ``utc`` in an answer that took ``round_trip``
@@ -89,12 +91,13 @@ class Clock:
         return self._bases.get(owner)
 
     def now(self, owner: str) -> int:
-        """The time at ``owner``: its clock simulated; our own while nothing is known of it."""
+        """The time at ``owner``: its clock simulated; while nothing is known of it our own, as it
+        would be had nobody set it since the start."""
         if owner == self.server:
             return self._now_us()
         base = self._bases.get(owner)
         if base is None:
-            return self._now_us()
+            return self._monotonic_us() + self._own
         return self._monotonic_us() + base.difference
 
     def ahead(self, owner: str) -> int:
@@ -103,6 +106,12 @@ class Clock:
         if base is None:
             return 0
         return self._monotonic_us() + base.difference - self._now_us()
+
+    def shift(self, owner: str) -> int:
+        """By how much stamps have to be moved that were made before anything was known of
+        ``owner``'s clock."""
+        base = self._bases.get(owner)
+        return 0 if base is None else base.difference - self._own
 
     def sane(self, owner: str, stamp: int, newest: int) -> bool:
         """Whether a stamp that another server made is to be believed.

@@ -38,7 +38,7 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive"):
     """The source's "I'm alive", between servers that share live calls.
 
     ``echo`` is the ``sent`` of the last ``Alive`` that came, ``held`` how long ago that was (in
-    microseconds); 0 and 0 if none came yet.
+    microseconds); 0 and 0 if none came yet, and to have it answered at once.
     """
 
     utc: Stamp
@@ -65,6 +65,9 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     logs: list[Log]
     participants: list[Name] = []
     """The list as the registrant has it: for a caretaker that may know less."""
+    before: Stamp = 0
+    """With a first one: the registrant took part before and has forgotten the call, in which this
+    was the newest stamp. What it wrote then, others may still have to hand over."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):

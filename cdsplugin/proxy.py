@@ -37,11 +37,14 @@ from cdsplugin.health import Health
 from cdsplugin.participants import Listings, RegistrationMonitor
 from cdsplugin.peers import Journal, Network, NoJournal, Peers
 from cdsplugin.registration import Registrations, Stage
-from cdsplugin.store import Call, Client, Store
+from cdsplugin.store import Call, Client, Store, SwitchClient
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 
 log = logging.getLogger("cdsplugin.proxy")
+
+
+_LEARNT: dict[str, str | int | bool | list[str]] = {"learnt": True}
 
 
 def _without(frame: Update, author: str) -> Update:
@@ -148,6 +151,9 @@ class NetworkProxy:
         """A local participant came: register with the owner on its behalf."""
         if call.owner != self.server:
             self._registrations.came(call)
+        if call.learnt and isinstance(client, SwitchClient):
+            call.learnt = False
+            self._note(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
         """The last local participant left: unregister with the owner."""
@@ -240,12 +246,17 @@ class NetworkProxy:
         before = participants.present if participants is not None else ()
         first = self.monitor.add(call_id, server)
         self.health.watch(server)
+        learnt = call is None
         if first or call is None:
             # After a restart without its data the owner learns of its call here, from a
-            # participant.
+            # participant; or of one that has ended here, from somebody who was away for too long.
             call = self._store.register(self, call_id, owner)
+        if learnt:
+            call.learnt = True
         if owner != self.server:
             self._registrations.accept(call, frame.participants)
+        if frame.before:
+            call.gap(server, frame.before)
         self.take(server, call_id, frame.properties, frame.logs)
         properties, logs = call.data.newer(frame.have)
         if frame.properties:
@@ -254,7 +265,7 @@ class NetworkProxy:
         if frame.logs:
             their_lines = {(line.stamp, line.author) for line in frame.logs}
             logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
-        have = call.data.have() if frame.have else {}
+        have = call.have() if frame.have else {}
         utc = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
@@ -278,7 +289,18 @@ class NetworkProxy:
             return
         if call.owner == self.server:
             self._listings.changed(call.call_id, before, participants.present, but)
-            self._journal.shared(call.call_id, call.owner, participants.present, participants.past)
+            self._note(call)
+
+    def _note(self, call: Call) -> None:
+        """What is to be known after a crash of who takes part in a call."""
+        if call.owner != self.server:
+            self._registrations.note(call)
+            return
+        participants = self.monitor.of(call.call_id)
+        if participants is not None:
+            present, past = participants.present, participants.past
+            more = _LEARNT if call.learnt else None
+            self._journal.shared(call.call_id, call.owner, present, past, more)
 
     def _on_unregister(self, server: str, frame: Unregister) -> None:
         self._remove(frame.call_id, server)
@@ -368,7 +390,8 @@ class NetworkProxy:
             )
             for other in participants.present:
                 if other != server and not self.monitor.awaits(call_id, other):
-                    self._peers.send(other, _without(frame, other) if relayed else frame)
+                    whole = not relayed or (call.gaps is not None and other in call.gaps)
+                    self._peers.send(other, frame if whole else _without(frame, other))
         if call.owner != self.server:
             self._registrations.changed(call, changed, added, server)
 
@@ -405,14 +428,19 @@ class NetworkProxy:
     def _on_alive(self, server: str, frame: Alive) -> None:
         peer = self._peers.of(server)
         now = self._timers.monotonic_us()
-        first = not peer.heard_sent
         peer.heard_sent = frame.sent
         peer.heard_at = now
         if frame.echo:
             self._clock.sample(server, frame.utc, now - frame.echo - frame.held)
             self._registrations.based(server)
-        if not frame.answer and (not self.health.watches(server) or (first and not frame.echo)):
+        # One without an echo asks for the time.
+        if not frame.answer and (not self.health.watches(server) or not frame.echo):
             self._send_alive(server, True)
+
+    def ask_time(self, server: str) -> None:
+        """An ``Alive`` that is answered at once, as the very first is."""
+        now = self._timers.monotonic_us()
+        self._peers.send_now(server, Alive(max(self._timers.now_us(), 0), now, 0, 0))
 
     def _down(self, server: str) -> None:
         log.warning("server %s is silent: the network or that server may be down", server)
@@ -506,8 +534,14 @@ class NetworkProxy:
                         self._network.want(server, True)
             return True
         listed = more.get("listed")
+        unseen = more.get("unseen")
         kept = bool(more.get("kept"))
-        self._registrations.restore(call, listed if isinstance(listed, list) else [], kept)
+        self._registrations.restore(
+            call,
+            listed if isinstance(listed, list) else [],
+            kept,
+            unseen if isinstance(unseen, int) else None,
+        )
         return not kept
 
     def stop(self, stored: bool = True) -> None:

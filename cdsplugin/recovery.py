@@ -2,9 +2,10 @@
 
 What the journal has goes into the store, and what others have to do is waited for. Other servers
 register again for the calls in which they take part; we register again with the owners of theirs.
-Each call that a switch of ours had not left is held for that switch, until it speaks of the call
-(it survived), says which calls survived (``reported``), or ``within`` seconds have passed. A call
-that is given up gets its end written: as far as it was known, with the reason "server restarted".
+Each call that a switch of ours had in that life is held for that switch, until it speaks of the
+call (it survived), says which calls survived (``reported``), or ``within`` seconds have passed. A
+call that is given up gets its end written: as far as it was known, with the reason "server
+restarted".
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ REASON = "server restarted"
 
 _SWITCHES = ("leg/", "switch/", "end")
 """How the names begin of what a switch says of a call it has."""
+
+_LOST = 100_000
+"""Stamps left out after a restart (microseconds). While its disk refuses, a server shares what it
+could lose in a crash; what it writes next must come after that, whatever its clock says."""
 
 _BATCH = 100  # calls in one go: other work gets its turn
 
@@ -61,7 +66,7 @@ class Recovery:
         self._within = within
         self._done = done
         self._held: dict[str, frozenset[str]] = {}
-        """The switches that had each call."""
+        """The switches that had each call, and have not said yet which of theirs survived."""
         self._alive = 0
         self._timer: Handle | None = None
         self.calls = 0
@@ -83,11 +88,13 @@ class Recovery:
         for each in found:
             call = Call(each.call_id, each.owner)
             call.data = each.data
+            call.data.newest += _LOST
             shared = each.shared or Shared(each.call_id, each.owner, [], [])
             if shared.more.get("kept"):
                 proxy.restore(call, shared.present, shared.past, shared.more)
                 continue
             call.settled = each.settled
+            call.learnt = bool(shared.more.get("learnt"))
             self._store.adopt(call)
             proxy.restore(call, shared.present, shared.past, shared.more)
             # Its owner has something of it, most likely: registering again costs less, and brings
@@ -97,11 +104,13 @@ class Recovery:
                 call.settled = each.settled
                 self._store.linger(call)
                 continue
-            if not each.lingering:
+            held = not each.lingering and not call.learnt
+            if held:
                 self._held[each.call_id] = _switches(call, mine)
             self._store.register(self, each.call_id, each.owner)
-            if each.lingering:
-                # Left, but its owner has not confirmed that it has everything.
+            if not held:
+                # Left, but its owner has not confirmed that it has everything; or no switch of
+                # ours had it, and who was here besides comes back by himself.
                 self._store.unregister(self, each.call_id)
         log.warning(
             "%d calls are back after a restart; %d wait for their switch",
@@ -118,10 +127,8 @@ class Recovery:
         lost = []
         for call_id, switches in list(self._held.items()):
             if switch in switches:
-                left = switches - {switch}
-                if left:
-                    self._held[call_id] = left
-                else:
+                self._held[call_id] = left = switches - {switch}
+                if not left:
                     lost.append(call_id)
         self._give_up(lost)
 
@@ -165,10 +172,11 @@ class Recovery:
         now, later = (call_ids, []) if at_once else (call_ids[:_BATCH], call_ids[_BATCH:])
         for call_id in now:
             call = self._store.get(call_id)
-            if self._held.pop(call_id, None) is None or call is None:
+            unheard = self._held.pop(call_id, None)
+            if unheard is None or call is None:
                 continue
             self.given_up += 1
-            values = ending(call, self._store.server, self._alive + self._ahead(call))
+            values = ending(call, self._store.server, self._alive + self._ahead(call), unheard)
             if values:
                 self._store.write(self, call_id, self._store.server, values)
             self._store.unregister(self, call_id)
@@ -201,9 +209,12 @@ def _switches(call: Call, server: str) -> frozenset[str]:
     )
 
 
-def ending(call: Call, server: str, at: int) -> dict[str, Value]:
+def ending(
+    call: Call, server: str, at: int, unheard: frozenset[str] = frozenset()
+) -> dict[str, Value]:
     """What is to be written of a call that this server's switches had, and that is over without
-    anybody having seen its end. ``at`` is when the server was last alive, in the owner's time."""
+    anybody having seen its end. ``at`` is when the server was last alive, in the owner's time. The
+    switches ``unheard`` may have it still: that is noted in their legs (``supposed``)."""
     held = call.data.properties
     values: dict[str, Value] = {}
     latest = at or call.data.newest
@@ -217,11 +228,17 @@ def ending(call: Call, server: str, at: int) -> dict[str, Value]:
                 latest = when
         if "ended_at" not in leg:
             values[name] = {**leg, "reason": REASON, "ended_by": "switch"}
-    for value in values.values():
+    for name, value in values.items():
         assert isinstance(value, dict)
         value["ended_at"] = latest
+        if name[4:].rpartition("/")[0] in unheard:
+            value["supposed"] = True
     origin = held.get("call")
-    if origin is not None and "end" not in held and isinstance(origin.value, dict):
+    if (
+        origin is not None
+        and isinstance(origin.value, dict)
+        and ("end" not in held or _went_on(held["end"], origin, values))
+    ):
         answered = "answer" in held
         end: dict[str, Scalar] = {
             "disposition": "answered" if answered else "failed",
@@ -233,3 +250,10 @@ def ending(call: Call, server: str, at: int) -> dict[str, Value]:
         if origin.author == server:
             values["end"] = end
     return values
+
+
+def _went_on(end: Property, origin: Property, values: Mapping[str, Value]) -> bool:
+    """Whether the end was only supposed: the originating leg was alive after it, until now."""
+    assert isinstance(origin.value, dict)
+    supposed = isinstance(end.value, dict) and end.value.get("reason") == REASON
+    return supposed and f"leg/{origin.value.get('switch')}/0" in values

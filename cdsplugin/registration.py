@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cdsplugin.clock import Clock, Timers
-from cdsplugin.entries import Log, Property
+from cdsplugin.entries import CallData, Log, Property
 from cdsplugin.frames import (
     EndOfCall,
     Refused,
@@ -28,7 +28,7 @@ from cdsplugin.frames import (
     Unregistered,
     Update,
 )
-from cdsplugin.peers import Journal, Peers
+from cdsplugin.peers import Journal, Peer, Peers
 from cdsplugin.store import Call, Store
 
 log = logging.getLogger("cdsplugin.proxy")
@@ -54,16 +54,27 @@ _WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
 class Joined:
     """A call of another server in which we take part.
 
-    ``known``: we were registered before. ``shared``: others may have seen its entries. ``listed``:
-    its participants, as last told. ``tried``: who of them refused.
+    ``known``: we were registered before. ``unseen``: entries newer than that were written while
+    nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
+    ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
+    before the owner answers: what was shared while the disk refused, others have and we have lost.
+    ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
+    refused.
     """
 
-    __slots__ = ("head", "known", "leaving", "listed", "shared", "stage", "tried")
+    __slots__ = (
+        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen",
+        "whole",
+    )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
         self.stage = Stage.WAITING
         self.head = head
-        self.known = self.shared = known
+        self.known = known
+        self.before = 0
+        self.unseen: int | None = None
+        self.revealing = False
+        self.whole: dict[str, int] | None = None
         self.listed: tuple[str, ...] = ()
         self.tried: frozenset[str] = frozenset()
         self.leaving = 0
@@ -79,6 +90,9 @@ class Side(Protocol):
 
     def send_away(self, call: Call, instead: str) -> None:
         """Those registered here for ``call`` shall register with ``instead``."""
+
+    def ask_time(self, server: str) -> None:
+        """``server`` shall say at once what time it is there."""
 
     def handed_over(self, call_id: str) -> None:
         """The head of a call has written its record: the one that was written here has to go."""
@@ -113,8 +127,9 @@ class Registrations:
         self._caretaker_within = caretaker_within
         self._kept_calls = kept_calls
         self._listed = listed
-        self._back: dict[str, tuple[str, ...]] = {}
-        """Lists of participants from before a restart, of calls that nobody spoke of yet."""
+        self._back: dict[str, tuple[tuple[str, ...], int | None, dict[str, int]]] = {}
+        """From before a restart, of calls that nobody spoke of yet: their participants, and what is
+        ``unseen`` and ``whole``."""
         self._unknown_owners: set[str] = set()
         self._leavings = 0
         self._full_said = False
@@ -130,21 +145,36 @@ class Registrations:
             # It comes back while we are leaving: the head takes both in their order.
             if joined.stage in (Stage.LEAVING, Stage.LEFT):
                 self._register(call, joined)
+            elif joined.stage is Stage.WAITING:
+                self._unbased(call, joined)
             return
         joined = self._join(call, Joined(call.owner, call.settled))
+        if not len(call.data):
+            joined.before = call.data.newest
+        self._unbased(call, joined)
         if not self._peers.network.knows(call.owner):
             joined.stage = Stage.UNSHARED
             self._say_unknown(call)
             return
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
-        if peer.connected:
-            if peer.basing is None:
+        if not peer.connected:
+            self._peers.network.want(call.owner, True)
+            if self._peers.health.is_down(call.owner):
+                self._seek(call, joined)
+        elif peer.basing is None:
+            if self._clock.base(call.owner) is not None:
                 self._register(call, joined)
-            return
-        self._peers.network.want(call.owner, True)
-        if self._peers.health.is_down(call.owner):
-            self._seek(call, joined)
+            else:
+                # It has opened the connection, for calls of its own interest.
+                self._await_base(call.owner, peer)
+                self._side.ask_time(call.owner)
+
+    def _unbased(self, call: Call, joined: Joined) -> None:
+        """What is written from here on is stamped by our own clock, if the owner's is not known."""
+        if joined.unseen is None and self._clock.base(call.owner) is None:
+            joined.unseen = call.data.newest
+            self._note(call, joined)
 
     def changed(
         self, call: Call, properties: Sequence[Property], logs: Sequence[Log], author: str = ""
@@ -199,12 +229,15 @@ class Registrations:
             peer.trying.cancel()
             peer.trying = None
         if peer.joined and self._clock.base(server) is None:
-            # Entries made so far carry our own clock's stamps. They are put right before anybody
-            # sees them: ``based``, when the answer to our ``Alive`` is here.
-            if peer.basing is None:
-                peer.basing = self._timers.schedule(1.0, lambda: self.based(server))
+            self._await_base(server, peer)
             return
         self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
+
+    def _await_base(self, server: str, peer: Peer) -> None:
+        """Entries made so far carry our own clock's stamps. They are put right before anybody sees
+        them: ``based``, when the answer to our ``Alive`` is here."""
+        if peer.basing is None:
+            peer.basing = self._timers.schedule(1.0, lambda: self.based(server))
 
     def based(self, server: str) -> None:
         """The clock of ``server`` is known."""
@@ -213,21 +246,7 @@ class Registrations:
             return
         peer.basing.cancel()
         peer.basing = None
-        for call_id in peer.joined if self._clock.base(server) is not None else ():
-            call, joined = self._call(call_id), self.joined.get(call_id)
-            if call is not None and joined is not None and not joined.shared and len(call.data):
-                shift = min(self._clock.ahead(server), self._clock.now(server) - call.data.newest)
-                if abs(shift) > 1000:
-                    self._store.restamp(call, shift)
-                    self._journal.restamped(call)
-        session = peer.session
-
-        def then() -> None:
-            if peer.connected and peer.session == session:
-                self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
-
-        # A crash after this must not bring the old stamps back.
-        self._journal.after_commit(then)
+        self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
 
     def disconnected(self, server: str) -> None:
         """Live calls are registered again when ``server`` is back, or when another took its
@@ -268,12 +287,16 @@ class Registrations:
             return
         joined.known = True
         joined.stage = Stage.LIVE
+        if server == call.owner:
+            joined.whole = None
         joined.tried = frozenset()
         self.listed(frame.call_id, frame.participants)
         self._take(server, call, frame.properties, frame.logs)
         if renewed:
             # After taking its entries: what they have replaced here it need not hear of again.
-            properties, logs = call.data.newer(frame.have)
+            # Where we had nothing, it has said what it has by sending it.
+            have = frame.have or CallData(frame.properties, frame.logs).have()
+            properties, logs = call.data.newer(have)
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if server != call.owner:
@@ -327,6 +350,15 @@ class Registrations:
         """The head ended the call and has written its record."""
         call = self._call(frame.call_id)
         if call is None or server not in (call.owner, call.head):
+            return
+        joined = self.joined.get(frame.call_id)
+        if joined is not None and self._hides(call, joined):
+            # Stamps of two clocks are not to be merged. It lacks these, so we register in any case.
+            peer = self._peers.of(server)
+            if server == call.owner and peer.connected and peer.basing is None:
+                peer.joined[call.call_id] = None
+                self._await_base(server, peer)
+                self._side.ask_time(server)
             return
         self._take(server, call, frame.properties, frame.logs)
         theirs = {(e.stamp, e.author) for e in frame.properties}
@@ -402,7 +434,9 @@ class Registrations:
             self._peers.network.want(call.owner, True)
         if not joined.listed:
             joined.listed = tuple(listed)
-        joined.shared = True
+        if joined.unseen is not None or call.learnt:
+            joined.unseen = None
+            self._note(call, joined)
         if joined.stage in (Stage.LEAVING, Stage.LEFT):
             self._register(call, joined)
         elif joined.head != call.owner or not self._peers.connected(call.owner):
@@ -525,17 +559,61 @@ class Registrations:
         return False
 
     def _register(self, call: Call, joined: Joined) -> None:
+        if joined.unseen is not None:
+            if self._hides(call, joined):
+                self._reveal(call, joined, joined.unseen)
+                return
+            joined.unseen = None
+            self._note(call, joined)
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
-        joined.shared = True
         if joined.known:
             joined.stage = Stage.RENEWING
-            frame = Register(call.call_id, call.owner, sent, call.data.have(), [], [], listed)
+            have = call.have()
+            if joined.whole is not None:
+                for author in call.have_of(self.server):
+                    have[author] = joined.whole.get(author, -1)
+            frame = Register(call.call_id, call.owner, sent, have, [], [], listed)
         else:
             joined.stage = Stage.FIRST
             properties, logs = call.data.newer({})
-            frame = Register(call.call_id, call.owner, sent, {}, properties, logs, listed)
+            frame = Register(
+                call.call_id, call.owner, sent, {}, properties, logs, listed, joined.before
+            )
         self._peers.send(joined.head, frame)
+
+    @staticmethod
+    def _hides(call: Call, joined: Joined) -> bool:
+        """Whether there are entries that nobody else has seen, stamped by our own clock."""
+        return joined.unseen is not None and call.data.newest > joined.unseen
+
+    def _reveal(self, call: Call, joined: Joined, unseen: int) -> None:
+        """Put right what is stamped by our own clock, and register once that is on disk. Even if
+        the disk refuses: put right once more after a crash it would come to the others twice."""
+
+        def then() -> None:
+            joined.revealing = False
+            if joined.unseen is None or self.joined.get(call.call_id) is not joined:
+                return
+            joined.unseen = None
+            again = self._call(call.call_id)
+            waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
+            if again is not None and waits:
+                self._register(again, joined)
+
+        joined.stage = Stage.WAITING
+        if joined.revealing:
+            return
+        joined.revealing = True
+        # First, so that they are not moved again if this is as far as the disk gets.
+        self._note(call, joined)
+        if self._clock.base(call.owner) is not None:
+            now = self._clock.now(call.owner)
+            shift = min(self._clock.shift(call.owner), now - call.data.newest)
+            if abs(shift) > 1000:
+                self._store.restamp(call, shift, unseen)
+                self._journal.restamped(call)
+        self._journal.after_commit(then, must=True)
 
     def _leave(self, call: Call, joined: Joined) -> None:
         self._leavings += 1
@@ -545,9 +623,14 @@ class Registrations:
 
     # Calls that are over here, but not for their owner
 
-    def restore(self, call: Call, listed: Sequence[str], kept: bool) -> None:
+    def restore(self, call: Call, listed: Sequence[str], kept: bool, unseen: int | None) -> None:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
-        self._back[call.call_id] = tuple(listed)
+        if unseen is not None and max(call.data.have().values(), default=0) <= unseen:
+            unseen = None  # nothing was written
+        whole = call.have_of(self.server)
+        if len(whole) == len(call.data.have()):
+            whole = {}  # a copy that was begun anew, perhaps: the owner has never answered
+        self._back[call.call_id] = tuple(listed), unseen, whole
         if kept:
             call.kept = True
             self._store.kept[call.call_id] = call
@@ -620,7 +703,9 @@ class Registrations:
     def _join(self, call: Call, joined: Joined) -> Joined:
         self.joined[call.call_id] = joined
         if self._back:
-            joined.listed = self._back.pop(call.call_id, ())
+            back = self._back.pop(call.call_id, None)
+            if back is not None:
+                joined.listed, joined.unseen, joined.whole = back
         if self._peers.network.knows(call.owner) or joined.known:
             self._peers.of(call.owner).joined[call.call_id] = None
         return joined
@@ -646,11 +731,21 @@ class Registrations:
             peer.preferred.pop(call_id, None)
             self._peers.idle(name)
 
+    def note(self, call: Call) -> None:
+        """What is to be known of a call after a crash has changed."""
+        joined = self.joined.get(call.call_id)
+        if joined is not None:
+            self._note(call, joined)
+
     def _note(self, call: Call, joined: Joined) -> None:
         """What is to be known of a call after a crash."""
         more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
         if call.kept:
             more["kept"] = True
+        if call.learnt:
+            more["learnt"] = True
+        if joined.unseen is not None and not joined.revealing:
+            more["unseen"] = joined.unseen
         self._journal.shared(call.call_id, call.owner, (), (), more)
 
     def _some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cdsplugin.clock import Clock, Handle, Timers
 from cdsplugin.entries import CallData, Log, Property, Value
@@ -46,18 +46,29 @@ class Watcher(Client, Protocol):
         """``client`` left ``call``; ``call.clients`` is who remains."""
 
 
+@runtime_checkable
+class SwitchClient(Client, Protocol):
+    """A client on behalf of a switch that has the call."""
+
+    switch: str
+    """Its name."""
+
+
 class Call:
     """One call in the store.
 
     ``head`` leads it: its owner, or while that is dead the caretaker; whose head this server is,
     ends here. ``settled`` is about a call that another server leads: true once that has all that
     was written here. ``kept``: this server wrote a record of another server's call, which has to go
-    once its owner has written it. ``lingering`` is when the call will end (monotonic microseconds),
-    0 while a client is registered.
+    once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
+    has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
+    will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
+    back after they had forgotten the call, and up to where what we have of their authors is whole.
     """
 
     __slots__ = (
-        "call_id", "clients", "data", "head", "kept", "lingering", "owner", "refused", "settled"
+        "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering", "owner",
+        "refused", "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -69,7 +80,31 @@ class Call:
         self.lingering = 0
         self.settled = False
         self.kept = False
+        self.learnt = False
+        self.gaps: dict[str, dict[str, int]] | None = None
         self.refused = False
+
+    def have(self) -> dict[str, int]:
+        """As ``CallData.have``, but no further than it is whole."""
+        have = self.data.have()
+        for server, whole in (self.gaps or {}).items():
+            for author in have:
+                if author.partition("/")[0] == server:
+                    have[author] = whole.get(author, -1)
+        return have
+
+    def have_of(self, server: str) -> dict[str, int]:
+        """As ``CallData.have``, of the authors of one server."""
+        have = self.data.have()
+        return {a: stamp for a, stamp in have.items() if a.partition("/")[0] == server}
+
+    def gap(self, server: str, before: int) -> None:
+        """``server`` comes back, and has forgotten what it wrote until ``before``."""
+        if self.gaps is not None and server in self.gaps:
+            return
+        whole = self.have_of(server)
+        if max(whole.values(), default=0) < before:
+            self.gaps = {**(self.gaps or {}), server: whole}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +280,22 @@ class Store:
             own = call.head == self.server
             (self._own_lingers if own else self._handed_lingers).add(call)
 
-    def restamp(self, call: Call, shift: int) -> None:
-        """Move all stamps of a call by ``shift`` microseconds. Nobody else may have seen them."""
+    def restamp(self, call: Call, shift: int, after: int = 0) -> None:
+        """Move the stamps that are greater than ``after`` by ``shift`` microseconds, in their order
+        and never behind ``after``. Nobody else may have seen them."""
         data = call.data
+        properties = list(data.properties.values())
+        lines = data.log_lines()
+        moved: dict[int, int] = {}
+        newest = after
+        stamps = {e.stamp for e in properties} | {e.stamp for e in lines}
+        for stamp in sorted(stamp for stamp in stamps if stamp > after):
+            newest = moved[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
-            [
-                Property(entry.name, entry.value, entry.stamp + shift, entry.author)
-                for entry in data.properties.values()
-            ],
-            [Log(line.stamp + shift, line.author, line.text) for line in data.log_lines()],
+            [Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author) for e in properties],
+            [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
+        call.data.newest = max(call.data.newest, newest)
 
     def _tell(
         self,

@@ -53,6 +53,8 @@ log = logging.getLogger("cdsplugin.tms")
 Leg = dict[str, Any]
 Soon: TypeAlias = Callable[[Callable[[], None]], object]
 _TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
+_SUPPOSED = ("ended_at", "ended_by", "reason", "supposed")
+"""What a leg loses again when it turns out that its end was only supposed (``recovery.ending``)."""
 _SIGN: dict[type, str] = {
     LegInvited: "invited_at",
     LegRinging: "ringing_at",
@@ -96,6 +98,12 @@ class _Call:
         """Whether the times in here are in the owner's time base."""
         self.released = False
         """Whether the store was told that we are no participant any more; see ``release``."""
+
+    def passage_of(self, number: int) -> int:
+        """The incoming leg of the passage to which a leg belongs."""
+        if number in self.passages:
+            return number
+        return self.incoming.get(number, 0) if self.incoming else 0
 
 
 class Tms:
@@ -175,7 +183,8 @@ class SwitchModule:
         self._clock = clock
         self._calls: dict[str, _Call] = {}
         self._leg_names = [f"leg/{switch}/{n}" for n in range(16)]
-        self._restored: set[str] = set()
+        self._restored: set[tuple[str, int]] = set()
+        """Passages, by call and incoming leg."""
         self._last_at = 0
         self._reserved_said: set[str] = set()
 
@@ -253,18 +262,24 @@ class SwitchModule:
                 legs[found[1]] = dict(entry.value)
         taken = _Call(call.owner, based=True)
         taken.legs = legs
+        newest = max(
+            (leg.get("invited_at", 0) for leg in legs.values() if leg.get("direction") == "in"),
+            default=0,
+        )
         summary = call.data.value("call")
         began = summary if isinstance(summary, dict) else {}
         for number in sorted(legs):
             leg = legs[number]
             if leg.get("direction") != "in":
                 # Which passage an outgoing leg belongs to only its invitation said.
-                latest = max(taken.passages, default=0)
-                if latest:
-                    taken.incoming = {**(taken.incoming or {}), number: latest}
+                incoming = max(taken.passages, default=0)
+                if incoming:
+                    taken.incoming = {**(taken.incoming or {}), number: incoming}
                 continue
             origin = number == 0 and began.get("switch") == self.switch
-            if not _over(values.get("end" if origin else self._view_name(number))):
+            if not _over(values.get("end" if origin else self._view_name(number))) and not (
+                _given_up(leg, newest)
+            ):
                 passage = taken.passages[number] = _Passage(
                     origin,
                     str(leg.get("site") or ""),
@@ -276,6 +291,14 @@ class SwitchModule:
             return False
         self._calls[call.call_id] = taken
         self._store.register(self, call.call_id, call.owner)
+        first = min(taken.passages)
+        revived: dict[str, Value] = {}
+        for number, leg in legs.items():
+            if number >= first and "supposed" in leg:
+                alive = {key: value for key, value in leg.items() if key not in _SUPPOSED}
+                revived.update(self._leg(taken, number, alive))
+        if revived:
+            self._store.write(self, call.call_id, self._server, revived)
         return True
 
     def alive(self, call_id: str) -> None:
@@ -310,7 +333,7 @@ class SwitchModule:
             # Its end was told in the last moment before the kill, and stored here, but not yet in
             # the switch's journal: the first end is the true one.
             return True
-        self._restored.add(call_id)
+        self._restored.add((call_id, event.leg))
         if call is not None and call.released:
             self._again(call_id, call, {})
         for told in event.told:
@@ -346,12 +369,13 @@ class SwitchModule:
         return _SIGN[type(told)] in leg
 
     def _switch_started(self) -> None:
-        """Calls of the switch's last life that did not come back are over: since when, nobody
+        """Passages of the switch's last life that did not come back are over: since when, nobody
         knows; until its last event they were alive."""
         self.flush()
         restored, self._restored = self._restored, set()
         for call_id, call in list(self._calls.items()):
-            if call_id in restored:
+            lost = [n for n in sorted(call.passages) if (call_id, n) not in restored]
+            if not lost:
                 continue
             latest = max(
                 (leg[key] for leg in call.legs.values() for key in _TIMES if key in leg), default=0
@@ -359,11 +383,13 @@ class SwitchModule:
             at = max(latest, self._last_at + self._clock.ahead(call.owner))
             values: dict[str, Value] = {}
             for number, leg in call.legs.items():
-                if "ended_at" not in leg:
+                its = call.passage_of(number)
+                if "ended_at" not in leg and (its in lost or its not in call.passages):
                     ended = {**leg, "ended_at": at, "ended_by": "switch", "reason": RESTARTED}
                     values.update(self._leg(call, number, ended))
-            for number, passage in sorted(call.passages.items()):
-                lost = CallEnded(
+            for number in lost:
+                passage = call.passages[number]
+                end = CallEnded(
                     call_id=call_id,
                     at=at,
                     switch=self.switch,
@@ -373,11 +399,12 @@ class SwitchModule:
                     hangup_by="switch",
                     leg=number,
                 )
-                values.update(self._ended(call, lost, at))
+                values.update(self._ended(call, end, at))
             if call.released or not self._store.write(self, call_id, self._server, values):
                 self._again(call_id, call, values)
-            del self._calls[call_id]
-            self._store.unregister(self, call_id)
+            if not call.passages:
+                del self._calls[call_id]
+                self._store.unregister(self, call_id)
 
     def _speak(self, call_id: str) -> None:
         """Say a word about a call, so that whoever waits for its switch knows that it lives."""
@@ -609,6 +636,17 @@ def _over(entry: Property | None) -> bool:
     """Whether a passage ended. Not if that was only supposed after a restart: the switch knows."""
     value = None if entry is None else entry.value
     return isinstance(value, dict) and value.get("reason") != REASON
+
+
+def _given_up(leg: Leg, newest: int) -> bool:
+    """Whether a passage was found to be over after a restart, by its incoming leg.
+
+    One that was only supposed to be goes on when its switch has it still. Had it been so, the
+    switch would have said it before the call came in there another time (``newest``).
+    """
+    if leg.get("reason") != REASON:
+        return False
+    return "supposed" not in leg or newest > leg.get("ended_at", 0)
 
 
 def leg_of(name: str) -> tuple[str, int] | None:

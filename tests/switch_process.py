@@ -138,4 +138,7 @@ def answered(port: int, caller: Peer, callee: Peer) -> tuple[str, str]:
     assert match is not None
     caller.request("ACK", port, match.group(1), call_id)
     callee.get("ACK")
+    # Nothing answers an ACK: what comes after it shows that it was taken, and is on disk.
+    caller.request("OPTIONS", port)
+    assert "OPTIONS" in caller.get("SIP/2.0 200")
     return call_id, match.group(1)

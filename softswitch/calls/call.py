@@ -414,16 +414,10 @@ class Call:
             else:
                 core.journal.changed(self)
 
-    def changed(self, a_little: bool = False) -> None:
-        """Something that the journal holds has changed; if it is but little a restart could do
-        without."""
-        journal = self.core.journal
-        if journal is None or self.over:
-            return
-        if a_little:
-            journal.changed_a_little(self)
-        else:
-            journal.changed(self)
+    def changed(self) -> None:
+        """Something that the journal holds has changed."""
+        if self.core.journal is not None and not self.over:
+            self.core.journal.changed(self)
 
     # --- timers
 

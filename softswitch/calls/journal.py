@@ -2,7 +2,7 @@
 
 A call is one row: who takes part, both dialogs (RFC 3261 §12), and what the plugins were told. It
 is written before anybody hears of the call, again at its answer and when something else changes
-that a restart could not do without, and ended with it; what changes a little (ringing, an ACK) is
+that a restart could not do without, and ended with it; what changes a little (it rings) is
 written within 0.2 s, if the call lasts so long. The CSeq of requests is no change: a restored
 dialog jumps ahead (`CSEQ_AHEAD`).
 

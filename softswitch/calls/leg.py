@@ -265,7 +265,7 @@ class Leg:
             return
         answer.stop()
         self.answer = None
-        call.changed(a_little=True)
+        call.changed()
         cseq, self.ack_for = self.ack_for, 0
         if cseq:
             call.late_answer(self, cseq, request)

@@ -484,6 +484,39 @@ def test_a_kept_call_goes_on_when_somebody_speaks_of_it_again() -> None:
     assert "note" in world["ant"].rows.entries["c1"]
 
 
+class Switch(Listener):
+    switch = "ant"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_call_brought_back_by_others_is_held_for_no_switch_after_a_restart(goes_on: bool) -> None:
+    """It ended at its owner while bee was away, and bee's copy does not know that."""
+    world = World("ant", "bee", commit=0.0, reregister_within=20.0)
+    ant, bee = world["ant"], world["bee"]
+    world.call()
+    ant.write("c1", "call", {"switch": "ant"})
+    ant.write("c1", "leg/ant/0", {"direction": "in", "invited_at": START})
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    ant.write("c1", "leg/ant/0", {"direction": "in", "invited_at": START, "ended_at": START + 1})
+    ant.write("c1", "end", {"disposition": "answered", "ended_at": START + 1})
+    ant.leave("c1")
+    world.pass_time(70)
+    assert ant.rows.cdrs["c1"][13] == "2027-01-15T08:00:00.000001Z"
+    world.net.heal()
+    world.pass_time(5)
+    assert "end" not in ant.has()
+    if goes_on:  # it comes back to the switch
+        ant.server.store.register(Switch(), "c1", "ant")
+    ant.restart()
+    world.pass_time(30)
+    assert ("end" in ant.has()) == goes_on
+    assert ("ended_at" in ant.server.values("c1")["leg/ant/0"]) == goes_on
+    bee.leave("c1")
+    world.pass_time(40)
+    assert world.rows() == {"c1": ["ant"]}
+
+
 def test_entries_of_a_wrong_clock_are_put_right_before_anybody_sees_them() -> None:
     world = World("ant")
     world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR)
@@ -502,6 +535,187 @@ def test_entries_of_a_wrong_clock_are_put_right_before_anybody_sees_them() -> No
         data = site.server.store.get("c1").data
         assert data.newest < START + 10_000_000
         assert [line.text for line in data.log_lines()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_entries_of_a_wrong_clock_are_put_right_after_a_restart_too(ended: bool) -> None:
+    """It is killed before it has ever reached the owner."""
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR, commit=0.0)
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["ant"].join("c1")
+    bee.join("c1")
+    bee.write("c1", "x", "early")
+    bee.server.store.write(None, "c1", "bee", {}, ["one"])
+    if ended:
+        bee.leave("c1")
+        world.pass_time(70)
+        assert "c1" in bee.server.store.kept
+    bee.restart()
+    world.pass_time(2)
+    world["ant"].write("c1", "x", "later")
+    world.net.heal()
+    world.pass_time(2)
+    assert world["ant"].server.values("c1")["x"] == "later"
+    data = world["ant"].server.store.get("c1").data
+    assert data.newest < START + 100_000_000
+    assert [line.text for line in data.log_lines()] == ["one"]
+    # And what was seen once is not moved again.
+    bee.restart()
+    world.pass_time(15)
+    assert world["ant"].server.store.get("c1").data == data
+    assert len(data.log_lines()) == 1
+
+
+def test_what_is_written_after_a_restart_waits_for_the_owners_time_too() -> None:
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR, commit=0.0)
+    world.call()
+    world.pass_time(1)
+    before = world["ant"].server.store.get("c1").data.newest
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    bee.restart()
+    bee.join("c1")
+    bee.write("c1", "x", "early")
+    bee.server.store.write(None, "c1", "bee", {}, ["one", "two"])
+    world.pass_time(1)
+    bee.restart()  # and once more, so that only the journal knows
+    bee.join("c1")
+    world["ant"].write("c1", "y", "later")
+    world.net.heal()
+    world.pass_time(15)
+    for site in world.sites.values():
+        data = site.server.store.get("c1").data
+        assert [line.text for line in data.log_lines()] == ["one", "two"]
+        assert before < min(line.stamp for line in data.log_lines())
+        assert data.newest < START + 30_000_000
+        assert {"from ant", "from bee", "x", "y"} <= set(data.properties)
+
+
+def test_who_came_back_to_a_call_that_it_had_forgotten_gets_all_of_it_after_a_restart() -> None:
+    world = World("ant", "bee", commit=0.0)
+    bee = world["bee"]
+    world.call()
+    bee.leave("c1")
+    world.pass_time(70)
+    assert bee.server.store.get("c1") is None
+    world.net.part("ant", "bee")
+    bee.join("c1")
+    bee.write("c1", "note")
+    bee.restart()
+    bee.join("c1")
+    world.net.heal()
+    world.pass_time(15)
+    assert bee.has() == world["ant"].has() == {"from ant", "from bee", "note"}
+
+
+def test_what_a_caretaker_has_of_one_who_came_back_to_the_owner_is_not_taken_for_known() -> None:
+    """The owner has newer entries of that server, and yet not all."""
+    world = World("ant", "bee", "cat", commit=0.0)
+    ant, bee, cat = (world[name] for name in ("ant", "bee", "cat"))
+    world.call()
+    world.net.part("ant", "bee cat")
+    world.pass_time(40)
+    assert bee.stage() == DEAD
+    cat.write("c1", "to the caretaker")
+    world.pass_time(1)
+    cat.leave("c1")
+    world.pass_time(70)
+    assert cat.server.store.get("c1") is None
+    world.net.part("ant cat", "bee")
+    cat.join("c1")
+    cat.write("c1", "to the owner")
+    world.pass_time(15)
+    assert {"from cat", "to the owner"} <= ant.has()
+    bee.restart()
+    world.net.heal()
+    world.pass_time(30)
+    everything = {"from ant", "from bee", "from cat", "to the caretaker", "to the owner"}
+    assert ant.has() == cat.has() == everything
+
+
+def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
+    """Even if the disk refuses: after a crash it would be put right once more, differently."""
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR, commit=0.0)
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["ant"].join("c1")
+    bee.join("c1")
+    bee.server.store.write(None, "c1", "bee", {}, ["one"])
+    bee.disk.full = True
+    world.net.heal()
+    world.pass_time(3)
+    assert world["ant"].server.store.get("c1").data.log_lines() == []
+    bee.restart()
+    world.pass_time(3)
+    bee.disk.full = False
+    world.pass_time(15)
+    assert [line.text for line in world["ant"].server.store.get("c1").data.log_lines()] == ["one"]
+
+
+def test_the_owner_is_asked_for_its_time_on_a_connection_that_it_has_opened() -> None:
+    world = World("ant", "cat")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR)
+    bee.join("c0", "bee")
+    world["ant"].join("c0", "bee")
+    world.net.advance(0.2, step=0.01)
+    world["ant"].join("c1")
+    bee.join("c1")
+    bee.write("c1", "x", "early")
+    world.net.advance(0.2, step=0.01)
+    assert bee.stage() == LIVE
+    assert world["ant"].server.values("c1")["x"] == "early"
+    assert world["ant"].server.store.get("c1").data.newest < START + 10_000_000
+
+
+def test_what_was_shared_on_a_full_disk_and_lost_is_not_newer_than_what_comes_next() -> None:
+    """Its clock having been set back, a server counts on from the newest stamp that it knows."""
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    ant.server.timers.wrong -= HOUR
+    ant.disk.full = True
+    for n in range(5):
+        ant.write("c1", "x", n)
+    world.pass_time(1)
+    assert bee.server.values("c1")["x"] == 4
+    ant.restart()
+    ant.join("c1")
+    ant.write("c1", "x", "last")
+    ant.disk.full = False
+    world.pass_time(15)
+    assert ant.server.values("c1")["x"] == bee.server.values("c1")["x"] == "last"
+
+
+def test_what_was_shared_on_a_full_disk_and_lost_comes_back_from_the_owner() -> None:
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    bee.disk.full = True
+    bee.write("c1", "shared")
+    world.pass_time(1)
+    assert "shared" in ant.has()
+    world.net.part("ant", "bee")
+    bee.restart()
+    bee.disk.full = False
+    bee.join("c1")
+    bee.write("c1", "later")
+    assert "shared" not in bee.has()
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
+
+
+def test_a_clock_that_is_set_before_the_first_contact_moves_no_stamp() -> None:
+    world = World("ant", "bee")
+    world.net.closed_ways.add(frozenset(("ant", "bee")))
+    world["bee"].join("c1")
+    world["ant"].join("c1")
+    world["bee"].write("c1", "x", "early")
+    world["bee"].server.timers.wrong += 2 * HOUR
+    world.net.heal()
+    world.pass_time(2)
+    assert START - 1_000_000 < world["ant"].server.store.get("c1").data.newest < START + 1_000_000
 
 
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:

@@ -8,6 +8,9 @@ import pytest
 from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
+from cdsplugin.entries import CallData
+from cdsplugin.journal import Found
+from cdsplugin.recovery import Recovery
 from cdsplugin.tms import Tms
 from softswitch.events import (
     CallEnded,
@@ -243,6 +246,57 @@ def test_calls_are_taken_up_from_the_store_after_a_restart(crash: int) -> None:
     assert back.values("c1") == whole.values("c1")
 
 
+def restarted(server: FakeServer) -> tuple[FakeServer, Tms, Recovery]:
+    """The server is killed and starts again; its journal had everything."""
+    back = FakeNet().server("hq")
+    recovery = Recovery(back.store, back.clock, back.timers, 20.0)
+    data = server.store.get("c1").data
+    recovery.begin([Found("c1", "hq", CallData(data.properties.values()))], AT, back.proxy)
+    return back, Tms(back.store, back.clock), recovery
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_passage_given_up_after_a_restart_stays_so_after_the_next(said: bool) -> None:
+    """The call came in at that switch another time in between, and that passage lives."""
+    hq = FakeNet().server("hq")
+    feed(Tms(hq.store, hq.clock), there_and_back()[:3])
+    hq, tms, recovery = restarted(hq)
+    if said:
+        recovery.reported("hq")
+    else:
+        hq.timers.advance(21)
+        tms.alive("hq", [])
+    assert hq.values("c1")["end"]["disposition"] == "failed"
+    feed(tms, there_and_back()[3:7])
+    hq, tms, _ = restarted(hq)
+    tms.alive("hq", ["c1"])
+    assert tms.live() == 1
+    tms.event(there_and_back()[8])
+    assert tms.live() == 0
+    assert hq.store.get("c1").clients == ()
+
+
+def test_a_call_given_up_for_its_switchs_silence_goes_on_when_that_speaks() -> None:
+    whole = FakeNet().server("hq")
+    feed(Tms(whole.store, whole.clock), there_and_back())
+    hq = FakeNet().server("hq")
+    feed(Tms(hq.store, hq.clock), there_and_back()[:7])
+    hq, tms, _ = restarted(hq)
+    hq.timers.advance(21)
+    assert "ended_at" in hq.values("c1")["leg/hq/0"]
+    tms.alive("hq", ["c1"])
+    assert "ended_at" not in hq.values("c1")["leg/hq/3"]
+    feed(tms, there_and_back()[7:8])
+    # Should it be killed once more, what was supposed at first does not count.
+    again, _, recovery = restarted(hq)
+    recovery.reported("hq")
+    end = again.values("c1")["end"]
+    assert (end["disposition"], end["ended_at"]) == ("answered", AT + SECOND + 9)
+    feed(tms, there_and_back()[8:])
+    assert tms.live() == 0
+    assert hq.values("c1") == whole.values("c1")
+
+
 def test_replayed_events_change_nothing(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     feed(tms, there_and_back())
@@ -334,6 +388,25 @@ def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> No
     assert hq.values("c1")["leg/hq/1"]["ended_at"] == AT + 60 * SECOND
     assert hq.values("c2")["end"]["disposition"] == "failed"
     assert hq.store.get("c1").clients == ()
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_passage_that_its_switch_did_not_bring_back_is_over(hq: FakeServer, memory: bool) -> None:
+    """Another one of the same call goes on."""
+    tms = Tms(hq.store, hq.clock)
+    feed(tms, there_and_back()[:7])
+    if not memory:
+        tms = Tms(hq.store, hq.clock)
+    tms.event(CallRestored(call_id="c1", at=AT, switch="hq", leg=2, told=()))
+    tms.event(SwitchStarted(at=AT, switch="hq"))
+    values = hq.values("c1")
+    assert (values["end"]["disposition"], values["end"]["reason"]) == ("failed", "switch restarted")
+    assert [n for n in range(4) if "ended_at" in values[f"leg/hq/{n}"]] == [0, 1]
+    assert tms.live() == 1
+    tms.event(there_and_back()[8])
+    assert tms.live() == 0
+    if memory:
+        assert hq.store.get("c1").clients == ()
 
 
 def test_events_of_unknown_calls_are_counted(hq: FakeServer) -> None:

@@ -10,6 +10,7 @@ from cdsplugin.entries import Log, Property
 from cdsplugin.store import Call
 from softswitch.events import (
     CallEnded,
+    CallRestored,
     CallRouted,
     CallStarted,
     Event,
@@ -18,11 +19,20 @@ from softswitch.events import (
     LegInvited,
     LegMedia,
     LegRinging,
+    SwitchStarted,
 )
 
 from .plan import CallItem, NoteItem, Passage
 from .scheduler import World
 from .server import Server
+
+
+@dataclass(slots=True, eq=False)
+class Written:
+    """What an application wrote and is not acknowledged yet."""
+
+    entry: Property | Log
+    """With the stamp that it has by now: while nobody else has seen it, that may be moved."""
 
 
 @dataclass(slots=True)
@@ -45,6 +55,7 @@ class Truth:
     """Acknowledged."""
     lines: list[Log] = field(default_factory=list)
     """Acknowledged."""
+    waiting: list[Written] = field(default_factory=list)
 
 
 class Switch:
@@ -76,8 +87,8 @@ class Switch:
             state.lost = not state.answered and not state.over
 
     def restarted(self) -> None:
-        """It is back: it tells of what its server had not on disk, of what happened meanwhile, and
-        that it has no other calls any more."""
+        """It is back: it tells of what its server had not on disk, of what happened meanwhile, of
+        each passage that goes on, and that it has no others any more."""
         process = self.server.process
         assert process is not None
         living = {key[0] for key, state in self._begun.items() if not state.lost}
@@ -96,8 +107,15 @@ class Switch:
             waiting, state.waiting = state.waiting, []
             for what in waiting:
                 what(state)
-        process.tms.alive(self.server.name, sorted(living))
-        process.recovery.reported(self.server.name)
+        at = self.server.machine.now_us()
+        name = self.server.name
+        for (call_id, leg), state in self._begun.items():
+            if not state.over:
+                process.tms.event(
+                    CallRestored(call_id=call_id, at=at, switch=name, leg=leg, told=())
+                )
+        process.tms.event(SwitchStarted(at=at, switch=name))
+        process.recovery.reported(name)
 
     def _lost(self, state: _Passage) -> None:
         """A call that was not answered ended with the process; nobody saw its end."""
@@ -301,24 +319,23 @@ class Application:
         lines = [] if note.name else [note.text]
         self.world.note(name, f"an application writes {values or lines}")
         if store.write(self, item.call_id, name, values, lines):  # type: ignore[arg-type]
-            written: list[Property | Log] = [
+            written = Written(
                 call.data.properties[note.name]
                 if note.name
                 else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
-            ]
-            process.journal.after_commit(lambda: self._acknowledged(call, written[0]), must=True)
+            )
+            self.truth.waiting.append(written)
+            process.journal.after_commit(lambda: self._acknowledged(written), must=True)
         self.world.after(note.stays, lambda: self._leaves(process))
 
-    def _acknowledged(self, call: Call, entry: Property | Log) -> None:
-        """It is on disk. Its stamp may have been moved meanwhile, as nobody else has seen it."""
-        truth = self.truth
+    def _acknowledged(self, written: Written) -> None:
+        """It is on disk."""
+        truth, entry = self.truth, written.entry
+        truth.waiting.remove(written)
         if isinstance(entry, Property):
-            held = call.data.properties.get(entry.name)
-            same = held is not None and held.author == entry.author and held.value == entry.value
-            truth.properties.append(held if held is not None and same else entry)
+            truth.properties.append(entry)
         else:
-            lines = {(line.author, line.text): line for line in call.data.log_lines()}
-            truth.lines.append(lines.get((entry.author, entry.text), entry))
+            truth.lines.append(entry)
 
     def _leaves(self, process: object) -> None:
         if self.server.process is process and self.server.process is not None:

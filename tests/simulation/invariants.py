@@ -71,8 +71,9 @@ class Auditor:
         self._seen: dict[tuple[Process, str], int] = {}
         """The newest stamp that a process has seen of a call."""
         self._shown: dict[tuple[str, str], tuple[int, int, set[int]]] = {}
-        """By (author, callID): in which run of the author, the newest stamp that anyone else was
-        shown, and all of them. Before that a stamp may be moved: ``Store.restamp``."""
+        """By (author, callID): in which run of the author anyone else was shown a stamp last, the
+        newest of that run, and all there ever were. Before that a stamp may be moved:
+        ``Store.restamp``."""
         self._written_by: dict[tuple[str, str, int], tuple[int, int]] = {}
         """In which life of the author's copy an entry was made, by (author, callID, stamp)."""
         self._forgotten: dict[tuple[Process, str], int] = {}
@@ -107,10 +108,10 @@ class Auditor:
                 process = self.servers[sender].process
                 assert process is not None
                 run, newest, shown = self._shown.get(key, (0, 0, set()))
-                if run != process.number and call_id not in process.restored:
-                    newest, shown = 0, set()  # it was over there, and forgotten with the process
                 if entry.stamp in shown:
-                    continue
+                    continue  # others have it already, and may have given it back after a crash
+                if run != process.number and call_id not in process.restored:
+                    newest = 0  # it was over there, and forgotten with the process
                 if entry.stamp <= newest:
                     raise Violated(f"3: {sender} shows {entry!r}, but has shown {newest} before")
                 shown.add(entry.stamp)
@@ -157,24 +158,29 @@ class Auditor:
         self._seen[key] = newest
 
     def restamped(self, server: Server, process: Process, call: Call) -> None:
-        """What nobody else has seen got other stamps: what was acknowledged is known by these, or
-        by what has replaced it since."""
+        """What nobody else has seen got other stamps: what was acknowledged, or is about to be, is
+        known by these, or by what has replaced it since."""
         truth = self.truths[call.call_id]
         data = call.data
-        truth.properties = [
-            data.properties.get(entry.name, entry) if entry.author == server.name else entry
-            for entry in truth.properties
-        ]
         lines = {(line.author, line.text): line for line in data.log_lines()}
-        truth.lines = [
-            lines.get((e.author, e.text), e) if e.author == server.name else e for e in truth.lines
-        ]
+
+        def moved(entry: Any) -> Any:
+            if entry.author != server.name:
+                return entry
+            if isinstance(entry, Property):
+                return data.properties.get(entry.name, entry)
+            return lines.get((entry.author, entry.text), entry)
+
+        truth.properties = [moved(entry) for entry in truth.properties]
+        truth.lines = [moved(line) for line in truth.lines]
+        for written in truth.waiting:
+            written.entry = moved(written.entry)
         key = (process, call.call_id)
         self._seen[key] = data.newest
         life = (process.number, self._forgotten.get(key, 0))
         for entry in (*data.properties.values(), *data.log_lines()):
             if entry.author == server.name:
-                self._written_by[server.name, call.call_id, entry.stamp] = life
+                self._written_by.setdefault((server.name, call.call_id, entry.stamp), life)
 
     def left(self, process: Process, call: Call) -> None:
         """A client left a call."""

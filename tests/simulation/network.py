@@ -10,6 +10,7 @@ one. The rules for greeting are those of ``cdsplugin.link``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -40,7 +41,7 @@ class Receiver(Protocol):
 class Connection:
     """A TCP connection between two incarnations of servers: what each end believes."""
 
-    __slots__ = ("arrival", "dialler", "greeted", "held", "links", "open")
+    __slots__ = ("arrival", "dialler", "greeted", "held", "links", "open", "way")
 
     def __init__(self, dialler: SimLink, listener: SimLink) -> None:
         self.dialler = dialler.server
@@ -49,8 +50,10 @@ class Connection:
         self.greeted = {dialler.server: False, listener.server: False}
         self.arrival = {dialler.server: 0, listener.server: 0}
         """When the last bytes on the way to that end arrive."""
-        self.held: dict[str, list[bytes]] = {}
-        """Bytes that wait for a cut to be healed, by receiver."""
+        self.way: dict[str, deque[bytes]] = {dialler.server: deque(), listener.server: deque()}
+        """What is on the way to each end, in the order in which it was sent."""
+        self.held: dict[str, int] = {}
+        """How much of that waits for a cut to be healed, by receiver."""
 
     def other(self, server: str) -> str:
         """The name at the other end."""
@@ -92,8 +95,8 @@ class SimNetwork:
         self.cut.discard((sender, receiver))
         for connection in list(self._connections):
             if receiver in connection.held and sender in connection.links:
-                for data in connection.held.pop(receiver):
-                    self._carry(connection, sender, receiver, data)
+                for _ in range(connection.held.pop(receiver)):
+                    self._carry(connection, sender, receiver)
 
     def reset(self, one: str, other: str) -> None:
         """The network loses the connection between two servers, and both are told."""
@@ -129,20 +132,24 @@ class SimNetwork:
     def send(self, connection: Connection, sender: str, data: bytes) -> None:
         """Send bytes, in order."""
         receiver = connection.other(sender)
+        connection.way[receiver].append(data)
         if receiver in connection.held:
-            connection.held[receiver].append(data)
+            connection.held[receiver] += 1
         else:
-            self._carry(connection, sender, receiver, data)
+            self._carry(connection, sender, receiver)
 
-    def _carry(self, connection: Connection, sender: str, receiver: str, data: bytes) -> None:
+    def _carry(self, connection: Connection, sender: str, receiver: str) -> None:
         due = max(connection.arrival[receiver], self.world.now + self.delay())
         connection.arrival[receiver] = due
-        self.world.at(due, lambda: self._arrive(connection, sender, receiver, data))
+        self.world.at(due, lambda: self._arrive(connection, sender, receiver))
 
-    def _arrive(self, connection: Connection, sender: str, receiver: str, data: bytes) -> None:
+    def _arrive(self, connection: Connection, sender: str, receiver: str) -> None:
+        """The first of what is on the way arrives: what was held comes before what followed it."""
         if receiver in connection.held or not self.passes(sender, receiver):
-            connection.held.setdefault(receiver, []).append(data)
-        elif connection.open[receiver]:
+            connection.held[receiver] = connection.held.get(receiver, 0) + 1
+            return
+        data = connection.way[receiver].popleft()
+        if connection.open[receiver]:
             connection.links[receiver].arrived(connection, data)
         elif receiver in self.powered:
             self.send_reset(connection, receiver)

@@ -24,6 +24,26 @@ SECONDS = float(os.environ.get("SECONDS", "90"))
 SEEDS_TO_FIND = 1500
 """Within so many seeds a broken rule is found."""
 
+REGRESSIONS = (
+    355,  # the end of a call comes while the owner's time is being asked for
+    3101,  # two passages at a switch that restarts twice
+    7087,  # a note replaced by a later one, its stamp moved before it is acknowledged
+    42323,  # an author that lost its disk hands on its own entries, which others gave it back
+    43815,  # an ended call comes back to its owner by a participant, and the owner restarts
+    53042,  # stamps by the own clock on a connection that the owner had opened; then a lost disk
+    64388,  # a passage that is lost while another one of its call lives, on a full disk
+    64623,  # shared on a full disk and lost, with a clock that was set back
+    68115,  # a server writes after its restart, before it has heard the owner's time again
+    83494,  # back to a call that had been forgotten, and restarted before its owner has answered
+    85750,  # back to a call that had been handed to a caretaker and forgotten
+    111401,  # shared on a full disk and lost, and not missed as newer entries followed
+    150055,  # an owner that is not in peers is heard of only by its end of call
+    152490,  # a call learnt from a participant is registered with its owner while still empty
+    159936,  # what a cut had held up came after what was sent later
+    169088,  # a clock is set between a write and the first contact with the owner
+)
+"""Seeds that failed once, and why."""
+
 
 @pytest.mark.timeout(SECONDS * 2)
 def test_every_seed_holds() -> None:
@@ -34,6 +54,13 @@ def test_every_seed_holds() -> None:
     )
     assert not result.failed, said
     assert result.seeds == SEEDS, f"only {result.seeds} seeds in {SECONDS:g} s"
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_what_failed_once_holds(seed: int) -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("rule", RULES)
