@@ -160,6 +160,7 @@ def test_a_rate_by_the_clock() -> None:
 
 async def test_nothing_is_acknowledged_that_is_not_on_disk(hq: Site) -> None:
     hq.feed(answered_call("c1")[:6])
+    await hq.server.stored()
     hq.server.disk.trouble = "no space left"
     refused = await hq.http.post("/calls/c1/log", json={"text": "never"})
     assert (refused.status_code, "no space left" in refused.text) == (503, True)
