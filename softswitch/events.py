@@ -177,9 +177,9 @@ class CallRestored(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False
     told before, in their order and with their times: whoever has lost its memory too takes them
     one by one, and whoever has not knows them already. Left out are repeated LegRinging, and of
     LegMedia all but a leg's last; a LegRinging or LegEnded of the last moment may be missing. An
-    answered call goes on. Of one that was not answered, the LegEnded of its living legs and the CallEnded follow
-    at once: reason "switch restarted", disposition ``failed``. ``leg`` is the number of the
-    passage's incoming leg.
+    answered call goes on. Of one that was not answered, the LegEnded of its living legs and the
+    CallEnded follow at once: reason "switch restarted", disposition ``failed``. ``leg`` is the
+    number of the passage's incoming leg.
 
     A passage whose CallEnded was told just before the kill, so that nobody outside had heard of it
     yet, may be restored all the same, and then ends once more. The first end is the true one:
