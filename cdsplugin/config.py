@@ -298,7 +298,7 @@ class CdsSection(_Section):
         description="normal: committed records survive kill -9; full: also a loss of power",
     )
     commit_interval: Seconds = Field(
-        default=0.02, description="seconds for which records are gathered before one commit"
+        default=0.05, description="seconds for which records are gathered before one commit"
     )
     journal_interval: Seconds = Field(
         default=0.005,

@@ -13,7 +13,6 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
 from cdsplugin.clock import Clock, Handle, Timers
@@ -363,31 +362,33 @@ class _Left:
     """
 
     def __init__(self) -> None:
-        self._keys = array("Q", bytes(8 * _WAYS * _SETS))
+        self._keys = array("q", bytes(8 * _WAYS * _SETS))
         self._stamps = array("q", bytes(8 * _WAYS * _SETS))
 
     def put(self, call_id: str, stamp: int) -> None:
         """A call has ended."""
-        key, first = self._place(call_id)
-        stamps = self._stamps
-        at = min(range(first, first + _WAYS), key=lambda at: (self._keys[at] != key, stamps[at]))
-        self._keys[at] = key
+        key = hash(call_id) or 1
+        keys, stamps = self._keys, self._stamps
+        at = first = key % _SETS * _WAYS
+        for other in range(first, first + _WAYS):
+            if keys[other] == key:
+                at = other
+                break
+            if stamps[other] < stamps[at]:
+                at = other
+        keys[at] = key
         stamps[at] = stamp
 
     def pop(self, call_id: str) -> int:
         """A call comes back: its newest stamp, 0 if that is not known (any more)."""
-        key, first = self._place(call_id)
+        key = hash(call_id) or 1
+        first = key % _SETS * _WAYS
         for at in range(first, first + _WAYS):
             if self._keys[at] == key:
                 stamp = self._stamps[at]
                 self._keys[at] = self._stamps[at] = 0
                 return stamp
         return 0
-
-    def _place(self, call_id: str) -> tuple[int, int]:
-        digest = blake2b(call_id.encode(), digest_size=8).digest()
-        key = int.from_bytes(digest, "big") or 1
-        return key, key % _SETS * _WAYS
 
 
 _WAYS, _SETS = 4, 2048

@@ -198,29 +198,34 @@ class SwitchModule:
 
     def event(self, event: Event) -> bool:
         """Write what an event says; false if its call is unknown here."""
-        if type(event) is CallStarted:
-            self._started(event)
-            return True
-        if self._unwritten and event.call_id not in self._calls:
-            self.flush()
-        if type(event) is CallRestored:
-            return self._is_restored(event)
-        if type(event) is SwitchStarted:
-            self._switch_started()
-            return True
-        call = self._calls.get(event.call_id)
+        writer = _WRITERS.get(type(event))
+        if writer is None:
+            return self._special(event)
+        call_id = event.call_id
+        call = self._calls.get(call_id)
         if call is None:
-            held = self._store.get(event.call_id)
+            self.flush()
+            held = self._store.get(call_id)
             if held is None or not self.adopt(held):
                 return False
-            call = self._calls[event.call_id]
+            call = self._calls[call_id]
         at = self._last_at = event.at
         if call.owner != self._server:
             at += self._ahead(call)
-        values = _WRITERS[type(event)](self, call, event, at)
-        if type(event) is CallEnded and not call.passages:
-            del self._calls[event.call_id]
-        self._write(event.call_id, call, values)
+        values = writer(self, call, event, at)
+        if not call.passages and type(event) is CallEnded:
+            del self._calls[call_id]
+        self._write(call_id, call, values)
+        return True
+
+    def _special(self, event: Event) -> bool:
+        """What begins a call, or a switch's life."""
+        if type(event) is CallStarted:
+            self._started(event)
+        elif type(event) is CallRestored:
+            return self._is_restored(event)
+        else:
+            self._switch_started()
         return True
 
     def _write(self, call_id: str, call: _Call, values: dict[str, Value]) -> None:
