@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,19 +51,28 @@ class SippResult:
         return self.successful > 0 and self.failed == 0
 
 
+# The last ports that were given out: they are free until somebody uses them, and the system may name
+# one twice.
+_given: deque[int] = deque(maxlen=1000)
+
+
 def free_port(kind: Literal["udp", "tcp", "both"] = "both") -> int:
-    """A port of 127.0.0.1 that is free now for UDP, TCP or both."""
+    """A port of 127.0.0.1 that is free now for UDP, TCP or both; another one each time."""
     for _ in range(100):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.bind((HOST, 0))
             port: int = udp.getsockname()[1]
+            if port in _given:
+                continue
             if kind == "udp":
+                _given.append(port)
                 return port
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
                 try:
                     tcp.bind((HOST, port))
                 except OSError:
                     continue
+                _given.append(port)
                 return port
     raise SippFailure("no free port")
 
