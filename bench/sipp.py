@@ -51,8 +51,8 @@ class SippResult:
         return self.successful > 0 and self.failed == 0
 
 
-# The last ports that were given out: they are free until somebody uses them, and the system may name
-# one twice.
+# The last ports that were given out: they are free until somebody uses them, and the system may
+# name one twice.
 _given: deque[int] = deque(maxlen=1000)
 
 

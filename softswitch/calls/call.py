@@ -406,13 +406,13 @@ class Call:
         """Tell an event, and note what a restart would have to tell again."""
         core = self.core
         core.emit(event)
-        if self.told is not None:
+        journal = core.journal
+        if journal is not None and self.told is not None:
             self.told.append(event)
-            assert core.journal is not None
             if type(event) in _LITTLE:
-                core.journal.changed_a_little(self)
+                journal.changed_a_little(self)
             else:
-                core.journal.changed(self)
+                journal.changed(self)
 
     def changed(self) -> None:
         """Something that the journal holds has changed."""

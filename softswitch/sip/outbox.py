@@ -141,7 +141,10 @@ class Outbox:
             self.closing = False
             callbacks, self._at_close = self._at_close, []
             for callback in callbacks:
-                callback()
+                try:
+                    callback()
+                except Exception:
+                    log.exception("what was still to come for a batch failed")
         messages = self._open
         if messages is None:
             return
@@ -158,7 +161,11 @@ class Outbox:
             batch.stored = True
             self._release()
 
-        self.store(stored)
+        try:
+            self.store(stored)
+        except Exception:
+            log.exception("what calls do could not be stored")
+            stored()
         if not batch.stored and not self._watching:
             self._watching = True
             self._after(self._within, self._watch)

@@ -178,6 +178,28 @@ def test_a_disk_that_hangs_silences_nobody(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records[-1].getMessage() == "what calls do is on disk in time again"
 
 
+def test_who_raises_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop()
+    loop.outbox.told()
+    loop.run()
+    loop.asked.pop()()
+    loop.outbox.told()
+    loop.send(b"1")
+    loop.run()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a bug elsewhere")
+
+    called: list[int] = []
+    loop.outbox.at_close(fails)
+    loop.outbox.at_close(lambda: called.append(1))
+    loop.outbox.store = fails
+    loop.run(0.01)
+    assert (loop.sent, called) == ([b"1"], [1])
+    assert "what was still to come for a batch failed" in caplog.text
+    assert "what calls do could not be stored" in caplog.text
+
+
 def test_stored_at_once() -> None:
     loop = Loop()
     loop.outbox.store = lambda then: then()
