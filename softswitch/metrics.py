@@ -25,6 +25,7 @@ class SwitchMetrics:
         )
         for table, entries in switch.tables().items():
             tables.add_metric([table], entries)
+        tables.add_metric(["outbox"], len(self._transport.outbox))
         yield tables
         counters = switch.counters
         for name, value, text in (
@@ -36,6 +37,7 @@ class SwitchMetrics:
             ("malformed", self._transport.malformed, "Messages dropped unread."),
             ("unmatched", switch.transactions.unmatched, "Responses that nobody waited for."),
             ("overflows", switch.transactions.refused, "Requests refused by max_transactions."),
+            ("hurried", self._transport.outbox.hurried, "Batches sent before the disk had them."),
         ):
             yield CounterMetricFamily(f"softswitch_{name}", text, value=value)
         up = GaugeMetricFamily(
