@@ -52,6 +52,10 @@ _PLAIN_VIA_RE = re.compile(
 )
 
 
+_VIA_HEADS: dict[str, tuple[str, str, int | None]] = {}
+_MAX_VIA_HEADS: Final = 10_000  # peers remembered, with up to 64 characters each
+
+
 class Via(msgspec.Struct, frozen=True, gc=False):
     """One Via value (§20.42). `port` is None when absent, `rport` "" when without value."""
 
@@ -147,12 +151,24 @@ def split_list(value: str) -> list[str]:
 
 def parse_via(value: str) -> Via:
     """One Via value. ValueError if it is none."""
+    # Each peer says the same up to the branch, every time; most say no more than rport after it.
+    head, _, branch = value.partition(";branch=")
+    known = _VIA_HEADS.get(head)
+    if known is not None:
+        rport: str | None = None
+        if branch.endswith(";rport"):
+            branch, rport = branch[:-6], ""
+        if branch.replace("-", "").isalnum() and branch.isascii():
+            return Via(*known, branch, None, rport)
     plain = _PLAIN_VIA_RE.match(value)
     if plain is not None:
-        transport, host, port, before, branch, received, after, rport = plain.groups()
+        transport, host, text, before, branch, received, after, rport = plain.groups()
         if rport is None and (before or after):
             rport = ""
-        return Via(transport, host, _port(port) if port else None, branch, received, rport)
+        port = _port(text) if text else None
+        if len(_VIA_HEADS) < _MAX_VIA_HEADS and len(head) < 64 and not before:
+            _VIA_HEADS[head] = (transport, host, port)
+        return Via(transport, host, port, branch, received, rport)
     match = _VIA_RE.match(value)
     if match is None:
         raise ValueError(f"bad Via: {value[:80]!r}")
