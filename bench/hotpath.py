@@ -128,6 +128,7 @@ def make_switch(folder: Path, clock: Callable[[], float]) -> tuple[Switch, Net]:
         now_us=lambda: time.time_ns() // 1000,
         tokens=Tokens(),
     )
+    switch.opened()
     return switch, net
 
 
@@ -167,6 +168,7 @@ def main() -> None:
             run()
         if file is not None and switch.journal is not None:
             switch.journal.commit()
+            switch.journal.end(switch.journal.ended())
             file.close()
         spent = time.process_time() - start
         print(f"{spent / args.calls * 1e6:.1f} us a call, the peers' part included")

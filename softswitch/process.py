@@ -146,7 +146,7 @@ class Process:
             log.debug("start failed", exc_info=True)
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
             return 1
-        journal = _restore(switch, config)
+        journal = _restore(switch, config, loop)
         metrics = SwitchMetrics(switch, transport)
         REGISTRY.register(metrics)
         driver = TimerDriver(loop, switch.timers)
@@ -184,8 +184,11 @@ class Process:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # What relies on the disk need not wait any longer: nothing comes after it.
+        transport.outbox.flush()
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
+            switch.journal.end(switch.journal.ended())
             switch.journal = None
             journal.close()
         await _all(self._plugins.hook.stop())
@@ -252,14 +255,14 @@ class Process:
             log.info("dialplan %s taken up", self._config.dialplan_path)
 
 
-def _restore(switch: Switch, config: Config) -> JournalFile | None:
+def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) -> JournalFile | None:
     """Open the journal, if there is to be one, and put back the calls that are in it."""
     file: JournalFile | None = None
     records: list[tuple[int, CallRecord]] = []
     last = 0
     if config.journal is not None:
         try:
-            file = JournalFile(config.journal)
+            file = JournalFile(config.journal, loop.call_soon_threadsafe)
             rows = file.rows()
         except JournalError as error:
             log.error("%s; calls will not outlive this process", error)
@@ -335,7 +338,10 @@ async def _tidy_when_idle(switch: Switch, plugins: pluggy.PluginManager) -> None
         if calls != busy and not switch.legs and not any(tables.values()):
             busy = calls
             switch.tidy()
-            plugins.hook.idle()
+            try:
+                plugins.hook.idle()
+            except Exception:
+                log.exception("a plugin failed to tidy up")
             gc.collect()
             if trim is not None:
                 trim(0)

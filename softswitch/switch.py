@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import pluggy
@@ -167,31 +168,39 @@ class Switch:
                 )
         self.on_told()
 
-    def stored(self, then: Callable[[], None]) -> None:
-        """Call `then` once all that was told so far would survive this process.
+    def stored(self, then: Callable[[], None]) -> Callable[[], None] | None:
+        """Call `then` once all that was told so far would survive this process. What is returned
+        is to be called when what relies on it has left.
 
         The journal of calls comes first: of a call that a plugin still knows after a restart, the
         switch knows what became of it.
         """
-        if self.journal is not None:
-            self.journal.commit()
-        waits = 1
+        journal = self.journal
+        if journal is None:
+            self._kept(then)
+            return None
+        # Before the switch listens, what restored calls have to say last has not even been sent.
+        ended = journal.ended() if self._unsent is None else []
+        journal.commit(lambda: self._kept(then))
+        return (lambda: journal.end(ended)) if ended else None
 
-        def one() -> None:
-            nonlocal waits
-            waits -= 1
-            if not waits:
+    def _kept(self, then: Callable[[], None]) -> None:
+        """Call `then`, once, when every plugin has stored what it was told."""
+        waits = {"": True}
+
+        def done(name: str) -> None:
+            if waits.pop(name, False) and not waits:
                 then()
 
         for name, keeper in self._keepers:
-            waits += 1
+            waits[name] = True
             try:
-                if not keeper(one):
-                    waits -= 1
+                if not keeper(partial(done, name)):
+                    done(name)
             except Exception:
-                waits -= 1
                 log.exception("plugin %s failed to store what it was told", name)
-        one()
+                done(name)
+        done("")
 
     # --- requests
 
@@ -583,6 +592,7 @@ class Switch:
         unsent, self._unsent = self._unsent, None
         for send in unsent or ():
             send()
+        self.on_told()
 
     def when_open(self, send: Callable[[], None]) -> bool:
         """Whether the switch does not listen yet; then `send` is called as soon as it does."""

@@ -170,15 +170,23 @@ def read_yaml(path: Path) -> YamlFile:
 def _too_deep(text: str) -> tuple[int, int] | None:
     """Where the file is nested too deeply. PyYAML's composer would overrun the C stack there, and a
     file that is only being reloaded must not end the switch."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                mark = event.start_mark
-                return (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        elif isinstance(event, CollectionEndEvent):
-            depth -= 1
+    depth = read = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            read = event.end_mark.index if event.end_mark else read
+            if isinstance(event, CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    mark = event.start_mark
+                    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            elif isinstance(event, CollectionEndEvent):
+                depth -= 1
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in str(error.problem):
+            raise
+        # The parser's own limit, which it meets reading ahead: what opens first is ours.
+        opens = [at for at in range(read, len(text)) if text[at] in "[{"][: MAX_DEPTH - depth + 1]
+        return _place(text, opens[-1] if opens else read)
     return None
 
 

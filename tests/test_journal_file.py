@@ -161,7 +161,7 @@ def test_a_file_that_is_none_of_ours_is_kept(
 def test_a_file_that_has_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is written again to a new file; killed in between, both are read."""
     monkeypatch.setattr(journal_file, "CROWDED", 10_000)
-    path, old = tmp_path / "j", tmp_path / "j.old"
+    path, old = tmp_path / "j", tmp_path / "j.before"
     file = JournalFile(path)
     row = 0
     while not file.crowded:
@@ -199,7 +199,7 @@ def test_killed_as_a_new_file_is_begun(tmp_path: Path) -> None:
     file = JournalFile(path)
     file.write([(1, b"one")], [])
     file.close()
-    path.rename(tmp_path / "j.old")
+    path.rename(tmp_path / "j.before")
     (tmp_path / "j.new").write_bytes(b"half a li")
     assert reopened(path) == [(1, b"one")]
     file = JournalFile(path)
@@ -235,11 +235,13 @@ def test_a_full_disk(
     file.write([(row, b"x" * 1000) for row in range(2, 500)], [1])
     assert file.behind
     assert not file.crowded
-    file.write([(2, b"newer"), (500, b"y" * 200_000)], [3])
-    file.write((), ())
+    file.write([(2, b"newer"), (500, b"y" * 200_000), (501, b"short")], [3])
+    # A call that came and went meanwhile leaves nothing.
+    file.write((), [501])
+    file.try_again()
     assert file.behind
     small_files(resource.RLIM_INFINITY)
-    file.write((), ())
+    file.try_again()
     assert not file.behind
     file.write([(4, b"last")], [])
     file.close()

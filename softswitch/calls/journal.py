@@ -270,21 +270,31 @@ class Store(Protocol):
     def crowded(self) -> bool:
         """Whether so little of what it has counts that it wants to `begin` anew."""
 
-    def write(self, rows: Sequence[tuple[int, bytes]], over: Iterable[int]) -> None:
-        """Store these rows, by their numbers, and end those that are over. Without any of both:
-        try again what waits."""
+    def write(
+        self,
+        rows: Sequence[tuple[int, bytes]],
+        over: Iterable[int],
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Store these rows, by their numbers, and end those that are over; then call `then`. While
+        it is behind `then` is called at once."""
+
+    def try_again(self) -> None:
+        """Does the disk take now what it has refused?"""
 
     def begin(self) -> None:
         """Begin anew: all rows that count will be written again, and then `finish` is called."""
 
     def finish(self) -> None:
-        """All rows that count have been written since `begin`."""
+        """All rows that count were handed over since `begin`."""
 
 
 class Journal:
     """Which calls changed since the last commit, and which ended. `last_row` is taken already.
 
-    `on_change` is told when there is something to commit; whoever it is calls `commit` soon.
+    `on_change` is told when there is something to commit; whoever it is calls `commit` soon, and
+    `end` with what `ended` gives once the last words of those calls have left. Not before: were
+    they marked as over first and the process killed then, nobody would ever say them.
     """
 
     def __init__(
@@ -335,11 +345,9 @@ class Journal:
         call.row = row
         self._alive[row] = call
 
-    def commit(self) -> None:
-        """Write what has changed."""
-        changed, over = self._changed, self._over
-        if not changed and not over:
-            return
+    def commit(self, then: Callable[[], None] = lambda: None) -> None:
+        """Write what has changed; `then` is called once that is stored."""
+        changed = self._changed
         rows: list[tuple[int, bytes]] = []
         for call in changed:
             self._later.pop(call, None)
@@ -349,17 +357,36 @@ class Journal:
                 self._alive[call.row] = call
             self._put(call, rows)
         changed.clear()
-        self._over = []
+        if rows:
+            self._write(rows, (), then)
+        else:
+            then()
+
+    def ended(self) -> list[int]:
+        """The rows of the calls that have ended since this was asked last, for `end`."""
+        over, self._over = self._over, []
+        return over
+
+    def end(self, rows: list[int]) -> None:
+        """What these calls had to say last has left."""
+        self._write([], rows, None)
+
+    def _write(
+        self,
+        rows: list[tuple[int, bytes]],
+        over: Sequence[int],
+        then: Callable[[], None] | None,
+    ) -> None:
         store = self._store
         if self._copying is not None:
             self._copy(rows)
-        elif store.crowded:
-            store.begin()
-            self._copying = list(self._alive)
-        store.write(rows, over)
+        store.write(rows, over, then)
         if self._copying is not None and not self._copying:
             self._copying = None
             store.finish()
+        elif self._copying is None and store.crowded:
+            store.begin()
+            self._copying = list(self._alive)
         if store.behind:
             self._tick_after(TRY_AGAIN)
 
@@ -396,7 +423,6 @@ class Journal:
             self._changed.update(self._later)
             self._later.clear()
             self._on_change()
-        elif self._store.behind:
-            self._store.write((), ())
+        self._store.try_again()
         if self._store.behind:
             self._tick_after(TRY_AGAIN)

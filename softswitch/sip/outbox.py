@@ -37,22 +37,31 @@ _Message = tuple[Way, bytes, Target, OnError]
 
 
 class _Batch:
-    """Messages in their order, since when they wait (seconds), and whether they may leave."""
+    """Messages in their order, since when they wait (seconds), whether they may leave, and who is
+    told when they have left."""
 
-    __slots__ = ("asked", "messages", "stored")
+    __slots__ = ("asked", "left", "messages", "stored", "then")
 
     def __init__(self, messages: list[_Message], asked: float) -> None:
         self.messages = messages
         self.asked = asked
-        self.stored = False
+        self.stored = self.left = False
+        self.then: Callable[[], None] | None = None
+
+    def leave(self) -> None:
+        """Send all of it."""
+        _send(self.messages)
+        self.left = True
+        if self.then is not None:
+            _call(self.then)
 
 
 class Outbox:
     """All that one process sends. `soon` calls back at the end of the turn, `after` in so many
     seconds of `clock`.
 
-    `store(then)` calls `then` once all that was told so far would survive the process. Until it is
-    set nothing is waited for.
+    `store(then)` calls `then` once all that was told so far would survive the process; what it
+    returns is called when the batch has left. Until it is set nothing is waited for.
     """
 
     def __init__(
@@ -64,7 +73,7 @@ class Outbox:
         interval: float = 0.005,
         within: float = 0.4,
     ) -> None:
-        self.store: Callable[[Callable[[], None]], None] = _at_once
+        self.store: Callable[[Callable[[], None]], Callable[[], None] | None] = _at_once
         self.hurried = 0
         """Batches that left before what they say was on disk."""
         self.closing = False
@@ -109,7 +118,7 @@ class Outbox:
         """Send everything now: nobody is left who could store anything."""
         messages, self._open = self._open or [], None
         while self._waiting:
-            _send(self._waiting.popleft().messages)
+            self._waiting.popleft().leave()
         _send(messages)
 
     def _begin(self) -> list[_Message]:
@@ -141,10 +150,7 @@ class Outbox:
             self.closing = False
             callbacks, self._at_close = self._at_close, []
             for callback in callbacks:
-                try:
-                    callback()
-                except Exception:
-                    log.exception("what was still to come for a batch failed")
+                _call(callback)
         messages = self._open
         if messages is None:
             return
@@ -162,10 +168,12 @@ class Outbox:
             self._release()
 
         try:
-            self.store(stored)
+            batch.then = self.store(stored)
         except Exception:
             log.exception("what calls do could not be stored")
             stored()
+        if batch.left and batch.then is not None:
+            _call(batch.then)
         if not batch.stored and not self._watching:
             self._watching = True
             self._after(self._within, self._watch)
@@ -173,7 +181,7 @@ class Outbox:
     def _release(self) -> None:
         waiting = self._waiting
         while waiting and waiting[0].stored:
-            _send(waiting.popleft().messages)
+            waiting.popleft().leave()
 
     def _watch(self) -> None:
         """Is the oldest batch waiting for too long?"""
@@ -204,6 +212,13 @@ def _send(messages: list[_Message]) -> None:
         except Exception:
             # One message must never keep the others from leaving.
             log.exception("a message was not sent")
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        log.exception("who waited for a batch failed")
 
 
 def _at_once(then: Callable[[], None]) -> None:

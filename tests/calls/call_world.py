@@ -216,17 +216,28 @@ class Rows:
         self.begun: dict[int, bytes] | None = None
         self._waiting: list[tuple[int, bytes]] = []
 
-    def write(self, rows: Sequence[tuple[int, bytes]], over: Iterable[int]) -> None:
+    def write(
+        self,
+        rows: Sequence[tuple[int, bytes]],
+        over: Iterable[int],
+        then: Callable[[], None] | None = None,
+    ) -> None:
         self._waiting += [*rows, *((row, b"") for row in over)]
-        if self.refuses:
+        self.try_again()
+        if then is not None:
+            then()
+
+    def try_again(self) -> None:
+        if self.refuses or not self._waiting:
             return
         self.batches += 1
         for row, data in self._waiting:
             for kept in (self.rows, self.begun):
                 if kept is not None:
-                    kept[row] = data
-                    if not data:
-                        del kept[row]
+                    if data:
+                        kept[row] = data
+                    else:
+                        kept.pop(row, None)
         self._waiting.clear()
 
     @property
@@ -269,6 +280,7 @@ class World:
         self.lives = itertools.count(1)
         self.alive: dict[Address, int] = {}
         self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
+        self.switch.opened()
 
     def add_switch(self, name: str, local: Address, config: str, plan: str) -> Switch:
         folder = self.folder / name

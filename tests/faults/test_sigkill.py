@@ -1,8 +1,7 @@
 """SIGKILL under load, with real processes: afterwards there is one right record of each call.
 
-What is compared with what stands in ``bench.faults``, with what a kill may cost: the last 50 ms
-before it, and only of a killed owner. Few repetitions and
-short waits here; ``make faults`` does more of them.
+What is compared with what stands in ``bench.faults``: of what anybody was told nothing may be lost.
+Few repetitions and short waits here; ``make faults`` does more of them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ def test_one_record_of_each_call(tmp_path: Path, killed: tuple[str, ...]) -> Non
     timing = Timing(alive_interval=0.2, dead_after=1.0, reregister_within=1.5, linger=0.4)
     outcome = run(tmp_path, killed, random.Random(7), rate=45, seconds=2.2, timing=timing)
     assert len(outcome.told.answered) > 50, "there was load before and after"
-    assert outcome.kill.allowance <= 0.05
     assert not outcome.missing(), outcome
     assert not outcome.unlike(), outcome
     assert not outcome.doubled(), outcome

@@ -196,7 +196,7 @@ def test_who_raises_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
     loop.outbox.store = fails
     loop.run(0.01)
     assert (loop.sent, called) == ([b"1"], [1])
-    assert "what was still to come for a batch failed" in caplog.text
+    assert "who waited for a batch failed" in caplog.text
     assert "what calls do could not be stored" in caplog.text
 
 
