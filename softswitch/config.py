@@ -228,7 +228,7 @@ class Timers(_Section):
         default=7200, description="longest registration; longer is cut to this"
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
-    store_every: SecondsOrOff = Field(
+    store_every: Annotated[float, Strict(), Field(ge=0, le=0.1)] = Field(
         default=0.005, description="what calls do is put on disk together, so often at most"
     )
     store_within: Seconds = Field(

@@ -9,8 +9,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -282,3 +284,148 @@ def test_no_room_for_a_new_file(
     file.finish()
     file.close()
     assert reopened(path) == [(2, b"two")]
+
+
+def test_a_disk_that_refuses_while_a_new_file_is_filled(
+    tmp_path: Path, small_files: Callable[[int], None]
+) -> None:
+    """`finish` is made up for once everything is written."""
+    path = tmp_path / "j"
+    file = JournalFile(path)
+    file.write([(row, b"x" * 1000) for row in range(1, 100)], [])
+    file.begin()
+    small_files(50_000)
+    file.write([(row, b"y" * 1000) for row in range(1, 100)], [])
+    file.finish()
+    assert file.behind
+    assert (tmp_path / "j.before").exists()
+    small_files(resource.RLIM_INFINITY)
+    file.try_again()
+    assert not file.behind
+    assert not (tmp_path / "j.before").exists()
+    file.close()
+    assert reopened(path) == [(row, b"y" * 1000) for row in range(1, 100)]
+
+
+def test_rows_that_are_over_do_not_make_a_file_of_any_size_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much of it counts is what a start goes by, not how long it had become."""
+    monkeypatch.setattr(journal_file, "CROWDED", 10_000)
+    path = tmp_path / "j"
+    for _ in range(3):
+        file = JournalFile(path)
+        row = 0
+        while not file.crowded:
+            row += 1
+            file.write([(row, b"x" * 500)], [row - 1] if row > 1 else [])
+        assert path.stat().st_size < 12_000
+        file.write([], [row])
+        file.close()
+        assert reopened(path) == []
+        assert path.stat().st_size < 100
+
+
+def test_somebodys_copy_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    file = JournalFile(path)
+    file.write([(1, b"one")], [])
+    file.close()
+    (tmp_path / "j.before").write_bytes(b"notes")
+    assert reopened(path) == [(1, b"one")]
+    assert (tmp_path / "j.before.unreadable").read_bytes() == b"notes"
+
+
+def test_nothing_is_written_once_it_is_closed(tmp_path: Path) -> None:
+    """Its descriptor's number may be another file's by then."""
+    path = tmp_path / "j"
+    file = JournalFile(path)
+    file.close()
+    with (tmp_path / "other").open("w+b") as other:
+        file.write([(1, b"late")], [])
+        file.try_again()
+        other.seek(0)
+        assert other.read() == b""
+    assert reopened(path) == []
+
+
+# --- its thread
+
+
+class Turns:
+    """An event loop, as far as the file needs one: what is to be called back from its thread."""
+
+    def __init__(self) -> None:
+        self.due: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def soon(self, what: Callable[[], None]) -> None:
+        self.due.put(what)
+
+    def turn(self) -> None:
+        self.due.get(timeout=10)()
+
+
+def test_then_is_called_when_it_is_written(tmp_path: Path) -> None:
+    turns = Turns()
+    path = tmp_path / "j"
+    file = JournalFile(path, turns.soon)
+    done: list[int] = []
+    file.write([(1, b"one")], [], lambda: done.append(1))
+    # These come while the first is being written: one write for both.
+    file.write([(2, b"two")], [], lambda: done.append(2))
+    file.write([(3, b"three")], [1], lambda: done.append(3))
+    assert done == []
+    turns.turn()
+    assert done == [1]
+    turns.turn()
+    assert done == [1, 2, 3]
+    file.close()
+    assert reopened(path) == [(2, b"two"), (3, b"three")]
+
+
+def test_a_disk_that_hangs_holds_up_only_who_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal_file, "CLOSE_WAIT", 0.05)
+    turns = Turns()
+    file = JournalFile(tmp_path / "j", turns.soon)
+    hangs = threading.Event()
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, at: int) -> int:
+        hangs.wait(10)
+        return real(fd, data, at)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    done: list[int] = []
+    file.write([(1, b"one")], [], lambda: done.append(1))
+    file.write([(2, b"two")], [], lambda: done.append(2))
+    file.close()
+    assert done == []
+    assert "the disk does not answer" in caplog.text
+    hangs.set()
+    turns.turn()
+    assert done == [1]
+
+
+def test_a_full_disk_and_the_thread(
+    tmp_path: Path, small_files: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who waits is told at once, and everything is there in the end."""
+    turns = Turns()
+    path = tmp_path / "j"
+    file = JournalFile(path, turns.soon)
+    small_files(10_000)
+    done: list[int] = []
+    file.write([(1, b"x" * 20_000)], [], lambda: done.append(1))
+    file.write([(2, b"two")], [], lambda: done.append(2))
+    turns.turn()
+    assert (done, file.behind) == ([1, 2], True)
+    file.write([(3, b"three")], [2], lambda: done.append(3))
+    assert done == [1, 2, 3]
+    small_files(resource.RLIM_INFINITY)
+    file.try_again()
+    turns.turn()
+    assert not file.behind
+    file.close()
+    assert reopened(path) == [(1, b"x" * 20_000), (3, b"three")]

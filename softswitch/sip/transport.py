@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 Receiver = Callable[[Request | Response, "UdpFlow | TcpFlow"], None]
 
 _DATAGRAMS_A_WAKE: Final = 64
+_DATAGRAMS_A_BATCH: Final = 2048
 _SOCKET_BUFFER: Final = 8 * 1024 * 1024
 _SWEEP_EVERY: Final = 30.0
 _BACKLOG: Final = 512
@@ -163,21 +164,22 @@ class UdpSocket:
             self._loop.remove_reader(self._socket.fileno())
             outbox.at_close(self._resume)
             return
-        self._read()
+        self._read(_DATAGRAMS_A_WAKE)
 
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
             self._loop.add_reader(self._socket.fileno(), self._readable)
-            self._read()
+            # All that has come in the meantime, or the pauses would be the limit of what is read.
+            self._read(_DATAGRAMS_A_BATCH)
 
-    def _read(self) -> None:
+    def _read(self, at_once: int) -> None:
         receive = self._socket.recvfrom
         size = self._limits.max_message_size
         # One more than is allowed shows that there was more.
         at_most = size + 1
         max_headers = self._limits.max_headers
-        for _ in range(_DATAGRAMS_A_WAKE):
+        for _ in range(at_once):
             try:
                 data, address = receive(at_most)
             except (BlockingIOError, InterruptedError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from calls.call_world import ANSWER, CONFIG, HOLD, SDP, T1, Line, World
+from calls.call_world import ANSWER, CONFIG, HOLD, PLAN, SDP, T1, Line, World
 from calls.test_answered import answered, parties
 from softswitch.calls.journal import decode, encode
 from softswitch.events import (
@@ -452,6 +452,57 @@ def test_nobody_hears_of_what_is_not_written(journalled: World) -> None:
     world.start()
     (restored,) = world.of(CallRestored)
     assert [type(event) for event in restored.told] == [CallStarted, CallRouted, LegInvited]
+    assert a.last.what == "503 INVITE"
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_killed_before_the_last_words_have_left(journalled: World, who: int) -> None:
+    """A BYE was taken, and everybody stored it: its other side hears of it from the next life."""
+    world = journalled
+    lines = answered(world)
+    outbox = world.outboxes["10.0.0.1", 5060]
+    store = outbox.store
+
+    def stores_and_hangs(then: Callable[[], None]) -> Callable[[], None] | None:
+        return store(lambda: None)
+
+    outbox.store = stores_and_hangs
+    lines[who].bye()
+    world.run(0.1)
+    other = lines[1 - who]
+    assert other.last.what != "BYE"
+    assert lines[who].last.what != "200 BYE"
+    world.kill()
+    del outbox, store, stores_and_hangs  # or that life would be kept alive
+    world.run(0.5)
+    world.start()
+    # It is sent again, as by any party that had no answer to it.
+    lines[who].bye()
+    assert lines[who].last.what == "200 BYE"
+    assert other.last.what == "BYE"
+    other.reply(200, to="BYE")
+    world.end()
+    assert world.rows.rows == {}
+
+
+def test_killed_twice_before_a_ringing_call_has_ended(journalled: World) -> None:
+    """What the next life has to say to those who ring is said by the one after it, if need be."""
+    world = journalled
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    callee.line.reply(180)
+    world.run(0.3)
+    world.kill()
+    record = dict(world.rows.rows)
+    switch = world.add_switch("hq", ("10.0.0.1", 5060), CONFIG, PLAN)
+    world.switch = switch
+    switch.restore([(row, decode(data)) for row, data in record.items()])
+    world.run(0.1)
+    # Killed before it listened: nothing was sent, and nothing is marked as over.
+    assert world.rows.rows.keys() == record.keys()
+    world.kill()
+    world.start()
+    assert callee.line.last.what == "CANCEL"
     assert a.last.what == "503 INVITE"
 
 

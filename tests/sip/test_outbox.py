@@ -178,6 +178,46 @@ def test_a_disk_that_hangs_silences_nobody(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records[-1].getMessage() == "what calls do is on disk in time again"
 
 
+def test_who_stored_is_told_when_it_has_left() -> None:
+    """At once if it is stored at once, else after the messages, and in their order."""
+    loop = Loop(interval=0.0)
+    left: list[str] = []
+
+    def store(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        def asked(then: Callable[[], None]) -> Callable[[], None]:
+            loop.asked.append(then)
+            return lambda: left.append(f"{name} after {len(loop.sent)}")
+
+        return asked
+
+    for name in ("first", "second"):
+        loop.outbox.store = store(name)
+        loop.outbox.told()
+        loop.send(name.encode())
+        loop.run()
+    loop.asked[1]()
+    assert left == []
+    loop.asked[0]()
+    assert left == ["first after 1", "second after 2"]
+
+    def at_once(then: Callable[[], None]) -> Callable[[], None]:
+        then()
+        return lambda: left.append(f"third after {len(loop.sent)}")
+
+    loop.outbox.store = at_once
+    loop.outbox.told()
+    loop.send(b"third")
+    loop.run()
+    assert left[2:] == ["third after 3"]
+    # At the end nobody is waited for, and who waits is told all the same.
+    loop.outbox.store = store("last")
+    loop.outbox.told()
+    loop.send(b"last")
+    loop.run()
+    loop.outbox.flush()
+    assert left[3:] == ["last after 4"]
+
+
 def test_who_raises_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
     loop = Loop()
     loop.outbox.told()
