@@ -21,7 +21,8 @@ class _Peer:
 
 
 class Health:
-    """Watches the servers with which calls are shared. One timer for all of them.
+    """Watches the servers with which calls are shared. One timer for all of them, and one for the
+    next that will have been silent for too long, if that is before they are looked at again.
 
     ``send_alive(server)`` is called every ``alive_interval`` seconds for each; ``on_down(server)``
     once when one was silent for ``dead_after`` seconds, ``on_up(server)`` once when it is heard
@@ -45,6 +46,7 @@ class Health:
         self._on_up = on_up
         self._peers: dict[str, _Peer] = {}
         self._timer: Handle | None = None
+        self._deadline: Handle | None = None
 
     def watch(self, server: str) -> None:
         """A first live call is shared with ``server``."""
@@ -56,9 +58,8 @@ class Health:
     def unwatch(self, server: str) -> None:
         """The last call shared with ``server`` is over."""
         self._peers.pop(server, None)
-        if not self._peers and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._peers:
+            self._no_timers()
 
     def heard(self, server: str) -> None:
         """Any frame came from ``server``."""
@@ -85,15 +86,38 @@ class Health:
     def stop(self) -> None:
         """Forget everything."""
         self._peers.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._no_timers()
+
+    def _no_timers(self) -> None:
+        for timer in (self._timer, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._deadline = None
 
     def _tick(self) -> None:
         self._timer = self._timers.schedule(self._interval, self._tick)
-        now = self._timers.monotonic_us()
-        for server, peer in list(self._peers.items()):
+        for server in list(self._peers):
             self._send_alive(server)
-            if not peer.down and now - peer.heard > self._dead_after_us:
+        self._look()
+
+    def _look(self) -> None:
+        """Who has been silent for too long? Whoever will be before the next tick is looked at
+        then: it is known after ``dead_after``, not up to an interval later."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        now = self._timers.monotonic_us()
+        silent = [
+            server
+            for server, peer in self._peers.items()
+            if not peer.down and now - peer.heard >= self._dead_after_us
+        ]
+        for server in silent:
+            peer = self._peers.get(server)
+            if peer is not None and not peer.down:
                 peer.down = True
                 self._on_down(server)
+        heard = min((peer.heard for peer in self._peers.values() if not peer.down), default=now)
+        left = (heard + self._dead_after_us - now) / 1_000_000
+        if self._timer is not None and left < self._interval:
+            self._deadline = self._timers.schedule(max(left, 0.0), self._look)

@@ -40,6 +40,7 @@ class _Running:
     tms: Tms | None = None
     switches: SwitchLink | None = None
     client: SwitchClient | None = None
+    unasked: asyncio.TimerHandle | None = None
     link: Link | None = None
     spool: Spool | None = None
 
@@ -80,7 +81,7 @@ def start(config: Config) -> Awaitable[None] | None:
 
 async def _start(name: str, section: CdsSection) -> None:
     server = CallDataServer(name, section)
-    tms = Tms(server.store, server.clock, asyncio.get_running_loop().call_soon)
+    tms = Tms(server.store, server.clock, _when_asked)
     switches = SwitchLink(server, tms, section.switches) if section.switches else None
     try:
         if switches is not None:
@@ -89,6 +90,27 @@ async def _start(name: str, section: CdsSection) -> None:
     except OSError as error:
         raise StartError(str(error)) from error
     running.server, running.tms, running.switches = server, tms, switches
+
+
+_UNASKED = 1.0
+"""Seconds after which events are written though the switch has not asked for it (`stored`)."""
+
+
+def _when_asked(flush: Callable[[], None]) -> None:
+    """Events are written when the switch asks for it, which it does within some milliseconds: it
+    has its own journal on disk first. Were it the other way round, a kill in between would leave a
+    call here of which the switch knows nothing, and whose INVITE, sent again, made another one.
+
+    Should it not ask, as its disk hangs, they are written all the same.
+    """
+    if running.unasked is None:
+        running.unasked = asyncio.get_running_loop().call_later(_UNASKED, _nobody_asked)
+
+
+def _nobody_asked() -> None:
+    running.unasked = None
+    if running.tms is not None:
+        running.tms.flush()
 
 
 async def _start_client(switch: str, section: CdsSection, folder: Path) -> None:
@@ -143,6 +165,9 @@ def call_event(event: Event) -> None:
 def stored(then: Callable[[], None]) -> bool | None:
     """Call ``then`` when what was told is in the server's journal, or in the spool."""
     tms, server, client = running.tms, running.server, running.client
+    if running.unasked is not None:
+        running.unasked.cancel()
+        running.unasked = None
     if tms is not None and server is not None:
         tms.flush()
         server.journal.after_commit(then)
@@ -174,6 +199,9 @@ def stop() -> Awaitable[None] | None:
     switches, link, spool = running.switches, running.link, running.spool
     running.server = running.tms = running.switches = None
     running.client = running.link = running.spool = None
+    if running.unasked is not None:
+        running.unasked.cancel()
+        running.unasked = None
     if server is not None and tms is not None:
         return _stop(server, tms, switches)
     if client is not None and link is not None and spool is not None:

@@ -27,8 +27,13 @@ def test_silence_is_told_once_and_so_is_the_return() -> None:
     timers = FakeTimers()
     told = Told(timers)
     told.health.watch("hq")
-    timers.advance(30)
+    timers.advance(12)
+    told.health.heard("hq")
+    timers.advance(29.9)
     assert told.changes == []
+    # After 30 s, not at the next tick.
+    timers.advance(0.1)
+    assert told.changes == [("hq", False)]
     timers.advance(60)
     assert told.changes == [("hq", False)]
     assert told.health.is_down("hq")
