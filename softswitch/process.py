@@ -38,6 +38,9 @@ RESOLVE_EVERY = 60.0
 """Seconds between look-ups of trunks that are named, not numbered."""
 IDLE_CHECK = 10.0
 """Seconds between looks whether there is time to tidy up."""
+SWITCH_INTERVAL = 0.05
+"""Seconds that Python's lock may be kept from a thread that wants it. The event loop lets go of it
+at every datagram anyway; to be made to in between costs a twentieth of all CPU under load."""
 LAST_WORDS = 2.0
 """Seconds that the BYEs of a stopping switch get to be answered."""
 
@@ -48,6 +51,7 @@ def run(config: Config, plugins: pluggy.PluginManager) -> int:
         level=os.environ.get("SOFTSWITCH_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Process(config, plugins).main())
 
