@@ -88,7 +88,6 @@ class Recovery:
         for each in found:
             call = Call(each.call_id, each.owner)
             call.data = each.data
-            call.data.newest += _LOST
             shared = each.shared or Shared(each.call_id, each.owner, [], [])
             if shared.more.get("kept"):
                 proxy.restore(call, shared.present, shared.past, shared.more)
@@ -97,6 +96,7 @@ class Recovery:
             call.learnt = bool(shared.more.get("learnt"))
             self._store.adopt(call)
             proxy.restore(call, shared.present, shared.past, shared.more)
+            call.data.newest += _LOST
             # Its owner has something of it, most likely: registering again costs less, and brings
             # the same.
             call.settled = True

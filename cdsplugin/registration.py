@@ -297,6 +297,11 @@ class Registrations:
             # Where we had nothing, it has said what it has by sending it.
             have = frame.have or CallData(frame.properties, frame.logs).have()
             properties, logs = call.data.newer(have)
+            # Its own that it asks for may be among those it sends: see ``store.Back``.
+            theirs = {(e.stamp, e.author) for e in frame.properties}
+            theirs.update((e.stamp, e.author) for e in frame.logs)
+            properties = [e for e in properties if (e.stamp, e.author) not in theirs]
+            logs = [e for e in logs if (e.stamp, e.author) not in theirs]
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if server != call.owner:

@@ -54,6 +54,19 @@ class SwitchClient(Client, Protocol):
     """Its name."""
 
 
+class Back:
+    """Of a call that is back after a restart: it is ``whole`` up to that stamp. What was written
+    here later, and shared while the disk refused, is lost. ``since`` is the first stamp of this
+    life, 0 before there is one; ``asked`` are the servers that were asked for what was lost."""
+
+    __slots__ = ("asked", "since", "whole")
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+        self.since = 0
+        self.asked: set[str] = set()
+
+
 class Call:
     """One call in the store.
 
@@ -64,11 +77,12 @@ class Call:
     has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
     will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
     back after they had forgotten the call, and up to where what we have of their authors is whole.
+    ``back``: we have restarted ourselves.
     """
 
     __slots__ = (
-        "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering", "owner",
-        "refused", "settled",
+        "back", "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering",
+        "owner", "refused", "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -82,6 +96,7 @@ class Call:
         self.kept = False
         self.learnt = False
         self.gaps: dict[str, dict[str, int]] | None = None
+        self.back: Back | None = None
         self.refused = False
 
     def have(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cdsplugin.clock import Timers
 from cdsplugin.disk import MemoryDisk
-from cdsplugin.frames import EndOfCall, Listing, Refused, Register
+from cdsplugin.frames import EndOfCall, Listing, Refused, Register, Update
 from cdsplugin.journal import Journal
 from cdsplugin.record import Recorder, Row
 from cdsplugin.recovery import Recovery
@@ -716,6 +716,48 @@ def test_a_clock_that_is_set_before_the_first_contact_moves_no_stamp() -> None:
     world.net.heal()
     world.pass_time(2)
     assert START - 1_000_000 < world["ant"].server.store.get("c1").data.newest < START + 1_000_000
+
+
+def test_what_the_owner_shared_on_a_full_disk_and_lost_comes_back_from_who_has_it() -> None:
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    ant.disk.full = True
+    ant.write("c1", "shared")
+    world.pass_time(1)
+    assert "shared" in bee.has()
+    world.net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    ant.join("c1")
+    ant.write("c1", "later")
+    assert "shared" not in ant.has()
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
+
+
+def test_what_was_lost_is_not_asked_of_who_has_heard_of_what_came_next() -> None:
+    """By another head: it would send back to the author what that has."""
+    world = World("ant", "bee", "cat", commit=0.0, dead_after=5.0)
+    world.call()
+    ant, bee, cat = world["ant"], world["bee"], world["cat"]
+    world.net.part("ant bee", "cat")
+    ant.restart()
+    ant.join("c1")
+    world.pass_time(1)
+    ant.write("c1", "later")
+    world.pass_time(10)
+    world.net.part("ant", "bee cat")
+    world.pass_time(20)
+    assert "later" in bee.has()
+    assert "later" in cat.has()
+    world.net.log.clear()
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.has() == bee.has() == cat.has()
+    updates = [frame for _, to, frame in world.net.log if type(frame) is Update and to == "ant"]
+    assert [e.name for frame in updates for e in frame.properties if e.author == "ant"] == []
 
 
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
