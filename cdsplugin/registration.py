@@ -378,7 +378,12 @@ class Registrations:
         elif complete:
             self._release(call)
         else:
-            self._register(call, self.joined[frame.call_id])
+            # Which they are ``have`` need not tell: the head may have lost some of an author's and
+            # have later ones. So it is given everything.
+            joined = self.joined[frame.call_id]
+            joined.known = False
+            joined.before = 0
+            self._register(call, joined)
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""

@@ -760,6 +760,35 @@ def test_what_was_lost_is_not_asked_of_who_has_heard_of_what_came_next() -> None
     assert [e.name for frame in updates for e in frame.properties if e.author == "ant"] == []
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_what_an_owner_lost_with_the_whole_call_is_in_its_record(later: bool) -> None:
+    """Its disk had nothing of the call, so it does not know that it asks for too little."""
+    world = World("ant", "bee", commit=0.0)
+    ant, bee = world["ant"], world["bee"]
+    ant.disk.full = True
+    world.call()
+    ant.write("c1", "shared")
+    world.pass_time(1)
+    assert "shared" in bee.has()
+    world.net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    world.pass_time(1)
+    ant.join("c1")
+    if later:
+        ant.write("c1", "later")
+    bee.leave("c1")
+    world.pass_time(70)
+    assert len(bee.server.store.kept) == 1
+    world.net.heal()
+    world.pass_time(15)
+    ant.leave("c1")
+    world.pass_time(70)
+    assert "shared" in ant.rows.entries["c1"]
+    assert world.rows() == {"c1": ["ant"]}
+    assert (len(ant.server.store), len(bee.server.store.kept)) == (0, 0)
+
+
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world = World("ant", "bee", "cat")
     world.call()
