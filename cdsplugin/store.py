@@ -155,6 +155,9 @@ class Store:
         self.updates = 0
         self.kept: dict[str, Call] = {}
         """Calls of other servers that ended here before their owners had all of them."""
+        self.fading: dict[str, Call] = {}
+        """Calls of this server that have ended, and are in the journal until the archive has them:
+        one that comes back meanwhile goes on with what it had, as it would after a restart."""
 
     # The control interface
 
@@ -185,9 +188,13 @@ class Store:
         """
         call = self._calls.get(call_id)
         if call is None:
-            call = self._calls[call_id] = Call(call_id, owner)
-            if self._left is not None:
-                call.data.newest = self._left.pop(call_id)
+            if owner == self.server:
+                call = self.fading.pop(call_id, None)
+            if call is None:
+                call = Call(call_id, owner)
+                if self._left is not None:
+                    call.data.newest = self._left.pop(call_id)
+            self._calls[call_id] = call
         if client not in call.clients:
             call.clients = (*call.clients, client)
             call.lingering = 0
@@ -275,7 +282,7 @@ class Store:
 
     def tidy(self) -> None:
         """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self._calls, self.kept):
+        for table in (self._calls, self.kept, self.fading):
             if not table:
                 table.clear()
 

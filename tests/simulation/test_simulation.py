@@ -36,6 +36,7 @@ REGRESSIONS = (
     68115,  # a server writes after its restart, before it has heard the owner's time again
     83494,  # back to a call that had been forgotten, and restarted before its owner has answered
     85750,  # back to a call that had been handed to a caretaker and forgotten
+    104026,  # back to a call that has ended and is still in its owner's journal, which restarts
     111401,  # shared on a full disk and lost, and not missed as newer entries followed
     150055,  # an owner that is not in peers is heard of only by its end of call
     152490,  # a call learnt from a participant is registered with its owner while still empty
