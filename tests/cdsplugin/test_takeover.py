@@ -737,6 +737,26 @@ def test_what_the_owner_shared_on_a_full_disk_and_lost_comes_back_from_who_has_i
     assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
 
 
+def test_an_owner_whose_clock_was_set_back_stamps_behind_what_it_shared_and_lost() -> None:
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    world.pass_time(2)
+    ant.disk.full = True
+    world.pass_time(5)
+    ant.write("c1", "x", "shared")
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    ant.server.timers.wrong = -HOUR
+    ant.restart()
+    ant.disk.full = False
+    ant.join("c1")
+    ant.write("c1", "x", "last")
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.server.values("c1")["x"] == bee.server.values("c1")["x"] == "last"
+
+
 def test_what_was_lost_is_not_asked_of_who_has_heard_of_what_came_next() -> None:
     """By another head: it would send back to the author what that has."""
     world = World("ant", "bee", "cat", commit=0.0, dead_after=5.0)
