@@ -318,6 +318,8 @@ class Store:
             [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
         call.data.newest = max(call.data.newest, newest)
+        if call.back is not None and call.back.since > after:
+            call.back.since = min(moved.values(), default=0)
 
     def _tell(
         self,
