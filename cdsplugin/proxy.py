@@ -538,6 +538,7 @@ class NetworkProxy:
         """
         more = more or {}
         call.back = Back(call.data.newest)
+        call.kept = bool(more.get("revived"))
         if call.owner == self.server:
             if present or past:
                 self.monitor.restore(call.call_id, present, past)

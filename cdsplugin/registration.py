@@ -684,6 +684,7 @@ class Registrations:
             data = old.data
             self._side.take(self.server, call.call_id, list(data.properties.values()),
                             data.log_lines())  # fmt: skip
+            self.note(call)  # after a crash it is not over either
 
     def _release(self, call: Call) -> None:
         self._drop(call)
@@ -750,8 +751,10 @@ class Registrations:
     def _note(self, call: Call, joined: Joined) -> None:
         """What is to be known of a call after a crash."""
         more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
-        if call.kept:
+        if self._is_kept(call):
             more["kept"] = True
+        elif call.kept:
+            more["revived"] = True
         if call.learnt:
             more["learnt"] = True
         if joined.unseen is not None and not joined.revealing:

@@ -737,6 +737,32 @@ def test_what_the_owner_shared_on_a_full_disk_and_lost_comes_back_from_who_has_i
     assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
 
 
+def test_a_call_that_came_back_after_its_end_is_not_over_after_a_restart() -> None:
+    """What was written then is in a record, though its owner stays away."""
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    world.net.part("ant", "bee")
+    bee.write("c1", "note")
+    bee.leave("c1")
+    world.pass_time(70)
+    assert len(bee.server.store.kept) == 1
+    bee.join("c1")
+    bee.write("c1", "again")
+    world.pass_time(1)
+    bee.restart()
+    assert (len(bee.server.store), len(bee.server.store.kept)) == (1, 0)
+    world.pass_time(130)
+    assert {"note", "again"} <= bee.rows.entries["c1"]
+    world.net.heal()
+    world.pass_time(15)
+    ant.leave("c1")
+    world.pass_time(70)
+    assert {"note", "again"} <= ant.rows.entries["c1"]
+    assert world.rows() == {"c1": ["ant"]}
+    assert len(bee.server.store.kept) == 0
+
+
 def test_an_owner_whose_clock_was_set_back_stamps_behind_what_it_shared_and_lost() -> None:
     world = World("ant", "bee", commit=0.0)
     world.call()
