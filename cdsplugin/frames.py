@@ -140,13 +140,15 @@ class Switch(msgspec.Struct, frozen=True, array_like=True, tag="switch"):
     """A switch elsewhere greets the server that manages it.
 
     Its events are numbered from 1 on within ``spool``, a name made with them; it has those from
-    ``first`` to ``last``. ``calls`` are those in progress.
+    ``first`` to ``last``. ``calls`` are those in progress then, ``passages`` for each of them the
+    incoming legs of its passages; None: not known yet, or the switch is an older one.
     """
 
     spool: Name
     first: Micros
     last: Micros
     calls: list[CallId]
+    passages: list[list[int]] | None = None
 
 
 class SwitchState(msgspec.Struct, frozen=True, array_like=True, tag="state"):

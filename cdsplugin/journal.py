@@ -185,9 +185,12 @@ class Journal:
             self._again(call.call_id)
 
     def registered(self, call: Call, client: Client) -> None:
-        """The first one who comes back to a lingering call."""
-        if len(call.clients) == 1 and call.call_id in self._calls:
-            self._append(Held(call.call_id))
+        """The first one who comes back to a lingering call, or to one that had ended."""
+        call_id = call.call_id
+        if len(call.clients) == 1 and call_id in self._calls:
+            if call_id in self._ended and call.owner == self._store.server:
+                self._begin(call_id)  # it has its data back: ``Store.fading``
+            self._append(Held(call_id))
 
     def unregistered(self, call: Call, client: Client) -> None:
         """The last one has left."""
@@ -202,6 +205,8 @@ class Journal:
                 self._gone(call_id)
             else:
                 self._ended[call_id] = -1
+                if call.owner == self._store.server:
+                    self._store.fading[call_id] = call
 
     # From the proxy
 
@@ -299,6 +304,7 @@ class Journal:
     def _gone(self, call_id: str) -> None:
         del self._calls[call_id]
         self._shared.pop(call_id, None)
+        self._store.fading.pop(call_id, None)
         self._append(Gone(call_id))
 
     def _tick_soon(self) -> None:
@@ -346,9 +352,10 @@ class Journal:
             self._disk.drop(first)
 
     def _again(self, call_id: str) -> bool:
-        """Write all of a call at the end of the log; false if it is over and waits for the
-        archive."""
-        call = self._store.get(call_id) or self._store.kept.get(call_id)
+        """Write all of a call at the end of the log; false if it is another server's, over, and
+        waits for the archive."""
+        store = self._store
+        call = store.get(call_id) or store.kept.get(call_id) or store.fading.get(call_id)
         if call is None:
             return False
         del self._calls[call_id]

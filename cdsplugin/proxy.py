@@ -37,7 +37,7 @@ from cdsplugin.health import Health
 from cdsplugin.participants import Listings, RegistrationMonitor
 from cdsplugin.peers import Journal, Network, NoJournal, Peers
 from cdsplugin.registration import Registrations, Stage
-from cdsplugin.store import Call, Client, Store, SwitchClient
+from cdsplugin.store import Back, Call, Client, Store, SwitchClient
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 
@@ -138,6 +138,8 @@ class NetworkProxy:
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """A local participant changed entries: on to the head, and to all remote participants."""
+        if call.back is not None and not call.back.since:
+            call.back.since = min([*(e.stamp for e in properties), *(e.stamp for e in logs)])
         participants = self.monitor.of(call.call_id)
         if participants is not None and participants.present:
             frame = Update(call.call_id, list(properties), list(logs))
@@ -266,6 +268,8 @@ class NetworkProxy:
             their_lines = {(line.stamp, line.author) for line in frame.logs}
             logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
         have = call.have() if frame.have else {}
+        if call.back is not None:
+            self._ask_lost(call, call.back, server, frame.have, have)
         utc = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
@@ -274,6 +278,18 @@ class NetworkProxy:
             server, Registered(call_id, utc, frame.sent, have, properties, logs, listed)
         )
         self._changed(call, before, server)
+
+    def _ask_lost(
+        self, call: Call, back: Back, server: str, theirs: dict[str, int], have: dict[str, int]
+    ) -> None:
+        """What this server had shared while its disk refused, and lost, ``server`` may have: it is
+        asked for once, unless it has heard of what was written since."""
+        if server in back.asked:
+            return
+        back.asked.add(server)
+        for author, newest in call.have_of(self.server).items():
+            if author in have and not 0 < back.since <= theirs.get(author, 0) <= newest:
+                have[author] = min(have[author], back.whole)
 
     def _listed(self, call: Call) -> list[str]:
         participants = self.monitor.of(call.call_id)
@@ -521,6 +537,8 @@ class NetworkProxy:
         not to be put into the store. Any other is in the store already.
         """
         more = more or {}
+        call.back = Back(call.data.newest)
+        call.kept = bool(more.get("revived"))
         if call.owner == self.server:
             if present or past:
                 self.monitor.restore(call.call_id, present, past)

@@ -32,6 +32,9 @@ _LOST = 100_000
 """Stamps left out after a restart (microseconds). While its disk refuses, a server shares what it
 could lose in a crash; what it writes next must come after that, whatever its clock says."""
 
+_LOST_AND_SET_BACK = 600_000_000
+"""The same if its clock was set back: then that does not go on behind what it shared for long."""
+
 _BATCH = 100  # calls in one go: other work gets its turn
 
 
@@ -85,10 +88,10 @@ class Recovery:
             return
         self._store.watch(self)
         mine = self._store.server
+        lost = _LOST if self._timers.now_us() >= alive else _LOST_AND_SET_BACK
         for each in found:
             call = Call(each.call_id, each.owner)
             call.data = each.data
-            call.data.newest += _LOST
             shared = each.shared or Shared(each.call_id, each.owner, [], [])
             if shared.more.get("kept"):
                 proxy.restore(call, shared.present, shared.past, shared.more)
@@ -97,6 +100,7 @@ class Recovery:
             call.learnt = bool(shared.more.get("learnt"))
             self._store.adopt(call)
             proxy.restore(call, shared.present, shared.past, shared.more)
+            call.data.newest += lost if each.owner == mine else _LOST
             # Its owner has something of it, most likely: registering again costs less, and brings
             # the same.
             call.settled = True

@@ -297,6 +297,11 @@ class Registrations:
             # Where we had nothing, it has said what it has by sending it.
             have = frame.have or CallData(frame.properties, frame.logs).have()
             properties, logs = call.data.newer(have)
+            # Its own that it asks for may be among those it sends: see ``store.Back``.
+            theirs = {(e.stamp, e.author) for e in frame.properties}
+            theirs.update((e.stamp, e.author) for e in frame.logs)
+            properties = [e for e in properties if (e.stamp, e.author) not in theirs]
+            logs = [e for e in logs if (e.stamp, e.author) not in theirs]
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if server != call.owner:
@@ -373,7 +378,12 @@ class Registrations:
         elif complete:
             self._release(call)
         else:
-            self._register(call, self.joined[frame.call_id])
+            # Which they are ``have`` need not tell: the head may have lost some of an author's and
+            # have later ones. So it is given everything.
+            joined = self.joined[frame.call_id]
+            joined.known = False
+            joined.before = 0
+            self._register(call, joined)
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
@@ -674,6 +684,7 @@ class Registrations:
             data = old.data
             self._side.take(self.server, call.call_id, list(data.properties.values()),
                             data.log_lines())  # fmt: skip
+            self.note(call)  # after a crash it is not over either
 
     def _release(self, call: Call) -> None:
         self._drop(call)
@@ -740,8 +751,10 @@ class Registrations:
     def _note(self, call: Call, joined: Joined) -> None:
         """What is to be known of a call after a crash."""
         more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
-        if call.kept:
+        if self._is_kept(call):
             more["kept"] = True
+        elif call.kept:
+            more["revived"] = True
         if call.learnt:
             more["learnt"] = True
         if joined.unseen is not None and not joined.revealing:

@@ -53,6 +53,19 @@ class SwitchClient(Client, Protocol):
     """Its name."""
 
 
+class Back:
+    """Of a call that is back after a restart: it is ``whole`` up to that stamp. What was written
+    here later, and shared while the disk refused, is lost. ``since`` is the first stamp of this
+    life, 0 before there is one; ``asked`` are the servers that were asked for what was lost."""
+
+    __slots__ = ("asked", "since", "whole")
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+        self.since = 0
+        self.asked: set[str] = set()
+
+
 class Call:
     """One call in the store.
 
@@ -63,11 +76,12 @@ class Call:
     has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
     will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
     back after they had forgotten the call, and up to where what we have of their authors is whole.
+    ``back``: we have restarted ourselves.
     """
 
     __slots__ = (
-        "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering", "owner",
-        "refused", "settled",
+        "back", "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering",
+        "owner", "refused", "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -81,6 +95,7 @@ class Call:
         self.kept = False
         self.learnt = False
         self.gaps: dict[str, dict[str, int]] | None = None
+        self.back: Back | None = None
         self.refused = False
 
     def have(self) -> dict[str, int]:
@@ -139,6 +154,9 @@ class Store:
         self.updates = 0
         self.kept: dict[str, Call] = {}
         """Calls of other servers that ended here before their owners had all of them."""
+        self.fading: dict[str, Call] = {}
+        """Calls of this server that have ended, and are in the journal until the archive has them:
+        one that comes back meanwhile goes on with what it had, as it would after a restart."""
 
     # The control interface
 
@@ -169,9 +187,13 @@ class Store:
         """
         call = self._calls.get(call_id)
         if call is None:
-            call = self._calls[call_id] = Call(call_id, owner)
-            if self._left is not None:
-                call.data.newest = self._left.pop(call_id)
+            if owner == self.server:
+                call = self.fading.pop(call_id, None)
+            if call is None:
+                call = Call(call_id, owner)
+                if self._left is not None:
+                    call.data.newest = self._left.pop(call_id)
+            self._calls[call_id] = call
         if client not in call.clients:
             call.clients = (*call.clients, client)
             call.lingering = 0
@@ -259,7 +281,7 @@ class Store:
 
     def tidy(self) -> None:
         """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self._calls, self.kept):
+        for table in (self._calls, self.kept, self.fading):
             if not table:
                 table.clear()
 
@@ -295,6 +317,8 @@ class Store:
             [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
         call.data.newest = max(call.data.newest, newest)
+        if call.back is not None and call.back.since > after:
+            call.back.since = min(moved.values(), default=0)
 
     def _tell(
         self,

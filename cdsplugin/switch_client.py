@@ -76,8 +76,11 @@ class SwitchClient:
         self._batch: list[bytes] = []
         self._scheduled = False
         self._retrying = False
-        self._calls: dict[str, int] = {}
-        self._refused: dict[str, int] = {}
+        self._calls: dict[str, list[int]] = {}
+        """The passages in progress, by their incoming legs."""
+        self._refused: dict[str, list[int]] = {}
+        self._complete = False
+        """Whether ``_calls`` has all of them: after a restart the switch tells of each first."""
         self._greeted = False
         self._sent = 0
         self._acked = 0
@@ -131,7 +134,11 @@ class SwitchClient:
         self._heard = self._timers.monotonic_us()
         self._keep()
         spool = self._spool
-        self._network.send(server, Switch(spool.name, spool.first, spool.last, list(self._calls)))
+        calls = list(self._calls)
+        passages = None
+        if self._complete and not self._batch:  # all that ended is in the spool
+            passages = [list(legs) for legs in self._calls.values()]
+        self._network.send(server, Switch(spool.name, spool.first, spool.last, calls, passages))
 
     def disconnected(self, server: str) -> None:
         """From here on events gather."""
@@ -229,26 +236,27 @@ class SwitchClient:
     # What is taken when the disk fills up
 
     def _admits(self, event: Event) -> bool:
-        kind = type(event)
         call_id = event.call_id
         size, limit = self._spool.size, self._spool.limit
-        if kind is CallStarted:
+        if isinstance(event, CallStarted):
             if size >= limit * 0.9:
                 self._say("is nine tenths full: new calls have no record (cds.limits.spool_bytes)")
-                self._refused[call_id] = self._refused.get(call_id, 0) + 1
+                _add(self._refused, call_id, event.leg)
                 return False
             if self._said.startswith("is ") and size < limit * 0.8:
                 self._say("")
-            self._calls[call_id] = self._calls.get(call_id, 0) + 1
-        elif kind is CallRestored:
-            self._calls[call_id] = self._calls.get(call_id, 0) + 1
-        elif call_id in self._refused:
-            if kind is CallEnded:
-                _count_down(self._refused, call_id)
+            _add(self._calls, call_id, event.leg)
+        elif isinstance(event, CallRestored):
+            _add(self._calls, call_id, event.leg)
+        elif isinstance(event, SwitchStarted):
+            self._complete = True
+        elif call_id in self._refused and (
+            not isinstance(event, CallEnded) or _remove(self._refused, call_id, event.leg)
+        ):
             return call_id in self._calls
-        elif kind is CallEnded:
-            _count_down(self._calls, call_id)
-        if size >= limit and kind is not SwitchStarted:
+        elif isinstance(event, CallEnded):
+            _remove(self._calls, call_id, event.leg)
+        if size >= limit and not isinstance(event, SwitchStarted):
             self._say("is full: events are lost (cds.limits.spool_bytes)")
             return False
         return True
@@ -262,9 +270,18 @@ class SwitchClient:
                 log.warning("the spool %s takes events again", self._spool.folder)
 
 
-def _count_down(counts: dict[str, int], call_id: str) -> None:
-    left = counts.get(call_id, 0) - 1
-    if left > 0:
-        counts[call_id] = left
-    else:
-        counts.pop(call_id, None)
+def _add(passages: dict[str, list[int]], call_id: str, leg: int) -> None:
+    legs = passages.setdefault(call_id, [])
+    if leg not in legs:
+        legs.append(leg)
+
+
+def _remove(passages: dict[str, list[int]], call_id: str, leg: int) -> bool:
+    """False if it is not among them."""
+    legs = passages.get(call_id, [])
+    if leg not in legs:
+        return False
+    legs.remove(leg)
+    if not legs:
+        del passages[call_id]
+    return True

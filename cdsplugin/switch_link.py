@@ -45,6 +45,8 @@ class _Managed:
     greeted: bool = False
     catch_up: int | None = None
     """The last event that the switch had when it greeted, until that one is taken."""
+    passages: set[tuple[str, int]] | None = None
+    """What was in progress there after that event, by call and incoming leg, if it said so."""
     heard: int = 0
     gone: Handle | None = None
 
@@ -142,6 +144,10 @@ class SwitchLink:
         managed.stored = max(managed.stored, frame.first - 1)
         managed.greeted = True
         managed.catch_up = frame.last
+        managed.passages = None
+        if frame.passages is not None:
+            listed = zip(frame.calls, frame.passages, strict=False)
+            managed.passages = {(call_id, leg) for call_id, legs in listed for leg in legs}
         self._tms.alive(name, frame.calls)
         log.info("switch %s: %d events to come", name, max(frame.last - managed.taken, 0))
         self._answer(name, managed)
@@ -153,9 +159,12 @@ class SwitchLink:
             log.warning("switch %s: events %d to %d are lost", name, managed.taken + 1,
                         frame.first - 1)  # fmt: skip
             managed.taken = frame.first - 1
+            self._caught_up(name, managed)
         for data in frame.events[managed.taken + 1 - frame.first :]:
             managed.taken += 1
             self._event(name, data)
+            if managed.taken == managed.catch_up:
+                self._caught_up(name, managed)  # before what began after it had greeted
         if not frame.events:
             self._answer(name, managed)
             return
@@ -163,7 +172,6 @@ class SwitchLink:
         self._tms.flush()
         taken, spool = managed.taken, managed.spool
         self._server.journal.after_commit(lambda: self._stored(name, spool, taken), must=True)
-        self._caught_up(name, managed)
 
     def _event(self, name: str, data: bytes) -> None:
         try:
@@ -188,6 +196,10 @@ class SwitchLink:
         """All that the switch had to say of the time without us was said."""
         if managed.catch_up is not None and managed.taken >= managed.catch_up:
             managed.catch_up = None
+            passages, managed.passages = managed.passages, None
+            self._tms.flush()
+            if passages is not None:
+                self._tms.only(name, passages)
             self._server.recovery.reported(name)
 
     def _stored(self, name: str, spool: str, number: int) -> None:

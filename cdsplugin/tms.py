@@ -26,7 +26,7 @@ call-data.md`` lists every name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from cdsplugin.clock import Clock
@@ -65,6 +65,9 @@ _SIGN: dict[type, str] = {
 
 RESTARTED = "switch restarted"
 """The ``reason`` of calls that a switch did not bring back from its last life."""
+
+UNTOLD = "end not told"
+"""The ``reason`` of calls that a switch has no more, and whose end did not come from it."""
 
 
 class _Passage:
@@ -133,6 +136,11 @@ class Tms:
         module = self._module(switch)
         for call_id in call_ids:
             module.alive(call_id)
+
+    def only(self, switch: str, passages: Container[tuple[str, int]]) -> None:
+        """A switch has told everything, and these passages (by call and incoming leg) are in
+        progress there: all others are over, though their end was lost on the way."""
+        self._module(switch).only(passages)
 
     def release(self, switch: str) -> int:
         """A switch is gone for too long: its calls are held up no more. Returns how many.
@@ -313,6 +321,11 @@ class SwitchModule:
         if held is not None and self.adopt(held):
             self._speak(call_id)
 
+    def only(self, passages: Container[tuple[str, int]]) -> None:
+        """See ``Tms.only``."""
+        self.flush()
+        self._lost(passages, UNTOLD)
+
     def release(self) -> int:
         """See ``Tms.release``."""
         self.flush()
@@ -374,12 +387,16 @@ class SwitchModule:
         return _SIGN[type(told)] in leg
 
     def _switch_started(self) -> None:
-        """Passages of the switch's last life that did not come back are over: since when, nobody
-        knows; until its last event they were alive."""
+        """Passages of the switch's last life that did not come back are over."""
         self.flush()
         restored, self._restored = self._restored, set()
+        self._lost(restored, RESTARTED)
+
+    def _lost(self, living: Container[tuple[str, int]], reason: str) -> None:
+        """All passages but ``living`` are over: since when, nobody knows; until the switch's last
+        event they were alive."""
         for call_id, call in list(self._calls.items()):
-            lost = [n for n in sorted(call.passages) if (call_id, n) not in restored]
+            lost = [n for n in sorted(call.passages) if (call_id, n) not in living]
             if not lost:
                 continue
             latest = max(
@@ -390,7 +407,7 @@ class SwitchModule:
             for number, leg in call.legs.items():
                 its = call.passage_of(number)
                 if "ended_at" not in leg and (its in lost or its not in call.passages):
-                    ended = {**leg, "ended_at": at, "ended_by": "switch", "reason": RESTARTED}
+                    ended = {**leg, "ended_at": at, "ended_by": "switch", "reason": reason}
                     values.update(self._leg(call, number, ended))
             for number in lost:
                 passage = call.passages[number]
@@ -400,7 +417,7 @@ class SwitchModule:
                     switch=self.switch,
                     disposition="answered" if passage.answered else "failed",
                     sip_status=200 if passage.answered else 503,
-                    reason=RESTARTED,
+                    reason=reason,
                     hangup_by="switch",
                     leg=number,
                 )

@@ -104,6 +104,58 @@ def test_a_call_that_comes_back_after_its_end_stays() -> None:
     assert world.crash()[1]["a"].data.value("again") == 1
 
 
+def test_a_call_that_comes_back_goes_on_with_what_the_journal_has_of_it() -> None:
+    """If its copy began empty, old entries would be back after a crash, and be shown to others
+    after newer ones."""
+    world = World()
+    world.call("a")
+    world.store.end("a")
+    call = world.store.register(world.client, "a", "hq")
+    world.write("a", again=1)
+    assert (call.data.value("n"), call.data.value("again")) == (0, 1)
+    world.timers.advance(0.01)
+    assert world.crash()[1]["a"].data == call.data
+
+
+def test_a_call_whose_journal_is_gone_begins_anew() -> None:
+    world = World()
+    world.call("a")
+    world.store.end("a")
+    world.timers.advance(5)
+    call = world.store.register(world.client, "a", "hq")
+    assert (len(call.data), len(world.store.fading)) == (0, 0)
+    world.write("a", again=1)
+    world.timers.advance(0.01)
+    assert world.crash()[1]["a"].data == call.data
+
+
+def test_a_call_that_comes_back_and_is_not_written_to_stays() -> None:
+    world = World()
+    world.call("a")
+    world.store.end("a")
+    world.store.register(world.client, "a", "hq")
+    world.timers.advance(5)
+    found = world.crash()[1]["a"]
+    assert (found.data.value("n"), found.lingering) == (0, False)
+
+
+def test_an_ended_call_is_written_anew_after_an_overflow() -> None:
+    """It may be in no archive yet."""
+    world = World()
+    world.disk.full = True
+    world.records.puts = 1
+    world.call("a")
+    world.store.end("a")
+    world.call("b")
+    for n in range(60):
+        world.write("b", n=n)
+    world.timers.advance(3)
+    assert world.disk.overflowed
+    world.disk.full = False
+    world.timers.advance(5)
+    assert world.crash()[1]["a"].data.value("n") == 0
+
+
 def test_moved_stamps_take_the_place_of_the_old_ones() -> None:
     world = World()
     world.call("a", owner="branch")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cdsplugin.clock import Timers
 from cdsplugin.disk import MemoryDisk
-from cdsplugin.frames import EndOfCall, Listing, Refused, Register
+from cdsplugin.frames import EndOfCall, Listing, Refused, Register, Update
 from cdsplugin.journal import Journal
 from cdsplugin.record import Recorder, Row
 from cdsplugin.recovery import Recovery
@@ -716,6 +716,123 @@ def test_a_clock_that_is_set_before_the_first_contact_moves_no_stamp() -> None:
     world.net.heal()
     world.pass_time(2)
     assert START - 1_000_000 < world["ant"].server.store.get("c1").data.newest < START + 1_000_000
+
+
+def test_what_the_owner_shared_on_a_full_disk_and_lost_comes_back_from_who_has_it() -> None:
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    ant.disk.full = True
+    ant.write("c1", "shared")
+    world.pass_time(1)
+    assert "shared" in bee.has()
+    world.net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    ant.join("c1")
+    ant.write("c1", "later")
+    assert "shared" not in ant.has()
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.has() == bee.has() == {"from ant", "from bee", "shared", "later"}
+
+
+def test_a_call_that_came_back_after_its_end_is_not_over_after_a_restart() -> None:
+    """What was written then is in a record, though its owner stays away."""
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    world.net.part("ant", "bee")
+    bee.write("c1", "note")
+    bee.leave("c1")
+    world.pass_time(70)
+    assert len(bee.server.store.kept) == 1
+    bee.join("c1")
+    bee.write("c1", "again")
+    world.pass_time(1)
+    bee.restart()
+    assert (len(bee.server.store), len(bee.server.store.kept)) == (1, 0)
+    world.pass_time(130)
+    assert {"note", "again"} <= bee.rows.entries["c1"]
+    world.net.heal()
+    world.pass_time(15)
+    ant.leave("c1")
+    world.pass_time(70)
+    assert {"note", "again"} <= ant.rows.entries["c1"]
+    assert world.rows() == {"c1": ["ant"]}
+    assert len(bee.server.store.kept) == 0
+
+
+def test_an_owner_whose_clock_was_set_back_stamps_behind_what_it_shared_and_lost() -> None:
+    world = World("ant", "bee", commit=0.0)
+    world.call()
+    ant, bee = world["ant"], world["bee"]
+    world.pass_time(2)
+    ant.disk.full = True
+    world.pass_time(5)
+    ant.write("c1", "x", "shared")
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    ant.server.timers.wrong = -HOUR
+    ant.restart()
+    ant.disk.full = False
+    ant.join("c1")
+    ant.write("c1", "x", "last")
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.server.values("c1")["x"] == bee.server.values("c1")["x"] == "last"
+
+
+def test_what_was_lost_is_not_asked_of_who_has_heard_of_what_came_next() -> None:
+    """By another head: it would send back to the author what that has."""
+    world = World("ant", "bee", "cat", commit=0.0, dead_after=5.0)
+    world.call()
+    ant, bee, cat = world["ant"], world["bee"], world["cat"]
+    world.net.part("ant bee", "cat")
+    ant.restart()
+    ant.join("c1")
+    world.pass_time(1)
+    ant.write("c1", "later")
+    world.pass_time(10)
+    world.net.part("ant", "bee cat")
+    world.pass_time(20)
+    assert "later" in bee.has()
+    assert "later" in cat.has()
+    world.net.log.clear()
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.has() == bee.has() == cat.has()
+    updates = [frame for _, to, frame in world.net.log if type(frame) is Update and to == "ant"]
+    assert [e.name for frame in updates for e in frame.properties if e.author == "ant"] == []
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_an_owner_lost_with_the_whole_call_is_in_its_record(later: bool) -> None:
+    """Its disk had nothing of the call, so it does not know that it asks for too little."""
+    world = World("ant", "bee", commit=0.0)
+    ant, bee = world["ant"], world["bee"]
+    ant.disk.full = True
+    world.call()
+    ant.write("c1", "shared")
+    world.pass_time(1)
+    assert "shared" in bee.has()
+    world.net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    world.pass_time(1)
+    ant.join("c1")
+    if later:
+        ant.write("c1", "later")
+    bee.leave("c1")
+    world.pass_time(70)
+    assert len(bee.server.store.kept) == 1
+    world.net.heal()
+    world.pass_time(15)
+    ant.leave("c1")
+    world.pass_time(70)
+    assert "shared" in ant.rows.entries["c1"]
+    assert world.rows() == {"c1": ["ant"]}
+    assert (len(ant.server.store), len(bee.server.store.kept)) == (0, 0)
 
 
 def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:

@@ -36,11 +36,17 @@ REGRESSIONS = (
     68115,  # a server writes after its restart, before it has heard the owner's time again
     83494,  # back to a call that had been forgotten, and restarted before its owner has answered
     85750,  # back to a call that had been handed to a caretaker and forgotten
+    104026,  # back to a call that has ended and is still in its owner's journal, which restarts
     111401,  # shared on a full disk and lost, and not missed as newer entries followed
     150055,  # an owner that is not in peers is heard of only by its end of call
     152490,  # a call learnt from a participant is registered with its owner while still empty
     159936,  # what a cut had held up came after what was sent later
     169088,  # a clock is set between a write and the first contact with the owner
+    306183,  # what an owner lost is asked of one who has newer entries by the caretaker
+    307549,  # an owner's clock is set back after it shared on a full disk and lost
+    311177,  # an owner lost a whole call, begins it anew, and asks for too little
+    319165,  # what an owner's caretaker wrote before it knew the owner's clock, its stamps moved
+    348554,  # a note on a call that had ended and was kept for its owner, and a restart
 )
 """Seeds that failed once, and why."""
 
