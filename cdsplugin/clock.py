@@ -53,7 +53,7 @@ DRIFT_PPM = 100
 exact by that as it gets older; it is replaced by one that is more exact then."""
 
 MAX_AHEAD = 86_400.0
-"""Seconds by which a stamp may be ahead of the owner's clock (see ``Clock.sane``)."""
+"""Seconds by which a stamp may be ahead of the owner's clock (see ``Clock.believed``)."""
 
 
 class Clock:
@@ -113,19 +113,18 @@ class Clock:
         base = self._bases.get(owner)
         return 0 if base is None else base.difference - self._own
 
-    def sane(self, owner: str, stamp: int, newest: int) -> bool:
-        """Whether a stamp that another server made is to be believed.
+    def believed(self, owner: str, newest: int) -> int:
+        """The greatest stamp made by another server that is to be believed, in a call of ``owner``
+        in which ``newest`` is the greatest seen.
 
         One that is further ahead of the owner's clock than ``max_ahead`` (and than what was seen of
         that call already) comes from a broken server: taken in, it would drag all later stamps of
         the call after it. While nothing is known of the owner's clock everything is believed that
         can be counted on from.
         """
-        if stamp > _LAST_STAMP:
-            return False
         if owner != self.server and owner not in self._bases:
-            return True
-        return stamp <= max(self.now(owner), newest) + self._max_ahead_us
+            return _LAST_STAMP
+        return min(max(self.now(owner), newest) + self._max_ahead_us, _LAST_STAMP)
 
     def stamp(self, owner: str, newest: int) -> int:
         """The next stamp for a call of ``owner`` in which ``newest`` is the greatest stamp seen.

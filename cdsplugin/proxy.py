@@ -415,9 +415,9 @@ class NetworkProxy:
         self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
     ) -> tuple[Sequence[Property], Sequence[Log]]:
         """Leave out what a broken clock has stamped. Who wrote it keeps it, in its own record."""
-        sane, owner, newest = self._clock.sane, call.owner, call.data.newest
-        good = [e for e in properties if sane(owner, e.stamp, newest)]
-        good_logs = [e for e in logs if sane(owner, e.stamp, newest)]
+        believed = self._clock.believed(call.owner, call.data.newest)
+        good = [e for e in properties if e.stamp <= believed]
+        good_logs = [e for e in logs if e.stamp <= believed]
         insane = len(properties) + len(logs) - len(good) - len(good_logs)
         if insane:
             self.insane_entries += insane
