@@ -87,16 +87,16 @@ def test_the_error_stays_within_half_of_the_best_round_trip_and_the_drift(
 def test_a_stamp_far_in_the_future_is_not_believed() -> None:
     timers = FakeTimers()
     clock = Clock("hq", timers, max_ahead=3600)
-    assert START + HOUR <= clock.believed("hq", 0)
-    assert START + HOUR + 1 > clock.believed("hq", 0)
-    assert 0 <= clock.believed("hq", 0), "however late it comes"
+    assert clock.believed("hq", 0) >= START + HOUR
+    assert clock.believed("hq", 0) < START + HOUR + 1
+    assert clock.believed("hq", 0) >= 0, "however late it comes"
     # What a call has already is the measure when a clock was set back.
-    assert START + 20 * HOUR <= clock.believed("hq", START + 19 * HOUR)
+    assert clock.believed("hq", START + 19 * HOUR) >= START + 20 * HOUR
     # Of a clock that is not known nothing can be said, but that one must be able to count on.
-    assert START + 20 * HOUR <= clock.believed("branch", 0)
-    assert 1 << 62 > clock.believed("branch", 0)
+    assert clock.believed("branch", 0) >= START + 20 * HOUR
+    assert clock.believed("branch", 0) < 1 << 62
     clock.sample("branch", START, 0)
-    assert START + 20 * HOUR > clock.believed("branch", 0)
+    assert clock.believed("branch", 0) < START + 20 * HOUR
 
 
 def test_a_sample_that_disagrees_is_taken_the_owners_clock_was_set() -> None:
