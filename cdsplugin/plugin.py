@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,8 @@ def _nobody_asked() -> None:
     running.unasked = None
     if running.tms is not None:
         running.tms.flush()
+    if running.client is not None:
+        running.client.flush()
 
 
 async def _start_client(switch: str, section: CdsSection, folder: Path) -> None:
@@ -136,7 +139,7 @@ async def _start_client(switch: str, section: CdsSection, folder: Path) -> None:
         link,
         spool,
         LoopTimers(loop),
-        loop.call_soon,
+        _when_asked,
         alive_interval=section.alive_interval,
         dead_after=section.dead_after,
     )
@@ -162,19 +165,27 @@ def call_event(event: Event) -> None:
 
 
 @hookimpl
-def stored(then: Callable[[], None]) -> bool | None:
-    """Call ``then`` when what was told is in the server's journal, or in the spool."""
-    tms, server, client = running.tms, running.server, running.client
+def stored() -> Callable[[Callable[[], None]], None] | None:
+    """To the server's journal, or to the spool."""
     if running.unasked is not None:
         running.unasked.cancel()
         running.unasked = None
+    tms, server, client = running.tms, running.server, running.client
     if tms is not None and server is not None:
-        tms.flush()
-        server.journal.after_commit(then)
-        return True
+        return partial(_store, tms, tms.seal(), server)
     if client is not None:
-        client.flush()
+        return partial(_spool, client, client.told)
     return None
+
+
+def _store(tms: Tms, upto: int, server: CallDataServer, then: Callable[[], None]) -> None:
+    tms.write(upto)
+    server.journal.after_commit(then)
+
+
+def _spool(client: SwitchClient, upto: int, then: Callable[[], None]) -> None:
+    client.store(upto)
+    then()
 
 
 @hookimpl

@@ -74,6 +74,8 @@ class SwitchClient:
         self._dead_after_us = int(dead_after * 1_000_000)
         self._encode = msgspec.msgpack.Encoder().encode
         self._batch: list[bytes] = []
+        self.told = 0
+        """Events that were told."""
         self._scheduled = False
         self._retrying = False
         self._calls: dict[str, list[int]] = {}
@@ -122,6 +124,7 @@ class SwitchClient:
             self.dropped += 1
             return
         self._batch.append(self._encode(event))
+        self.told += 1
         if not self._scheduled:
             self._scheduled = True
             self._soon(self.flush)
@@ -169,6 +172,16 @@ class SwitchClient:
         again."""
         if not self._retrying:
             self._flush()
+
+    def store(self, upto: int) -> None:
+        """Keep, and send, what was ``told`` up to then; nothing that was told after it."""
+        batch = self._batch
+        ready = len(batch) - (self.told - upto)
+        if self._retrying or ready <= 0:
+            return
+        self._batch, later = batch[:ready], batch[ready:]
+        self._flush()
+        self._batch += later
 
     def _again(self) -> None:
         self._retrying = False

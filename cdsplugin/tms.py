@@ -26,6 +26,7 @@ call-data.md`` lists every name.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -122,6 +123,7 @@ class Tms:
         self._clock = clock
         self._soon = soon
         self._switches: dict[str, SwitchModule] = {}
+        self._seals = 0
         self.unknown_events = 0
 
     def event(self, event: Event) -> None:
@@ -155,6 +157,18 @@ class Tms:
         module = self._switches.get(switch)
         return 0 if module is None else len(module)
 
+    def seal(self) -> int:
+        """What was told so far is to be written by ``write`` with the number that this returns."""
+        self._seals += 1
+        for module in self._switches.values():
+            module.seal(self._seals)
+        return self._seals
+
+    def write(self, upto: int) -> None:
+        """Write what was sealed up to then, and nothing that was told after it."""
+        for module in self._switches.values():
+            module.write(upto)
+
     def flush(self) -> None:
         """Write what was told so far."""
         for module in self._switches.values():
@@ -186,6 +200,8 @@ class SwitchModule:
         self._soon = soon
         self._unwritten: dict[str, tuple[_Call, dict[str, Value]]] = {}
         """What was told of calls and is not in the store yet."""
+        self._sealed: deque[tuple[int, dict[str, tuple[_Call, dict[str, Value]]]]] = deque()
+        """The same, told before it was asked for, by the number of the asking."""
         self._server = store.server
         self._store = store
         self._clock = clock
@@ -212,7 +228,7 @@ class SwitchModule:
         call_id = event.call_id
         call = self._calls.get(call_id)
         if call is None:
-            self.flush()
+            self._write_out(call_id)
             held = self._store.get(call_id)
             if held is None or not self.adopt(held):
                 return False
@@ -249,19 +265,47 @@ class SwitchModule:
         elif first:
             self._soon(self.flush)
 
+    def seal(self, number: int) -> None:
+        """See ``Tms.seal``."""
+        if self._unwritten:
+            self._sealed.append((number, self._unwritten))
+            self._unwritten = {}
+
+    def write(self, upto: int) -> None:
+        """See ``Tms.write``."""
+        while self._sealed and self._sealed[0][0] <= upto:
+            self._put(self._sealed.popleft()[1])
+
     def flush(self) -> None:
         """Write what was told so far, and leave the calls that are over."""
-        while self._unwritten:
-            told, self._unwritten = self._unwritten, {}
-            for call_id, (call, values) in told.items():
-                if call.released or (
-                    values
-                    and not self._store.write(self, call_id, self._server, values)
-                    and self._store.get(call_id) is None
-                ):
-                    self._again(call_id, call, values)
-                if call_id not in self._calls:
-                    self._store.unregister(self, call_id)
+        while self._sealed or self._unwritten:
+            if self._sealed:
+                self._put(self._sealed.popleft()[1])
+            else:
+                told, self._unwritten = self._unwritten, {}
+                self._put(told)
+
+    def _write_out(self, call_id: str) -> None:
+        """Write what was told of this call so far."""
+        for told in (*(told for _, told in self._sealed), self._unwritten):
+            one = told.pop(call_id, None)
+            if one is not None:
+                self._put({call_id: one})
+
+    def _put(self, told: dict[str, tuple[_Call, dict[str, Value]]]) -> None:
+        for call_id, (call, values) in told.items():
+            if call.released or (
+                values
+                and not self._store.write(self, call_id, self._server, values)
+                and self._store.get(call_id) is None
+            ):
+                self._again(call_id, call, values)
+            if call_id not in self._calls and not self._untold(call_id):
+                self._store.unregister(self, call_id)
+
+    def _untold(self, call_id: str) -> bool:
+        """Whether there is more of this call that is not in the store yet."""
+        return call_id in self._unwritten or any(call_id in told for _, told in self._sealed)
 
     def adopt(self, call: Call) -> bool:
         """Take up a call from what the store has of it; false if it is over at this switch."""

@@ -50,13 +50,15 @@ def call_event(event: Event) -> None:
 
 
 @hookspec
-def stored(then: Callable[[], None]) -> bool | None:
-    """Call ``then`` once everything told so far would survive this process; return True if you
-    will, anything else if there is nothing to wait for.
+def stored() -> Callable[[Callable[[], None]], None] | None:
+    """What was told so far is to survive this process. Return what stores that, and nothing told
+    after it: a function that takes ``then`` and calls it, once, when it is done; None if there is
+    nothing to wait for.
 
-    Asked after events, at most every few milliseconds. What the switch has to send meanwhile waits
-    (``timers.store_within`` at most), so that nobody hears of what a kill could undo. ``then`` is
-    to be called once, in the event loop, from within or later. Looked up once, as ``call_event``.
+    It is called when the switch has its own journal on disk, so that after a kill no plugin knows
+    of a call of which the switch does not. Asked after events, at most every few milliseconds;
+    what the switch has to send meanwhile waits (``timers.store_within`` at most), so that nobody
+    hears of what a kill could undo. Looked up once, as ``call_event``.
     """
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import pluggy
 
@@ -48,8 +48,28 @@ NUMBERS_KEPT = 64.0
 RESTART_CHECKS = 500.0
 
 
+_Store = Callable[[Callable[[], None]], None]
+
+
 def _nothing() -> None:
     """Nobody asks."""
+
+
+def _store_all(stores: list[tuple[str, _Store]], then: Callable[[], None]) -> None:
+    """Call `then`, once, when all of them are done."""
+    waits = {"": True, **{name: True for name, _ in stores}}
+
+    def done(name: str) -> None:
+        if waits.pop(name, False) and not waits:
+            then()
+
+    for name, store in stores:
+        try:
+            store(partial(done, name))
+        except Exception:
+            log.exception("plugin %s failed to store what it was told", name)
+            done(name)
+    done("")
 
 
 class Network(Protocol):
@@ -150,7 +170,7 @@ class Switch:
         self.journal: Journal | None = None
         # Told whenever something was told that what is sent may rely on (`stored`).
         self.on_told: Callable[[], None] = _nothing
-        self._keepers = [
+        self._keepers: list[tuple[str, Callable[[], Any]]] = [
             (impl.plugin_name, impl.function) for impl in plugins.hook.stored.get_hookimpls()
         ]
         self._unsent: list[Callable[[], None]] | None = []
@@ -175,32 +195,23 @@ class Switch:
         The journal of calls comes first: of a call that a plugin still knows after a restart, the
         switch knows what became of it.
         """
+        stores: list[tuple[str, _Store]] = []
+        for name, keeper in self._keepers:
+            try:
+                store: _Store | None = keeper()
+            except Exception:
+                log.exception("plugin %s failed to say how it stores what it was told", name)
+                continue
+            if store is not None:
+                stores.append((name, store))
         journal = self.journal
         if journal is None:
-            self._kept(then)
+            _store_all(stores, then)
             return None
         # Before the switch listens, what restored calls have to say last has not even been sent.
         ended = journal.ended() if self._unsent is None else []
-        journal.commit(lambda: self._kept(then))
+        journal.commit(lambda: _store_all(stores, then))
         return (lambda: journal.end(ended)) if ended else None
-
-    def _kept(self, then: Callable[[], None]) -> None:
-        """Call `then`, once, when every plugin has stored what it was told."""
-        waits = {"": True}
-
-        def done(name: str) -> None:
-            if waits.pop(name, False) and not waits:
-                then()
-
-        for name, keeper in self._keepers:
-            waits[name] = True
-            try:
-                if not keeper(partial(done, name)):
-                    done(name)
-            except Exception:
-                log.exception("plugin %s failed to store what it was told", name)
-                done(name)
-        done("")
 
     # --- requests
 

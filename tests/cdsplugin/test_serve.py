@@ -222,7 +222,11 @@ async def test_a_switch_killed_while_its_server_is_away(tmp_path: Path) -> None:
                 for n in range(10):
                     t.tell(t.mine(f"c{n}"))
                 t.tell(t.mine("lost")[:6])
-                await asyncio.sleep(0.05)
+                # As the switch does before it sends anything: then it is on disk.
+                store, stored = t.plugin.stored(), []
+                t.tell(t.mine("untold"))
+                store(lambda: stored.append(1))
+                assert stored
                 os.kill(os.getpid(), 9)
         asyncio.run(main())
     """

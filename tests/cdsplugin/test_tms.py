@@ -474,3 +474,43 @@ def test_calls_through_the_tms_leave_no_garbage(hq: FakeServer) -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_what_was_told_after_the_asking_is_not_written_with_it(hq: FakeServer) -> None:
+    """The switch has its own journal on disk for what was told until then, and for no more."""
+    tms = Tms(hq.store, hq.clock, lambda flush: None)
+    events = answered_call("c1")
+    feed(tms, events[:3])
+    first = tms.seal()
+    feed(tms, events[3:])
+    feed(tms, [started("c2")])
+    second = tms.seal()
+    feed(tms, [started("c3")])
+    assert hq.values("c1") == {}
+    tms.write(first)
+    assert set(hq.values("c1")) >= {"call", "route/hq", "leg/hq/0"}
+    assert "end" not in hq.values("c1")
+    assert hq.store.get("c1").clients, "its end is told, and not written yet"
+    assert hq.values("c2") == hq.values("c3") == {}
+    tms.write(second)
+    assert "end" in hq.values("c1")
+    assert hq.store.get("c1").clients == ()
+    assert "call" in hq.values("c2")
+    assert hq.values("c3") == {}
+    tms.flush()
+    assert "call" in hq.values("c3")
+
+
+def test_what_was_sealed_is_written_in_order_whoever_asks(hq: FakeServer) -> None:
+    tms = Tms(hq.store, hq.clock, lambda flush: None)
+    events = answered_call("c1")
+    for event in events:
+        tms.event(event)
+        tms.seal()
+    tms.flush()
+    other = Tms(hq.store, hq.clock)
+    feed(other, answered_call("c2"))
+    for name in ("answer", "end"):
+        assert hq.values("c1")[name] == hq.values("c2")[name]
+    assert hq.store.get("c1").clients == ()
+    assert tms.live() == 0
