@@ -603,9 +603,9 @@ class Registrations:
 
         def then() -> None:
             joined.revealing = False
-            if joined.unseen is None or self.joined.get(call.call_id) is not joined:
+            if self.joined.get(call.call_id) is not joined:
                 return
-            joined.unseen = None
+            joined.unseen = None  # it may be already: somebody registered here meanwhile
             again = self._call(call.call_id)
             waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
             if again is not None and waits:

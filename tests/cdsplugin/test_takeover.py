@@ -653,6 +653,29 @@ def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
     assert [line.text for line in world["ant"].server.store.get("c1").data.log_lines()] == ["one"]
 
 
+def test_who_registers_while_stamps_are_put_right_does_not_keep_us_from_the_owner() -> None:
+    world = World("ant", "bee", "cat", commit=0.0)
+    ant, bee, cat = (world[name] for name in ("ant", "bee", "cat"))
+    world.call()
+    world.net.part("ant", "bee", "cat")
+    bee.restart()
+    bee.join("c1")
+    bee.write("c1", "early")
+    world.pass_time(40)
+    assert cat.stage() == DEAD
+    bee.disk.full = True
+    world.net.closed_ways.discard(frozenset(("ant", "bee")))
+    world.pass_time(2)
+    world.net.closed_ways.discard(frozenset(("bee", "cat")))
+    world.pass_time(2)
+    assert bee.stage() != LIVE
+    assert cat.stage() == LIVE
+    bee.disk.full = False
+    world.pass_time(5)
+    assert bee.stage() == LIVE
+    assert ant.has() == cat.has() == {"from ant", "from bee", "from cat", "early"}
+
+
 def test_the_owner_is_asked_for_its_time_on_a_connection_that_it_has_opened() -> None:
     world = World("ant", "cat")
     bee = world.sites["bee"] = Site(world.net, "bee", wrong=5 * HOUR)
