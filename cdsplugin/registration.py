@@ -235,9 +235,20 @@ class Registrations:
 
     def _await_base(self, server: str, peer: Peer) -> None:
         """Entries made so far carry our own clock's stamps. They are put right before anybody sees
-        them: ``based``, when the answer to our ``Alive`` is here."""
+        them: ``based``, when the answer to our ``Alive`` is here. However long that takes: they may
+        be behind what we have shown before a crash."""
         if peer.basing is None:
-            peer.basing = self._timers.schedule(1.0, lambda: self.based(server))
+            self._peers.health.watch(server)
+            peer.basing = self._timers.schedule(1.0, lambda: self._unanswered(server, peer))
+
+    def _unanswered(self, server: str, peer: Peer) -> None:
+        """Ask again: should it be silent for good, ``health`` closes the connection."""
+        if peer.joined and self._clock.base(server) is None:
+            peer.basing = None
+            self._await_base(server, peer)
+            self._side.ask_time(server)
+        else:
+            self.based(server)
 
     def based(self, server: str) -> None:
         """The clock of ``server`` is known."""
@@ -603,9 +614,9 @@ class Registrations:
 
         def then() -> None:
             joined.revealing = False
-            if joined.unseen is None or self.joined.get(call.call_id) is not joined:
+            if self.joined.get(call.call_id) is not joined:
                 return
-            joined.unseen = None
+            joined.unseen = None  # it may be already: somebody registered here meanwhile
             again = self._call(call.call_id)
             waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
             if again is not None and waits:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cdsplugin.clock import Timers
 from cdsplugin.disk import MemoryDisk
-from cdsplugin.frames import EndOfCall, Listing, Refused, Register, Update
+from cdsplugin.frames import Alive, EndOfCall, Listing, Refused, Register, Update
 from cdsplugin.journal import Journal
 from cdsplugin.record import Recorder, Row
 from cdsplugin.recovery import Recovery
@@ -651,6 +651,52 @@ def test_what_is_put_right_is_on_disk_before_anybody_sees_it() -> None:
     bee.disk.full = False
     world.pass_time(15)
     assert [line.text for line in world["ant"].server.store.get("c1").data.log_lines()] == ["one"]
+
+
+def test_who_registers_while_stamps_are_put_right_does_not_keep_us_from_the_owner() -> None:
+    world = World("ant", "bee", "cat", commit=0.0)
+    ant, bee, cat = (world[name] for name in ("ant", "bee", "cat"))
+    world.call()
+    world.net.part("ant", "bee", "cat")
+    bee.restart()
+    bee.join("c1")
+    bee.write("c1", "early")
+    world.pass_time(40)
+    assert cat.stage() == DEAD
+    bee.disk.full = True
+    world.net.closed_ways.discard(frozenset(("ant", "bee")))
+    world.pass_time(2)
+    world.net.closed_ways.discard(frozenset(("bee", "cat")))
+    world.pass_time(2)
+    assert bee.stage() != LIVE
+    assert cat.stage() == LIVE
+    bee.disk.full = False
+    world.pass_time(5)
+    assert bee.stage() == LIVE
+    assert ant.has() == cat.has() == {"from ant", "from bee", "from cat", "early"}
+
+
+def test_stamps_are_put_right_however_long_the_owner_takes_to_say_its_time() -> None:
+    """They are behind what was shared before on a full disk, and lost."""
+    world = World("ant")
+    bee = world.sites["bee"] = Site(world.net, "bee", wrong=-HOUR, commit=0.0)
+    world.call()
+    bee.disk.full = True
+    world.pass_time(1)
+    bee.write("c1", "x", "shared")
+    world.pass_time(1)
+    assert world["ant"].server.values("c1")["x"] == "shared"
+    carry = world.net.carry
+    world.net.carry = lambda s, r, f: None if isinstance(f, Alive) else carry(s, r, f)
+    bee.disk.full = False
+    bee.restart()
+    bee.join("c1")
+    bee.write("c1", "x", "last")
+    world.pass_time(4)
+    world.net.carry = carry
+    world.pass_time(2)
+    for site in world.sites.values():
+        assert site.server.values("c1")["x"] == "last"
 
 
 def test_the_owner_is_asked_for_its_time_on_a_connection_that_it_has_opened() -> None:
