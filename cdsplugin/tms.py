@@ -116,6 +116,8 @@ class Tms:
     A switch has several events at once: an INVITE is a call, a route and a leg, a BYE ends two legs
     and the call. With ``soon`` (an event loop's ``call_soon``) they are written together, as one
     update, at the end of the turn; without it each is written as it comes. ``flush`` does it now.
+    Who has to have something on disk before what was told until a moment is written, and after it
+    no more than that, uses ``seal`` at that moment and ``write`` later.
     """
 
     def __init__(self, store: Store, clock: Clock, soon: Soon | None = None) -> None:
