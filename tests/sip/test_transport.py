@@ -269,6 +269,28 @@ async def test_udp_waits_for_a_full_socket(start: Callable[..., Server]) -> None
         flow.send(b"x")
 
 
+async def test_udp_is_not_read_while_a_batch_is_made_up_and_then_to_the_end(
+    start: Callable[..., Server],
+) -> None:
+    """Nothing of it could leave sooner; and however much came meanwhile, all of it is in time."""
+    server = start()
+    outbox = server.transport.outbox
+    address = await server.transport.listen("udp", "127.0.0.1", 0)
+    with Datagrams() as client:
+        outbox.closing = True
+        client.socket.sendto(options(1), address)
+        await until(lambda: server.transport._udp[0]._paused)
+        for number in range(2, 201):
+            client.socket.sendto(options(number), address)
+        assert server.got == []
+        # The batch is closed: what waits is read before that.
+        outbox.told()
+        outbox._ask()
+        assert len(server.got) == 200
+        client.socket.sendto(options(201), address)
+        await server.wait(201)
+
+
 async def test_udp_reads_on_after_an_error_and_in_turns(start: Callable[..., Server]) -> None:
     """More datagrams than one turn of the loop takes, behind an error of the socket."""
     server = start()
