@@ -94,15 +94,17 @@ class Child:
         """Wait until ``found`` is true of what has come in. LabError if it dies or time is up."""
         deadline = time.monotonic() + seconds
         with self.changed:
-            while not found():
-                left = deadline - time.monotonic()
-                if self.status is not None and not any(r.is_alive() for r in self._readers):
+            while True:
+                # Asked before ``found``: what it said last, and that it ended, are looked at too.
+                gone = self.status is not None and not any(r.is_alive() for r in self._readers)
+                if found():
+                    return
+                if gone:
                     break
+                left = deadline - time.monotonic()
                 if left <= 0:
                     raise LabError(f"{self.name}: no {what} within {seconds:g} s{self.recently()}")
                 self.changed.wait(min(left, 0.2))
-            else:
-                return
         self.check()
         raise LabError(f"{self.name} ended before {what}")
 

@@ -78,3 +78,21 @@ def test_sending_to_a_dead_child_tells_of_its_death() -> None:
     with pytest.raises(LabError, match="status 4"):
         child.send("hello")
     child.stop()
+
+
+def test_what_comes_true_while_it_is_looked_at_is_found() -> None:
+    child = python("input()")
+    looks: list[int | None] = []
+
+    def ended() -> bool:
+        looks.append(child.status)
+        if len(looks) == 1:
+            # It ends between this look and the next one at the process.
+            child.send("")
+            while child.status is None or any(r.is_alive() for r in child._readers):
+                child.changed.wait(0.01)
+        return looks[-1] == 0
+
+    child.until(ended, 5, "end")
+    assert looks == [None, 0]
+    child.stop()
