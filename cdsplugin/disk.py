@@ -19,6 +19,10 @@ from cdsplugin.clock import Handle, Timers
 from cdsplugin.entries import Log, Property
 
 
+class NotStored(OSError):
+    """What was to be acknowledged could not be brought to disk. The text says why."""
+
+
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
     """Entries of a call that changed."""
 

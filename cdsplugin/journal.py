@@ -18,18 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cdsplugin.call_data import CallData
+from cdsplugin.clients import Client
 from cdsplugin.clock import Handle, Timers
-from cdsplugin.disk import Beat, Disk, Entries, Gone, Held, Lingers, Shared, Whole
-from cdsplugin.entries import CallData, Log, Property
-from cdsplugin.store import Call, Client, Store
+from cdsplugin.disk import Beat, Disk, Entries, Gone, Held, Lingers, NotStored, Shared, Whole
+from cdsplugin.entries import Log, Property
+from cdsplugin.store import Call, Store
 
 log = logging.getLogger("cdsplugin.journal")
 
 Then = Callable[[], None]
-
-
-class NotStored(OSError):
-    """What was to be acknowledged could not be brought to disk. The text says why."""
 
 
 class Records(Protocol):

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from cdsplugin.clients import Client, SwitchClient
 from cdsplugin.clock import Clock, Handle, Timers
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import (
@@ -37,7 +38,7 @@ from cdsplugin.health import Health
 from cdsplugin.participants import Listings, RegistrationMonitor
 from cdsplugin.peers import Journal, Network, NoJournal, Peers
 from cdsplugin.registration import Registrations, Stage
-from cdsplugin.store import Back, Call, Client, Store, SwitchClient
+from cdsplugin.store import Back, Call, Store
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 

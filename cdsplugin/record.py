@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from cdsplugin.clients import Client
 from cdsplugin.entries import Log, Property, Scalar, Value
-from cdsplugin.store import Call, Client
+from cdsplugin.store import Call
 
 SUMMARY = frozenset(("call", "answer", "end"))
 """Properties of the call as a whole: columns of ``cdrs``, and no rows of ``cdr_properties``."""

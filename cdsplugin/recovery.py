@@ -14,11 +14,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from cdsplugin.clients import Client
 from cdsplugin.clock import Clock, Handle, Timers
 from cdsplugin.disk import Shared
 from cdsplugin.entries import Log, Property, Scalar, Value
 from cdsplugin.journal import Found
-from cdsplugin.store import Call, Client, Store
+from cdsplugin.store import Call, Store
 
 log = logging.getLogger("cdsplugin.recovery")
 

@@ -17,8 +17,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from cdsplugin.call_data import CallData
 from cdsplugin.clock import Clock, Timers
-from cdsplugin.entries import CallData, Log, Property
+from cdsplugin.entries import Log, Property
 from cdsplugin.frames import (
     EndOfCall,
     Refused,

@@ -13,44 +13,14 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
+from cdsplugin.call_data import CallData
+from cdsplugin.clients import Client, Watcher
 from cdsplugin.clock import Clock, Handle, Timers
-from cdsplugin.entries import CallData, Log, Property, Value
+from cdsplugin.entries import Log, Property, Value
 
 log = logging.getLogger("cdsplugin.store")
-
-
-class Client(Protocol):
-    """Who may register. These methods are the control interface's callback function.
-
-    ``properties`` and ``logs`` are the entries that changed, and nothing else. A client is never
-    told of what it wrote itself.
-    """
-
-    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
-        """Entries of a call changed."""
-
-    def ended(self, call: Call) -> None:
-        """End of call: ``call.data`` has all entries, and the store has forgotten the call."""
-
-
-class Watcher(Client, Protocol):
-    """A client for all calls; it is told of registrations too. It does not keep a call alive."""
-
-    def registered(self, call: Call, client: Client) -> None:
-        """``client`` registered for ``call``."""
-
-    def unregistered(self, call: Call, client: Client) -> None:
-        """``client`` left ``call``; ``call.clients`` is who remains."""
-
-
-@runtime_checkable
-class SwitchClient(Client, Protocol):
-    """A client on behalf of a switch that has the call."""
-
-    switch: str
-    """Its name."""
 
 
 class Back:

@@ -18,7 +18,8 @@ import pluggy
 import uvloop
 from prometheus_client import REGISTRY
 
-from softswitch.calls.journal import CallRecord, Journal, decode
+from softswitch.calls.journal import Journal
+from softswitch.calls.records import CallRecord, decode
 from softswitch.config import Config
 from softswitch.journal_file import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics

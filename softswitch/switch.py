@@ -18,8 +18,9 @@ from softswitch.calls.call import Call
 from softswitch.calls.callid import make_call_id, read_call_id
 from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
-from softswitch.calls.journal import CallRecord, Journal
+from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Destination, Leg
+from softswitch.calls.records import CallRecord
 from softswitch.calls.restore import RESTARTED, restore
 from softswitch.config import Config, Trunk
 from softswitch.dialplan.routing import Dial, Dialplan, Source, Target

@@ -15,10 +15,14 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from softswitch.calls.leg import Leg
-from softswitch.events import Told
+from softswitch.calls.records import (
+    CallRecord,
+    FlowRecord,
+    InviteRecord,
+    LegRecord,
+    encode,
+)
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request
@@ -36,146 +40,6 @@ TRY_AGAIN = 1.0
 CSEQ_AHEAD = 10_000
 """How far the CSeq of a restored dialog jumps: over all requests since its row was written."""
 _COPIES = 50  # rows that are written again with each commit, while there is a new file to fill
-
-
-class FlowRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where a peer is sent its messages; `sent_by` is what our Via towards it says."""
-
-    transport: str
-    host: str
-    port: int
-    sent_by: str
-
-
-class InviteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The INVITE to a party that has not answered: what its CANCEL must repeat (§9.1)."""
-
-    uri: str
-    branch: str
-    to: str
-    max_forwards: int
-
-
-class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One party of a call: its dialog, and what is not acknowledged yet.
-
-    `answer` is our 2xx to it, in want of an ACK of CSeq `answer_cseq`; empty if there is none.
-    """
-
-    index: int
-    party: str
-    number: str
-    line: str
-    nat: bool
-    contact: str
-    user_agent: str
-    status: int
-    call_id: str
-    local: str
-    local_tag: str
-    remote: str
-    remote_tag: str
-    target: str
-    routes: tuple[str, ...]
-    local_cseq: int
-    remote_cseq: int
-    flow: FlowRecord
-    ack_cseq: int = 0
-    ack_for: int = 0
-    answer: bytes = b""
-    answer_cseq: int = 0
-    invite: InviteRecord | None = None
-
-
-class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One passage of a call. `legs`: the caller's first, then who talks with it or is rung.
-
-    `received` is the head of the caller's INVITE as far as responses repeat it, empty once the call
-    is answered, and `received_by` where they go. `next_leg` is the next free leg number of the call
-    at this switch.
-    """
-
-    call_id: str
-    owner: str
-    origin: bool
-    travelled: bool
-    update: bool
-    number: str
-    name: str
-    private: bool
-    answered: bool
-    next_leg: int
-    told: tuple[Told, ...]
-    legs: tuple[LegRecord, ...]
-    received: str = ""
-    received_by: FlowRecord | None = None
-
-
-class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is stored: the record, and whether its texts had to be written byte by byte."""
-
-    record: CallRecord
-    as_bytes: bool = False
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Row)
-
-
-def encode(record: CallRecord) -> bytes:
-    """A record as a row holds it."""
-    try:
-        return _encoder.encode(Row(record))
-    except UnicodeEncodeError:
-        # SIP headers may hold any bytes; those that are no UTF-8 are surrogates within messages.
-        return _encoder.encode(Row(_map_texts(record, _to_bytes), True))
-
-
-def decode(row: bytes) -> CallRecord:
-    """The record of a row. Raises msgspec.DecodeError or ValueError if it is none."""
-    read = _decoder.decode(row)
-    return _map_texts(read.record, _from_bytes) if read.as_bytes else read.record
-
-
-def _to_bytes(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _from_bytes(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-def _map_texts(record: CallRecord, change: object) -> CallRecord:
-    """The record with the texts that come from headers changed; events have none of those."""
-    assert callable(change)
-
-    def changed(leg: LegRecord) -> LegRecord:
-        texts = {name: change(getattr(leg, name)) for name in _TEXTS_OF_HEADERS}
-        routes = tuple(change(route) for route in leg.routes)
-        invite = leg.invite
-        if invite is not None:
-            invite = msgspec.structs.replace(invite, uri=change(invite.uri), to=change(invite.to))
-        return msgspec.structs.replace(leg, **texts, routes=routes, invite=invite)
-
-    return msgspec.structs.replace(
-        record,
-        legs=tuple(changed(leg) for leg in record.legs),
-        received=change(record.received),
-        number=change(record.number),
-        name=change(record.name),
-    )
-
-
-_TEXTS_OF_HEADERS = (
-    "number",
-    "contact",
-    "user_agent",
-    "call_id",
-    "local",
-    "remote",
-    "remote_tag",
-    "target",
-)
 
 
 def record_of(call: Call) -> CallRecord:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.flow import Flow
@@ -23,7 +21,7 @@ LEAVING: Final = "leaving"
 OVER: Final = "over"
 
 
-class Destination(msgspec.Struct, frozen=True):
+class Destination:
     """Where an INVITE goes: resolved, ready to send.
 
     `line` is the party whose count of calls is held for this leg, `switch` whether
@@ -31,14 +29,27 @@ class Destination(msgspec.Struct, frozen=True):
     `user_agent` what the phone called itself when it registered (many leave it out of responses).
     """
 
-    party: str
-    number: str
-    uri: str
-    flow: Flow
-    line: str = ""
-    switch: bool = False
-    nat: bool = False
-    user_agent: str = ""
+    __slots__ = ("flow", "line", "nat", "number", "party", "switch", "uri", "user_agent")
+
+    def __init__(
+        self,
+        party: str,
+        number: str,
+        uri: str,
+        flow: Flow,
+        line: str = "",
+        switch: bool = False,
+        nat: bool = False,
+        user_agent: str = "",
+    ) -> None:
+        self.party = party
+        self.number = number
+        self.uri = uri
+        self.flow = flow
+        self.line = line
+        self.switch = switch
+        self.nat = nat
+        self.user_agent = user_agent
 
     @property
     def address(self) -> str:

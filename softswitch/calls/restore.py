@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from softswitch import events
 from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
-from softswitch.calls.journal import CSEQ_AHEAD, CallRecord, FlowRecord, LegRecord
+from softswitch.calls.journal import CSEQ_AHEAD
 from softswitch.calls.leg import CONFIRMED, Leg
+from softswitch.calls.records import CallRecord, FlowRecord, LegRecord
 from softswitch.calls.search import Search
 from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged

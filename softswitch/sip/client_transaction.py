@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import (
     Response,
@@ -29,23 +27,42 @@ if TYPE_CHECKING:
     from softswitch.sip.transaction import Transactions
 
 
-class ClientRequest(msgspec.Struct):
+class ClientRequest:
     """A request that we send: the parts that its ACK and its CANCEL must repeat (§9.1, §17.1.1.3).
 
     `routes` and `extra` are header lines, each ended by CRLF.
     """
 
-    method: str
-    uri: str
-    branch: str
-    from_: str
-    to: str
-    call_id: str
-    cseq: int
-    routes: str = ""
-    max_forwards: int = 70
-    extra: str = ""
-    body: bytes = b""
+    __slots__ = (
+        "body", "branch", "call_id", "cseq", "extra", "from_", "max_forwards", "method",
+        "routes", "to", "uri",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        branch: str,
+        from_: str,
+        to: str,
+        call_id: str,
+        cseq: int,
+        routes: str = "",
+        max_forwards: int = 70,
+        extra: str = "",
+        body: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.branch = branch
+        self.from_ = from_
+        self.to = to
+        self.call_id = call_id
+        self.cseq = cseq
+        self.routes = routes
+        self.max_forwards = max_forwards
+        self.extra = extra
+        self.body = body
 
     def encode(self, flow: Flow) -> bytes:
         """The request as bytes, its one Via naming the side of `flow` that is ours."""
@@ -89,20 +106,9 @@ class InviteClient:
     """Figure 5 with the Accepted state of RFC 6026 §7.2. One timer: A until B, then D or M."""
 
     __slots__ = (
-        "_ack",
-        "_cancel_reason",
-        "_data",
-        "_interval",
-        "_layer",
-        "_left",
-        "_timer",
-        "cancelling",
-        "flow",
-        "key",
-        "on_response",
-        "request",
-        "state",
-    )
+        "_ack", "_cancel_reason", "_data", "_interval", "_layer", "_left", "_timer",
+        "cancelling", "flow", "key", "on_response", "request", "state",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -243,17 +249,9 @@ class NonInviteClient:
     """Figure 6. One timer: E until F, then K."""
 
     __slots__ = (
-        "_data",
-        "_interval",
-        "_layer",
-        "_left",
-        "_next",
-        "_timer",
-        "flow",
-        "key",
-        "on_response",
-        "state",
-    )
+        "_data", "_interval", "_layer", "_left", "_next", "_timer", "flow", "key",
+        "on_response", "state",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 
+class ListenError(OSError):
+    """An address that cannot be listened on; the text is one line for whoever configured it."""
+
+
 class Flow(Protocol):
     """Where a message came from or goes to: one peer over one transport."""
 

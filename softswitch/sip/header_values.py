@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-import msgspec
-
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9.])?)"
@@ -56,15 +54,35 @@ _VIA_HEADS: dict[str, tuple[str, str, int | None]] = {}
 _MAX_VIA_HEADS: Final = 10_000  # peers remembered, with up to 64 characters each
 
 
-class Via(msgspec.Struct, frozen=True, gc=False):
+class Via:
     """One Via value (§20.42). `port` is None when absent, `rport` "" when without value."""
 
-    transport: str
-    host: str
-    port: int | None
-    branch: str
-    received: str | None = None
-    rport: str | None = None
+    __slots__ = ("branch", "host", "port", "received", "rport", "transport")
+
+    def __init__(
+        self,
+        transport: str,
+        host: str,
+        port: int | None,
+        branch: str,
+        received: str | None = None,
+        rport: str | None = None,
+    ) -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.branch = branch
+        self.received = received
+        self.rport = rport
+
+    def _values(self) -> tuple[str | int | None, ...]:
+        return self.transport, self.host, self.port, self.branch, self.received, self.rport
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Via) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
 
     @property
     def sent_by(self) -> str:

@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-import msgspec
-
 from softswitch.sip.header_values import (
     NO_VIA,
     TOKEN,
@@ -196,7 +194,7 @@ class Defect(NamedTuple):
     reason: str
 
 
-class Request(msgspec.Struct):
+class Request:
     """A SIP request. `headers` maps a lower-case long name to its values, in the order they came.
 
     Raises nothing of its own: `cseq`, `from_tag`, `to_tag` and `via` were checked by `parse` and
@@ -204,16 +202,34 @@ class Request(msgspec.Struct):
     whom it has found the sender to be.
     """
 
-    method: str
-    uri: str
-    headers: dict[str, list[str]]
-    body: bytes = b""
-    cseq: int = 0
-    from_tag: str = ""
-    to_tag: str = ""
-    via: Via = NO_VIA
-    defect: Defect | None = None
-    party: object = None
+    __slots__ = (
+        "body", "cseq", "defect", "from_tag", "headers", "method", "party", "to_tag", "uri",
+        "via",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        headers: dict[str, list[str]],
+        body: bytes = b"",
+        cseq: int = 0,
+        from_tag: str = "",
+        to_tag: str = "",
+        via: Via = NO_VIA,
+        defect: Defect | None = None,
+        party: object = None,
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = headers
+        self.body = body
+        self.cseq = cseq
+        self.from_tag = from_tag
+        self.to_tag = to_tag
+        self.via = via
+        self.defect = defect
+        self.party = party
 
     def get(self, name: str) -> str | None:
         """The first value of a header (lower-case long name), or None."""
@@ -224,18 +240,35 @@ class Request(msgspec.Struct):
         return f"<Request {self.method} {self.uri}>"
 
 
-class Response(msgspec.Struct):
+class Response:
     """A SIP response; `headers` as in `Request`, `cseq_method` the method of its CSeq."""
 
-    status: int
-    reason: str
-    headers: dict[str, list[str]]
-    body: bytes = b""
-    cseq: int = 0
-    cseq_method: str = ""
-    from_tag: str = ""
-    to_tag: str = ""
-    via: Via = NO_VIA
+    __slots__ = (
+        "body", "cseq", "cseq_method", "from_tag", "headers", "reason", "status", "to_tag",
+        "via",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: dict[str, list[str]],
+        body: bytes = b"",
+        cseq: int = 0,
+        cseq_method: str = "",
+        from_tag: str = "",
+        to_tag: str = "",
+        via: Via = NO_VIA,
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.cseq = cseq
+        self.cseq_method = cseq_method
+        self.from_tag = from_tag
+        self.to_tag = to_tag
+        self.via = via
 
     def get(self, name: str) -> str | None:
         """The first value of a header (lower-case long name), or None."""

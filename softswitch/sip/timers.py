@@ -12,8 +12,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 log = logging.getLogger(__name__)
 
 TICK = 0.01
@@ -34,11 +32,18 @@ class TimerSettings:
     t4: float = 5.0
 
 
-class Timer(msgspec.Struct, eq=False):
+class Timer:
     """One timer that was set; `cancel` may be called at any time, also after it fired."""
 
-    callback: Callable[[], None] | None
-    _bucket: dict[Timer, None]
+    __slots__ = ("_bucket", "callback")
+
+    def __init__(
+        self,
+        callback: Callable[[], None] | None,
+        bucket: dict[Timer, None],
+    ) -> None:
+        self.callback = callback
+        self._bucket = bucket
 
     def cancel(self) -> None:
         """Never fire; nothing is kept of it or of what the callback held.

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final, cast
 
-import msgspec
-
+from softswitch.sip.flow import ListenError
 from softswitch.sip.header_values import NO_VIA
 from softswitch.sip.message import Defect, MalformedMessage, Request, Response, parse
 from softswitch.sip.outbox import OnError, Outbox, Target
@@ -53,10 +52,6 @@ class TransportLimits:
     max_queued: int = 1_000_000
     tcp_idle: float = 3600.0
     connect_timeout: float = 5.0
-
-
-class ListenError(OSError):
-    """An address that cannot be listened on; the text is one line for whoever configured it."""
 
 
 @lru_cache(maxsize=8192)
@@ -106,15 +101,23 @@ def mark_source(request: Request, remote: tuple[str, int]) -> int:
     return via.port or 5060
 
 
-class UdpFlow(msgspec.Struct, eq=False):
+class UdpFlow:
     """A peer over UDP: `remote` is where its messages come from, `target` where ours go."""
 
     reliable: ClassVar[bool] = False
     transport: ClassVar[str] = "udp"
 
-    _socket: UdpSocket
-    remote: tuple[str, int]
-    target: tuple[str, int]
+    __slots__ = ("_socket", "remote", "target")
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        remote: tuple[str, int],
+        target: tuple[str, int],
+    ) -> None:
+        self._socket = socket
+        self.remote = remote
+        self.target = target
 
     @property
     def sent_by(self) -> str:

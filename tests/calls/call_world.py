@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from softswitch.calls.call import Call
-from softswitch.calls.journal import Journal, decode
+from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
+from softswitch.calls.records import decode
 from softswitch.calls.search import Search
 from softswitch.config import load_config
 from softswitch.events import (

@@ -11,7 +11,7 @@ import pytest
 
 from calls.call_world import ANSWER, CONFIG, HOLD, PLAN, SDP, T1, Line, World
 from calls.test_answered import answered, parties
-from softswitch.calls.journal import decode, encode
+from softswitch.calls.records import decode, encode
 from softswitch.events import (
     CallEnded,
     CallRestored,

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from cdsplugin.clients import Client
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import Frame
 from cdsplugin.proxy import NetworkProxy
-from cdsplugin.store import Call, Client, Store, StoreLimits
+from cdsplugin.store import Call, Store, StoreLimits
 
 START = 1_800_000_000_000_000
 

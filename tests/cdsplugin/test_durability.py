@@ -17,7 +17,7 @@ import pytest
 from cds_calls import answered_call
 
 from cdsplugin.config import CdsSection
-from cdsplugin.journal import NotStored
+from cdsplugin.disk import NotStored
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.tms import Tms
 

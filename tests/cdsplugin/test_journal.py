@@ -8,8 +8,8 @@ import pytest
 from cds_fakes import FakeTimers, Listener
 
 from cdsplugin.clock import Clock
-from cdsplugin.disk import Disk, MemoryDisk, Whole
-from cdsplugin.journal import Found, Journal, JournalSettings, NotStored
+from cdsplugin.disk import Disk, MemoryDisk, NotStored, Whole
+from cdsplugin.journal import Found, Journal, JournalSettings
 from cdsplugin.store import Store, StoreLimits
 
 

@@ -8,7 +8,7 @@ import pytest
 from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
-from cdsplugin.entries import CallData
+from cdsplugin.call_data import CallData
 from cdsplugin.journal import Found
 from cdsplugin.recovery import Recovery
 from cdsplugin.tms import Tms

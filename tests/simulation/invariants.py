@@ -13,9 +13,11 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cdsplugin.entries import CallData, Log, Property
+from cdsplugin.call_data import CallData
+from cdsplugin.clients import Client
+from cdsplugin.entries import Log, Property
 from cdsplugin.frames import EndOfCall, Frame, Update
-from cdsplugin.store import Call, Client
+from cdsplugin.store import Call
 
 from .calls import Truth
 from .scheduler import World

@@ -7,12 +7,13 @@ from __future__ import annotations
 from inspect import signature
 from typing import Protocol
 
+from cdsplugin.clients import Watcher
 from cdsplugin.clock import Clock
 from cdsplugin.journal import Journal, JournalSettings
 from cdsplugin.proxy import NetworkProxy
 from cdsplugin.record import Recorder
 from cdsplugin.recovery import Recovery
-from cdsplugin.store import Call, Store, StoreLimits, Watcher
+from cdsplugin.store import Call, Store, StoreLimits
 from cdsplugin.tms import Tms
 
 from .disk import Disk, SimArchive

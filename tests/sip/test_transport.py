@@ -13,9 +13,9 @@ import pytest
 import uvloop
 
 from softswitch.sip import transport as module
+from softswitch.sip.flow import ListenError
 from softswitch.sip.message import Request, Response, response_bytes
 from softswitch.sip.transport import (
-    ListenError,
     TcpFlow,
     Transport,
     TransportLimits,
