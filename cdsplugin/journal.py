@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from cdsplugin.call_data import CallData
@@ -148,12 +149,7 @@ class Journal:
         if len(self._waiting) >= self.settings.waiting:
             raise NotStored("too many wait for the disk (cds.limits.journal_waiting)")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def then() -> None:
-            if not stored.done():
-                stored.set_result(None)
-
-        self.after_commit(then, must=True)
+        self.after_commit(partial(_arrived, stored), must=True)
         try:
             async with asyncio.timeout(within):
                 await stored
@@ -419,3 +415,8 @@ def _call(then: Then) -> None:
         then()
     except Exception:
         log.exception("what waited for the disk failed")
+
+
+def _arrived(stored: asyncio.Future[None]) -> None:
+    if not stored.done():
+        stored.set_result(None)

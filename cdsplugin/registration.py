@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from cdsplugin.call_data import CallData
@@ -612,17 +613,6 @@ class Registrations:
     def _reveal(self, call: Call, joined: Joined, unseen: int) -> None:
         """Put right what is stamped by our own clock, and register once that is on disk. Even if
         the disk refuses: put right once more after a crash it would come to the others twice."""
-
-        def then() -> None:
-            joined.revealing = False
-            if self.joined.get(call.call_id) is not joined:
-                return
-            joined.unseen = None  # it may be already: somebody registered here meanwhile
-            again = self._call(call.call_id)
-            waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
-            if again is not None and waits:
-                self._register(again, joined)
-
         joined.stage = Stage.WAITING
         if joined.revealing:
             return
@@ -635,7 +625,17 @@ class Registrations:
             if abs(shift) > 1000:
                 self._store.restamp(call, shift, unseen)
                 self._journal.restamped(call)
-        self._journal.after_commit(then, must=True)
+        self._journal.after_commit(partial(self._revealed, call.call_id, joined), must=True)
+
+    def _revealed(self, call_id: str, joined: Joined) -> None:
+        joined.revealing = False
+        if self.joined.get(call_id) is not joined:
+            return
+        joined.unseen = None  # it may be already: somebody registered here meanwhile
+        call = self._call(call_id)
+        waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
+        if call is not None and waits:
+            self._register(call, joined)
 
     def _leave(self, call: Call, joined: Joined) -> None:
         self._leavings += 1

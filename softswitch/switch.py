@@ -56,21 +56,33 @@ def _nothing() -> None:
     """Nobody asks."""
 
 
+class _Stores:
+    """Calls `then`, once, when all of them are done."""
+
+    __slots__ = ("_then", "_waits")
+
+    def __init__(self, stores: list[tuple[str, _Store]], then: Callable[[], None]) -> None:
+        self._then = then
+        self._waits = {name for name, _ in stores}
+        self._waits.add("")
+        for name, store in stores:
+            try:
+                store(partial(self._done, name))
+            except Exception:
+                log.exception("plugin %s failed to store what it was told", name)
+                self._done(name)
+        self._done("")
+
+    def _done(self, name: str) -> None:
+        if name in self._waits:
+            self._waits.discard(name)
+            if not self._waits:
+                self._then()
+
+
 def _store_all(stores: list[tuple[str, _Store]], then: Callable[[], None]) -> None:
     """Call `then`, once, when all of them are done."""
-    waits = {"": True, **{name: True for name, _ in stores}}
-
-    def done(name: str) -> None:
-        if waits.pop(name, False) and not waits:
-            then()
-
-    for name, store in stores:
-        try:
-            store(partial(done, name))
-        except Exception:
-            log.exception("plugin %s failed to store what it was told", name)
-            done(name)
-    done("")
+    _Stores(stores, then)
 
 
 class Network(Protocol):
@@ -642,10 +654,6 @@ class Switch:
             self._ping(trunk, flow)
 
     def _ping(self, trunk: Trunk, flow: Flow) -> None:
-        def on_response(response: Response) -> None:
-            if response.status >= 200:
-                self.trunks.answered(trunk.name, response.status)
-
         tag = self.tokens.token()
         uri = f"sip:{trunk.to.host}:{trunk.to.port}"
         self.transactions.send(
@@ -660,8 +668,12 @@ class Switch:
                 extra=f"Contact: <sip:{flow.sent_by}>\r\nAccept: application/sdp\r\n",
             ),
             flow,
-            on_response,
+            partial(self._pinged, trunk.name),
         )
+
+    def _pinged(self, trunk: str, response: Response) -> None:
+        if response.status >= 200:
+            self.trunks.answered(trunk, response.status)
 
     def tidy(self) -> None:
         """Give back the room of tables that are empty: they keep it otherwise, for good."""

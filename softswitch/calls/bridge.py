@@ -6,6 +6,7 @@ and MESSAGE. Glare is RFC 3261 §14.1 and §14.2; a dialog that turns out to be 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from softswitch import events
@@ -84,51 +85,64 @@ def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteSer
     leg.pending = transaction
     core = call.core
     offer = request.body
-    cseq = request.cseq
-
-    def on_response(response: Response) -> None:
-        status = response.status
-        if status < 200 or other.call is None:
-            return
-        if leg.pending is not transaction:
-            # Its 2xx once more, or one that crossed the end of the call: each wants its ACK.
-            if status < 300 and other.ack_cseq < response.cseq and not leg.ack_for:
-                other.send_ack(response.cseq)
-            elif status < 300:
-                other.acknowledge_again(response.cseq)
-            return
-        leg.pending = other.outgoing = None
-        if status >= 300:
-            transaction.respond(*outcome.for_caller(status, response.reason))
-            if status in _GONE:
-                call.hang_up_all("the other side is gone")
-            return
-        other.refresh_target(response)
-        body = response.body
-        data = transaction.respond(
-            status,
-            response.reason,
-            extra=f"{leg.contact}{call.allow_line()}{content_lines(response) if body else ''}",
-            body=body,
-        )
-        if not data:
-            other.send_ack(response.cseq)
-            return
-        leg.answer = Unacknowledged(
-            core.timers, core.transactions.settings, transaction.flow, data, cseq, leg.not_acked
-        )
-        if offer:
-            other.send_ack(response.cseq)
-        else:
-            leg.ack_for = response.cseq
-        _tell_media(call, leg, offer, body)
-
     sent = other.request(
         "INVITE",
         f"{other.contact}{call.allow_line()}{content_lines(request) if offer else ''}",
         offer,
     )
-    other.outgoing = core.transactions.invite(sent, other.flow(), on_response)
+    other.outgoing = core.transactions.invite(
+        sent,
+        other.flow(),
+        partial(_reinvite_answered, call, leg, other, transaction, offer, request.cseq),
+    )
+
+
+def _reinvite_answered(
+    call: Call,
+    leg: Leg,
+    other: Leg,
+    transaction: InviteServer,
+    offer: bytes,
+    cseq: int,
+    response: Response,
+) -> None:
+    """To the re-INVITE that `leg` sent and `other` was sent, `other` said this."""
+    status = response.status
+    if status < 200 or other.call is None:
+        return
+    if leg.pending is not transaction:
+        # Its 2xx once more, or one that crossed the end of the call: each wants its ACK.
+        if status < 300 and other.ack_cseq < response.cseq and not leg.ack_for:
+            other.send_ack(response.cseq)
+        elif status < 300:
+            other.acknowledge_again(response.cseq)
+        return
+    leg.pending = other.outgoing = None
+    if status >= 300:
+        transaction.respond(*outcome.for_caller(status, response.reason))
+        if status in _GONE:
+            call.hang_up_all("the other side is gone")
+        return
+    other.refresh_target(response)
+    body = response.body
+    data = transaction.respond(
+        status,
+        response.reason,
+        extra=f"{leg.contact}{call.allow_line()}{content_lines(response) if body else ''}",
+        body=body,
+    )
+    if not data:
+        other.send_ack(response.cseq)
+        return
+    core = call.core
+    leg.answer = Unacknowledged(
+        core.timers, core.transactions.settings, transaction.flow, data, cseq, leg.not_acked
+    )
+    if offer:
+        other.send_ack(response.cseq)
+    else:
+        leg.ack_for = response.cseq
+    _tell_media(call, leg, offer, body)
 
 
 def _relay_other(call: Call, leg: Leg, request: Request, transaction: NonInviteServer) -> None:
@@ -146,34 +160,46 @@ def _relay_other(call: Call, leg: Leg, request: Request, transaction: NonInviteS
         # RFC 6086: without it the body of an INFO means nothing.
         extra += f"Info-Package: {package}\r\n"
 
-    def on_response(response: Response) -> None:
-        status = response.status
-        if status < 200:
-            return
-        lines = content_lines(response) if response.body else ""
-        if update and status < 300:
-            other.refresh_target(response)
-            lines = leg.contact + lines
-        transaction.respond(status, response.reason, extra=lines, body=response.body)
-        if status in _GONE and call.answered:
-            call.hang_up_all("the other side is gone")
-        elif update and status < 300 and request.body:
-            _tell_media(call, leg, request.body, response.body)
-
     call.core.transactions.send(
-        other.request(request.method, extra, request.body), other.flow(), on_response
+        other.request(request.method, extra, request.body),
+        other.flow(),
+        partial(_other_answered, call, leg, other, request, transaction),
     )
+
+
+def _other_answered(
+    call: Call,
+    leg: Leg,
+    other: Leg,
+    request: Request,
+    transaction: NonInviteServer,
+    response: Response,
+) -> None:
+    """To `request`, which `leg` sent, `other` said this."""
+    status = response.status
+    if status < 200:
+        return
+    update = request.method == "UPDATE"
+    lines = content_lines(response) if response.body else ""
+    if update and status < 300:
+        other.refresh_target(response)
+        lines = leg.contact + lines
+    transaction.respond(status, response.reason, extra=lines, body=response.body)
+    if status in _GONE and call.answered:
+        call.hang_up_all("the other side is gone")
+    elif update and status < 300 and request.body:
+        _tell_media(call, leg, request.body, response.body)
+
+
+def _probed(call: Call, response: Response) -> None:
+    if response.status in _GONE and not call.over:
+        call.hang_up_all("a side vanished")
 
 
 def probe(call: Call, leg: Leg) -> None:
     """Ask a party of an answered call whether it is still there; end the call if it is not."""
-
-    def on_response(response: Response) -> None:
-        if response.status in _GONE and not call.over:
-            call.hang_up_all("a side vanished")
-
     if leg.state == CONFIRMED:
-        call.core.transactions.send(leg.request("OPTIONS"), leg.flow(), on_response)
+        call.core.transactions.send(leg.request("OPTIONS"), leg.flow(), partial(_probed, call))
 
 
 def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:

@@ -304,16 +304,15 @@ class Call:
     def resume(self, wait: float) -> None:
         """A restored call goes on; in `wait` seconds (0: as usual) both sides are asked if they are
         there."""
-
-        def ask() -> None:
-            self._ask_both()
-            self._watch(self.core.settings.session_check)
-
         self.changed()
         if wait:
-            self._set_timer(wait, ask)
+            self._set_timer(wait, self._ask_and_watch)
         else:
             self._watch(self.core.settings.session_check)
+
+    def _ask_and_watch(self) -> None:
+        self._ask_both()
+        self._watch(self.core.settings.session_check)
 
     def _ask_both(self) -> None:
         for leg in (self.caller, self.winner):

@@ -35,9 +35,10 @@ def ends_search(kind: str, status: int) -> bool:
     return status >= 600 or (kind == "trunk" and status in _OF_THE_NUMBER)
 
 
-def better(first: tuple[int, str], second: tuple[int, str]) -> tuple[int, str]:
-    """Which of two failures the caller is told (§16.7 step 6): 6xx, 4xx, 5xx, 3xx; the first."""
-    return second if _rank(second[0]) < _rank(first[0]) else first
+def better(first: int, second: int) -> bool:
+    """Whether of two failures the caller is told the second (§16.7 step 6): 6xx, 4xx, 5xx, 3xx; of
+    equals the first."""
+    return _rank(second) < _rank(first)
 
 
 def _rank(status: int) -> tuple[int, int]:

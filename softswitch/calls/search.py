@@ -137,7 +137,7 @@ class Search:
             self._fail_as_called()
 
     def _note(self, failure: tuple[int, str], by: str = "switch", reason: str = "") -> None:
-        if not self.best[0] or outcome.better(self.best, failure) is failure:
+        if not self.best[0] or outcome.better(self.best[0], failure[0]):
             self.best = failure
             self.blame = _Blame(by, reason)
 
@@ -304,13 +304,6 @@ class Search:
         they are whom the admin named: who declines declines for himself, as admins know it of
         Asterisk's Dial and FreeSWITCH's bridge, and the rest of a ring group goes on ringing.
         """
-        trunk = leg.party.startswith("trunk:")
-
-        def concerns(party: str, number: str) -> bool:
-            if trunk:
-                return party.startswith("trunk:") and number == leg.number
-            return party == leg.party
-
         self.stages = [
             kept
             for stage in self.stages
@@ -318,7 +311,8 @@ class Search:
                 kept := tuple(
                     target
                     for target in stage
-                    if not concerns(
+                    if not _concerns(
+                        leg,
                         target.party if isinstance(target, Destination) else str(target),
                         target.number,
                     )
@@ -327,7 +321,7 @@ class Search:
         ]
         if status >= 600:
             for other in self.inviting():
-                if concerns(other.party, other.number):
+                if _concerns(leg, other.party, other.number):
                     self._give_up(other, status, "Declined elsewhere", "")
 
     def _redirect(self, leg: Leg, response: Response) -> None:
@@ -420,3 +414,10 @@ def _by_preference(response: Response) -> list[str]:
             except ValueError:
                 continue
     return [uri for _, uri in sorted(found, key=lambda one: -one[0])]
+
+
+def _concerns(leg: Leg, party: str, number: str) -> bool:
+    """Whether what `leg` said of the callee speaks of this target too."""
+    if leg.party.startswith("trunk:"):
+        return party.startswith("trunk:") and number == leg.number
+    return party == leg.party

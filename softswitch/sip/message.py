@@ -106,7 +106,7 @@ for _short, _long in COMPACT.items():
 SINGLE_VALUED: Final = frozenset(
     ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type", "expires")
 )
-_NEEDED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
+_NEEDED: Final = ("via", "from", "to", "call-id", "cseq")
 
 REASON_PHRASES: Final = {
     100: "Trying",
@@ -172,6 +172,20 @@ _USUAL_STATUS_LINES: Final = {
 _USUAL_CSEQS: Final = {
     f"{number} {method}": (number, method) for method in _METHODS for number in range(1, 200)
 }
+_USUAL_NUMBERS: Final = {str(number): number for number in range(2000)}
+# Lines that come again and again as they are, and what they say; the parties of a call are named
+# alike in all its messages. Whoever sends ever new ones only makes these be filled anew.
+_STEADY: Final = frozenset(
+    (
+        "accept", "allow", "contact", "content-length", "content-type", "cseq", "expires",
+        "max-forwards", "min-se", "server", "session-expires", "subject", "supported", "user-agent",
+    )
+)  # fmt: skip
+_LINES: dict[str, tuple[str, str]] = {}
+_MAX_LINES: Final = 2000
+_MAX_LINE: Final = 160  # characters
+_TAGS: dict[str, str] = {}
+_MAX_TAGS: Final = 2000
 _CSEQ_RE = re.compile(rf"\s*0*(\d{{1,10}})\s+({TOKEN})\s*\Z", re.A)
 _FOLD_RE = re.compile(r"\r\n[ \t]+")
 _REQUEST_LINE_RE = re.compile(rf"({TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I | re.A)
@@ -310,28 +324,41 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
     headers: dict[str, list[str]] = {}
     repeated = False
     keys = _KEYS
+    known_lines = _LINES
     for line in lines:
-        # As nearly everybody writes it, with one space: no second text has to be made of the value.
-        name, colon, value = line.partition(": ")
-        key = keys.get(name)
-        if key is None or not colon:
-            name, colon, value = line.partition(":")
-            key = keys.get(name) if colon else None
-        if key is None:
-            if line[:1] in (" ", "\t"):
-                # A folded line (§7.3.1): rare enough to be looked for here, and to begin anew.
-                return _split_headers(_FOLD_RE.sub(" ", head), max_headers)
-            if not colon:
-                wrong = wrong or "Header Without Colon"
-                continue
-            key = header_key(name)
-            if not _TOKEN_RE.match(key):
-                wrong = wrong or "Bad Header Name"
-        if key in headers:
-            repeated = True
-            headers[key].append(value.strip())
+        known = known_lines.get(line)
+        if known is not None:
+            key, value = known
         else:
-            headers[key] = [value.strip()]
+            # As nearly everybody writes it, with one space.
+            name, colon, value = line.partition(": ")
+            found = keys.get(name)
+            if found is None or not colon:
+                name, colon, value = line.partition(":")
+                found = keys.get(name) if colon else None
+            if found is not None:
+                key = found
+            else:
+                if line[:1] in (" ", "\t"):
+                    # A folded line (§7.3.1): rare enough to be looked for here, and to begin anew.
+                    return _split_headers(_FOLD_RE.sub(" ", head), max_headers)
+                if not colon:
+                    wrong = wrong or "Header Without Colon"
+                    continue
+                key = header_key(name)
+                if not _TOKEN_RE.match(key):
+                    wrong = wrong or "Bad Header Name"
+            value = value.strip()
+            if key in _STEADY and len(line) <= _MAX_LINE:
+                if len(known_lines) >= _MAX_LINES:
+                    known_lines.clear()
+                known_lines[line] = (key, value)
+        values = headers.get(key)
+        if values is None:
+            headers[key] = [value]
+        else:
+            repeated = True
+            values.append(value)
     if repeated and not wrong:
         for key, values in headers.items():
             if len(values) > 1 and key in SINGLE_VALUED:
@@ -360,7 +387,7 @@ def parse(
     except UnicodeDecodeError:
         head = head_bytes.decode("utf-8", "surrogateescape")
     start, headers, wrong = _split_headers(head, max_headers)
-    if start[:4].upper() == "SIP/":
+    if start.startswith("SIP/") or start[:4].upper() == "SIP/":
         return _parse_response(start, headers, wrong, body, datagram)
     return _parse_request(start, headers, wrong, body, datagram)
 
@@ -381,8 +408,8 @@ def _parse_request(
             return _odd_request_line(start, headers, body)
         method, uri, version = match.groups()
     request = Request(method, uri, headers, body)
-    if not headers.keys() >= _NEEDED:
-        missing = next(n for n in ("via", "from", "to", "call-id", "cseq") if n not in headers)
+    missing = _missing(headers)
+    if missing:
         request.defect = Defect(400, f"Missing {_display(missing)}")
         return request
     if version.upper() != "SIP/2.0":
@@ -406,6 +433,24 @@ def _parse_request(
     else:
         request.defect = _request_defect(request, headers, datagram)
     return request
+
+
+def _missing(headers: dict[str, list[str]]) -> str:
+    """The first header without which no request can be answered; empty if all are there."""
+    for name in _NEEDED:
+        if name not in headers:
+            return name
+    return ""
+
+
+def _number(text: str) -> int | None:
+    """A number of up to nine digits; None if it is none."""
+    usual = _USUAL_NUMBERS.get(text)
+    if usual is not None:
+        return usual
+    if not text.isdecimal() or not text.isascii() or len(text) > 9:
+        return None
+    return int(text)
 
 
 def _odd_request_line(start: str, headers: dict[str, list[str]], body: bytes) -> Request:
@@ -443,10 +488,9 @@ def _parse_response(
     response.cseq, response.cseq_method = cseq
     length = headers.get("content-length")
     if length is not None:
-        text = length[0]
-        if not text.isdecimal() or not text.isascii() or len(text) > 9:
+        size = _number(length[0])
+        if size is None:
             raise MalformedMessage("response with a bad Content-Length")
-        size = int(text)
         if size > len(body):
             raise MalformedMessage("response shorter than its Content-Length")
         if size < len(body):
@@ -485,10 +529,9 @@ def _request_defect(
     body = request.body
     length = headers.get("content-length")
     if length is not None:
-        text = length[0]
-        if not text.isdecimal() or not text.isascii() or len(text) > 9:
+        size = _number(length[0])
+        if size is None:
             return Defect(400, "Bad Content-Length")
-        size = int(text)
         if size > len(body):
             return Defect(400, "Body Shorter Than Content-Length")
         if size < len(body):
@@ -497,8 +540,8 @@ def _request_defect(
         return Defect(400, "Missing Content-Length")
     hops = headers.get("max-forwards")
     if hops is not None:
-        text = hops[0]
-        if not text.isdecimal() or not text.isascii() or len(text) > 9 or int(text) > 255:
+        left = _number(hops[0])
+        if left is None or left > 255:
             return Defect(400, "Bad Max-Forwards")
     uri = request.uri
     try:
@@ -531,10 +574,18 @@ def _read_tags(message: Request | Response, headers: dict[str, list[str]]) -> No
 
 
 def _tag(value: str) -> str:
+    known = _TAGS.get(value)
+    if known is not None:
+        return known
     match = _PLAIN_FROM_TO_RE.match(value)
-    if match is not None:
-        return match.group(1) or ""
-    return parse_address(value).params.get("tag") or ""
+    if match is None:
+        return parse_address(value).params.get("tag") or ""
+    tag = match.group(1) or ""
+    if len(value) <= _MAX_LINE:
+        if len(_TAGS) >= _MAX_TAGS:
+            _TAGS.clear()
+        _TAGS[value] = tag
+    return tag
 
 
 def _phrase(text: str) -> str:

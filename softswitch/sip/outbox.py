@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 log = logging.getLogger(__name__)
@@ -160,23 +161,23 @@ class Outbox:
         batch = _Batch(messages, now)
         self._waiting.append(batch)
 
-        def stored() -> None:
-            if self._late and self._clock() - batch.asked < self._within:
-                self._late = False
-                log.warning("what calls do is on disk in time again")
-            batch.stored = True
-            self._release()
-
         try:
-            batch.then = self.store(stored)
+            batch.then = self.store(partial(self._stored, batch))
         except Exception:
             log.exception("what calls do could not be stored")
-            stored()
+            self._stored(batch)
         if batch.left and batch.then is not None:
             _call(batch.then)
         if not batch.stored and not self._watching:
             self._watching = True
             self._after(self._within, self._watch)
+
+    def _stored(self, batch: _Batch) -> None:
+        if self._late and self._clock() - batch.asked < self._within:
+            self._late = False
+            log.warning("what calls do is on disk in time again")
+        batch.stored = True
+        self._release()
 
     def _release(self) -> None:
         waiting = self._waiting

@@ -4,7 +4,6 @@ machine's clocks and disk remain."""
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Protocol
 
 from cdsplugin.clients import Watcher
@@ -21,7 +20,21 @@ from .network import SimLink, SimNetwork
 from .plan import Settings
 from .scheduler import Machine, ProcessTimers, World
 
-_KEEPER = next(n for n in ("keeper", "journal") if n in signature(NetworkProxy).parameters)
+
+class _Audited:
+    """A journal as the proxy sees it; the audit is told of moved stamps too."""
+
+    def __init__(self, journal: Journal, watch: Watch) -> None:
+        self._journal = journal
+        self._watch = watch
+        self.after_commit = journal.after_commit
+        self.shared = journal.shared
+        self.left = journal.left
+        self.released = journal.released
+
+    def restamped(self, call: Call) -> None:
+        self._journal.restamped(call)
+        self._watch.restamped(call)
 
 
 class Process:
@@ -51,13 +64,6 @@ class Process:
             self.archive,
             JournalSettings(keep=settings.journal_keep, batch=2),
         )
-        journalled = self.journal.restamped
-
-        def restamped(call: Call) -> None:
-            journalled(call)
-            watch.restamped(call)
-
-        self.journal.restamped = restamped  # type: ignore[method-assign]
         self.proxy = NetworkProxy(
             self.store,
             self.clock,
@@ -68,7 +74,7 @@ class Process:
             reregister_within=settings.reregister_within,
             reregister_batch=2,
             on_handed_over=self._handed_over,
-            **{_KEEPER: self.journal},
+            journal=_Audited(self.journal, watch),
             records=self.archive,
         )
         self.recorder = Recorder(name, self.archive)
