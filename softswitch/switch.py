@@ -223,8 +223,8 @@ class Switch:
             return None
         # Before the switch listens, what restored calls have to say last has not even been sent.
         ended = journal.ended() if self._unsent is None else []
-        journal.commit(lambda: _store_all(stores, then))
-        return (lambda: journal.end(ended)) if ended else None
+        journal.commit(partial(_store_all, stores, then))
+        return partial(journal.end, ended) if ended else None
 
     # --- requests
 

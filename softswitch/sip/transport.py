@@ -149,6 +149,9 @@ class UdpSocket:
         self._receiver = receiver
         self._limits = limits
         self._socket = bound
+        # One more than is allowed shows that there was more. One buffer for all: room for the
+        # longest made anew for each datagram costs the allocator more than the copy.
+        self._buffer = memoryview(bytearray(limits.max_message_size + 1))
         self.address: tuple[str, int] = bound.getsockname()[:2]
         self._wildcard = self.address[0] in ("0.0.0.0", "::")
         self._sent_by = host_port(*self.address)
@@ -177,21 +180,21 @@ class UdpSocket:
             self._read(_DATAGRAMS_A_BATCH)
 
     def _read(self, at_once: int) -> None:
-        receive = self._socket.recvfrom
+        receive = self._socket.recvfrom_into
         size = self._limits.max_message_size
-        # One more than is allowed shows that there was more.
-        at_most = size + 1
+        buffer = self._buffer
         max_headers = self._limits.max_headers
         for _ in range(at_once):
             try:
-                data, address = receive(at_most)
+                length, address = receive(buffer)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 # An ICMP error for something sent before; the socket itself is fine.
                 log.debug("udp %s: %s", self._sent_by, error)
                 continue
-            if len(data) < 20:
+            data = buffer[:length].tobytes()
+            if length < 20:
                 # Keep-alives: CRLF, CRLFCRLF, a zero byte (RFC 5626 §3.5, and what NAT boxes send).
                 if data == _PING:
                     self.transmit(_PONG, address[:2], None)
@@ -200,7 +203,7 @@ class UdpSocket:
             try:
                 message = parse(data, max_headers=max_headers)
                 if type(message) is Request:
-                    if len(data) > size:
+                    if length > size:
                         message.defect = Defect(513, "Message Too Large")
                     port = mark_source(message, remote)
                     target = remote if port == remote[1] else (remote[0], port)

@@ -301,10 +301,10 @@ async def test_udp_reads_on_after_an_error_and_in_turns(start: Callable[..., Ser
     errors = [OSError("an ICMP error"), InterruptedError()]
 
     class Failing:
-        def recvfrom(self, size: int) -> object:
+        def recvfrom_into(self, buffer: memoryview) -> object:
             if errors:
                 raise errors.pop(0)
-            return real.recvfrom(size)
+            return real.recvfrom_into(buffer)
 
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)

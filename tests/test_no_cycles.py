@@ -1,0 +1,99 @@
+"""The process has no garbage collector: a call must leave nothing that keeps itself alive."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections import Counter
+from pathlib import Path
+
+import cdsplugin.plugin as cds
+from bench.hotpath import CONFIG, PLAN, Net, call
+from softswitch.calls.journal import Journal
+from softswitch.config import load_config
+from softswitch.hookspecs import make_plugins
+from softswitch.journal_file import JournalFile
+from softswitch.sip.outbox import Outbox
+from softswitch.sip.tokens import Tokens
+from softswitch.switch import Switch
+
+
+class Process:
+    """A switch with its journal, its outbox and its call data server, as `softswitch run` has them;
+    only its sockets are missing, and its timers can be hurried."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "switch.yaml").write_text(f"{CONFIG}cds: {{database: x.db, linger: 0.2}}\n")
+        (folder / "plan.yaml").write_text(PLAN)
+        self.plugins = make_plugins()
+        self.plugins.register(cds)
+        self.config = load_config(folder / "switch.yaml", cds.config_sections())
+        self.net = Net()
+        self.ahead = 0.0
+        loop = asyncio.get_running_loop()
+        self.switch = Switch(
+            self.config,
+            self.plugins,
+            self.net,
+            clock=lambda: time.monotonic() + self.ahead,
+            now_us=lambda: time.time_ns() // 1000,
+            tokens=Tokens(),
+        )
+        self.switch.opened()
+        self.outbox = Outbox(loop.call_soon, loop.call_later, loop.time)
+        self.switch.on_told = self.outbox.told
+        self.outbox.store = self.switch.stored
+        self.file = JournalFile(folder / "x.calls", loop.call_soon_threadsafe)
+        self.switch.journal = Journal(self.switch.timers, self.file, 0, self.outbox.told)
+
+    async def start(self) -> None:
+        for ready in self.plugins.hook.start(config=self.config):
+            if ready is not None:
+                await ready
+
+    async def stop(self) -> None:
+        self.outbox.flush()
+        for done in self.plugins.hook.stop():
+            if done is not None:
+                await done
+        self.file.close()
+
+    async def calls(self, numbers: range) -> None:
+        """One after the other, and everything that comes after them."""
+        for number in numbers:
+            hang_up = call(self.switch, self.net, number)
+            await asyncio.sleep(0.012)  # two commits
+            hang_up()
+            await asyncio.sleep(0.006)
+        del hang_up
+        await asyncio.sleep(0.5)  # the call data's linger, and the record's commits
+        self.ahead += 100.0
+        self.switch.timers.advance()
+        await asyncio.sleep(0.2)
+
+
+async def test_calls_leave_nothing_that_keeps_itself_alive(tmp_path: Path) -> None:
+    process = Process(tmp_path)
+    await process.start()
+    await process.calls(range(5))
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        await process.calls(range(5, 25))
+        assert not any(process.switch.tables().values())
+        gc.collect()
+        ours = Counter(
+            f"{type(found).__module__}.{type(found).__qualname__}"
+            for found in gc.garbage
+            if type(found).__module__.partition(".")[0] in ("softswitch", "cdsplugin")
+        )
+        # Per call; a few may be of the event loop, which is another in production.
+        assert not ours, ours
+        assert len(gc.garbage) < 20, Counter(type(found) for found in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+        await process.stop()
