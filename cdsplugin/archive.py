@@ -33,6 +33,7 @@ from sqlite_utils import Database
 from cdsplugin import schema
 from cdsplugin.damage import damaged, foreign, moved_aside
 from cdsplugin.record import Row
+from cdsplugin.sqlite_connection import Connection
 
 log = logging.getLogger("cdsplugin.archive")
 
@@ -210,7 +211,7 @@ class Archive:
         return not thread.is_alive() and not self.pending() and not self.spool.exists()
 
     def _make(self) -> None:
-        conn = self._connect()
+        conn = self._connect(ready=False)
         try:
             schema.migrations.apply(Database(conn, execute_plugins=False))
             conn.execute("BEGIN IMMEDIATE")
@@ -231,9 +232,11 @@ class Archive:
 
     # The thread
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, ready: bool = True) -> Connection:
+        """`ready`: the tables are there, and all that will be written can be prepared."""
         conn = sqlite3.connect(
             self.path,
+            factory=Connection,
             timeout=self.settings.busy_timeout,
             isolation_level=None,
             cached_statements=len(_STATEMENTS) * len(_SIZES) + 8,
@@ -246,13 +249,17 @@ class Archive:
             # Calls that linger are updated once more: their pages need not be read again for it.
             conn.execute("PRAGMA cache_size = -8000")
             conn.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
+            if ready:
+                for statement in _STATEMENTS:
+                    for size in _SIZES:
+                        conn.prepare(_for_rows(statement, size))
         except sqlite3.Error:
             conn.close()
             raise
         return conn
 
     def _run(self) -> None:
-        conn: sqlite3.Connection | None = None
+        conn: Connection | None = None
         batch = _Batch()
         upto = 0
         while True:
@@ -299,7 +306,7 @@ class Archive:
         if conn is not None:
             conn.close()
 
-    def _commit(self, conn: sqlite3.Connection, batch: _Batch) -> None:
+    def _commit(self, conn: Connection, batch: _Batch) -> None:
         """Write a batch in one transaction; on an error nothing of it is written.
 
         Plain ``executemany``: sqlite-utils' own ``upsert_all`` builds its statement and looks up
@@ -308,11 +315,11 @@ class Archive:
         if not len(batch):
             return
         try:
-            conn.execute("BEGIN IMMEDIATE")
+            conn.run("BEGIN IMMEDIATE")
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 if rows:
                     _write(conn, statement, rows)
-            conn.execute("COMMIT")
+            conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
             raise
@@ -329,27 +336,25 @@ class Archive:
             self._commit_singly(conn, batch)
         self.commits += 1
 
-    def _commit_singly(self, conn: sqlite3.Connection, batch: _Batch) -> None:
+    def _commit_singly(self, conn: Connection, batch: _Batch) -> None:
         """One row of the batch is not to SQLite's liking: write the others, and that one to the
         log."""
-        conn.execute("BEGIN IMMEDIATE")
+        conn.run("BEGIN IMMEDIATE")
         try:
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 for row in rows:
                     try:
-                        conn.execute(statement, row)
+                        conn.run(statement, row)
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError, TypeError) as error:
                         self._to_log(statement, row, str(error))
-            conn.execute("COMMIT")
+            conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
             raise
 
-    def _troubled(
-        self, conn: sqlite3.Connection | None, error: Exception
-    ) -> sqlite3.Connection | None:
+    def _troubled(self, conn: Connection | None, error: Exception) -> Connection | None:
         why = str(error)
         if why != self.trouble:
             self.trouble = why
@@ -390,7 +395,7 @@ class Archive:
         self.spooled += len(lines)
         log.error("%d rows wait in %s for the CDR database", len(lines), self.spool)
 
-    def _from_spool(self, conn: sqlite3.Connection) -> None:
+    def _from_spool(self, conn: Connection) -> None:
         batch = _Batch()
         tables = batch.tables()
         try:
@@ -421,7 +426,7 @@ _SIZES = (32, 16, 8, 4, 2, 1)
 _for_rows = lru_cache(maxsize=None)(schema.for_rows)
 
 
-def _write(conn: sqlite3.Connection, statement: str, rows: list[Row]) -> None:
+def _write(conn: Connection, statement: str, rows: list[Row]) -> None:
     """Write rows, up to 32 with one statement.
 
     Python hands its lock over at each statement, and under load has to wait until it gets it back:
@@ -433,13 +438,13 @@ def _write(conn: sqlite3.Connection, statement: str, rows: list[Row]) -> None:
     for size in _SIZES:
         while len(rows) - first >= size:
             together = rows[first : first + size]
-            conn.execute(_for_rows(statement, size), tuple(chain.from_iterable(together)))
+            conn.run(_for_rows(statement, size), tuple(chain.from_iterable(together)))
             first += size
 
 
-def _roll_back(conn: sqlite3.Connection) -> None:
+def _roll_back(conn: Connection) -> None:
     if conn.in_transaction:
         try:
-            conn.execute("ROLLBACK")
+            conn.run("ROLLBACK")
         except sqlite3.Error:
             log.debug("nothing to roll back", exc_info=True)

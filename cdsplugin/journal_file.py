@@ -30,6 +30,7 @@ import msgspec
 from cdsplugin.damage import damaged, foreign, moved_aside
 from cdsplugin.disk import Record
 from cdsplugin.schema import JOURNAL, JOURNAL_VERSION
+from cdsplugin.sqlite_connection import Connection
 
 log = logging.getLogger("cdsplugin.journal")
 
@@ -86,7 +87,7 @@ class JournalFile:
         self._cleared = False
         self._told: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
-        self._conn: sqlite3.Connection | None = None
+        self._conn: Connection | None = None
         self._next_row = 1
         self._stopping = threading.Event()
         self.appended = 0
@@ -234,9 +235,10 @@ class JournalFile:
 
     # The thread
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
         conn = sqlite3.connect(
             self.path,
+            factory=Connection,
             timeout=self.settings.busy_timeout,
             isolation_level=None,
             check_same_thread=False,
@@ -366,7 +368,7 @@ class _Writer:
     """The statements of the thread. Rows are numbered one after the other; ``starts`` is the first
     row of each segment."""
 
-    def __init__(self, conn: sqlite3.Connection | None, row: int) -> None:
+    def __init__(self, conn: Connection | None, row: int) -> None:
         self.conn = conn
         self.row = row
         self.starts: dict[int, int] = {}
@@ -381,7 +383,7 @@ class _Writer:
     def write(self, blob: bytes) -> None:
         """One row, committed."""
         assert self.conn is not None
-        self.conn.execute("INSERT INTO journal VALUES (?, ?)", (self.row, blob))
+        self.conn.run("INSERT INTO journal VALUES (?, ?)", (self.row, blob))
         self.row += 1
 
     def drop(self, before: int) -> bool:
@@ -393,7 +395,7 @@ class _Writer:
         if self.first >= keep:
             return False
         upto = min(keep, self.first + _DROP_ROWS)
-        self.conn.execute("DELETE FROM journal WHERE id < ?", (upto,))
+        self.conn.run("DELETE FROM journal WHERE id < ?", (upto,))
         self.first = upto
         for segment in [s for s in self.starts if s < before]:
             del self.starts[segment]

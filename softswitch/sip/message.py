@@ -296,6 +296,12 @@ class Response:
 # --- parsing
 
 
+def forget() -> None:
+    """Give back what is remembered of lines and parties: it lies among the memory of past calls."""
+    _LINES.clear()
+    _TAGS.clear()
+
+
 def header_key(name: str) -> str:
     """The lower-case long form of a header name as it came."""
     key = _KEYS.get(name)
