@@ -48,7 +48,7 @@ def iso(us: object) -> str | None:
         if len(_SECONDS) >= _MAX_SECONDS:
             _SECONDS.clear()
         text = _SECONDS[second] = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-    rest = us - second * 1_000_000
+    rest = us % 1_000_000
     return f"{text}{_THREE_DIGITS[rest // 1000]}{_THREE_DIGITS[rest % 1000]}Z"
 
 

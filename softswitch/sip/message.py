@@ -184,8 +184,8 @@ _STEADY: Final = frozenset(
 _LINES: dict[str, tuple[str, str]] = {}
 _MAX_LINES: Final = 2000
 _MAX_LINE: Final = 160  # characters
-_TAGS: dict[str, str] = {}
-_MAX_TAGS: Final = 2000
+_PARTIES: set[str] = set()
+_MAX_PARTIES: Final = 2000
 _CSEQ_RE = re.compile(rf"\s*0*(\d{{1,10}})\s+({TOKEN})\s*\Z", re.A)
 _FOLD_RE = re.compile(r"\r\n[ \t]+")
 _REQUEST_LINE_RE = re.compile(rf"({TOKEN}) (\S+) (SIP/\d+\.\d+)\Z", re.I | re.A)
@@ -299,7 +299,7 @@ class Response:
 def forget() -> None:
     """Give back what is remembered of lines and parties: it lies among the memory of past calls."""
     _LINES.clear()
-    _TAGS.clear()
+    _PARTIES.clear()
 
 
 def header_key(name: str) -> str:
@@ -320,10 +320,8 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
     lines = head.split("\r\n")
     start = lines.pop(0)
     wrong = ""
-    ends = len(lines)
-    if head.count("\n") != ends or head.count("\r") != ends:
-        # Passed on in a header's value it would start a line of its own for whoever is less strict.
-        wrong = "Bare CR Or LF"
+    # Passed on in a header's value it would start a line of its own for whoever is less strict.
+    bare = "\n" in start or "\r" in start
     if len(lines) > max_headers:
         wrong = "Too Many Headers"
         del lines[max_headers:]
@@ -336,6 +334,9 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
         if known is not None:
             key, value = known
         else:
+            clean = "\n" not in line and "\r" not in line
+            if not clean:
+                bare = True
             # As nearly everybody writes it, with one space.
             name, colon, value = line.partition(": ")
             found = keys.get(name)
@@ -355,7 +356,7 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
                 if not _TOKEN_RE.match(key):
                     wrong = wrong or "Bad Header Name"
             value = value.strip()
-            if key in _STEADY and len(line) <= _MAX_LINE:
+            if key in _STEADY and clean and len(line) <= _MAX_LINE:
                 if len(known_lines) >= _MAX_LINES:
                     known_lines.clear()
                 known_lines[line] = (key, value)
@@ -365,6 +366,8 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
         else:
             repeated = True
             values.append(value)
+    if bare and wrong != "Too Many Headers":
+        wrong = "Bare CR Or LF"
     if repeated and not wrong:
         for key, values in headers.items():
             if len(values) > 1 and key in SINGLE_VALUED:
@@ -580,18 +583,20 @@ def _read_tags(message: Request | Response, headers: dict[str, list[str]]) -> No
 
 
 def _tag(value: str) -> str:
-    known = _TAGS.get(value)
-    if known is not None:
-        return known
+    party, mark, tag = value.partition(";tag=")
+    if party in _PARTIES:
+        if not mark:
+            return ""
+        if tag.replace("-", "").isalnum() and tag.isascii():
+            return tag
     match = _PLAIN_FROM_TO_RE.match(value)
     if match is None:
         return parse_address(value).params.get("tag") or ""
-    tag = match.group(1) or ""
-    if len(value) <= _MAX_LINE:
-        if len(_TAGS) >= _MAX_TAGS:
-            _TAGS.clear()
-        _TAGS[value] = tag
-    return tag
+    if len(party) <= _MAX_LINE and party.endswith(">"):
+        if len(_PARTIES) >= _MAX_PARTIES:
+            _PARTIES.clear()
+        _PARTIES.add(party)
+    return match.group(1) or ""
 
 
 def _phrase(text: str) -> str:

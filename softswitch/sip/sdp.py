@@ -35,7 +35,7 @@ MAX_PAYLOAD_TYPES: Final = 32
 # Payload types that carry no speech: comfort noise and digits (RFC 3389, RFC 4733).
 _NO_SPEECH: Final = frozenset(("CN", "TELEPHONE-EVENT"))
 
-_AUDIO_RE = re.compile(rb"(?:^|\n)m=audio (\d{1,5})(?:/\d+)? +[A-Za-z0-9/]+ ([0-9 ]+)")
+_AUDIO_RE = re.compile(rb"\n?m=audio (\d{1,5})(?:/\d+)? +[A-Za-z0-9/]+ ([0-9 ]+)")
 _RTPMAP_RE = re.compile(rb"\na=rtpmap:(\d{1,3}) +([A-Za-z0-9.\-_]{1,32}(?:/\d{1,6}){1,2})")
 _DIRECTION_RE = re.compile(rb"\na=(sendrecv|sendonly|recvonly|inactive)[ \r]*(?=\n|\Z)")
 _HELD: Final = frozenset((b"sendonly", b"inactive"))
@@ -68,10 +68,13 @@ def summary(body: bytes) -> Summary:
 
 def _audio(body: bytes) -> re.Match[bytes] | None:
     """The first audio line whose port is not 0, which would refuse it (RFC 3264 §6)."""
-    match = _AUDIO_RE.search(body)
-    while match is not None and not int(match.group(1)):
-        match = _AUDIO_RE.search(body, match.end())
-    return match
+    at = 0 if body.startswith(b"m=audio ") else body.find(b"\nm=audio ")
+    while at >= 0:
+        match = _AUDIO_RE.match(body, at)
+        if match is not None and int(match.group(1)):
+            return match
+        at = body.find(b"\nm=audio ", at + 1)
+    return None
 
 
 def _section_end(body: bytes, start: int) -> int:
