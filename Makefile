@@ -1,5 +1,6 @@
 # make run     set up, then two switches, their call data servers, and a call through both
 # make test    set up, then all tests
+# make compiled | plain   compile what every call passes (run and test do); back to plain Python
 # make types | style | bench | load | simulate | faults    see docs/contributing.md
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
@@ -8,15 +9,18 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES_RUN := sip-tester
+# Whether what every call passes is compiled first; "no": plain Python.
+COMPILED ?= yes
+COMPILE := $(if $(filter no,$(COMPILED)),plain,$(BIN)/.compiled)
 PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli
 
-.PHONY: run test types style bench load simulate faults format clean sipp peers
+.PHONY: compiled plain run test types style bench load simulate faults format clean sipp peers
 .DELETE_ON_ERROR:
 
-run: $(BIN)/.installed sipp
+run: $(BIN)/.installed $(COMPILE) sipp
 	$(BIN)/softswitch lab $(LAB)
 
-test: $(BIN)/.installed-test peers
+test: $(BIN)/.installed-test $(COMPILE) peers
 	$(BIN)/python -m pytest $(PYTEST)
 
 types: $(BIN)/.installed-test
@@ -32,10 +36,10 @@ format: $(BIN)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BIN)/.installed-test peers
+bench: $(BIN)/.installed-test $(COMPILE) peers
 	$(BIN)/python -m bench compare --rounds 3 --two $(BENCH)
 
-load: $(BIN)/.installed-test peers
+load: $(BIN)/.installed-test $(COMPILE) peers
 	$(BIN)/python -m bench rate --rate 1000 --seconds 60 $(LOAD)
 
 $(BIN)/.venv:
@@ -53,6 +57,20 @@ $(BIN)/.installed: $(BIN)/.venv pyproject.toml
 $(BIN)/.installed-test: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
+
+compiled: $(BIN)/.compiled
+
+$(BIN)/.compiled: $(BIN)/.installed .ci/compile.py pyproject.toml $(shell find softswitch cdsplugin -name '*.py')
+	@$(BIN)/python .ci/compile.py --lacking || test "$$(id -u)" != 0 || { \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			gcc libc6-dev python3-dev >/dev/null; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compile]'
+	@$(BIN)/python .ci/compile.py
+	@touch $@
+
+plain: $(BIN)/.installed
+	@$(BIN)/python .ci/compile.py --clean
+	@rm -f $(BIN)/.compiled
 
 # SIPp plays thousands of phones; the lab's call does without.
 sipp:
@@ -72,14 +90,14 @@ peers:
 
 # Seeds of the call data servers' simulation: make simulate SEEDS=100000
 SEEDS ?= 10000
-simulate: $(BIN)/.installed-test
+simulate: $(BIN)/.installed-test $(COMPILE)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(SIMULATE)
 
 # Servers killed in mid load: make faults KILL=both RATE=200 TIMES=5; KILL is hq, branch or both
 KILL ?= hq
 RATE ?= 50
 TIMES ?= 20
-faults: $(BIN)/.installed-test peers
+faults: $(BIN)/.installed-test $(COMPILE) peers
 	$(BIN)/python -m bench.faults --kill $(KILL) --rate $(RATE) --times $(TIMES) $(FAULTS)
 
 clean:

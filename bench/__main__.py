@@ -20,6 +20,7 @@ from bench import measure, systems
 from bench.measure import Cost, Make, Memory
 from bench.process import ProcessFailure
 from bench.sipp import SippFailure
+from softswitch import compiled
 
 console = Console(width=140)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -217,7 +218,7 @@ def compare(
             results.append(
                 measure.cost(make, calls=calls, rate=rate, hold_ms=hold, settle=linger + 10)
             )
-    cost_table(f"{rounds} rounds in turn", results)
+    cost_table(f"{rounds} rounds in turn; the switch is {compiled.state()}", results)
     _medians(results)
     write(json_file, "compare", results)
     sys.exit(0 if all(result.clean for result in results) else 1)

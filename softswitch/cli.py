@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from softswitch import compiled
+
 if TYPE_CHECKING:
     import pluggy
     from pydantic import BaseModel
@@ -61,7 +63,9 @@ config_argument = click.argument(
 
 
 @click.group(cls=Commands)
-@click.version_option(package_name="softswitch")
+@click.version_option(
+    package_name="softswitch", message=f"%(prog)s, version %(version)s, {compiled.state()}"
+)
 def main() -> None:
     """A SIP softswitch with call data servers."""
 

@@ -18,6 +18,7 @@ import pluggy
 import uvloop
 from prometheus_client import REGISTRY
 
+from softswitch import compiled
 from softswitch.calls.journal import Journal
 from softswitch.calls.records import CallRecord, decode
 from softswitch.config import Config
@@ -176,6 +177,8 @@ class Process:
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
+        for source in compiled.stale():
+            log.warning("%s was changed after it was compiled: run `make compiled`", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
         # What exists now lives as long as the process. The calls after it leave no cycles behind

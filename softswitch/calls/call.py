@@ -7,6 +7,7 @@ the timers it set, sends through the transactions it was given, and tells every 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from softswitch import events
 from softswitch.calls import bridge, outcome
@@ -276,17 +277,17 @@ class Call:
         longest = core.settings.max_duration
         if not longest:
             if left:
-                self._set_timer(left, lambda: self._check(0.0))
+                self._set_timer(left, partial(self._check, 0.0))
             return
         wait = self.answered_at + longest - core.timers.clock()
         if wait >= LONG:
             # Long timers are late by up to one part in LATE: what is left then is timed exactly.
             wait -= wait / LATE
         if left and left < wait:
-            self._set_timer(left, lambda: self._check(0.0))
+            self._set_timer(left, partial(self._check, 0.0))
         else:
             after = left - wait if left else 0.0
-            self._set_timer(max(wait, 0.0), lambda: self._check(after))
+            self._set_timer(max(wait, 0.0), partial(self._check, after))
 
     def _check(self, left: float) -> None:
         """The timer of `_watch`; the sides are to be asked in `left` seconds, 0: now."""

@@ -1,0 +1,68 @@
+"""What is compiled, and what compiled code must not contain."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from softswitch import compiled
+
+ROOT = Path(__file__).resolve().parent.parent
+LISTED: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
+    "compiled"
+]
+FILES = [file for files in LISTED.values() for file in files]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_mypyc_does_otherwise(file: str) -> None:
+    """It forgets the keywords of a class, and a function within a function holds itself."""
+    tree = ast.parse((ROOT / file).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            assert not node.keywords, f"{file}:{node.lineno}: class keywords are lost"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef) and n is not node]
+            assert not inner, f"{file}:{inner[0].lineno}: keeps itself alive: use functools.partial"
+            lambdas = [n for n in ast.walk(node) if isinstance(n, ast.Lambda)]
+            assert len(lambdas) < 3, f"{file}:{lambdas[0].lineno}: they share all they hold"
+
+
+def test_all_listed_are_compiled_or_none() -> None:
+    """In a process that has loaded them all."""
+    names = [file.removesuffix(".py").replace("/", ".") for file in FILES]
+    code = f"""
+import importlib, sys
+files = [importlib.import_module(name).__file__ for name in {names!r}]
+print(*{{file.endswith(".so") for file in files}})
+from softswitch import compiled
+print(len(compiled.libraries()), compiled.state())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kinds, counted = ran.stdout.splitlines()
+    assert kinds in ("True", "False")
+    assert counted == (f"{len(FILES)} compiled" if kinds == "True" else "0 plain Python")
+
+
+def test_a_source_that_is_newer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    source, library = tmp_path / "thing.py", tmp_path / f"thing{suffix}"
+    source.write_text("")
+    library.write_text("")
+    module, package = type(sys)("softswitch.thing"), type(sys)("softswitch")
+    module.__file__ = "/somewhere/else.so"
+    package.__file__ = str(tmp_path / "__init__.py")
+    monkeypatch.setattr(sys, "modules", {"softswitch": package, "softswitch.thing": module})
+    os.utime(source, (1000, 1000))
+    os.utime(library, (1001, 1001))
+    assert compiled.libraries() == {source: library}
+    assert compiled.stale() == []
+    os.utime(source, (1002, 1002))
+    assert compiled.stale() == [source]
