@@ -19,6 +19,7 @@ from . import plan as plans
 from .broken import RULES, broken
 from .run import run
 from .shrink import shrink
+from .sources import WANTED
 from .swarm import Failed, swarm
 
 
@@ -49,6 +50,9 @@ def main(
     rule: str | None,
     faults: str,
 ) -> None:
+    if rule is not None and WANTED not in os.environ:
+        os.environ[WANTED] = "1"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
     kinds = tuple(k for k in faults.split(",") if k)
     if seed is not None:
         sys.exit(_replay(seed, kinds, keep, lines if trace else 0, rule))

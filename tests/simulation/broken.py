@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
-from cdsplugin import archive, entries
+from cdsplugin import archive, call_data
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import Update
@@ -30,7 +30,7 @@ def _last_writer_wins() -> AbstractContextManager[Any]:
     def supersedes(new: Property, old: Property) -> bool:
         return new != old
 
-    return patch.object(entries, "supersedes", supersedes)
+    return patch.object(call_data, "supersedes", supersedes)
 
 
 def _author_disregarded() -> AbstractContextManager[Any]:
@@ -44,7 +44,7 @@ def _author_disregarded() -> AbstractContextManager[Any]:
         return max((self.now(owner) // 5_000_000 + 1) * 5_000_000, newest + 1)
 
     return _both(
-        patch.object(entries, "supersedes", supersedes), patch.object(Clock, "stamp", stamp)
+        patch.object(call_data, "supersedes", supersedes), patch.object(Clock, "stamp", stamp)
     )
 
 

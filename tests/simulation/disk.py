@@ -17,6 +17,7 @@ from sqlite_utils import Database
 from cdsplugin import schema
 from cdsplugin.archive import Archive, ArchiveSettings, _Batch
 from cdsplugin.disk import MemoryDisk
+from cdsplugin.sqlite_connection import Connection
 
 from .scheduler import Machine, ProcessTimers
 
@@ -37,7 +38,7 @@ class Disk:
     def __init__(self, machine: Machine, sync: float) -> None:
         self.world = machine.world
         self.journal = MemoryDisk(ProcessTimers(machine, lambda: None), sync)
-        self.archive = sqlite3.connect(":memory:", isolation_level=None)
+        self.archive = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
         self.archive.deserialize(_empty_database())
         self.full = False
 

@@ -13,6 +13,7 @@ import msgspec
 from . import plan as plans
 from .broken import broken
 from .run import run_seed
+from .sources import WANTED
 
 
 class Failed(msgspec.Struct):
@@ -77,6 +78,8 @@ def swarm(
 ) -> Result:
     """Run seeds in ``jobs`` processes of their own, whose hashes are fixed."""
     env = {**os.environ, "PYTHONHASHSEED": "0"}
+    if rule is not None:
+        env[WANTED] = "1"
     processes = []
     for n in range(jobs):
         share = Share(first + n, seeds - n, jobs, seconds or 0.0, rule, list(kinds), most_failures)

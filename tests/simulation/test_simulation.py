@@ -11,8 +11,7 @@ import pytest
 
 from .broken import RULES
 from .plan import KINDS, CallItem, make
-from .run import run, run_seed
-from .shrink import shrink
+from .sources import WANTED
 from .swarm import swarm
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,11 +110,22 @@ def test_seeds_differ_and_every_fault_happens() -> None:
     assert returns
 
 
+SMALLER = """
+from tests.simulation.broken import RULES
+from tests.simulation.plan import make
+from tests.simulation.run import run, run_seed
+from tests.simulation.shrink import shrink
+
+with RULES["back-to-author"]():
+    seed = next(s for s in range(100) if run_seed(s).failure and len(make(s).items) > 6)
+    smaller, outcome = shrink(make(seed))
+    assert outcome.failure is not None
+    assert smaller.keep is not None
+    assert len(smaller.keep) <= 3
+    assert run(smaller).failure == outcome.failure
+"""
+
+
 def test_a_failing_plan_is_made_smaller() -> None:
-    with RULES["back-to-author"]():
-        seed = next(s for s in range(100) if run_seed(s).failure and len(make(s).items) > 6)
-        smaller, outcome = shrink(make(seed))
-        assert outcome.failure is not None
-        assert smaller.keep is not None
-        assert len(smaller.keep) <= 3
-        assert run(smaller).failure == outcome.failure
+    env = {**os.environ, WANTED: "1"}
+    subprocess.run([sys.executable, "-c", SMALLER], cwd=ROOT, env=env, check=True)
