@@ -32,14 +32,11 @@ from sqlite_utils import Database
 
 from cdsplugin import schema
 from cdsplugin.damage import damaged, foreign, moved_aside
+from cdsplugin.disk import ArchiveError
 from cdsplugin.record import Row
 from cdsplugin.sqlite_connection import Connection
 
 log = logging.getLogger("cdsplugin.archive")
-
-
-class ArchiveError(OSError):
-    """The database cannot be opened or written. The text says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class Archive:
         self.done = 0
         """How many of these are committed, or in the spool file (or, at the worst, the log)."""
         self._flushing = 0
-        self._thread: threading.Thread | None = None
+        self._runs: threading.Thread | None = None
         self._spool_usable = True
         self.trouble: str | None = None
         """What is wrong with the database at present, for people; None if nothing."""
@@ -146,8 +143,8 @@ class Archive:
             raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
         if self.spool.exists():
             self._queued.set()
-        self._thread = threading.Thread(target=self._run, name="cds-archive", daemon=True)
-        self._thread.start()
+        self._runs = threading.Thread(target=self._run, name="cds-archive", daemon=True)
+        self._runs.start()
 
     def put(
         self,
@@ -202,7 +199,7 @@ class Archive:
 
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what is queued and stop. False if rows had to go to the spool file or the log."""
-        thread, self._thread = self._thread, None
+        thread, self._runs = self._runs, None
         if thread is None:
             return True
         self._closing.set()

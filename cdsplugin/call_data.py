@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from cdsplugin.entries import Log, Property, Value, supersedes
+import msgspec
+
+from cdsplugin.entries import Log, Property, Value
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def supersedes(new: Property, old: Property) -> bool:
+    """Whether ``new`` takes the place of ``old``; false when they are the same."""
+    if new.stamp != old.stamp:
+        return new.stamp > old.stamp
+    if new.author != old.author:
+        return new.author > old.author
+    return _encode(new.value) > _encode(old.value)
 
 
 class CallData:

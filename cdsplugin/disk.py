@@ -19,6 +19,14 @@ from cdsplugin.clock import Handle, Timers
 from cdsplugin.entries import Log, Property
 
 
+class JournalError(OSError):
+    """The journal cannot be opened. The text says which file and why."""
+
+
+class ArchiveError(OSError):
+    """The database cannot be opened or written. The text says which and why."""
+
+
 class NotStored(OSError):
     """What was to be acknowledged could not be brought to disk. The text says why."""
 

@@ -38,15 +38,3 @@ class Log(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stamp: Stamp
     author: Name
     text: str
-
-
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
-
-
-def supersedes(new: Property, old: Property) -> bool:
-    """Whether ``new`` takes the place of ``old``; false when they are the same."""
-    if new.stamp != old.stamp:
-        return new.stamp > old.stamp
-    if new.author != old.author:
-        return new.author > old.author
-    return _encode(new.value) > _encode(old.value)

@@ -27,6 +27,10 @@ GREETING_BYTES = 4096
 """The longest frame taken from someone who has not proved who it is."""
 
 
+class LinkError(OSError):
+    """The link cannot listen. The text says where and why."""
+
+
 class HandshakeError(ValueError):
     """The peer is not to be spoken to. The text completes "server such-and-such ..."."""
 

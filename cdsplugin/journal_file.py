@@ -28,15 +28,11 @@ from typing import Literal
 import msgspec
 
 from cdsplugin.damage import damaged, foreign, moved_aside
-from cdsplugin.disk import Record
+from cdsplugin.disk import JournalError, Record
 from cdsplugin.schema import JOURNAL, JOURNAL_VERSION
 from cdsplugin.sqlite_connection import Connection
 
 log = logging.getLogger("cdsplugin.journal")
-
-
-class JournalError(OSError):
-    """The journal cannot be opened. The text says which file and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ class JournalFile:
         self._wanted = False
         self._cleared = False
         self._told: Callable[[], None] | None = None
-        self._thread: threading.Thread | None = None
+        self._runs: threading.Thread | None = None
         self._conn: Connection | None = None
         self._next_row = 1
         self._stopping = threading.Event()
@@ -122,8 +118,8 @@ class JournalFile:
 
     def start(self) -> None:
         """Start writing; after ``load``."""
-        self._thread = threading.Thread(target=self._run, name="cds-journal", daemon=True)
-        self._thread.start()
+        self._runs = threading.Thread(target=self._run, name="cds-journal", daemon=True)
+        self._runs.start()
 
     def load(self) -> Iterator[Record]:
         """What is in the file. Parts that cannot be read are passed over, and said in the log."""
@@ -197,7 +193,7 @@ class JournalFile:
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what was appended and stop; false if it could not be. Blocks: not for the
         loop."""
-        thread, self._thread = self._thread, None
+        thread, self._runs = self._runs, None
         if thread is None:
             if self._conn is not None:
                 self._conn.close()
@@ -211,7 +207,7 @@ class JournalFile:
 
     def _hand_over(self) -> None:
         self._scheduled = False
-        if not self._batch or self._thread is None:
+        if not self._batch or self._runs is None:
             return
         self._handed_at = self._loop.time()
         batch, self._batch = self._batch, []

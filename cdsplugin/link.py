@@ -23,21 +23,17 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from cdsplugin.complaints import Complaints
 from cdsplugin.config import Address
 from cdsplugin.connection import Connection, encode
 from cdsplugin.frames import Frame
-from cdsplugin.handshake import NONCE_BYTES, Handshake
+from cdsplugin.handshake import NONCE_BYTES, Handshake, LinkError
 from cdsplugin.security import LinkSecurity
 from cdsplugin.tls import TlsStream
 
 log = logging.getLogger("cdsplugin.link")
-
-
-class LinkError(OSError):
-    """The link cannot listen. The text says where and why."""
 
 
 class Receiver(Protocol):
@@ -140,8 +136,9 @@ class Link:
     def address(self) -> tuple[str, int]:
         """Where it listens, with the port in fact used."""
         assert self._listener is not None
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        return host, port
+        listener: Any = self._listener  # with uvloop its sockets are a list, whatever is said
+        name = listener.sockets[0].getsockname()
+        return str(name[0]), int(name[1])
 
     async def stop(self, within: float = 2.0) -> None:
         """Send what is waiting (for at most ``within`` seconds), then close everything."""
@@ -215,31 +212,12 @@ class Link:
     async def _dial_until(self, server: str, way: _Way) -> None:
         assert way.address is not None
         host, port = way.address
-        loop = asyncio.get_running_loop()
         pause = self.limits.reconnect_min
         try:
             while way.wanted and way.connection is None:
-                try:
-                    async with asyncio.timeout(self.limits.handshake):
-                        _, connection = await loop.create_connection(
-                            lambda: Connection(self, server), host, port
-                        )
-                        way.pending = connection
-                        await asyncio.wait(
-                            [connection.greeted, connection.closed],
-                            return_when=asyncio.FIRST_COMPLETED,
-                        )
-                    if self.connected(server):
-                        break
-                    why = connection.failure or "it closed the connection"
-                except TimeoutError:
-                    why = "no answer"
-                except OSError as error:
-                    why = error.strerror or str(error)
-                finally:
-                    if way.pending is not None and way.pending is not way.connection:
-                        way.pending.abort()
-                    way.pending = None
+                why = await self._reach(server, way, host, port)
+                if why is None:
+                    return
                 if way.complaint != why:
                     way.complaint = why
                     log.warning(
@@ -253,6 +231,32 @@ class Link:
                 pause = min(pause * 2, self.limits.reconnect_max)
         finally:
             way.dial = None
+
+    async def _reach(self, server: str, way: _Way, host: str, port: int) -> str | None:
+        """One try: why it failed, None if it did not."""
+        loop = asyncio.get_running_loop()
+        why: str | None = None
+        try:
+            async with asyncio.timeout(self.limits.handshake):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self, server), host, port
+                )
+                way.pending = connection
+                await asyncio.wait(
+                    [connection.greeted, connection.closed],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            if not self.connected(server):
+                why = connection.failure or "it closed the connection"
+        except TimeoutError:
+            why = "no answer"
+        except OSError as error:
+            why = error.strerror or str(error)
+        finally:
+            if way.pending is not None and way.pending is not way.connection:
+                way.pending.abort()
+            way.pending = None
+        return why
 
     # From the connections
 

@@ -16,7 +16,8 @@ from cds_calls import AT, answered_call, busy_call
 from cds_fakes import FakeNet, FakeServer
 
 from cdsplugin import reading, schema
-from cdsplugin.archive import Archive, ArchiveError, ArchiveSettings
+from cdsplugin.archive import Archive, ArchiveSettings
+from cdsplugin.disk import ArchiveError
 from cdsplugin.entries import Log, Property
 from cdsplugin.record import Recorder, entry_rows, iso
 from cdsplugin.tms import Tms

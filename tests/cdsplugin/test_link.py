@@ -12,7 +12,8 @@ from link_net import Net, closed, framed
 
 from cdsplugin.entries import Property
 from cdsplugin.frames import Hello, Unregister, Update
-from cdsplugin.link import LinkError, LinkLimits
+from cdsplugin.handshake import LinkError
+from cdsplugin.link import LinkLimits
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 

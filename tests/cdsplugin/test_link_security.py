@@ -18,8 +18,8 @@ from link_net import FAST, Ears, Net, closed, files, framed, make_certificates
 from cdsplugin.config import CdsSection
 from cdsplugin.entries import Property
 from cdsplugin.frames import Hello, Unregister, Update
-from cdsplugin.handshake import NONCE_BYTES, Handshake, Proof
-from cdsplugin.link import Link, LinkError, LinkLimits
+from cdsplugin.handshake import NONCE_BYTES, Handshake, LinkError, Proof
+from cdsplugin.link import Link, LinkLimits
 from cdsplugin.security import LinkSecurity, load_security
 from cdsplugin.tls import context
 

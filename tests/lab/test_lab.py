@@ -104,7 +104,7 @@ def test_stays_up_until_interrupted_and_leaves_nothing(
     )
     assert re.search(r"heard a tone of 52[2-4] Hz", phone.stdout), phone.stdout
     lab.signal(number)
-    lab.until(lambda: lab.status == 0, 20, "end")
+    lab.until(lambda: lab.status == 0, 40, "end")
     assert list(tmp_path.iterdir()) == []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         host, port = registrar.split(":")
