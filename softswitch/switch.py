@@ -31,7 +31,14 @@ from softswitch.sip import message
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
 from softswitch.sip.flow import Flow
-from softswitch.sip.header_values import Uri, escape_user, parse_address, parse_uri, split_list
+from softswitch.sip.header_values import (
+    Uri,
+    escape_user,
+    parse_address,
+    parse_party,
+    parse_uri,
+    split_list,
+)
 from softswitch.sip.message import Request, Response
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import Timers, TimerSettings
@@ -365,11 +372,10 @@ class Switch:
             values = request.headers.get(name)
             if values:
                 try:
-                    address = parse_address(split_list(values[0])[0])
-                    user = parse_uri(address.uri).user
+                    display, user = parse_party(split_list(values[0])[0])
                 except ValueError:
                     continue
-                return Caller(readable(user), readable(address.display), private)
+                return Caller(readable(user), readable(display), private)
         return Caller("", "", private)
 
     def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:

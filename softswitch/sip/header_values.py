@@ -89,6 +89,9 @@ class Via:
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
+_PARTIES: dict[str, tuple[str, str]] = {}
+_MAX_PARTIES: Final = 2000
+
 NO_VIA: Final = Via("", "", None, "")
 
 
@@ -176,8 +179,9 @@ def parse_via(value: str) -> Via:
         rport: str | None = None
         if branch.endswith(";rport"):
             branch, rport = branch[:-6], ""
-        if branch.replace("-", "").isalnum() and branch.isascii():
-            return Via(*known, branch, None, rport)
+        if is_plain(branch):
+            transport, host, port = known
+            return Via(transport, host, port, branch, None, rport)
     plain = _PLAIN_VIA_RE.match(value)
     if plain is not None:
         transport, host, text, before, branch, received, after, rport = plain.groups()
@@ -231,6 +235,36 @@ def parse_address(value: str) -> Address:
     if match is None:
         raise ValueError(f"bad address: {value[:80]!r}")
     return Address("", match.group(1), parse_params(match.group(2)))
+
+
+def parse_party(value: str) -> tuple[str, str]:
+    """Display name and user of a From, To or P-Asserted-Identity value; the user is empty where its
+    URI has none. ValueError if it is no address of a SIP or tel URI."""
+    party, mark, tag = value.partition(";tag=")
+    if len(party) > _MAX_REMEMBERED_URI or (mark and not is_plain(tag)):
+        address = parse_address(value)
+        return address.display, parse_uri(address.uri).user
+    # Behind it is nothing but a tag, so what it says depends on nothing else.
+    known = _PARTIES.get(party)
+    if known is None:
+        address = parse_address(party)
+        known = (address.display, parse_uri(address.uri).user)
+        if len(_PARTIES) >= _MAX_PARTIES:
+            _PARTIES.clear()
+        _PARTIES[party] = known
+    return known
+
+
+def is_plain(text: str) -> bool:
+    """Letters, digits and hyphens only, as the tags and branches of nearly everybody."""
+    return (text.isalnum() and text.isascii()) or (
+        text.replace("-", "").isalnum() and text.isascii()
+    )
+
+
+def forget() -> None:
+    """Give back what is remembered of parties."""
+    _PARTIES.clear()
 
 
 def parse_uri(text: str) -> Uri:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from softswitch.sip import header_values
 from softswitch.sip.header_values import (
     NO_VIA,
     TOKEN,
     Via,
+    is_plain,
     parse_address,
     parse_uri,
     parse_via,
@@ -300,6 +302,7 @@ def forget() -> None:
     """Give back what is remembered of lines and parties: it lies among the memory of past calls."""
     _LINES.clear()
     _PARTIES.clear()
+    header_values.forget()
 
 
 def header_key(name: str) -> str:
@@ -446,10 +449,15 @@ def _parse_request(
 
 def _missing(headers: dict[str, list[str]]) -> str:
     """The first header without which no request can be answered; empty if all are there."""
-    for name in _NEEDED:
-        if name not in headers:
-            return name
-    return ""
+    if (
+        "via" in headers
+        and "from" in headers
+        and "to" in headers
+        and "call-id" in headers
+        and "cseq" in headers
+    ):
+        return ""
+    return next(name for name in _NEEDED if name not in headers)
 
 
 def _number(text: str) -> int | None:
@@ -587,7 +595,7 @@ def _tag(value: str) -> str:
     if party in _PARTIES:
         if not mark:
             return ""
-        if tag.replace("-", "").isalnum() and tag.isascii():
+        if is_plain(tag):
             return tag
     match = _PLAIN_FROM_TO_RE.match(value)
     if match is None:

@@ -17,6 +17,7 @@ from softswitch.sip.header_values import (
     escape_user,
     parse_address,
     parse_params,
+    parse_party,
     parse_uri,
     parse_via,
     quote_display,
@@ -49,6 +50,16 @@ ANSWER = (
     b"From: <sip:a@b>;tag=a1\r\nTo: <sip:b@b>;tag=b1\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
+
+
+READERS: list[Callable[[str], object]] = [
+    parse_params,
+    parse_address,
+    parse_party,
+    parse_uri,
+    parse_via,
+    split_list,
+]
 
 
 def request(data: bytes | str, **more: bool | int) -> Request:
@@ -412,12 +423,102 @@ def test_anything_is_dropped_or_answerable(data: bytes, datagram: bool) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(JUNK, st.text(max_size=60)))
-@pytest.mark.parametrize("read", [parse_params, parse_address, parse_uri, parse_via, split_list])
+@pytest.mark.parametrize(
+    "read", [parse_params, parse_address, parse_party, parse_uri, parse_via, split_list]
+)
 def test_typed_values_raise_only_valueerror(read: Callable[[str], object], text: str) -> None:
     try:
         read(text)
     except ValueError:
         return
+
+
+# --- what is remembered
+
+PARTIES = st.one_of(
+    st.sampled_from(
+        (
+            '"Alice" <sip:alice@example.com>',
+            "<sip:b@b>",
+            "sip:b@b",
+            "tel:+1-201",
+            "<tel:123>",
+            '"a;tag=b" <sip:c@d>',
+            '"<x>;tag=1" <sip:c@d>',
+            '"a>',
+            "<sip:a@b",
+            "<sip:a@b;tag=1>",
+            "Bob <sips:b@b:5061;transport=tcp>",
+            "",
+        )
+    ),
+    st.text('";<>@:sipa=tg-1 ', max_size=25),
+)
+TAGS = st.sampled_from(
+    (
+        "", ";tag=1", ";tag=a-b", ";tag=a.b", ";tag=", ";tag=-", ";tag=1>", ';tag=1" <sip:x@y>',
+        ";x=y;tag=7", "; tag=7", ";tag=1;x=y", ";tag=1;tag=2", ";TAG=5", ">;tag=1", ";tag=é",
+    )
+)  # fmt: skip
+
+
+def read_or_refused(read: Callable[[str], object], text: str) -> object:
+    try:
+        return read(text)
+    except ValueError:
+        return ValueError
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.builds(str.__add__, PARTIES, TAGS), max_size=8))
+def test_a_party_is_read_as_if_it_were_the_first(texts: list[str]) -> None:
+    def of_party(text: str) -> object:
+        address = parse_address(text)
+        return address.display, parse_uri(address.uri).user
+
+    sip.forget()
+    for text in texts:
+        assert read_or_refused(parse_party, text) == read_or_refused(of_party, text)
+        again = read_or_refused(sip._tag, text)
+        sip.forget()
+        assert again == read_or_refused(sip._tag, text)
+        for earlier in texts:  # remembered anew
+            read_or_refused(parse_party, earlier)
+            read_or_refused(sip._tag, earlier)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                "Max-Forwards: 70",
+                "max-forwards:70",
+                "Max-Forwards : 70",
+                "Contact: <sip:a@b>",
+                "Contact: <sip:a@b>\nX: y",
+                "Contact: <sip:a@b>\r",
+                "Content-Length: 0",
+                "l: 0",
+                "Subject: é",
+                " folded",
+                "Subject",
+                "User-Agent: x\r\n y",
+            )
+        ),
+        max_size=6,
+    )
+)
+def test_a_line_is_read_as_if_it_were_the_first(lines: list[str]) -> None:
+    head = HEAD.replace("Max-Forwards: 70\r\n", "").partition("Contact")[0]
+    data = (head + "\r\n".join([*lines, "", ""])).encode()
+    seen = []
+    for forgets in (True, False, False):
+        if forgets:
+            sip.forget()
+        message = request(data)
+        seen.append((message.headers, message.defect, message.uri, message.from_tag))
+    assert seen[0] == seen[1] == seen[2]
 
 
 # --- what a bad value may cost
@@ -466,7 +567,7 @@ def test_no_value_costs_more_than_its_length(at: int) -> None:
     for expression in vars(sip).values():
         if isinstance(expression, re.Pattern) and isinstance(expression.pattern, str):
             expression.match(text)
-    for read in (parse_params, parse_address, parse_uri, parse_via, split_list):
+    for read in READERS:
         with contextlib.suppress(ValueError):
             read(text)
     for header in ("Via", "From", "To", "CSeq", "Contact", "X" * 60_000, "Content-Length"):
