@@ -82,9 +82,15 @@ def build(package: str) -> None:
 def build_all() -> bool:
     """Compile all packages, side by side: most of it is the C compiler's work."""
     command = [sys.executable, "-W", "ignore", __file__, "--package"]
-    children = [subprocess.Popen([*command, package]) for package in packages()]
-    statuses = [child.wait() for child in children]
-    if any(statuses):
+    children = [
+        subprocess.Popen(
+            [*command, package], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for package in packages()
+    ]
+    said = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        sys.stderr.writelines(said)
         return False
     for package in packages():
         for path in libraries(package) - wanted(package):

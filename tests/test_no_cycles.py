@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cdsplugin.plugin as cds
@@ -67,10 +68,21 @@ class Process:
             hang_up()
             await asyncio.sleep(0.006)
         del hang_up
-        await asyncio.sleep(0.5)  # the call data's linger, and the record's commits
+        server = cds.running.server
+        assert server is not None
+        await until(lambda: not len(server.store) and not server.archive.pending())
         self.ahead += 100.0
         self.switch.timers.advance()
-        await asyncio.sleep(0.2)
+        await until(lambda: not any(self.switch.tables().values()) and not len(self.outbox))
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Give it five seconds at most."""
+    for _ in range(500):
+        if reached():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not everything has ended")
 
 
 async def test_calls_leave_nothing_that_keeps_itself_alive(tmp_path: Path) -> None:
@@ -82,7 +94,6 @@ async def test_calls_leave_nothing_that_keeps_itself_alive(tmp_path: Path) -> No
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         await process.calls(range(5, 25))
-        assert not any(process.switch.tables().values())
         gc.collect()
         ours = Counter(
             f"{type(found).__module__}.{type(found).__qualname__}"
