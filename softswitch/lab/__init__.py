@@ -82,6 +82,8 @@ def command(
     """
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     signal.signal(signal.SIGTERM, _interrupt)
+    # Also where its parent ignores Ctrl-C, as scripts do for what they put in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = data or Path(tempfile.mkdtemp(prefix="softswitch-lab-"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
