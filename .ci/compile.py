@@ -3,9 +3,10 @@
     python .ci/compile.py            # what pyproject.toml lists under [tool.compiled]
     python .ci/compile.py --clean    # back to plain Python
 
-The code does the same compiled or not; compiled, a call takes two thirds of the CPU. Python prefers
-the compiled module that lies beside a source file, so a change of a source takes effect only once
-this has run again, or after ``--clean``. Without a C compiler it says so, and all stays as it is.
+The code does the same compiled or not; compiled, a call takes three quarters of the CPU. Python
+prefers the compiled module that lies beside a source file, so a change of a source takes effect
+only once this has run again, or after ``--clean``. Without a C compiler it says so, and all stays
+as it is.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ def main() -> int:
     if missing:
         clean()
         print(
-            f"{missing} is missing: all runs as plain Python, and a call takes half as much CPU"
-            " again (sudo apt-get install gcc python3-dev, then make compiled)",
+            f"{missing} is missing: all runs as plain Python, and a call takes a third more CPU"
+            " (sudo apt-get install gcc python3-dev, then make compiled)",
             file=sys.stderr,
         )
         return 0
