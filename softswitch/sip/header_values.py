@@ -257,9 +257,7 @@ def parse_party(value: str) -> tuple[str, str]:
 
 def is_plain(text: str) -> bool:
     """Letters, digits and hyphens only, as the tags and branches of nearly everybody."""
-    return (text.isalnum() and text.isascii()) or (
-        text.replace("-", "").isalnum() and text.isascii()
-    )
+    return text.isascii() and (text.isalnum() or text.replace("-", "").isalnum())
 
 
 def forget() -> None:
