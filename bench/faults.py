@@ -29,8 +29,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from bench.sipp import Sipp, free_port, sipp_callee, start_caller
+from bench.sipp import Sipp, sipp_callee, start_caller
 from bench.sites import Site, Timing, make_sites
+from softswitch.lab.ports import free_port
 
 
 @dataclass(slots=True)

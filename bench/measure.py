@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.sipp import Sipp, SippResult, free_port, sipp_callee, start_caller
+from bench.sipp import Sipp, SippResult, sipp_callee, start_caller
 from bench.systems import Rows, System
+from softswitch.lab.ports import free_port
 
 Make = Callable[[Path, Sequence[int], int], System]
 
@@ -124,7 +125,7 @@ def cost(
     settle: float = 20,
 ) -> Cost:
     """The cost of `calls` calls at `rate` a second, while `alive` other calls stay up."""
-    callers = [free_port("udp"), free_port("udp")]
+    callers = [free_port(), free_port()]
     seconds = calls / rate + hold_ms / 1000
     bound = seconds + settle + alive / ramp + 60
     with (
@@ -176,7 +177,7 @@ def cost(
 
 def memory(make: Make, *, calls: int, ramp: float = 400, settle: float = 20) -> Memory:
     """Memory of a system with `calls` calls up at once, and after their end."""
-    callers = [free_port("udp")]
+    callers = [free_port()]
     hold = calls / ramp + 8
     with (
         sipp_callee("uas-answered", timeout=3 * hold + settle + 90) as callee,

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import csv
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from softswitch.lab.ports import HOST, free_port
+
 SCENARIOS = Path(__file__).resolve().parent.parent / "sipp-scenarios"
-HOST = "127.0.0.1"
 Transport = Literal["u1", "un", "t1", "tn"]
 
 
@@ -49,32 +48,6 @@ class SippResult:
     def passed(self) -> bool:
         """Whether every call that was placed or taken passed, and there was at least one."""
         return self.successful > 0 and self.failed == 0
-
-
-# The last ports that were given out: they are free until somebody uses them, and the system may
-# name one twice.
-_given: deque[int] = deque(maxlen=1000)
-
-
-def free_port(kind: Literal["udp", "tcp", "both"] = "both") -> int:
-    """A port of 127.0.0.1 that is free now for UDP, TCP or both; another one each time."""
-    for _ in range(100):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.bind((HOST, 0))
-            port: int = udp.getsockname()[1]
-            if port in _given:
-                continue
-            if kind == "udp":
-                _given.append(port)
-                return port
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-                try:
-                    tcp.bind((HOST, port))
-                except OSError:
-                    continue
-                _given.append(port)
-                return port
-    raise SippFailure("no free port")
 
 
 def _bound(port: int, transport: Transport) -> bool:

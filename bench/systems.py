@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 from bench.process import Process, ProcessFailure, cpu_seconds, memory_bytes
-from bench.sipp import HOST, free_port
+from bench.sipp import HOST
+from softswitch.lab.ports import free_port
 
 HERE = Path(__file__).resolve().parent
 
@@ -93,7 +94,7 @@ def _config(name: str, port: int, trunks: dict[str, Any], linger: float) -> dict
         "dialplan": f"{name}-dialplan.yaml",
         "limits": {"max_calls": 50_000, "max_dialogs": 200_000},
         "cds": {
-            "listen": f"tcp:{HOST}:{free_port('tcp')}",
+            "listen": f"tcp:{HOST}:{free_port()}",
             "database": f"{name}.db",
             "linger": linger,
         },
@@ -166,7 +167,7 @@ def kamailio(
         raise ProcessFailure(
             "kamailio is not installed: apt-get install kamailio kamailio-sqlite-modules"
         )
-    port = free_port("udp")
+    port = free_port()
     database = directory / "kamailio.db"
     schema = (HERE / "kamailio.sql").read_text()
     with sqlite3.connect(database) as connection:

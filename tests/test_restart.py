@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.sipp import HOST, free_port, sipp_callee, start_caller
+from bench.sipp import HOST, sipp_callee, start_caller
 from softswitch.events import (
     CallEnded,
     CallRestored,
@@ -26,6 +26,7 @@ from softswitch.events import (
     SwitchStarted,
 )
 from softswitch.journal_file import JournalFile
+from softswitch.lab.ports import free_port
 from tests.switch_process import PATIENCE, PLAN, SDP, Peer, Running, answered
 
 RECORDER = """

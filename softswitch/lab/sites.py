@@ -7,7 +7,6 @@ become absolute, and ports move when that is asked for.
 from __future__ import annotations
 
 import re
-import socket
 import sysconfig
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from softswitch.lab.children import LabError
+from softswitch.lab.ports import bind, free_port
 
 NAMES = ("hq", "branch")
 PORT = re.compile(r":(\d{2,5})(?!\d)")
@@ -84,29 +84,6 @@ def _moved(value: Any, ports: Mapping[int, int]) -> Any:
     return value
 
 
-def _try_to_bind(stack: ExitStack, transport: str, host: str, port: int) -> int:
-    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-    one = stack.enter_context(socket.socket(socket.AF_INET, kind))
-    if transport != "udp":  # as servers do: old connections in TIME_WAIT are no hindrance
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind((host, port))
-    return int(one.getsockname()[1])
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that are free at this moment for UDP and TCP."""
-    found: list[int] = []
-    with ExitStack() as stack:
-        while len(found) < count:
-            port = _try_to_bind(stack, "udp", "127.0.0.1", 0)
-            try:
-                _try_to_bind(stack, "tcp", "127.0.0.1", port)
-            except OSError:
-                continue
-            found.append(port)
-    return found
-
-
 def check_ports(sites: Sequence[Site]) -> None:
     """LabError naming the first port in use."""
     for site in sites:
@@ -114,7 +91,7 @@ def check_ports(sites: Sequence[Site]) -> None:
             transport, host, port = listen.split(":")
             with ExitStack() as stack:
                 try:
-                    _try_to_bind(stack, transport, host, int(port))
+                    bind(stack, transport, host, int(port))
                 except OSError as error:
                     raise LabError(
                         f"switch {site.name} cannot listen on {transport} port {port} of {host} "
@@ -148,7 +125,7 @@ def prepare(folder: Path, data: Path, base_port: int | None) -> list[Site]:
     elif base_port:
         new = list(range(base_port, base_port + len(distinct)))
     else:
-        new = free_ports(len(distinct))
+        new = [free_port() for _ in distinct]
     if new and max(new) > 65535:
         raise LabError(f"--base-port {base_port}: {max(new)} is more than 65535")
     ports = dict(zip(distinct, new, strict=True))

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,12 +23,7 @@ from cdsplugin import plugin
 from cdsplugin.config import CdsSection
 from cdsplugin.serve import ServeError, read_config
 from softswitch.events import SwitchStarted
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+from softswitch.lab.ports import free_port
 
 
 class Serving:

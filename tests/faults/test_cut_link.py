@@ -20,8 +20,9 @@ import pytest
 
 from bench.faults import Kill, launched, load, outcome, wait_for, wait_while
 from bench.namespaces import Host, two_hosts
-from bench.sipp import SCENARIOS, free_port, sipp_callee
+from bench.sipp import SCENARIOS, sipp_callee
 from bench.sites import Site, Timing, make_sites
+from softswitch.lab.ports import free_port
 
 TIMING = Timing(alive_interval=0.25, dead_after=1.0, reregister_within=10.0, linger=0.5)
 RATE = 40

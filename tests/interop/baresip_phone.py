@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from softswitch.lab.children import Child, LabError
-from softswitch.lab.sites import free_ports
+from softswitch.lab.ports import free_port
 from softswitch.media.tones import Heard, listen, samples_of
 
 MODULES = Path("/usr/lib/baresip/modules")
@@ -32,7 +32,8 @@ class Baresip(Child):
         *,
         auto: bool,
     ) -> None:
-        sip, control, rtp = free_ports(3)
+        sip = free_port(2)  # its port for TLS is the one after it
+        control, rtp = free_port(), free_port(21)
         folder.mkdir()
         (folder / "config").write_text(
             f"""module_path {MODULES}

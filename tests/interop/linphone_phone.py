@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 from softswitch.lab.children import Child, LabError
-from softswitch.lab.sites import free_ports
+from softswitch.lab.ports import free_port
 
 
 class Linphone(Child):
     """One registered account that plays a WAV file; what it says are its output lines."""
 
     def __init__(self, folder: Path, registrar: str, user: str, password: str, wav: Path) -> None:
-        sip, rtp = free_ports(2)
+        sip, rtp = free_port(), free_port(21)
         (folder / ".local/share/linphone").mkdir(parents=True)
         config = folder / "linphonerc"
         # It takes a machine with nothing but the loopback for offline, and would not register.

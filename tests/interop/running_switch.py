@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from softswitch.lab.children import Child, LabError, PhoneChild, SwitchChild
-from softswitch.lab.sites import free_ports
+from softswitch.lab.ports import free_port
 from softswitch.lab.watch import rows
 
 CONFIG = """
@@ -84,7 +84,7 @@ class Interop:
 @contextmanager
 def running(folder: Path, digest: str) -> Iterator[Interop]:
     """The switch, with its files in ``folder``; it must end cleanly."""
-    sip, proxy, link, api = free_ports(4)
+    sip, proxy, link, api = (free_port() for _ in range(4))
     config = folder / "interop.yaml"
     config.write_text(CONFIG.format(sip=sip, proxy=proxy, link=link, api=api, digest=digest))
     (folder / "dialplan.yaml").write_text(DIALPLAN)

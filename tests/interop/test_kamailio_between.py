@@ -11,7 +11,7 @@ import pytest
 from running_switch import Interop, require
 
 from softswitch.lab.children import Child, PhoneChild
-from softswitch.lab.sites import free_ports
+from softswitch.lab.ports import free_port
 
 CONFIG = """#!KAMAILIO
 debug=1
@@ -53,7 +53,7 @@ Behind = Callable[..., PhoneChild]
 def behind(interop: Interop, tmp_path: Path) -> Iterator[Behind]:
     """Start the proxy, and a phone that it sends all calls to."""
     require("kamailio", "kamailio")
-    address = f"127.0.0.1:{free_ports(1)[0]}"
+    address = f"127.0.0.1:{free_port()}"
     config = tmp_path / "kamailio.cfg"
     config.write_text(CONFIG.format(port=interop.proxy_port, behind=address))
     proxy = Child(

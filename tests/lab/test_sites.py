@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from softswitch.lab.children import LabError
-from softswitch.lab.sites import check_ports, example_folder, free_ports, prepare
+from softswitch.lab.sites import check_ports, example_folder, prepare
 
 
 def test_as_written_but_for_the_database(tmp_path: Path) -> None:
@@ -86,7 +86,3 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(LabError, match=said) as caught:
         prepare(example_folder(tmp_path), tmp_path, None)
     assert "lab-hq.yaml" in str(caught.value)
-
-
-def test_free_ports_are_many() -> None:
-    assert len(set(free_ports(20))) == 20

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from softswitch.lab.children import LabError
-from softswitch.lab.sites import Site, free_ports
+from softswitch.lab.ports import free_port
+from softswitch.lab.sites import Site
 from softswitch.lab.watch import (
     Entry,
     differences,
@@ -90,7 +91,7 @@ def test_calls_and_their_data(api: str) -> None:
 def test_refused_and_unreachable_are_one_line(api: str) -> None:
     with pytest.raises(LabError, match="hq: GET /calls: 401 Unauthorized"):
         fetch(site(api, "wrong"), "/calls")
-    nobody = f"127.0.0.1:{free_ports(1)[0]}"
+    nobody = f"127.0.0.1:{free_port()}"
     with pytest.raises(LabError, match="Connection refused"):
         fetch(site(nobody), "/calls")
 

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from bench.process import Process
-from bench.sipp import HOST, free_port, run_sipp, sipp_callee
+from bench.sipp import HOST, run_sipp, sipp_callee
+from softswitch.lab.ports import free_port
 from tests.load.pairs import THROUGH_ANYTHING, Outcome, Pair, outcome, run_all
 
 
@@ -83,7 +84,7 @@ def start_switch(
         "trunks": trunks,
         "dialplan": "dialplan.yaml",
         "cds": {
-            "listen": f"tcp:{HOST}:{free_port('tcp')}",
+            "listen": f"tcp:{HOST}:{free_port()}",
             "database": "load.db",
             "linger": 0.5,
         },

@@ -1,0 +1,62 @@
+"""Ports of the loopback address, for programs that are told theirs before they start.
+
+They are taken from below the ports that Linux gives to outgoing connections
+(``net.ipv4.ip_local_port_range``, from 32768 by default): a port that the system itself names for
+"any" can become the near end of somebody's connection before the program binds it.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+
+from softswitch.lab.children import LabError
+
+HOST = "127.0.0.1"
+PORTS = range(10_000, 32_000)
+
+
+def _cycle() -> Iterator[int]:
+    """From anywhere (other processes look too), and none again before all others were."""
+    first = random.SystemRandom().randrange(len(PORTS))
+    return (PORTS[(first + n) % len(PORTS)] for n in count())
+
+
+_next = _cycle()
+
+
+def bind(stack: ExitStack, transport: str, host: str, port: int) -> None:
+    """Hold the port until the stack is left, as a server does that binds it. OSError if it is in
+    use; connections in TIME_WAIT are no hindrance to servers, nor here."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    one = stack.enter_context(socket.socket(socket.AF_INET, kind))
+    if transport != "udp":
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind((host, port))
+
+
+def _is_free(port: int) -> bool:
+    with ExitStack() as stack:
+        try:
+            for transport in ("udp", "tcp"):
+                bind(stack, transport, HOST, port)
+        except OSError:
+            return False
+    return True
+
+
+def free_port(room: int = 1) -> int:
+    """A port that is free for UDP and TCP, as are the ``room`` - 1 after it (a range of RTP ports,
+    say); another one each time. LabError if there is none."""
+    run = 0
+    for _ in range(len(PORTS) + room - 1):
+        port = next(_next)
+        run = run + 1 if run and port != PORTS[0] else 1
+        if not _is_free(port):
+            run = 0
+        elif run == room:
+            return port - room + 1
+    raise LabError(f"no {room} free ports of {HOST} in {PORTS[0]} to {PORTS[-1]}")

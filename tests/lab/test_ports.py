@@ -1,0 +1,56 @@
+"""Free ports for programs that are told theirs before they start."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from softswitch.lab import ports
+from softswitch.lab.children import LabError
+from softswitch.lab.ports import HOST, PORTS, bind, free_port
+
+
+def test_none_is_given_to_outgoing_connections() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert PORTS[-1] < 32768
+    assert PORTS[-1] < lowest or lowest < PORTS[0], "a system of other ranges"
+
+
+def test_another_one_each_time() -> None:
+    assert len({free_port() for _ in range(50)}) == 50
+
+
+def test_room_after_it() -> None:
+    given = [free_port(3) for _ in range(10)]
+    assert len({port + n for port in given for n in range(3)}) == 30
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_those_in_use_are_passed_over(
+    kind: socket.SocketKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = free_port(5)
+    monkeypatch.setattr(ports, "PORTS", range(first, first + 5))
+    monkeypatch.setattr(ports, "_next", ports._cycle())
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind((HOST, first + 1))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        assert {free_port() for _ in range(8)} == {first, first + 2, first + 3, first + 4}
+        assert free_port(3) == first + 2
+        with pytest.raises(LabError, match="no 4 free ports"):
+            free_port(4)
+
+
+def test_a_port_that_only_awaits_its_last_segments_is_free() -> None:
+    """A server binds it all the same."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server((HOST, free_port())))
+        port = server.getsockname()[1]
+        client = stack.enter_context(socket.create_connection((HOST, port)))
+        near, _ = server.accept()
+        near.close()  # first, so its end waits
+        client.close()
+    with ExitStack() as stack:
+        bind(stack, "tcp", HOST, port)
