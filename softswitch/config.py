@@ -196,6 +196,9 @@ class Timers(_Section):
     t1: Seconds = Field(default=0.5, description="round trip estimate (RFC 3261, 17.1.1.1)")
     t2: Seconds = Field(default=4.0, description="longest retransmission interval")
     t4: Seconds = Field(default=5.0, description="how long a message stays in the network")
+    trying: Annotated[float, Strict(), Field(ge=0, le=0.2)] = Field(
+        default=0.2, description="100 (Trying) to an INVITE that got no other answer by then"
+    )
     no_answer: Seconds = Field(
         default=180.0, description="how long to ring when the route names no timeout (Timer C)"
     )

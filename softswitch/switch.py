@@ -144,7 +144,7 @@ class Switch:
         self.transactions = Transactions(
             self.timers,
             self,
-            TimerSettings(timers.t1, timers.t2, timers.t4),
+            TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying),
             max_transactions=limits.max_transactions,
         )
         self.settings = CallSettings(

@@ -81,7 +81,7 @@ def _relay_invite(call: Call, leg: Leg, request: Request, transaction: InviteSer
         return
     leg.refresh_target(request)
     transaction.user = leg
-    transaction.respond(100)
+    transaction.trying()
     leg.pending = transaction
     core = call.core
     offer = request.body

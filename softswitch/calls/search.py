@@ -94,7 +94,7 @@ class Search:
             self.timeout = action.timeout
             self.otherwise = action.otherwise
             assert call.caller.incoming is not None
-            call.caller.incoming.respond(100)
+            call.caller.incoming.trying()
             self._next_stage()
         elif isinstance(action, Reject):
             call.fail(action.status, action.reason)

@@ -42,7 +42,8 @@ def tag_for(text: str) -> str:
 
 
 class InviteServer:
-    """Figure 7 with the Accepted state of RFC 6026 §7.1. One timer: G until H, I, or L."""
+    """Figure 7 with the Accepted state of RFC 6026 §7.1. One timer: until the 100 of `trying`; then
+    G until H, I, or L."""
 
     __slots__ = (
         "_interval",
@@ -87,6 +88,7 @@ class InviteServer:
         """Send a response; returns its bytes (of a 2xx the user sends them again until the ACK)."""
         if self.state != PROCEEDING or self.request is None:
             return b""
+        self._stop_timer()
         if to_tag:
             self.to_tag = to_tag
         elif status > 100:
@@ -113,10 +115,25 @@ class InviteServer:
         self.flow.send(data)
         return data
 
+    def trying(self) -> None:
+        """The user has begun, and may need longer than `TimerSettings.trying`: 100 (Trying) if it
+        has sent nothing by then (figure 7: "send 100 if TU won't in 200ms")."""
+        after = self._layer.settings.trying
+        if not after:
+            self.respond(100)
+        elif self.state == PROCEEDING and not self._last and self._timer is None:
+            self._timer = self._layer.timers.after(after, self._timer_100)
+
+    def _timer_100(self) -> None:
+        self.respond(100)
+
     def retransmitted(self) -> None:
         """The INVITE came again."""
-        if self._last and self.state in (PROCEEDING, COMPLETED):
-            self.flow.send(self._last)
+        if self._last:
+            if self.state in (PROCEEDING, COMPLETED):
+                self.flow.send(self._last)
+        elif self._timer is not None and self.state == PROCEEDING:
+            self.respond(100)
 
     def ack(self, request: Request, flow: Flow) -> None:
         """An ACK that matches this transaction's branch."""

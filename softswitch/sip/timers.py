@@ -25,11 +25,12 @@ the system for as long."""
 
 @dataclass(frozen=True, slots=True)
 class TimerSettings:
-    """T1, T2, T4 in seconds (§17, table 4)."""
+    """T1, T2, T4 in seconds (§17, table 4); `trying`: see `InviteServer.trying`, 0 is at once."""
 
     t1: float = 0.5
     t2: float = 4.0
     t4: float = 5.0
+    trying: float = 0.2
 
 
 class Timer:

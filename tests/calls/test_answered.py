@@ -35,7 +35,7 @@ def answered(world: World, **more: str) -> tuple[Line, Line]:
 
 def test_caller_hangs_up(world: World) -> None:
     a, b = answered(world)
-    assert a.what == ["100 INVITE", "180 INVITE", "200 INVITE"]
+    assert a.what == ["180 INVITE", "200 INVITE"]
     assert b.what == ["INVITE", "ACK"]
     assert a.last.body == ANSWER
     assert b.received[0].body == SDP
@@ -45,7 +45,7 @@ def test_caller_hangs_up(world: World) -> None:
     assert b"10.1.0.1" not in invite.data, "nothing of the other side's network"
     assert b.last.uri == "sip:gateway@10.2.0.1:5060"
     a.bye()
-    assert a.what[3:] == ["200 BYE"]
+    assert a.what[2:] == ["200 BYE"]
     assert b.what == ["INVITE", "ACK", "BYE"]
     assert b.last["reason"].startswith("Q.850;cause=16")
     b.reply(200, to="BYE")
@@ -108,10 +108,44 @@ def test_a_bye_that_nobody_answers_is_given_up(world: World) -> None:
     world.end()
 
 
+def test_trying_is_said_to_who_waits(world: World) -> None:
+    """§17.2.1: within 200 ms, unless something else is."""
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    world.run(0.19)
+    assert a.what == []
+    world.run(0.02)
+    assert a.what == ["100 INVITE"]
+    assert a.last.tag("to") == ""
+    callee.line.reply(180)
+    callee.line.reply(200, ANSWER)
+    a.ack()
+    a.invite(SDP)
+    world.run(0.25)
+    assert a.what[1:] == ["180 INVITE", "200 INVITE", "100 INVITE"], "a re-INVITE too"
+    callee.line.reply(200, ANSWER)
+    a.ack()
+    a.bye()
+    callee.line.reply(200, to="BYE")
+    world.end()
+
+
+def test_trying_may_be_said_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path, CONFIG + "timers: {trying: 0}\n")
+    caller, callee = parties(world)
+    a = caller.call("85550100")
+    assert a.what == ["100 INVITE"]
+    callee.line.reply(486)
+    a.acknowledge(a.last)
+    world.end()
+
+
 def test_retransmissions_are_absorbed(world: World) -> None:
     caller, callee = parties(world)
     a = caller.call("85550100")
     b = callee.line
+    assert a.what == []
+    a.again()
     a.again()
     assert a.what == ["100 INVITE", "100 INVITE"]
     b.reply(180)

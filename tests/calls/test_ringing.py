@@ -26,7 +26,7 @@ def test_progress_passes(world: World) -> None:
     for status in (100, 181, 182, 180, 180):
         b.reply(status)
     b.reply(183, ANSWER)
-    assert a.what == [f"{n} INVITE" for n in (100, 181, 182, 180, 180, 183)]
+    assert a.what == [f"{n} INVITE" for n in (181, 182, 180, 180, 183)]
     assert a.last.body == ANSWER
     assert a.last["contact"] == "<sip:10.0.0.1:5060>"
     b.reply(180)
@@ -275,7 +275,7 @@ def test_two_answers_of_one_invite(world: World) -> None:
     b = callee.line
     b.reply(183, ANSWER, tag="one")
     b.reply(183, SDP, tag="two")
-    assert len({m.tag("to") for m in a.received[1:]}) == 2
+    assert len({m.tag("to") for m in a.received}) == 2
     b.reply(200, SDP, tag="two")
     assert a.last.tag("to") == a.received[-2].tag("to"), "the answer of the one that was heard"
     a.ack()
@@ -302,7 +302,7 @@ def test_made_up_early_dialogs_cost_nothing(world: World) -> None:
     a = caller.call("85550100")
     for number in range(100):
         callee.line.reply(183, ANSWER, tag=f"t{number}")
-    assert len({m.tag("to") for m in a.received[1:]}) == 16
+    assert len({m.tag("to") for m in a.received}) == 16
     a.cancel()
     callee.line.reply(487)
     a.acknowledge(a.last)
@@ -382,7 +382,7 @@ def test_several_contacts_ring_at_once(world: World) -> None:
     a = caller.call("1001")
     mobile.line.reply(180)
     desk.line.reply(486)
-    assert a.what == ["100 INVITE", "180 INVITE"]
+    assert a.what == ["180 INVITE"]
     mobile.line.reply(200, ANSWER)
     a.ack()
     a.bye()
@@ -552,7 +552,7 @@ def test_progress_that_cannot_be_read(world: World) -> None:
     caller, pstn = parties(world)
     a = caller.call("85550100")
     pstn.line.reply(180, contact="Contact: <<<\r\n")
-    assert a.what == ["100 INVITE"]
+    assert a.what == []
     pstn.line.reply(200, ANSWER)
     a.ack()
     a.bye()

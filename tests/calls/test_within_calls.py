@@ -14,14 +14,13 @@ def test_hold_and_resume(world: World, which: int) -> None:
     lines = answered(world)
     one, two = lines[which], lines[1 - which]
     one.invite(HOLD, "Subject: not ours to pass on\r\n")
-    assert one.last.what == "100 INVITE"
     request = two.last
     assert request.body == HOLD
     assert request["contact"] == "<sip:10.0.0.1:5060>"
-    assert request["allow"] == one.find("100 INVITE").headers.get("allow", [request["allow"]])[0]
     assert "subject" not in request
+    heard = len(one.received)
     two.reply(180)
-    assert one.last.what == "100 INVITE", "progress of a re-INVITE says nothing"
+    assert len(one.received) == heard, "progress of a re-INVITE says nothing"
     two.reply(200, ANSWER)
     assert one.last.what == "200 INVITE"
     assert one.last.body == ANSWER

@@ -40,6 +40,7 @@ trunks:
   caller: {to: "sip:192.0.2.1:5060", keepalive: 0}
   callee: {to: "sip:192.0.2.2:5060", keepalive: 0}
 dialplan: plan.yaml
+timers: {trying: 0}
 """
 PLAN = 'routes:\n  - {match: "/.*/", from: "trunk:caller", dial: "trunk:callee", timeout: 60}\n'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -494,6 +495,47 @@ def test_responses_of_nobody_are_counted_and_dropped(world: World, udp: Wire) ->
 def serve(world: World, wire: Wire, method: str = "INVITE", **more: str | int) -> ServerTransaction:
     world.layer.receive(incoming(method, **more), wire)  # type: ignore[arg-type]
     return world.requests[-1]
+
+
+def trying(world: World, wire: Wire) -> InviteServer:
+    world.layer.receive(incoming("INVITE"), wire)
+    server = world.requests[-1]
+    assert isinstance(server, InviteServer)
+    server.trying()
+    return server
+
+
+def test_invite_server_says_trying_if_its_user_has_said_nothing(world: World, wire: Wire) -> None:
+    """Figure 7: send 100 if TU won't in 200ms."""
+    trying(world, wire)
+    assert wire.lines() == []
+    world.wait(1)
+    assert wire.lines() == ["100"]
+    assert wire.times() == [pytest.approx(0.2, abs=0.02)]
+    assert ";tag=" not in re.search(r"To: [^\r]*", wire.sent[0][1])[0]
+
+
+@pytest.mark.parametrize("status", [180, 200, 486])
+def test_invite_server_does_not_say_trying_after_anything_else(
+    world: World, udp: Wire, status: int
+) -> None:
+    server = trying(world, udp)
+    world.wait(0.1)
+    server.respond(status)
+    server.trying()
+    world.wait(0.3)
+    assert udp.lines() == [str(status)]
+
+
+def test_invite_server_says_trying_when_asked_again(world: World, wire: Wire) -> None:
+    server = trying(world, wire)
+    world.wait(0.1)
+    world.layer.receive(incoming("INVITE"), wire)
+    assert wire.lines() == ["100"]
+    world.wait(1)
+    assert wire.lines() == ["100"]
+    server.respond(180)
+    assert wire.lines() == ["100", "180"]
 
 
 def test_invite_server_repeats_the_last_provisional(world: World, wire: Wire) -> None:
