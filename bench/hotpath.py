@@ -24,7 +24,7 @@ from softswitch.calls.journal import Journal
 from softswitch.config import load_config
 from softswitch.hookspecs import make_plugins
 from softswitch.journal_file import JournalFile
-from softswitch.sip.message import parse
+from softswitch.sip.parser import parse
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch
 

@@ -24,12 +24,13 @@ from softswitch.calls.records import CallRecord, decode
 from softswitch.config import Config
 from softswitch.journal_file import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
-from softswitch.sip.flow import Flow
+from softswitch.sip.flow import Flow, TransportLimits
+from softswitch.sip.hosts import is_numeric
 from softswitch.sip.message import Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.timers import Timers
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transport import Transport, TransportLimits, is_numeric
+from softswitch.sip.transport import Transport
 from softswitch.switch import Switch
 
 log = logging.getLogger(__name__)

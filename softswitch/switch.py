@@ -27,7 +27,7 @@ from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
-from softswitch.sip import message
+from softswitch.sip import parser
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
 from softswitch.sip.flow import Flow
@@ -689,7 +689,7 @@ class Switch:
                 table.clear()
         self.transactions.tidy()
         self.timers.tidy()
-        message.forget()
+        parser.forget()
         if self.journal is not None:
             self.journal.tidy()
 

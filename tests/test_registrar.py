@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from softswitch.registrar import Binding, Flow, RegisterResult, Registrar, Settings
 from softswitch.sip.header_values import parse_address
-from softswitch.sip.message import Request, parse
+from softswitch.sip.message import Request
+from softswitch.sip.parser import parse
 
 PHONE: Flow = ("udp", "192.0.2.10", 5060)
 CONTACT = "<sip:1001@192.0.2.10:5060>"

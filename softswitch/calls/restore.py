@@ -20,7 +20,8 @@ from softswitch.calls.search import Search
 from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.header_values import parse_uri
-from softswitch.sip.message import MalformedMessage, Request, parse
+from softswitch.sip.message import MalformedMessage, Request
+from softswitch.sip.parser import parse
 from softswitch.sip.server_transaction import InviteServer
 from softswitch.sip.transaction import server_key
 from softswitch.sip.transaction_states import PROCEEDING

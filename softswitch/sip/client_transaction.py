@@ -9,9 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from softswitch.sip.flow import Flow
-from softswitch.sip.message import (
-    Response,
-)
+from softswitch.sip.message import Response
 from softswitch.sip.timers import Timer
 from softswitch.sip.transaction_states import (
     ACCEPTED,

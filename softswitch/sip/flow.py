@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
+
+from softswitch.sip.message import Request, Response
 
 
 class ListenError(OSError):
@@ -22,3 +25,23 @@ class Flow(Protocol):
     @property
     def sent_by(self) -> str: ...
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None: ...
+
+
+Receiver = Callable[[Request | Response, Flow], None]
+"""Who takes the messages that come in."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportLimits:
+    """What a stranger may cost: sizes in bytes, times in seconds.
+
+    `max_queued` is what may wait for a connection that does not take it; of datagrams that the
+    system does not take, a thousandth of it in number.
+    """
+
+    max_message_size: int = 65535
+    max_headers: int = 256
+    max_connections: int = 1000
+    max_queued: int = 1_000_000
+    tcp_idle: float = 3600.0
+    connect_timeout: float = 5.0

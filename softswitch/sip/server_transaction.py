@@ -10,10 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 from softswitch.sip.flow import Flow
-from softswitch.sip.message import (
-    Request,
-    response_bytes,
-)
+from softswitch.sip.message import Request, response_bytes
 from softswitch.sip.timers import Timer
 from softswitch.sip.transaction_states import (
     ACCEPTED,

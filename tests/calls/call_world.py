@@ -34,11 +34,12 @@ from softswitch.hookspecs import hookimpl, make_plugins
 from softswitch.sip.client_transaction import InviteClient, NonInviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.digest import answer
-from softswitch.sip.message import MalformedMessage, Request, Response, parse
+from softswitch.sip.message import MalformedMessage, Request, Response
 from softswitch.sip.outbox import OnError, Outbox, Target
+from softswitch.sip.parser import parse
+from softswitch.sip.received import mark_source
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transport import mark_source
 from softswitch.switch import Switch
 
 Address = tuple[str, int]

@@ -12,9 +12,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from softswitch.sip.message import MalformedMessage, Request, Response, parse
+from softswitch.sip.message import MalformedMessage, Request, Response
+from softswitch.sip.parser import parse
+from softswitch.sip.received import mark_source
 from softswitch.sip.timers import Timers
-from softswitch.sip.transport import mark_source
 
 Address = tuple[str, int]
 Receive = Callable[[Request | Response, "Link"], None]

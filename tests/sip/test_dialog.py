@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from softswitch.sip.dialog import Dialog, Unacknowledged, address_uris
-from softswitch.sip.message import Request, Response, parse
+from softswitch.sip.message import Request, Response
+from softswitch.sip.parser import parse
 from softswitch.sip.timers import Timers, TimerSettings
 
 

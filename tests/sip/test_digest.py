@@ -20,7 +20,8 @@ from softswitch.sip.digest import (
     answer,
     parse_credentials,
 )
-from softswitch.sip.message import Request, parse
+from softswitch.sip.message import Request
+from softswitch.sip.parser import parse
 
 URI = "sip:1002@pbx.example.com"
 PASSWORDS = {"1001": "secret", "1002": "other"}

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softswitch.sip.framing import StreamFramer
 from softswitch.sip.header_values import parse_via
-from softswitch.sip.message import Request, parse
-from softswitch.sip.transport import StreamFramer, mark_source
+from softswitch.sip.message import Request
+from softswitch.sip.parser import parse
+from softswitch.sip.received import mark_source
 
 LIMIT = 1000
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from softswitch.sip import header_names, parser, received
 from softswitch.sip import header_values as values
-from softswitch.sip import message as sip
 from softswitch.sip.header_values import (
     escape_user,
     parse_address,
@@ -30,9 +30,9 @@ from softswitch.sip.message import (
     Response,
     encode_request,
     encode_response,
-    parse,
     response_bytes,
 )
+from softswitch.sip.parser import parse
 
 HEAD = (
     "INVITE sip:bob@example.com SIP/2.0\r\n"
@@ -476,15 +476,15 @@ def test_a_party_is_read_as_if_it_were_the_first(texts: list[str]) -> None:
         address = parse_address(text)
         return address.display, parse_uri(address.uri).user
 
-    sip.forget()
+    parser.forget()
     for text in texts:
         assert read_or_refused(parse_party, text) == read_or_refused(of_party, text)
-        again = read_or_refused(sip._tag, text)
-        sip.forget()
-        assert again == read_or_refused(sip._tag, text)
+        again = read_or_refused(parser._tag, text)
+        parser.forget()
+        assert again == read_or_refused(parser._tag, text)
         for earlier in texts:  # remembered anew
             read_or_refused(parse_party, earlier)
-            read_or_refused(sip._tag, earlier)
+            read_or_refused(parser._tag, earlier)
 
 
 @settings(max_examples=200, deadline=None)
@@ -515,7 +515,7 @@ def test_a_line_is_read_as_if_it_were_the_first(lines: list[str]) -> None:
     seen = []
     for forgets in (True, False, False):
         if forgets:
-            sip.forget()
+            parser.forget()
         message = request(data)
         seen.append((message.headers, message.defect, message.uri, message.from_tag))
     assert seen[0] == seen[1] == seen[2]
@@ -564,9 +564,10 @@ def test_no_value_costs_more_than_its_length(at: int) -> None:
     what is exponential for ever."""
     text = HOSTILE[at]
     started = time.process_time()
-    for expression in vars(sip).values():
-        if isinstance(expression, re.Pattern) and isinstance(expression.pattern, str):
-            expression.match(text)
+    for module in (parser, header_names, values, received):
+        for expression in vars(module).values():
+            if isinstance(expression, re.Pattern) and isinstance(expression.pattern, str):
+                expression.match(text)
     for read in READERS:
         with contextlib.suppress(ValueError):
             read(text)
@@ -580,9 +581,9 @@ def test_no_value_costs_more_than_its_length(at: int) -> None:
 def test_what_is_remembered_is_bounded() -> None:
     for number in range(2000):
         request(VALID.replace(b"Contact:", b"X-%d: 1\r\nContact:" % number))
-        sip._display(f"x-{number}")
-    assert len(sip._KEYS) <= 512
-    assert len(sip._DISPLAY) <= 512
-    assert max(len(name) for name in (*sip._KEYS, *sip._DISPLAY)) <= 64
-    assert sip.header_key("V") == sip.header_key("Via \t") == "via"
-    assert sip._display("y-unheard-of") == "Y-Unheard-Of"
+        header_names.display_name(f"x-{number}")
+    assert len(header_names.KEYS) <= 512
+    assert len(header_names._DISPLAY) <= 512
+    assert max(len(name) for name in (*header_names.KEYS, *header_names._DISPLAY)) <= 64
+    assert header_names.header_key("V") == header_names.header_key("Via \t") == "via"
+    assert header_names.display_name("y-unheard-of") == "Y-Unheard-Of"

@@ -22,9 +22,12 @@ from softswitch.config import load_config
 from softswitch.hookspecs import make_plugins
 from softswitch.sip.digest import answer
 from softswitch.sip.header_values import Via, parse_address, parse_params, parse_uri, parse_via
-from softswitch.sip.message import MalformedMessage, Request, Response, parse
+from softswitch.sip.message import MalformedMessage, Request, Response
+from softswitch.sip.parser import parse
+from softswitch.sip.received import mark_source
 from softswitch.sip.tokens import Tokens
-from softswitch.sip.transport import Transport, UdpFlow, mark_source
+from softswitch.sip.transport import Transport
+from softswitch.sip.udp import UdpFlow
 from softswitch.switch import Switch
 
 FOLDER = Path(__file__).with_name("rfc4475")

@@ -9,7 +9,8 @@ import pytest
 
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.flow import Flow
-from softswitch.sip.message import Request, Response, parse
+from softswitch.sip.message import Request, Response
+from softswitch.sip.parser import parse
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import Timers, TimerSettings
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key

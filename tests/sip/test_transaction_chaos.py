@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
 from softswitch.sip.flow import Flow
-from softswitch.sip.message import MalformedMessage, Request, Response, parse, response_bytes
+from softswitch.sip.message import MalformedMessage, Request, Response, response_bytes
+from softswitch.sip.parser import parse
 from softswitch.sip.server_transaction import InviteServer
 from softswitch.sip.timers import Timers
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions

@@ -12,18 +12,14 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
+from softswitch.sip import tcp
 from softswitch.sip import transport as module
-from softswitch.sip.flow import ListenError
+from softswitch.sip.flow import ListenError, TransportLimits
+from softswitch.sip.hosts import host_port, is_numeric, local_address_for
 from softswitch.sip.message import Request, Response, response_bytes
-from softswitch.sip.transport import (
-    TcpFlow,
-    Transport,
-    TransportLimits,
-    UdpFlow,
-    host_port,
-    is_numeric,
-    local_address_for,
-)
+from softswitch.sip.tcp import TcpFlow
+from softswitch.sip.transport import Transport
+from softswitch.sip.udp import UdpFlow
 
 Message = Request | Response
 WAIT = 10.0
@@ -656,7 +652,7 @@ async def test_tcp_a_closing_connection_is_not_held_for_ever(
     start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closed for being idle with data that its peer does not read: cut off some sweeps later."""
-    monkeypatch.setattr(module, "_LINGER", 0.1)
+    monkeypatch.setattr(tcp, "_LINGER", 0.1)
     server = start(tcp_idle=0.1)
     address = await server.transport.listen("tcp", "127.0.0.1", 0)
     client = socket.socket()

@@ -1,0 +1,34 @@
+"""Hosts and ports as SIP writes them, and this machine's own addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from functools import lru_cache
+
+
+@lru_cache(maxsize=8192)
+def is_numeric(host: str) -> bool:
+    """Whether `host` is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def host_port(host: str, port: int) -> str:
+    """``host:port`` as SIP writes it, IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_address_for(host: str) -> str:
+    """The address of this machine that packets to `host` leave from."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))
+        except OSError:
+            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        name: str = probe.getsockname()[0]
+        return name

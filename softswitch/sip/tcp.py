@@ -1,0 +1,256 @@
+"""TCP: connections in both directions, their bytes in as parsed messages, and out (§18)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final, cast
+
+from softswitch.sip.flow import Receiver, TransportLimits
+from softswitch.sip.framing import PONG, StreamFramer
+from softswitch.sip.hosts import host_port, local_address_for
+from softswitch.sip.message import MalformedMessage, Request
+from softswitch.sip.outbox import OnError, Outbox, Target
+from softswitch.sip.parser import parse
+from softswitch.sip.received import mark_source
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 512
+_SWEEP_EVERY: Final = 30.0
+_LINGER: Final = 5.0
+
+
+class TcpFlow(asyncio.Protocol):
+    """A peer over one TCP connection, in or out."""
+
+    reliable = True
+    transport = "tcp"
+
+    def __init__(self, owner: TcpTransport, remote: tuple[str, int]) -> None:
+        self._owner = owner
+        self.remote = remote
+        self._framer = StreamFramer(owner.limits.max_message_size)
+        self._transport: asyncio.Transport | None = None
+        # What was sent before the connection was made, and the bytes of it.
+        self._waiting: list[tuple[bytes, Callable[[], None] | None]] = []
+        self._queued = 0
+        self._last_seen = owner.loop.time()
+        self.closed = False
+
+    @property
+    def sent_by(self) -> str:
+        return self._owner.sent_by(self.remote[0])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        if peer is not None and not self.remote[0]:
+            # A connection that we made keeps the address that it is looked for by.
+            self.remote = peer[:2]
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.closed or not self._owner.opened(self):
+            self.abort()
+            return
+        waiting, self._waiting = self._waiting, []
+        for data, on_error in waiting:
+            self.transmit(data, None, on_error)
+
+    def data_received(self, data: bytes) -> None:
+        self._last_seen = self._owner.loop.time()
+        framer = self._framer
+        messages = framer.feed(data)
+        while framer.pings:
+            framer.pings -= 1
+            self.transmit(PONG, None, None)
+        for one in messages:
+            try:
+                message = parse(one, datagram=False, max_headers=self._owner.limits.max_headers)
+                if type(message) is Request:
+                    mark_source(message, self.remote)
+                self._owner.receiver(message, self)
+            except MalformedMessage as error:
+                self._owner.malformed += 1
+                log.debug("from tcp:%s: %s", host_port(*self.remote), error)
+            except Exception:
+                log.exception("a message from tcp:%s was not handled", host_port(*self.remote))
+        if framer.lost and not self.closed:
+            self._owner.malformed += 1
+            log.info("tcp:%s: %s; connection closed", host_port(*self.remote), framer.lost)
+            self.close()
+
+    def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
+        """Queue `data` on the connection. `on_error` is called later if it cannot be sent."""
+        self._owner.outbox.put(self, data, None, on_error)
+
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
+        """Give `data` to the connection now, or as soon as it is made."""
+        transport = self._transport
+        if self.closed if transport is None else transport.is_closing():
+            if on_error is not None:
+                self._owner.loop.call_soon(on_error)
+            return
+        if transport is None:
+            self._queued += len(data)
+            if self._queued > self._owner.limits.max_queued:
+                if on_error is not None:
+                    self._owner.loop.call_soon(on_error)
+                return
+            self._waiting.append((data, on_error))
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > self._owner.limits.max_queued:
+            log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
+            self.abort()
+
+    def failed(self) -> None:
+        """The connection is gone, or was never made: so is what waits for it."""
+        self.closed = True
+        self._transport = None
+        self._owner.forget(self)
+        waiting, self._waiting = self._waiting, []
+        for _, on_error in waiting:
+            if on_error is not None:
+                on_error()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.failed()
+
+    def idle_since(self) -> float:
+        """Loop time of the last byte received, in seconds."""
+        return self._last_seen
+
+    def close(self) -> None:
+        """Close once all that was sent has gone."""
+        self.closed = True
+        self._owner.outbox.put(_Closing(self), b"", None, None)
+
+    def hang_up(self) -> None:
+        """Nothing is to be sent any more."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now: a peer that does not read would keep its connection for ever."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Closing:
+    """Stands in the outbox behind the last message of a connection."""
+
+    __slots__ = ("_flow",)
+
+    def __init__(self, flow: TcpFlow) -> None:
+        self._flow = flow
+
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
+        self._flow.hang_up()
+
+
+class TcpTransport:
+    """One listening TCP address and the connections of both directions."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receiver: Receiver,
+        limits: TransportLimits,
+        outbox: Outbox,
+    ) -> None:
+        self.outbox = outbox
+        self.loop = loop
+        self.receiver = receiver
+        self.limits = limits
+        self.address: tuple[str, int] = ("", 0)
+        self.malformed = 0
+        self._server: asyncio.Server | None = None
+        self._flows: dict[tuple[str, int], TcpFlow] = {}
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def listen(self, bound: socket.socket) -> None:
+        self.address = bound.getsockname()[:2]
+        self._server = await self.loop.create_server(
+            lambda: TcpFlow(self, ("", 0)), sock=bound, backlog=BACKLOG
+        )
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        every = min(_SWEEP_EVERY, self.limits.tcp_idle)
+        self._sweep = self.loop.call_later(every, self._close_idle)
+
+    def _close_idle(self) -> None:
+        now = self.loop.time()
+        for flow in list(self._flows.values()):
+            if flow.idle_since() >= now - self.limits.tcp_idle and not flow.closed:
+                continue
+            if flow.closed and flow.idle_since() < now - _LINGER:
+                # Its peer does not read what it was told last.
+                flow.abort()
+            else:
+                flow.close()
+        self._sweep_later()
+
+    def sent_by(self, host: str) -> str:
+        """What a Via or Contact calls this address for a peer at `host`."""
+        if self.address[0] in ("0.0.0.0", "::"):
+            return host_port(local_address_for(host), self.address[1])
+        return host_port(*self.address)
+
+    def opened(self, flow: TcpFlow) -> bool:
+        if len(self._flows) >= self.limits.max_connections and flow.remote not in self._flows:
+            log.warning("tcp:%s refused: too many connections", host_port(*flow.remote))
+            return False
+        self._flows[flow.remote] = flow
+        return True
+
+    def forget(self, flow: TcpFlow) -> None:
+        if self._flows.get(flow.remote) is flow:
+            del self._flows[flow.remote]
+
+    def flow_to(self, host: str, port: int) -> TcpFlow:
+        """The open connection to a peer, else a new one that is being opened."""
+        flow = self._flows.get((host, port))
+        if flow is not None and not flow.closed:
+            return flow
+        flow = TcpFlow(self, (host, port))
+        if len(self._flows) >= self.limits.max_connections:
+            log.warning("tcp:%s not connected to: too many connections", host_port(host, port))
+            flow.closed = True
+            return flow
+        self._flows[(host, port)] = flow
+        task = self.loop.create_task(self._connect(flow, host, port))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return flow
+
+    async def _connect(self, flow: TcpFlow, host: str, port: int) -> None:
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout):
+                await self.loop.create_connection(lambda: flow, host, port)
+        except (OSError, TimeoutError) as error:
+            log.info("tcp:%s: %s", host_port(host, port), error or "timed out")
+            if self._flows.get((host, port)) is flow:
+                del self._flows[(host, port)]
+            flow.failed()
+
+    async def close(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        if self._server is not None:
+            self._server.close()
+        for flow in list(self._flows.values()):
+            flow.hang_up()
+        for task in list(self._connecting):
+            task.cancel()
+        # One turn of the loop lets the closed connections flush and say goodbye.
+        await asyncio.sleep(0)
