@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 import pluggy
 
@@ -20,20 +19,23 @@ from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Destination, Leg
+from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.records import CallRecord
 from softswitch.calls.restore import RESTARTED, restore
 from softswitch.config import Config, Trunk
-from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
+from softswitch.destinations import Destinations
+from softswitch.dialplan.routing import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
+from softswitch.lines import Lines
+from softswitch.listeners import Listeners, store_all
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
 from softswitch.sip import parser
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
-from softswitch.sip.flow import Flow
+from softswitch.sip.flow import Flow, Network
 from softswitch.sip.header_values import (
     Uri,
-    escape_user,
     parse_address,
     parse_party,
     parse_uri,
@@ -49,62 +51,12 @@ from softswitch.trunks import Trunks
 log = logging.getLogger(__name__)
 
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
-# A switch that a call has passed keeps its leg numbers for so long after it, in seconds: the call
-# may come again on another try of the switch before, and numbers must not be used twice. So does
-# the switch of its origin if it was given up there: an INVITE may be on its way back to it.
-NUMBERS_KEPT = 64.0
 # Of how many restored calls a second the sides are asked whether they are still there.
 RESTART_CHECKS = 500.0
 
 
-_Store = Callable[[Callable[[], None]], None]
-
-
 def _nothing() -> None:
     """Nobody asks."""
-
-
-class _Stores:
-    """Calls `then`, once, when all of them are done."""
-
-    __slots__ = ("_then", "_waits")
-
-    def __init__(self, stores: list[tuple[str, _Store]], then: Callable[[], None]) -> None:
-        self._then = then
-        self._waits = {name for name, _ in stores}
-        self._waits.add("")
-        for name, store in stores:
-            try:
-                store(partial(self._done, name))
-            except Exception:
-                log.exception("plugin %s failed to store what it was told", name)
-                self._done(name)
-        self._done("")
-
-    def _done(self, name: str) -> None:
-        if name in self._waits:
-            self._waits.discard(name)
-            if not self._waits:
-                self._then()
-
-
-def _store_all(stores: list[tuple[str, _Store]], then: Callable[[], None]) -> None:
-    """Call `then`, once, when all of them are done."""
-    _Stores(stores, then)
-
-
-class Network(Protocol):
-    """The sockets, as far as the switch needs them."""
-
-    def flow_to(self, transport: str, host: str, port: int) -> Flow | None: ...
-
-
-@dataclass(slots=True)
-class Numbering:
-    """Leg numbers of one callID at this switch, and how many passages of it are alive."""
-
-    next: int = 0
-    alive: int = 0
 
 
 @dataclass(slots=True)
@@ -175,38 +127,25 @@ class Switch:
             wall=lambda: now_us() / 1e6,
         )
         self.trunks = Trunks(config.trunks.values())
+        self.lines = Lines(config.extensions, self.trunks)
+        self.targets = Destinations(config, self.registrar, self.trunks, self.lines, network)
         self.owner = plugins.hook.owner_name(config=config) or self.name
-        # Pluggy's own way to a hook costs more than most plugins do; a call has eight events.
-        self._listeners = [
-            (impl.plugin_name, impl.function) for impl in plugins.hook.call_event.get_hookimpls()
-        ]
+        self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
-        self.numbers: dict[str, Numbering] = {}
-        # Of extensions with `max_calls`: who holds a line, and with how many legs. The holder is
-        # the call, since all phones of an extension ring for one call; for a caller it is the leg.
-        self.busy_extensions: dict[str, dict[object, int]] = {}
+        self.numbers = LegNumbers(self.timers)
         self.counters = Counters()
         self.draining = False
         self.journal: Journal | None = None
         # Told whenever something was told that what is sent may rely on (`stored`).
         self.on_told: Callable[[], None] = _nothing
-        self._keepers: list[tuple[str, Callable[[], Any]]] = [
-            (impl.plugin_name, impl.function) for impl in plugins.hook.stored.get_hookimpls()
-        ]
         self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
 
     def emit(self, event: Event) -> None:
-        """Tell every plugin; what one raises is logged and keeps nothing from the others."""
-        for name, listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                log.exception(
-                    "plugin %s failed on %s of call %s", name, type(event).__name__, event.call_id
-                )
+        """Tell every plugin, and that there is something new to be stored."""
+        self.listeners.tell(event)
         self.on_told()
 
     def stored(self, then: Callable[[], None]) -> Callable[[], None] | None:
@@ -216,22 +155,14 @@ class Switch:
         The journal of calls comes first: of a call that a plugin still knows after a restart, the
         switch knows what became of it.
         """
-        stores: list[tuple[str, _Store]] = []
-        for name, keeper in self._keepers:
-            try:
-                store: _Store | None = keeper()
-            except Exception:
-                log.exception("plugin %s failed to say how it stores what it was told", name)
-                continue
-            if store is not None:
-                stores.append((name, store))
+        stores = self.listeners.stores()
         journal = self.journal
         if journal is None:
-            _store_all(stores, then)
+            store_all(stores, then)
             return None
         # Before the switch listens, what restored calls have to say last has not even been sent.
         ended = journal.ended() if self._unsent is None else []
-        journal.commit(partial(_store_all, stores, then))
+        journal.commit(partial(store_all, stores, then))
         return partial(journal.end, ended) if ended else None
 
     # --- requests
@@ -333,8 +264,8 @@ class Switch:
             return
         self.counters.calls += 1
         self.calls.add(call)
-        self.numbers[call_id].alive += 1
-        if not self.take_line(str(source), call.caller):
+        self.numbers.begin(call_id)
+        if not self.lines.take(str(source), call.caller):
             call.refuse(request, parse_uri(request.uri).user, 503, "Too Many Calls At Once")
             return
         call.caller.line = str(source)
@@ -412,147 +343,17 @@ class Switch:
         return self.network.flow_to(transport, host, port) or fallback
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
-        """Where a target of the dialplan is just now, or the status and phrase of why nowhere.
-
-        Each has its line taken, for `holder`.
-        """
-        if target.kind == "trunk":
-            return self._trunk_destination(target, holder)
-        bindings = self.registrar.contacts(target.name)
-        if not bindings:
-            known = target.name in self.config.extensions
-            return (480, "Not Registered") if known else (404, "No Such Extension")
-        found: list[Destination] = []
-        for binding in bindings:
-            flow = self.network.flow_to(*binding.target)
-            if flow is None:
-                continue
-            if not self.take_line(str(target), holder):
-                return 486, "Busy Here"
-            found.append(
-                Destination(
-                    str(target),
-                    target.number or target.name,
-                    # §19.1.5: header components of a Contact are not part of the Request-URI.
-                    binding.uri.partition("?")[0],
-                    flow,
-                    line=str(target),
-                    nat=True,
-                    user_agent=binding.user_agent,
-                )
-            )
-        return found or (480, "Unreachable")
-
-    def _trunk_destination(
-        self, target: Target, holder: object
-    ) -> list[Destination] | tuple[int, str]:
-        trunk = self.config.trunks[target.name]
-        if not self.trunks.is_up(target.name):
-            return 503, "Trunk Is Down"
-        to = trunk.to
-        flow = self._flow_to_trunk(trunk)
-        if flow is None:
-            return 503, "Trunk Is Unreachable"
-        if not self.take_line(str(target), holder):
-            return 503, "Trunk Is Full"
-        host = f"[{to.host}]" if ":" in to.host else to.host
-        port = f":{to.port}" if to.port != 5060 else ""
-        kind = f";transport={to.transport}" if to.transport != "udp" else ""
-        return [
-            Destination(
-                str(target),
-                target.number,
-                f"sip:{escape_user(target.number)}@{host}{port}{kind}",
-                flow,
-                line=str(target),
-                switch=trunk.switch,
-            )
-        ]
-
-    def _flow_to_trunk(self, trunk: Trunk) -> Flow | None:
-        addresses = self.trunks.addresses(trunk.name)
-        return self.network.flow_to(trunk.to.transport, *addresses[0]) if addresses else None
+        """Where a target of the dialplan is just now: see `Destinations.of`."""
+        return self.targets.of(target, holder)
 
     def redirected(self, leg: Leg, uri: Uri) -> Sequence[tuple[Target, ...]] | Destination | None:
-        """Where a 3xx of `leg` may lead: a trunk to itself, all else by the dialplan.
-
-        A phone that redirects is treated as calling the new number itself; so is a trunk, but for
-        another address of the same trunk. So a redirect reaches nothing that its sender could not.
-        """
-        kind, _, name = leg.party.partition(":")
-        # "Contact: <sip:192.0.2.2>" names another place for the same number.
-        number = uri.user or leg.number
-        if kind == "trunk":
-            trunk = self.config.trunks.get(name)
-            transport = (uri.params.get("transport") or "udp").lower()
-            there = self.trunks.by_source(transport, uri.host.strip("[]"), uri.port or 5060)
-            if trunk is not None and there is not None and there.name == name:
-                flow = self.network.flow_to(transport, uri.host.strip("[]"), uri.port or 5060)
-                if flow is None:
-                    return None
-                port = f":{uri.port}" if uri.port else ""
-                return Destination(
-                    leg.party,
-                    number,
-                    f"sip:{escape_user(number)}@{uri.host}{port}",
-                    flow,
-                    line=leg.party,
-                    switch=trunk.switch,
-                )
-            source = Source("trunk", name, trunk.switch if trunk is not None else False)
-        else:
-            source = Source("extension", name)
-        route = self.dialplan.route(number, source) if number else None
-        if route is None or not isinstance(route.action, Dial):
-            return None
-        return route.action.stages
-
-    def take_line(self, line: str, holder: object) -> bool:
-        """One leg more at `extension:NAME` or `trunk:NAME`; False if `max_calls` are up there."""
-        kind, _, name = line.partition(":")
-        if kind == "trunk":
-            return self.trunks.acquire(name)
-        extension = self.config.extensions.get(name)
-        if extension is None or extension.max_calls is None:
-            return True
-        holders = self.busy_extensions.setdefault(name, {})
-        if holder not in holders and len(holders) >= extension.max_calls:
-            return False
-        holders[holder] = holders.get(holder, 0) + 1
-        return True
-
-    def release_line(self, line: str, holder: object) -> None:
-        """One leg less at `extension:NAME` or `trunk:NAME`."""
-        kind, _, name = line.partition(":")
-        if kind == "trunk":
-            self.trunks.release(name)
-        elif name in self.busy_extensions:
-            holders = self.busy_extensions[name]
-            holders[holder] -= 1
-            if not holders[holder]:
-                del holders[holder]
-                if not holders:
-                    del self.busy_extensions[name]
-
-    def leg_number(self, call_id: str) -> int:
-        """The number that `next_leg` would give."""
-        return self.numbers[call_id].next
+        """Where a 3xx of `leg` may lead: see `Destinations.redirected`."""
+        return self.targets.redirected(leg, uri, self.dialplan)
 
     def adopt(self, call: Call, next_leg: int) -> None:
         """A restored passage is one of ours."""
-        numbering = self.numbers.setdefault(call.call_id, Numbering())
-        numbering.next = max(numbering.next, next_leg)
-        numbering.alive += 1
+        self.numbers.begin(call.call_id, next_leg)
         self.calls.add(call)
-
-    def next_leg(self, call_id: str) -> int:
-        """The next free leg number of a call at this switch."""
-        numbering = self.numbers.get(call_id)
-        if numbering is None:
-            numbering = self.numbers[call_id] = Numbering()
-        number = numbering.next
-        numbering.next = number + 1
-        return number
 
     def remember(self, leg: Leg) -> None:
         """From now on requests find this leg by its dialog."""
@@ -568,21 +369,9 @@ class Switch:
         """A passage has ended; its legs may still wait for the last responses."""
         self.calls.discard(call)
         self.counters.answered += call.answered
-        call_id = call.call_id
-        numbering = self.numbers[call_id]
-        numbering.alive -= 1
-        if not numbering.alive:
-            if call.origin and (call.answered or not call.travelled):
-                del self.numbers[call_id]
-            else:
-                self.timers.after(NUMBERS_KEPT, lambda: self._drop_numbers(call_id))
+        self.numbers.end(call.call_id, call.origin and (call.answered or not call.travelled))
         if self.draining and not self.calls and self.on_idle is not None:
             self.on_idle()
-
-    def _drop_numbers(self, call_id: str) -> None:
-        numbering = self.numbers.get(call_id)
-        if numbering is not None and not numbering.alive:
-            del self.numbers[call_id]
 
     # --- calls of the process before (softswitch.calls.restore.Flows)
 
@@ -654,7 +443,7 @@ class Switch:
     def keep_alive(self) -> None:
         """Ask the trunks that are due whether they are there (OPTIONS, §11). Call every second."""
         for trunk in self.trunks.due(self.clock()):
-            flow = self._flow_to_trunk(trunk)
+            flow = self.targets.flow_to_trunk(trunk)
             if flow is None:
                 self.trunks.answered(trunk.name, 503)
                 continue
@@ -684,9 +473,11 @@ class Switch:
 
     def tidy(self) -> None:
         """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self.calls, self.legs, self.numbers, self.busy_extensions):
+        for table in (self.calls, self.legs):
             if not table:
                 table.clear()
+        self.numbers.tidy()
+        self.lines.tidy()
         self.transactions.tidy()
         self.timers.tidy()
         parser.forget()
@@ -708,7 +499,7 @@ class Switch:
             "calls": len(self.calls),
             "legs": len(self.legs),
             "numbers": len(self.numbers),
-            "lines": len(self.busy_extensions),
+            "lines": len(self.lines),
             **self.transactions.tables(),
             "timers": len(self.timers),
             "bindings": len(self.registrar),

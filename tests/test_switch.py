@@ -673,7 +673,7 @@ def test_a_plugin_that_fails_fails_alone(tmp_path: Path, caplog: pytest.LogCaptu
     def broken(event: object) -> None:
         raise RuntimeError("plugin bug")
 
-    world.switch._listeners.insert(0, ("broken", broken))
+    world.switch.listeners._told.insert(0, ("broken", broken))
     pstn = world.agent("10.2.0.1")
     a = trunk(world).call("85550100")
     pstn.line.reply(200, ANSWER)

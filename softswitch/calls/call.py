@@ -92,7 +92,9 @@ class Call:
         """
         dialog = Dialog.from_request(request, core.tokens.token(), flow)
         call = cls(core, call_id, owner, origin, identity)
-        call.caller = leg = Leg(call, core.next_leg(call_id), str(source), identity.number, dialog)
+        call.caller = leg = Leg(
+            call, core.numbers.next(call_id), str(source), identity.number, dialog
+        )
         leg.incoming = transaction
         leg.nat = source.kind == "extension"
         leg.contact = call._response_head(request, flow)
@@ -361,7 +363,7 @@ class Call:
     def leg_ended(self, leg: Leg, status: int, reason: str, by: str) -> None:
         core = self.core
         if leg.line:
-            core.release_line(leg.line, leg if leg is self.caller else self)
+            core.lines.release(leg.line, leg if leg is self.caller else self)
             leg.line = ""
         self.tell(
             events.LegEnded(

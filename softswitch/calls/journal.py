@@ -64,7 +64,7 @@ def record_of(call: Call) -> CallRecord:
         identity.name,
         identity.private,
         call.answered,
-        call.core.leg_number(call.call_id),
+        call.core.numbers.peek(call.call_id),
         tuple(call.told or ()),
         tuple([_leg(leg) for leg in legs]),
         received,

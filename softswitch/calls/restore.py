@@ -121,7 +121,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
 def _take(core: Core, line: str, holder: object) -> str:
     """The line, if there is (still) room on it: limits may have changed, the call may not end."""
     try:
-        return line if line and core.take_line(line, holder) else ""
+        return line if line and core.lines.take(line, holder) else ""
     except KeyError:
         return ""  # a trunk that is not in the configuration any more
 

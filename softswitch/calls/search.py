@@ -112,7 +112,7 @@ class Search:
             placed = 0
             for target in self.stages.pop(0):
                 if isinstance(target, Destination):
-                    if core.take_line(target.line, call):
+                    if core.lines.take(target.line, call):
                         self._invite(target)
                         placed += 1
                     else:
@@ -158,7 +158,9 @@ class Search:
         dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
         dialog.target = destination.uri
         dialog.local_cseq = 1
-        leg = Leg(call, core.next_leg(call.call_id), destination.party, destination.number, dialog)
+        leg = Leg(
+            call, core.numbers.next(call.call_id), destination.party, destination.number, dialog
+        )
         leg.line = destination.line
         leg.nat = destination.nat
         leg.user_agent = destination.user_agent

@@ -27,6 +27,12 @@ class Flow(Protocol):
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None: ...
 
 
+class Network(Protocol):
+    """The sockets, as far as the switch needs them."""
+
+    def flow_to(self, transport: str, host: str, port: int) -> Flow | None: ...
+
+
 Receiver = Callable[[Request | Response, Flow], None]
 """Who takes the messages that come in."""
 

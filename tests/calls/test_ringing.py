@@ -521,7 +521,7 @@ def test_a_redirect_to_a_trunk_that_is_full(world: World) -> None:
     first = pstn.lines[0]
     # Somebody is quicker than the redirect: the line is gone as soon as the leg has ended.
     trunk_lines = world.switch.trunks
-    listeners = world.switch._listeners
+    listeners = world.switch.listeners._told
     listeners.append(("quick", lambda e: isinstance(e, LegEnded) and trunk_lines.acquire("pstn")))
     first.reply(302, contact="Contact: <sip:1@10.2.0.7>\r\n")
     listeners.pop()

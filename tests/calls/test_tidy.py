@@ -12,8 +12,11 @@ from calls.test_answered import answered
 def test_empty_tables_give_back_their_room(tmp_path: Path) -> None:
     world = World(tmp_path, CONFIG.replace("max_calls: 5, ", ""), journal=True)
     switch = world.switch
-    tables = {name: getattr(switch, name) for name in ("calls", "legs", "numbers")} | {
-        name: getattr(switch.transactions, name) for name in ("servers", "clients", "merged")
+    tables = {
+        "calls": switch.calls,
+        "legs": switch.legs,
+        "numbers": switch.numbers._calls,
+        **{n: getattr(switch.transactions, n) for n in ("servers", "clients", "merged")},
     }
     before = {name: sys.getsizeof(table) for name, table in tables.items()}
     lines = [answered(world) for _ in range(60)]
