@@ -28,12 +28,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property, Value
-from cdsplugin.record import RESERVED
-from cdsplugin.recovery import REASON
+from cdsplugin.event_values import WRITERS, EventValues
+from cdsplugin.passages import SUPPOSED, TIMES, SwitchCall, found_again, over, passage_name
 from cdsplugin.store import Call, Store
 from softswitch.events import (
     CallEnded,
@@ -51,11 +51,7 @@ from softswitch.events import (
 
 log = logging.getLogger("cdsplugin.tms")
 
-Leg = dict[str, Any]
 Soon: TypeAlias = Callable[[Callable[[], None]], object]
-_TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
-_SUPPOSED = ("ended_at", "ended_by", "reason", "supposed")
-"""What a leg loses again when it turns out that its end was only supposed (``recovery.ending``)."""
 _SIGN: dict[type, str] = {
     LegInvited: "invited_at",
     LegRinging: "ringing_at",
@@ -69,45 +65,6 @@ RESTARTED = "switch restarted"
 
 UNTOLD = "end not told"
 """The ``reason`` of calls that a switch has no more, and whose end did not come from it."""
-
-
-class _Passage:
-    """A call's way through a switch, from one incoming leg on."""
-
-    __slots__ = ("answered", "dialled", "origin", "site", "started_at")
-
-    def __init__(self, origin: bool, site: str, dialled: str, started_at: int) -> None:
-        self.origin = origin
-        self.site = site
-        self.dialled = dialled
-        self.started_at = started_at
-        self.answered = False
-
-
-class _Call:
-    """What a switch's module keeps of a live call.
-
-    ``legs`` holds the values last written, ``passages`` those not over, by their incoming leg, and
-    ``incoming`` the passage of each outgoing leg that belongs to another than the first.
-    """
-
-    __slots__ = ("based", "incoming", "legs", "owner", "passages", "released")
-
-    def __init__(self, owner: str, based: bool) -> None:
-        self.owner = owner
-        self.legs: dict[int, Leg] = {}
-        self.passages: dict[int, _Passage] = {}
-        self.incoming: dict[int, int] | None = None
-        self.based = based
-        """Whether the times in here are in the owner's time base."""
-        self.released = False
-        """Whether the store was told that we are no participant any more; see ``release``."""
-
-    def passage_of(self, number: int) -> int:
-        """The incoming leg of the passage to which a leg belongs."""
-        if number in self.passages:
-            return number
-        return self.incoming.get(number, 0) if self.incoming else 0
 
 
 class Tms:
@@ -200,19 +157,18 @@ class SwitchModule:
     def __init__(self, switch: str, store: Store, clock: Clock, soon: Soon | None) -> None:
         self.switch = switch
         self._soon = soon
-        self._unwritten: dict[str, tuple[_Call, dict[str, Value]]] = {}
+        self._unwritten: dict[str, tuple[SwitchCall, dict[str, Value]]] = {}
         """What was told of calls and is not in the store yet."""
-        self._sealed: deque[tuple[int, dict[str, tuple[_Call, dict[str, Value]]]]] = deque()
+        self._sealed: deque[tuple[int, dict[str, tuple[SwitchCall, dict[str, Value]]]]] = deque()
         """The same, told before it was asked for, by the number of the asking."""
         self._server = store.server
         self._store = store
         self._clock = clock
-        self._calls: dict[str, _Call] = {}
-        self._leg_names = [f"leg/{switch}/{n}" for n in range(16)]
+        self._calls: dict[str, SwitchCall] = {}
+        self._values = EventValues(switch)
         self._restored: set[tuple[str, int]] = set()
         """Passages, by call and incoming leg."""
         self._last_at = 0
-        self._reserved_said: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -224,7 +180,7 @@ class SwitchModule:
 
     def event(self, event: Event) -> bool:
         """Write what an event says; false if its call is unknown here."""
-        writer = _WRITERS.get(type(event))
+        writer = WRITERS.get(type(event))
         if writer is None:
             return self._special(event)
         call_id = event.call_id
@@ -238,7 +194,7 @@ class SwitchModule:
         at = self._last_at = event.at
         if call.owner != self._server:
             at += self._ahead(call)
-        values = writer(self, call, event, at)
+        values = writer(self._values, call, event, at)
         if not call.passages and type(event) is CallEnded:
             del self._calls[call_id]
         self._write(call_id, call, values)
@@ -254,7 +210,7 @@ class SwitchModule:
             self._switch_started()
         return True
 
-    def _write(self, call_id: str, call: _Call, values: dict[str, Value]) -> None:
+    def _write(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> None:
         unwritten = self._unwritten
         earlier = unwritten.get(call_id)
         if earlier is not None:
@@ -294,7 +250,7 @@ class SwitchModule:
             if one is not None:
                 self._put({call_id: one})
 
-    def _put(self, told: dict[str, tuple[_Call, dict[str, Value]]]) -> None:
+    def _put(self, told: dict[str, tuple[SwitchCall, dict[str, Value]]]) -> None:
         for call_id, (call, values) in told.items():
             if call.released or (
                 values
@@ -313,49 +269,17 @@ class SwitchModule:
         """Take up a call from what the store has of it; false if it is over at this switch."""
         if call.call_id in self._calls:
             return False
-        legs: dict[int, Leg] = {}
-        values = call.data.properties
-        for name, entry in values.items():
-            found = leg_of(name)
-            if found is not None and found[0] == self.switch and type(entry.value) is dict:
-                legs[found[1]] = dict(entry.value)
-        taken = _Call(call.owner, based=True)
-        taken.legs = legs
-        newest = max(
-            (leg.get("invited_at", 0) for leg in legs.values() if leg.get("direction") == "in"),
-            default=0,
-        )
-        summary = call.data.value("call")
-        began = summary if isinstance(summary, dict) else {}
-        for number in sorted(legs):
-            leg = legs[number]
-            if leg.get("direction") != "in":
-                # Which passage an outgoing leg belongs to only its invitation said.
-                incoming = max(taken.passages, default=0)
-                if incoming:
-                    taken.incoming = {**(taken.incoming or {}), number: incoming}
-                continue
-            origin = number == 0 and began.get("switch") == self.switch
-            if not _over(values.get("end" if origin else self._view_name(number))) and not (
-                _given_up(leg, newest)
-            ):
-                passage = taken.passages[number] = _Passage(
-                    origin,
-                    str(leg.get("site") or ""),
-                    str(leg.get("dialled") or ""),
-                    int(leg.get("invited_at") or 0),
-                )
-                passage.answered = "answered_at" in leg
-        if not taken.passages:
+        taken = found_again(call, self.switch)
+        if taken is None:
             return False
         self._calls[call.call_id] = taken
         self._store.register(self, call.call_id, call.owner)
         first = min(taken.passages)
         revived: dict[str, Value] = {}
-        for number, leg in legs.items():
+        for number, leg in taken.legs.items():
             if number >= first and "supposed" in leg:
-                alive = {key: value for key, value in leg.items() if key not in _SUPPOSED}
-                revived.update(self._leg(taken, number, alive))
+                alive = {key: value for key, value in leg.items() if key not in SUPPOSED}
+                revived.update(self._values.leg(taken, number, alive))
         if revived:
             self._store.write(self, call.call_id, self._server, revived)
         return True
@@ -412,10 +336,10 @@ class SwitchModule:
         """Whether the store has an end of this passage already."""
         first = event.told[0] if event.told else None
         origin = isinstance(first, CallStarted) and first.origin
-        name = "end" if origin else self._view_name(event.leg)
-        return _over(held.data.properties.get(name))
+        name = "end" if origin else passage_name("switch", self.switch, event.leg)
+        return over(held.data.properties.get(name))
 
-    def _knows(self, call: _Call | None, told: Event) -> bool:
+    def _knows(self, call: SwitchCall | None, told: Event) -> bool:
         if call is None:
             return False
         if type(told) is CallStarted:
@@ -423,7 +347,7 @@ class SwitchModule:
         if isinstance(told, CallRouted):
             # Not again: somebody else may have changed what its ``set:`` said.
             held = self._store.get(told.call_id)
-            name = self._passage_name("route", told.incoming)
+            name = passage_name("route", self.switch, told.incoming)
             return held is not None and name in held.data.properties
         if isinstance(told, CallEnded | CallRestored | SwitchStarted):
             return False
@@ -446,7 +370,7 @@ class SwitchModule:
             if not lost:
                 continue
             latest = max(
-                (leg[key] for leg in call.legs.values() for key in _TIMES if key in leg), default=0
+                (leg[key] for leg in call.legs.values() for key in TIMES if key in leg), default=0
             )
             at = max(latest, self._last_at + self._clock.ahead(call.owner))
             values: dict[str, Value] = {}
@@ -454,7 +378,7 @@ class SwitchModule:
                 its = call.passage_of(number)
                 if "ended_at" not in leg and (its in lost or its not in call.passages):
                     ended = {**leg, "ended_at": at, "ended_by": "switch", "reason": reason}
-                    values.update(self._leg(call, number, ended))
+                    values.update(self._values.leg(call, number, ended))
             for number in lost:
                 passage = call.passages[number]
                 end = CallEnded(
@@ -467,7 +391,7 @@ class SwitchModule:
                     hangup_by="switch",
                     leg=number,
                 )
-                values.update(self._ended(call, end, at))
+                values.update(self._values.ended(call, end, at))
             if call.released or not self._store.write(self, call_id, self._server, values):
                 self._again(call_id, call, values)
             if not call.passages:
@@ -478,7 +402,9 @@ class SwitchModule:
         """Say a word about a call, so that whoever waits for its switch knows that it lives."""
         call = self._calls[call_id]
         number = min(call.legs)
-        self._store.write(self, call_id, self._server, {self._leg_name(number): call.legs[number]})
+        self._store.write(
+            self, call_id, self._server, {self._values.leg_name(number): call.legs[number]}
+        )
 
     # As a client of the store
 
@@ -494,168 +420,17 @@ class SwitchModule:
         owner = self._server if event.origin or not event.owner else event.owner
         call = self._calls.get(event.call_id)
         if call is None:
-            call = self._calls[event.call_id] = _Call(owner, based=owner == self._server)
+            call = self._calls[event.call_id] = SwitchCall(owner, based=owner == self._server)
         call.released = False
         self._store.register(self, event.call_id, call.owner)
         at = event.at
         if call.owner != self._server:
             at += self._ahead(call)
-        leg: Leg = {
-            "direction": "in",
-            "party": _text(event.party),
-            "address": event.address,
-            "user_agent": _text(event.user_agent),
-            "sip_call_id": _text(event.sip_call_id),
-            "invited_at": at,
-        }
-        if not event.origin:
-            # For the view at the end, should this process not live to see it.
-            leg["site"] = event.site
-            leg["dialled"] = _text(event.dialled)
-        call.legs[event.leg] = leg
-        call.passages[event.leg] = _Passage(event.origin, event.site, event.dialled, at)
-        values: dict[str, Value] = {self._leg_name(event.leg): leg}
-        if event.origin:
-            values["call"] = {
-                "switch": event.switch,
-                "site": event.site,
-                "caller": _text(event.caller),
-                "caller_name": _text(event.caller_name),
-                "caller_party": leg["party"],
-                "dialled": _text(event.dialled),
-                "started_at": at,
-            }
-        self._write(event.call_id, call, values)
+        self._write(event.call_id, call, self._values.started(call, event, at))
 
-    def _routed(self, call: _Call, event: CallRouted, at: int) -> dict[str, Value]:
-        values: dict[str, Value] = {
-            self._passage_name("route", event.incoming): {
-                "match": event.match,
-                "where": event.where,
-                "number": _text(event.number),
-            }
-        }
-        for name, value in event.properties.items():
-            if name in RESERVED or "/" in name or not 0 < len(name) <= 128:
-                if name not in self._reserved_said and len(self._reserved_said) < 1000:
-                    self._reserved_said.add(name)
-                    log.warning(
-                        "%s: set: %r is a name of the call data's own; disregarded",
-                        event.where,
-                        name,
-                    )
-            else:
-                values[name] = _text(value)
-        return values
+    # Times, and a call that has to be taken up again
 
-    def _invited(self, call: _Call, event: LegInvited, at: int) -> dict[str, Value]:
-        leg: Leg = {
-            "direction": "out",
-            "party": event.party,
-            "uri": _text(event.uri),
-            "address": event.address,
-            "sip_call_id": event.sip_call_id,
-            "invited_at": at,
-        }
-        if event.incoming:
-            if call.incoming is None:
-                call.incoming = {}
-            call.incoming[event.leg] = event.incoming
-        return self._leg(call, event.leg, leg)
-
-    def _ringing(self, call: _Call, event: LegRinging, at: int) -> dict[str, Value]:
-        before = call.legs.get(event.leg, {})
-        leg = {**before, "status": event.status}
-        if "ringing_at" not in before:
-            leg["ringing_at"] = at
-        if event.early_media:
-            leg["early_media"] = True
-        return self._leg(call, event.leg, leg)
-
-    def _answered(self, call: _Call, event: LegAnswered, at: int) -> dict[str, Value]:
-        leg = {
-            **call.legs.get(event.leg, {}),
-            "answered_at": at,
-            "status": event.status,
-            "callee": _text(event.callee),
-            "codec": _text(event.codec),
-            "user_agent": _text(event.user_agent),
-        }
-        values = self._leg(call, event.leg, leg)
-        number = call.incoming.get(event.leg, 0) if call.incoming else 0
-        passage = call.passages.get(number)
-        if passage is None:
-            return values
-        came_in = call.legs.get(number)
-        if came_in is not None and not passage.answered:
-            passage.answered = True
-            values.update(
-                self._leg(call, number, {**came_in, "answered_at": at, "status": event.status})
-            )
-        if passage.origin:
-            values["answer"] = {
-                "callee": leg["callee"],
-                "callee_party": leg.get("party"),
-                "answered_at": at,
-            }
-        return values
-
-    def _media(self, call: _Call, event: LegMedia, at: int) -> dict[str, Value]:
-        leg = {**call.legs.get(event.leg, {}), "held": event.held}
-        if event.codec:
-            leg["codec"] = _text(event.codec)
-        return self._leg(call, event.leg, leg)
-
-    def _leg_ended(self, call: _Call, event: LegEnded, at: int) -> dict[str, Value]:
-        leg = {
-            **call.legs.get(event.leg, {}),
-            "ended_at": at,
-            "status": event.status,
-            "ended_by": event.by,
-        }
-        if event.reason:
-            leg["reason"] = _text(event.reason)
-        return self._leg(call, event.leg, leg)
-
-    def _ended(self, call: _Call, event: CallEnded, at: int) -> dict[str, Value]:
-        end: dict[str, Any] = {
-            "disposition": event.disposition,
-            "sip_status": event.sip_status,
-            "reason": _text(event.reason),
-            "hangup_by": event.hangup_by,
-            "ended_at": at,
-        }
-        passage = call.passages.pop(event.leg, None)
-        if passage is None:
-            return {}
-        if passage.origin:
-            return {"end": end}
-        # Another switch's view; the record's own words come from the originating switch.
-        view = {
-            "site": passage.site,
-            "dialled": _text(passage.dialled),
-            "started_at": passage.started_at,
-            **end,
-        }
-        return {self._view_name(event.leg): view}
-
-    # Legs, times, and a call that has to be taken up again
-
-    def _leg(self, call: _Call, number: int, leg: Leg) -> dict[str, Value]:
-        call.legs[number] = leg
-        return {self._leg_name(number): leg}
-
-    def _leg_name(self, number: int) -> str:
-        names = self._leg_names
-        return names[number] if number < len(names) else f"leg/{self.switch}/{number}"
-
-    def _view_name(self, incoming: int) -> str:
-        return self._passage_name("switch", incoming)
-
-    def _passage_name(self, what: str, incoming: int) -> str:
-        return f"{what}/{self.switch}/{incoming}" if incoming else f"{what}/{self.switch}"
-
-    def _ahead(self, call: _Call) -> int:
+    def _ahead(self, call: SwitchCall) -> int:
         """How far the owner's clock is ahead; times noted before that was known are put right."""
         if self._clock.base(call.owner) is None:
             return 0
@@ -665,10 +440,10 @@ class SwitchModule:
             for passage in call.passages.values():
                 passage.started_at += ahead
             for number, leg in call.legs.items():
-                call.legs[number] = {k: v + ahead if k in _TIMES else v for k, v in leg.items()}
+                call.legs[number] = {k: v + ahead if k in TIMES else v for k, v in leg.items()}
         return ahead
 
-    def _again(self, call_id: str, call: _Call, values: dict[str, Value]) -> None:
+    def _again(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> None:
         """The store no longer has this call as ours (its owner ended it, or we were gone for too
         long), yet here it goes on.
         """
@@ -676,52 +451,6 @@ class SwitchModule:
         held = self._store.get(call_id)
         self._store.register(self, call_id, call.owner)
         if held is None:
-            legs: dict[str, Value] = {self._leg_name(n): leg for n, leg in call.legs.items()}
+            legs: dict[str, Value] = {self._values.leg_name(n): leg for n, leg in call.legs.items()}
             values = {**legs, **values}
         self._store.write(self, call_id, self._server, values)
-
-
-_WRITERS: dict[type, Callable[[SwitchModule, _Call, Any, int], dict[str, Value]]] = {
-    CallRouted: SwitchModule._routed,
-    LegInvited: SwitchModule._invited,
-    LegRinging: SwitchModule._ringing,
-    LegAnswered: SwitchModule._answered,
-    LegMedia: SwitchModule._media,
-    LegEnded: SwitchModule._leg_ended,
-    CallEnded: SwitchModule._ended,
-}
-
-
-def _text(text: str) -> str:
-    """Text that SQLite and msgpack can hold: undecodable bytes of a SIP header become question
-    marks."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _over(entry: Property | None) -> bool:
-    """Whether a passage ended. Not if that was only supposed after a restart: the switch knows."""
-    value = None if entry is None else entry.value
-    return isinstance(value, dict) and value.get("reason") != REASON
-
-
-def _given_up(leg: Leg, newest: int) -> bool:
-    """Whether a passage was found to be over after a restart, by its incoming leg.
-
-    One that was only supposed to be goes on when its switch has it still. Had it been so, the
-    switch would have said it before the call came in there another time (``newest``).
-    """
-    if leg.get("reason") != REASON:
-        return False
-    return "supposed" not in leg or newest > leg.get("ended_at", 0)
-
-
-def leg_of(name: str) -> tuple[str, int] | None:
-    """The switch and the number in a property's name ``leg/SWITCH/N``; None if it is another."""
-    if not name.startswith("leg/"):
-        return None
-    switch, _, number = name[4:].rpartition("/")
-    if not switch or not number.isdecimal() or len(number) > 9:
-        return None
-    return switch, int(number)
