@@ -35,9 +35,10 @@ from cdsplugin.frames import (
     Update,
 )
 from cdsplugin.health import Health
+from cdsplugin.joined import Stage
 from cdsplugin.participants import Listings, RegistrationMonitor
 from cdsplugin.peers import Journal, Network, NoJournal, Peers
-from cdsplugin.registration import Registrations, Stage
+from cdsplugin.registration import Registrations
 from cdsplugin.store import Back, Call, Store
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]

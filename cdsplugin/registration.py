@@ -12,9 +12,8 @@ A call that ends here while its owner does not have all of it is **kept** (``kep
 
 from __future__ import annotations
 
-import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -30,56 +29,12 @@ from cdsplugin.frames import (
     Unregistered,
     Update,
 )
+from cdsplugin.heads import Heads
+from cdsplugin.joined import WITH_HEAD, Joined, JoinedCalls, Stage
 from cdsplugin.peers import Journal, Peer, Peers
 from cdsplugin.store import Call, Store
 
 log = logging.getLogger("cdsplugin.proxy")
-
-
-class Stage(enum.Enum):
-    """How far our registration with a call's head is."""
-
-    WAITING = "waiting for a connection to the owner"
-    FIRST = "registered for the first time, no answer yet"
-    RENEWING = "registering again, no answer yet"
-    LIVE = "registered"
-    LEAVING = "unregistering"
-    LEFT = "handed over, waiting for the record of it"
-    CARETAKER = "taking care of it while its owner is dead"
-    UNSHARED = "the owner cannot be reached by configuration, or refused"
-
-
-_ASKING = (Stage.FIRST, Stage.RENEWING, Stage.LIVE)
-_WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
-
-
-class Joined:
-    """A call of another server in which we take part.
-
-    ``known``: we were registered before. ``unseen``: entries newer than that were written while
-    nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
-    ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
-    before the owner answers: what was shared while the disk refused, others have and we have lost.
-    ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
-    refused.
-    """
-
-    __slots__ = (
-        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen",
-        "whole",
-    )  # fmt: skip
-
-    def __init__(self, head: str, known: bool) -> None:
-        self.stage = Stage.WAITING
-        self.head = head
-        self.known = known
-        self.before = 0
-        self.unseen: int | None = None
-        self.revealing = False
-        self.whole: dict[str, int] | None = None
-        self.listed: tuple[str, ...] = ()
-        self.tried: frozenset[str] = frozenset()
-        self.leaving = 0
 
 
 class Side(Protocol):
@@ -118,20 +73,17 @@ class Registrations:
         listed: int,
     ) -> None:
         self.server = store.server
-        self.joined: dict[str, Joined] = {}
+        self._calls = JoinedCalls(store, timers, peers, journal, batch)
+        self._heads = Heads(self._calls, timers, peers, self._register, caretaker_within)
+        self.joined = self._calls.joined
         self._store = store
         self._clock = clock
         self._timers = timers
         self._peers = peers
         self._journal = journal
         self._side = side
-        self._batch = batch
-        self._caretaker_within = caretaker_within
         self._kept_calls = kept_calls
         self._listed = listed
-        self._back: dict[str, tuple[tuple[str, ...], int | None, dict[str, int]]] = {}
-        """From before a restart, of calls that nobody spoke of yet: their participants, and what is
-        ``unseen`` and ``whole``."""
         self._unknown_owners: set[str] = set()
         self._leavings = 0
         self._full_said = False
@@ -150,7 +102,7 @@ class Registrations:
             elif joined.stage is Stage.WAITING:
                 self._unbased(call, joined)
             return
-        joined = self._join(call, Joined(call.owner, call.settled))
+        joined = self._calls.add(call, Joined(call.owner, call.settled))
         if not len(call.data):
             joined.before = call.data.newest
         self._unbased(call, joined)
@@ -163,7 +115,7 @@ class Registrations:
         if not peer.connected:
             self._peers.network.want(call.owner, True)
             if self._peers.health.is_down(call.owner):
-                self._seek(call, joined)
+                self._heads.seek(call, joined)
         elif peer.basing is None:
             if self._clock.base(call.owner) is not None:
                 self._register(call, joined)
@@ -176,7 +128,7 @@ class Registrations:
         """What is written from here on is stamped by our own clock, if the owner's is not known."""
         if joined.unseen is None and self._clock.base(call.owner) is None:
             joined.unseen = call.data.newest
-            self._note(call, joined)
+            self._calls.note(call, joined)
 
     def changed(
         self, call: Call, properties: Sequence[Property], logs: Sequence[Log], author: str = ""
@@ -206,9 +158,9 @@ class Registrations:
     def over(self, call: Call) -> None:
         """The call ended here. What its owner lacks of it is kept."""
         joined = self.joined.get(call.call_id)
-        self._back.pop(call.call_id, None)
+        self._calls.was_over(call.call_id)
         if call.settled or not len(call.data):
-            self._forget(call)
+            self._calls.forget(call)
             if call.kept:
                 self._side.handed_over(call.call_id)
             return
@@ -217,7 +169,7 @@ class Registrations:
         if joined.stage is Stage.UNSHARED and not (
             joined.known or self._peers.network.knows(call.owner)
         ):
-            self._forget(call)
+            self._calls.forget(call)
             return
         self._keep(call, joined)
 
@@ -270,12 +222,12 @@ class Registrations:
             peer.basing = None
         for call_id in (*peer.joined, *peer.headed):
             joined = self.joined.get(call_id)
-            if joined is not None and joined.head == server and joined.stage in _WITH_HEAD:
+            if joined is not None and joined.head == server and joined.stage in WITH_HEAD:
                 joined.stage = Stage.WAITING
         if peer.joined or peer.headed or peer.preferred:
             self._peers.network.want(server, True)
         if peer.headed:
-            self._try(server)
+            self._heads.reach(server)
         if self._peers.health.is_down(server):
             self.down(server)
 
@@ -284,11 +236,11 @@ class Registrations:
         peer = self._peers.of(server)
         if peer.headed:
             peer.reachable = False
-        self._some([*peer.joined, *peer.headed], lambda c, j: self._seek_instead(server, c, j))
+        self._heads.seek_instead(server, [*peer.joined, *peer.headed])
 
     def on_registered(self, server: str, frame: Registered) -> None:
         """The head's answer to a registration."""
-        call = self._call(frame.call_id)
+        call = self._calls.call(frame.call_id)
         joined = self.joined.get(frame.call_id)
         if call is not None and call.owner == server:
             self._clock.sample(server, frame.utc, self._timers.monotonic_us() - frame.echo)
@@ -324,7 +276,7 @@ class Registrations:
 
     def on_unregistered(self, server: str, frame: Unregistered) -> None:
         """The head has everything on its disk."""
-        call = self._call(frame.call_id)
+        call = self._calls.call(frame.call_id)
         joined = self.joined.get(frame.call_id)
         if (
             call is None
@@ -334,20 +286,20 @@ class Registrations:
             or frame.number not in (0, joined.leaving)
         ):
             return
-        if self._is_kept(call):
+        if self._calls.is_kept(call):
             joined.stage = Stage.LEFT
             return
         call.settled = True
         self._journal.left(call.call_id)
-        self._forget(call)
+        self._calls.forget(call)
 
     def on_refused(self, server: str, frame: Refused) -> None:
         """The head did not accept, or accepts no more."""
-        call = self._call(frame.call_id)
+        call = self._calls.call(frame.call_id)
         joined = self.joined.get(frame.call_id)
         if call is None or joined is None or joined.head != server:
             return
-        if joined.stage not in _WITH_HEAD:
+        if joined.stage not in WITH_HEAD:
             return
         if server == call.owner:
             log.warning("call %s goes on unshared: %s said: %s", call.call_id, server, frame.reason)
@@ -360,13 +312,13 @@ class Registrations:
             and instead not in joined.tried
             and self._peers.network.knows(instead)
         ):
-            self._ask(call, joined, instead)
+            self._heads.ask(call, joined, instead)
         else:
-            self._seek(call, joined)
+            self._heads.seek(call, joined)
 
     def on_end_of_call(self, server: str, frame: EndOfCall) -> None:
         """The head ended the call and has written its record."""
-        call = self._call(frame.call_id)
+        call = self._calls.call(frame.call_id)
         if call is None or server not in (call.owner, call.head):
             return
         joined = self.joined.get(frame.call_id)
@@ -385,7 +337,7 @@ class Registrations:
         complete = all((e.stamp, e.author) in theirs for e in data.properties.values()) and all(
             key in theirs for key in data.logs or ()
         )
-        if not self._is_kept(call):
+        if not self._calls.is_kept(call):
             call.settled = complete
             self._store.end(frame.call_id)
         elif complete:
@@ -401,24 +353,22 @@ class Registrations:
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
         joined = self.joined.get(call_id)
-        call = self._call(call_id)
+        call = self._calls.call(call_id)
         if joined is None or call is None or not names:
             return
         listed = tuple(names[: self._listed])
         if listed != joined.listed:
             for name in joined.listed:
                 if name not in listed or len(listed) < 2:
-                    self._prefer_no_more(name, call_id)
+                    self._calls.prefer_no_more(name, call_id)
             joined.listed = listed
             # Alone on it we are the caretaker with or without it.
             if listed != (self.server,) or call.kept:
-                self._note(call, joined)
+                self._calls.note(call, joined)
 
     def tidy(self) -> None:
         """Give back the room of tables that are empty."""
-        for table in (self.joined, self._back):
-            if not table:
-                table.clear()
+        self._calls.tidy()
 
     # As head for others
 
@@ -430,7 +380,7 @@ class Registrations:
         others: so there are no circles.
         """
         joined = self.joined.get(call_id)
-        call = self._call(call_id)
+        call = self._calls.call(call_id)
         if joined is None or call is None:
             return owner if self._peers.living(owner) else None
         if joined.stage is Stage.CARETAKER:
@@ -438,9 +388,9 @@ class Registrations:
         if joined.head == call.owner:
             if self._peers.connected(call.owner) and joined.stage is not Stage.UNSHARED:
                 return None
-            if not self._is_kept(call):
+            if not self._calls.is_kept(call):
                 # That it asks tells us that it finds the owner dead.
-                self._seek(call, joined)
+                self._heads.seek(call, joined)
             if joined.head in (call.owner, self.server):
                 return None
         if joined.head == server and self.server < server:
@@ -452,18 +402,18 @@ class Registrations:
         self._revive(call)
         joined = self.joined.get(call.call_id)
         if joined is None:
-            joined = self._join(call, Joined(call.owner, True))
+            joined = self._calls.add(call, Joined(call.owner, True))
             self._peers.health.watch(call.owner)
             self._peers.network.want(call.owner, True)
         if not joined.listed:
             joined.listed = tuple(listed)
         if joined.unseen is not None or call.learnt:
             joined.unseen = None
-            self._note(call, joined)
+            self._calls.note(call, joined)
         if joined.stage in (Stage.LEAVING, Stage.LEFT):
             self._register(call, joined)
         elif joined.head != call.owner or not self._peers.connected(call.owner):
-            self._care(call, joined)
+            self._heads.care(call, joined)
 
     def participants(self, call_id: str, registered: Sequence[str]) -> list[str]:
         """The list that a caretaker tells: the owner's, and who came after that."""
@@ -471,79 +421,8 @@ class Registrations:
         names = dict.fromkeys((*(joined.listed if joined is not None else ()), *registered))
         return list(names)[: self._listed]
 
-    # A call's head
-
-    def _seek_instead(self, server: str, call: Call, joined: Joined) -> None:
-        if joined.head == server and joined.stage is Stage.WAITING:
-            self._seek(call, joined)
-
-    def _seek(self, call: Call, joined: Joined) -> None:
-        """The owner is dead: ask the first living name before ours on the list, or take care."""
-        for name in joined.listed:
-            if name == self.server:
-                break
-            if name == call.owner:
-                continue
-            peer = self._peers.of(name)
-            reachable = peer.connected or (
-                peer.reachable
-                and self._peers.network.knows(name)
-                and not self._peers.health.is_down(name)
-            )
-            if name in joined.tried or not reachable:
-                peer.preferred[call.call_id] = None
-                self._peers.network.want(name, True)
-                continue
-            self._ask(call, joined, name)
-            return
-        self._care(call, joined)
-
-    def _ask(self, call: Call, joined: Joined, name: str) -> None:
-        self._set_head(call, joined, name)
-        self._peers.health.watch(name)
-        if self._peers.connected(name):
-            self._register(call, joined)
-        else:
-            joined.stage = Stage.WAITING
-            self._peers.network.want(name, True)
-            self._try(name)
-
-    def _try(self, server: str) -> None:
-        peer = self._peers.of(server)
-        if peer.trying is None:
-            peer.trying = self._timers.schedule(
-                self._caretaker_within, lambda: self._not_reached(server)
-            )
-
-    def _not_reached(self, server: str) -> None:
-        peer = self._peers.of(server)
-        peer.trying = None
-        if not peer.connected:
-            peer.reachable = False
-            self._some([*peer.headed], lambda c, j: self._seek_instead(server, c, j))
-
-    def _care(self, call: Call, joined: Joined) -> None:
-        """Take the owner's place. A call that is over here only waits for the owner."""
-        if self._is_kept(call):
-            self._set_head(call, joined, call.owner)
-            joined.stage = Stage.WAITING
-            return
-        self._set_head(call, joined, self.server)
-        joined.stage = Stage.CARETAKER
-
-    def _set_head(self, call: Call, joined: Joined, head: str) -> None:
-        before = joined.head
-        if before not in (head, call.owner, self.server):
-            self._peers.of(before).headed.pop(call.call_id, None)
-            self._peers.idle(before)
-        joined.head = call.head = head
-        if head not in (call.owner, self.server):
-            peer = self._peers.of(head)
-            peer.headed[call.call_id] = None
-            peer.preferred.pop(call.call_id, None)
-
     def _with(self, server: str, call_ids: list[str]) -> None:
-        self._some(list(dict.fromkeys(call_ids)), lambda c, j: self._present(server, c, j))
+        self._calls.some(list(dict.fromkeys(call_ids)), lambda c, j: self._present(server, c, j))
 
     def _present(self, server: str, call: Call, joined: Joined) -> None:
         """``server`` is connected: register with it if it is the call's head or has to be."""
@@ -555,7 +434,7 @@ class Registrations:
             if before == server and joined.stage not in (Stage.WAITING, Stage.UNSHARED):
                 return
             for name in joined.listed:
-                self._prefer_no_more(name, call.call_id)
+                self._calls.prefer_no_more(name, call.call_id)
             joined.tried = frozenset()
         elif before == server:
             if joined.stage is not Stage.WAITING:
@@ -563,23 +442,15 @@ class Registrations:
         elif call.call_id in peer.preferred:
             peer.preferred.pop(call.call_id, None)
             joined.tried -= {server}
-            if self._peers.living(call.owner) or not self._before(server, joined):
+            if self._peers.living(call.owner) or not self._heads.before(server, joined):
                 return
         else:
             return
-        if before not in (server, self.server) and joined.stage in _WITH_HEAD:
+        if before not in (server, self.server) and joined.stage in WITH_HEAD:
             self._peers.send(before, Unregister(call.call_id))
-        self._set_head(call, joined, server)
+        self._calls.set_head(call, joined, server)
         self._peers.health.watch(server)
         self._register(call, joined)
-
-    def _before(self, server: str, joined: Joined) -> bool:
-        """Whether ``server`` comes before the present head on the list."""
-        head = joined.head if joined.head in joined.listed else self.server
-        for name in joined.listed:
-            if name in (server, head):
-                return name == server
-        return False
 
     def _register(self, call: Call, joined: Joined) -> None:
         if joined.unseen is not None:
@@ -587,7 +458,7 @@ class Registrations:
                 self._reveal(call, joined, joined.unseen)
                 return
             joined.unseen = None
-            self._note(call, joined)
+            self._calls.note(call, joined)
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
         if joined.known:
@@ -618,7 +489,7 @@ class Registrations:
             return
         joined.revealing = True
         # First, so that they are not moved again if this is as far as the disk gets.
-        self._note(call, joined)
+        self._calls.note(call, joined)
         if self._clock.base(call.owner) is not None:
             now = self._clock.now(call.owner)
             shift = min(self._clock.shift(call.owner), now - call.data.newest)
@@ -632,7 +503,7 @@ class Registrations:
         if self.joined.get(call_id) is not joined:
             return
         joined.unseen = None  # it may be already: somebody registered here meanwhile
-        call = self._call(call_id)
+        call = self._calls.call(call_id)
         waits = joined.stage is Stage.WAITING and self._peers.connected(joined.head)
         if call is not None and waits:
             self._register(call, joined)
@@ -652,11 +523,11 @@ class Registrations:
         whole = call.have_of(self.server)
         if len(whole) == len(call.data.have()):
             whole = {}  # a copy that was begun anew, perhaps: the owner has never answered
-        self._back[call.call_id] = tuple(listed), unseen, whole
+        self._calls.was(call.call_id, listed, unseen, whole)
         if kept:
             call.kept = True
             self._store.kept[call.call_id] = call
-            self._join(call, Joined(call.owner, True))
+            self._calls.add(call, Joined(call.owner, True))
             self._peers.health.watch(call.owner)
             self._peers.network.want(call.owner, True)
 
@@ -675,7 +546,7 @@ class Registrations:
                 )
             self._drop(oldest)
         kept[call.call_id] = call
-        self._note(call, joined)
+        self._calls.note(call, joined)
         match joined.stage:
             case Stage.LIVE:
                 self._leave(call, joined)
@@ -684,7 +555,7 @@ class Registrations:
             case Stage.CARETAKER:
                 # Another may have taken care of it too, before us on the list.
                 joined.tried = frozenset()
-                self._seek(call, joined)
+                self._heads.seek(call, joined)
 
     def _revive(self, call: Call) -> None:
         """A call goes on that had ended here: its entries come back."""
@@ -705,84 +576,23 @@ class Registrations:
     def _drop(self, call: Call) -> None:
         self._store.kept.pop(call.call_id, None)
         self._journal.released(call.call_id)
-        self._forget(call)
-
-    def _is_kept(self, call: Call) -> bool:
-        return self._store.kept.get(call.call_id) is call
+        self._calls.forget(call)
 
     # The rest
-
-    def _call(self, call_id: str) -> Call | None:
-        return self._store.get(call_id) or self._store.kept.get(call_id)
 
     def _take(
         self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
     ) -> None:
-        if self._is_kept(call):
+        if self._calls.is_kept(call):
             call.data.merge(properties, logs)
         else:
             self._side.take(server, call.call_id, properties, logs)
-
-    def _join(self, call: Call, joined: Joined) -> Joined:
-        self.joined[call.call_id] = joined
-        if self._back:
-            back = self._back.pop(call.call_id, None)
-            if back is not None:
-                joined.listed, joined.unseen, joined.whole = back
-        if self._peers.network.knows(call.owner) or joined.known:
-            self._peers.of(call.owner).joined[call.call_id] = None
-        return joined
-
-    def _forget(self, call: Call) -> None:
-        """We take no part any more in this call of another server."""
-        joined = self.joined.pop(call.call_id, None)
-        if joined is None:
-            return
-        for server in {call.owner, joined.head} - {self.server}:
-            peer = self._peers.get(server)
-            if peer is not None:
-                peer.joined.pop(call.call_id, None)
-                peer.headed.pop(call.call_id, None)
-                self._peers.idle(server)
-        if len(joined.listed) > 1:
-            for name in joined.listed:
-                self._prefer_no_more(name, call.call_id)
-
-    def _prefer_no_more(self, name: str, call_id: str) -> None:
-        peer = self._peers.get(name)
-        if peer is not None and call_id in peer.preferred:
-            peer.preferred.pop(call_id, None)
-            self._peers.idle(name)
 
     def note(self, call: Call) -> None:
         """What is to be known of a call after a crash has changed."""
         joined = self.joined.get(call.call_id)
         if joined is not None:
-            self._note(call, joined)
-
-    def _note(self, call: Call, joined: Joined) -> None:
-        """What is to be known of a call after a crash."""
-        more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
-        if self._is_kept(call):
-            more["kept"] = True
-        elif call.kept:
-            more["revived"] = True
-        if call.learnt:
-            more["learnt"] = True
-        if joined.unseen is not None and not joined.revealing:
-            more["unseen"] = joined.unseen
-        self._journal.shared(call.call_id, call.owner, (), (), more)
-
-    def _some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:
-        """Do something for many calls, so many at a time that other work gets its turn."""
-        now, later = call_ids[: self._batch], call_ids[self._batch :]
-        for call_id in now:
-            call = self._call(call_id)
-            joined = self.joined.get(call_id)
-            if call is not None and joined is not None:
-                do(call, joined)
-        if later:
-            self._timers.schedule(0.01, lambda: self._some(later, do))
+            self._calls.note(call, joined)
 
     def _say_unknown(self, call: Call) -> None:
         if call.owner not in self._unknown_owners:

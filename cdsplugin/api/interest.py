@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cdsplugin.clock import Handle
 from cdsplugin.config import ApiSection
 from cdsplugin.entries import Log, Property
-from cdsplugin.registration import Stage
+from cdsplugin.joined import Stage
 from cdsplugin.store import Call
 
 if TYPE_CHECKING:

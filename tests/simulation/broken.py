@@ -14,11 +14,12 @@ from cdsplugin import archive, call_data
 from cdsplugin.clock import Clock
 from cdsplugin.entries import Log, Property
 from cdsplugin.frames import Update
+from cdsplugin.joined import Joined, Stage
 from cdsplugin.journal import Journal
 from cdsplugin.participants import RegistrationMonitor
 from cdsplugin.proxy import NetworkProxy
 from cdsplugin.record import Recorder
-from cdsplugin.registration import Joined, Registrations, Stage
+from cdsplugin.registration import Registrations
 from cdsplugin.store import Call, Store
 
 Broken = Callable[[], AbstractContextManager[Any]]
