@@ -156,8 +156,8 @@ class SwitchSection(_Section):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"const": False}]}),
     ] = Field(
         default=None,
-        description="file in which calls in progress outlive the process; NAME.calls beside this "
-        "file unless said otherwise, off: none",
+        description="file in which calls in progress and registrations outlive the process; "
+        "NAME.calls beside this file unless said otherwise, off: none",
     )
 
 
@@ -315,7 +315,7 @@ class Trunk:
 class Config:
     """A configuration without mistakes.
 
-    ``journal`` is the file in which calls outlive the process; None for none.
+    ``journal`` is the file in which calls and registrations outlive the process; None for none.
     ``sections`` holds those of plugins that are in the file, each as its plugin's model, with
     relative paths resolved. ``warnings`` are places worth a look that stop nothing.
     """

@@ -13,14 +13,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import pluggy
 import uvloop
 from prometheus_client import REGISTRY
 
 from softswitch import compiled
 from softswitch.calls.journal import Journal
-from softswitch.calls.records import CallRecord, decode
 from softswitch.config import Config
 from softswitch.journal_file import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
@@ -267,8 +265,7 @@ class Process:
 def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) -> JournalFile | None:
     """Open the journal, if there is to be one, and put back the calls that are in it."""
     file: JournalFile | None = None
-    records: list[tuple[int, CallRecord]] = []
-    last = 0
+    rows: list[tuple[int, bytes]] = []
     if config.journal is not None:
         try:
             file = JournalFile(config.journal, loop.call_soon_threadsafe)
@@ -278,20 +275,10 @@ def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) ->
             if file is not None:
                 file.close()
                 file = None
-            rows = []
-        unreadable: list[int] = []
-        for row, data in rows:
-            last = row
-            try:
-                records.append((row, decode(data)))
-            except (msgspec.MsgspecError, ValueError) as error:
-                log.error("%s: row %d cannot be read: %s", config.journal, row, error)
-                unreadable.append(row)
         if file is not None:
+            last = rows[-1][0] if rows else 0
             switch.journal = Journal(switch.timers, file, last, lambda: switch.on_told())
-            for row in unreadable:
-                switch.journal.drop(row)
-    switch.restore(records)
+    switch.restore(rows)
     return file
 
 

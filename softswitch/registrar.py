@@ -118,8 +118,8 @@ class Registrar:
 
     `clock` returns seconds and never goes back; `wall` is seconds since the epoch, for the Date
     header. `registered(aor, binding)` is called when a phone is new or has moved, not when it
-    refreshes; `unregistered(aor, binding, why)` when it is gone. Both are called after the change
-    is in force.
+    refreshes; `unregistered(aor, binding, why)` when it is gone; `changed(aor)` with any change of
+    what `bindings` gives. All are called after the change is in force.
     """
 
     def __init__(
@@ -130,12 +130,14 @@ class Registrar:
         wall: Callable[[], float] = time.time,
         registered: Callable[[str, Binding], None] = lambda aor, binding: None,
         unregistered: Callable[[str, Binding, Gone], None] = lambda aor, binding, why: None,
+        changed: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self._clock = clock
         self._wall = wall
         self._registered = registered
         self._unregistered = unregistered
+        self._changed = changed
         self._bindings: dict[str, list[Binding]] = {}
         self._count = 0
         # When each address-of-record has a binding to look at; a refresh leaves its old entry
@@ -148,6 +150,26 @@ class Registrar:
         return self._count
 
     # --- what is registered
+
+    def bindings(self, aor: str) -> list[Binding]:
+        """All bindings of `aor`, those that ran out since the last `expire` included."""
+        return self._bindings.get(aor, [])
+
+    def restore(self, aor: str, bindings: list[Binding]) -> list[Binding]:
+        """Take what an earlier process had of `aor`; returns what of it holds still.
+
+        Not what ran out, nor what does not fit any more. Nor what was reached by a connection: that
+        is gone, which its phone notices (RFC 5626 §4.4.1).
+        """
+        now = self._clock()
+        room = self.settings.max_registrations - self._count
+        found = [one for one in bindings if one.expires_at > now and one.target[0] == "udp"][:room]
+        if found:
+            self._count += len(found)
+            self._bindings[aor] = found
+            for binding in found:
+                heapq.heappush(self._due, (binding.expires_at, aor))
+        return found
 
     def contacts(self, aor: str) -> list[Binding]:
         """The live bindings of `aor`, the highest q first, and of equal q the newest phone
@@ -190,13 +212,18 @@ class Registrar:
                 self._unregistered(aor, binding, "expired")
 
     def _replace(self, aor: str, bindings: list[Binding]) -> None:
-        self._count += len(bindings) - len(self._bindings.get(aor, ()))
+        old = self._bindings.get(aor)
         if bindings:
             self._bindings[aor] = bindings
+        elif old is None:
+            return
         else:
-            self._bindings.pop(aor, None)
+            del self._bindings[aor]
+        self._count += len(bindings) - len(old or ())
         if not self._count:
             self._due.clear()
+        if self._changed is not None:
+            self._changed(aor)
 
     # --- REGISTER
 

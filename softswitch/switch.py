@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import pluggy
 
 from softswitch.calls.call import Call
@@ -20,7 +21,7 @@ from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Destination, Leg
 from softswitch.calls.numbers import LegNumbers
-from softswitch.calls.records import CallRecord
+from softswitch.calls.records import decode
 from softswitch.calls.restore import RESTARTED, restore
 from softswitch.config import Config, Trunk
 from softswitch.destinations import Destinations
@@ -30,6 +31,8 @@ from softswitch.lines import Lines
 from softswitch.listeners import Listeners, store_all
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
+from softswitch.registrations import Registered, is_registration
+from softswitch.registrations import decode as decode_registration
 from softswitch.sip import parser
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
@@ -53,6 +56,8 @@ log = logging.getLogger(__name__)
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 # Of how many restored calls a second the sides are asked whether they are still there.
 RESTART_CHECKS = 500.0
+# Seconds after which the journal forgets that a phone is not registered any more.
+UNREGISTERED_KEPT = 1.0
 
 
 def _nothing() -> None:
@@ -125,7 +130,10 @@ class Switch:
                 limits.max_registrations,
             ),
             wall=lambda: now_us() / 1e6,
+            changed=self._registration_changed,
         )
+        # What the journal keeps of each address-of-record that is registered.
+        self.registrations: dict[str, Registered] = {}
         self.trunks = Trunks(config.trunks.values())
         self.lines = Lines(config.extensions, self.trunks)
         self.targets = Destinations(config, self.registrar, self.trunks, self.lines, network)
@@ -330,6 +338,29 @@ class Switch:
             extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
         )
 
+    def _registration_changed(self, aor: str) -> None:
+        """The phone is told once that is in the journal."""
+        journal = self.journal
+        if journal is None:
+            return
+        kept = self.registrations.get(aor)
+        if kept is None:
+            kept = self.registrations[aor] = Registered(aor, self.registrar, self._ahead)
+        journal.changed(kept)
+        if not self.registrar.bindings(aor):
+            # Its row says so now. It is of no use once that is on disk.
+            self.timers.after(UNREGISTERED_KEPT, partial(self._unregistered, kept))
+
+    def _unregistered(self, kept: Registered) -> None:
+        if self.registrations.get(kept.aor) is kept and not self.registrar.bindings(kept.aor):
+            del self.registrations[kept.aor]
+            if self.journal is not None:
+                self.journal.over(kept)
+
+    def _ahead(self) -> float:
+        """By how many seconds UTC is ahead of our clock."""
+        return self.now_us() / 1e6 - self.clock()
+
     # --- what calls need (softswitch.calls.core.Core)
 
     def flow_to(self, hop: Uri, fallback: Flow) -> Flow:
@@ -375,19 +406,27 @@ class Switch:
 
     # --- calls of the process before (softswitch.calls.restore.Flows)
 
-    def restore(self, records: Iterable[tuple[int, CallRecord]]) -> None:
-        """Put back the calls of a process that was killed, by the numbers of their rows.
+    def restore(self, rows: Iterable[tuple[int, bytes]]) -> None:
+        """Put back what a process that was killed had in its journal: calls, registrations.
 
         To be called before the switch listens, with or without any: what was not restored is over.
         """
         answered = ended = 0
-        for row, record in records:
+        for row, data in rows:
+            try:
+                if is_registration(data):
+                    self._restore_registration(row, data)
+                    continue
+                record = decode(data)
+            except (msgspec.MsgspecError, ValueError) as error:
+                log.error("row %d of the journal cannot be read: %s", row, str(error))
+                self._drop(row)
+                continue
             try:
                 call = restore(self, self, record)
             except Exception as error:
                 log.error("call %s cannot be restored: %s", record.call_id, str(error))
-                if self.journal is not None:
-                    self.journal.drop(row)
+                self._drop(row)
                 continue
             if self.journal is not None:
                 self.journal.restored(call, row)
@@ -402,10 +441,25 @@ class Switch:
             log.warning(
                 "restarted: %d calls go on, %d were not answered and have ended", answered, ended
             )
+        if self.registrations:
+            log.info("extensions still registered: %d", len(self.registrations))
         if answered:
             self.transactions.on_stray = self._stray
             self.timers.after(self.transactions.timeout, self._no_strays)
         self.emit(SwitchStarted(at=self.now_us(), switch=self.name))
+
+    def _drop(self, row: int) -> None:
+        if self.journal is not None:
+            self.journal.drop(row)
+
+    def _restore_registration(self, row: int, data: bytes) -> None:
+        aor, bindings = decode_registration(data, self._ahead())
+        known = aor in self.config.extensions
+        if not known or not self.registrar.restore(aor, bindings) or self.journal is None:
+            self._drop(row)
+            return
+        kept = self.registrations[aor] = Registered(aor, self.registrar, self._ahead)
+        self.journal.restored(kept, row)
 
     def opened(self) -> None:
         """The switch listens: what restored calls had to say goes out."""

@@ -27,6 +27,7 @@ from softswitch.events import (
 )
 from softswitch.journal_file import JournalFile
 from softswitch.lab.ports import free_port
+from calls.call_world import answer
 from tests.switch_process import PATIENCE, PLAN, SDP, Peer, Running, answered
 
 RECORDER = """
@@ -282,6 +283,52 @@ def test_a_port_in_use_keeps_the_journal(
     assert site.rows() == 1
     switch = site.start()
     assert "restarted: 1 calls go on" in switch.said
+
+
+def register(phone: Peer, port: int) -> None:
+    """As extension 1001, with its password."""
+    name = "1001"
+    uri = f"sip:127.0.0.1:{port}"
+
+    def send(more: str = "") -> str:
+        phone.serial += 1
+        phone.send(
+            f"REGISTER {uri} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{phone.port};branch=z9hG4bKr{phone.serial};rport\r\n"
+            f"From: <sip:{name}@127.0.0.1>;tag=r\r\nTo: <sip:{name}@127.0.0.1>\r\n"
+            f"Call-ID: register@{phone.port}\r\nCSeq: {phone.serial} REGISTER\r\n"
+            f"Contact: <sip:{name}@127.0.0.1:{phone.port}>\r\nExpires: 3600\r\n"
+            f"Max-Forwards: 70\r\n{more}Content-Length: 0\r\n\r\n",
+            port,
+        )
+        return phone.get("SIP/2.0")
+
+    challenge = re.search(r"WWW-Authenticate: ([^\r]*)", send())
+    assert challenge is not None
+    credentials = answer(challenge[1], "REGISTER", uri, name, "secret", "cnonce")
+    assert send(f"Authorization: {credentials}\r\n").startswith("SIP/2.0 200")
+
+
+def test_a_phone_can_be_called_after_sigkill(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    """Its 200 came once the registration was on disk, so a kill right after it undoes nothing."""
+    caller, phone = peers
+    site = make_site(caller.port, free_port(), 'extensions: {"1001": {password: secret}}')
+    plan = 'routes: [{match: ".", from: any, dial: "1001", timeout: 20}]\n'
+    site.config.with_name("plan.yaml").write_text(plan)
+    site.start()
+    register(phone, site.port)
+    switch = site.restart()
+    assert "extensions still registered: 1" in switch.said
+    caller.request("INVITE", site.port, body=SDP)
+    invite = phone.get("INVITE sip:1001@")
+    phone.reply(invite, 486)
+    caller.get("SIP/2.0 486")
+    switch.process.terminate()  # an orderly end does not undo it either
+    assert switch.ends() == 0
+    switch = site.start()
+    assert "extensions still registered: 1" in switch.said
 
 
 def test_sipp_load_with_sigkill(make_site: Callable[..., Site], tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from softswitch import events
 from softswitch.calls import bridge, outcome
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import ALLOW, contact_line, content_lines, readable, reason_of
+from softswitch.calls.journal import record_of
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
+from softswitch.calls.records import encode
 from softswitch.calls.search import Search
 from softswitch.dialplan.routing import Route, Source
 from softswitch.sip.dialog import Dialog, Unacknowledged
@@ -72,6 +74,13 @@ class Call:
         # What was told of the call, and its row in the journal (0: none yet).
         self.told: list[events.Told] | None = [] if core.journal is not None else None
         self.row = 0
+
+    def written(self) -> bytes:
+        """Its row in the journal, as of now."""
+        return encode(record_of(self))
+
+    def __repr__(self) -> str:
+        return f"<call {self.call_id}>"
 
     @classmethod
     def received(

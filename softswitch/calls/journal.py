@@ -1,4 +1,5 @@
 """What is written down of calls, so that they outlive the process: which calls, what, and when.
+Beside them in the same journal: registrations.
 
 A call is one row: who takes part, both dialogs (RFC 3261 §12), and what the plugins were told. It
 is written before anybody hears of the call, again at its answer and when something else changes
@@ -21,7 +22,6 @@ from softswitch.calls.records import (
     FlowRecord,
     InviteRecord,
     LegRecord,
-    encode,
 )
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.flow import Flow
@@ -123,6 +123,16 @@ def _head(request: Request) -> str:
     )
 
 
+class Kept(Protocol):
+    """What has a row: a call, or the registrations of a phone (`softswitch.registrations`)."""
+
+    row: int
+    """Its number; 0 until it is written for the first time."""
+
+    def written(self) -> bytes:
+        """The row's bytes, as of now."""
+
+
 class Store(Protocol):
     """Where rows are kept: what was written is there for the next process."""
 
@@ -154,7 +164,7 @@ class Store(Protocol):
 
 
 class Journal:
-    """Which calls changed since the last commit, and which ended. `last_row` is taken already.
+    """What changed since the last commit, and what ended. `last_row` is taken already.
 
     `on_change` is told when there is something to commit; whoever it is calls `commit` soon, and
     `end` with what `ended` gives once the last words of those calls have left. Not before: were
@@ -172,31 +182,31 @@ class Journal:
         self._store = store
         self._last_row = last_row
         self._on_change = on_change
-        self._changed: dict[Call, None] = {}
-        self._later: dict[Call, None] = {}
+        self._changed: dict[Kept, None] = {}
+        self._later: dict[Kept, None] = {}
         self._over: list[int] = []
-        self._alive: dict[int, Call] = {}
+        self._alive: dict[int, Kept] = {}
         self._copying: list[int] | None = None
         self._timer: Timer | None = None
 
-    def changed(self, call: Call) -> None:
-        """The call is new, or something that its row holds has changed."""
-        self._changed[call] = None
+    def changed(self, kept: Kept) -> None:
+        """It is new, or something that its row holds has changed."""
+        self._changed[kept] = None
         self._on_change()
 
-    def changed_a_little(self, call: Call) -> None:
+    def changed_a_little(self, kept: Kept) -> None:
         """Something has changed that a restart could do without: it may wait for `A_LITTLE`."""
-        if call not in self._changed:
-            self._later[call] = None
+        if kept not in self._changed:
+            self._later[kept] = None
             self._tick_after(A_LITTLE)
 
-    def over(self, call: Call) -> None:
-        """The call has ended."""
-        self._changed.pop(call, None)
-        self._later.pop(call, None)
-        if call.row:
-            self.drop(call.row)
-            call.row = 0
+    def over(self, kept: Kept) -> None:
+        """It has ended."""
+        self._changed.pop(kept, None)
+        self._later.pop(kept, None)
+        if kept.row:
+            self.drop(kept.row)
+            kept.row = 0
 
     def drop(self, row: int) -> None:
         """A row is of no use any more."""
@@ -204,22 +214,22 @@ class Journal:
         self._over.append(row)
         self._on_change()
 
-    def restored(self, call: Call, row: int) -> None:
-        """A call of the process before goes on, and this is its row."""
-        call.row = row
-        self._alive[row] = call
+    def restored(self, kept: Kept, row: int) -> None:
+        """What the process before had goes on, and this is its row."""
+        kept.row = row
+        self._alive[row] = kept
 
     def commit(self, then: Callable[[], None] = lambda: None) -> None:
         """Write what has changed; `then` is called once that is stored."""
         changed = self._changed
         rows: list[tuple[int, bytes]] = []
-        for call in changed:
-            self._later.pop(call, None)
-            if not call.row:
+        for kept in changed:
+            self._later.pop(kept, None)
+            if not kept.row:
                 self._last_row += 1
-                call.row = self._last_row
-                self._alive[call.row] = call
-            self._put(call, rows)
+                kept.row = self._last_row
+                self._alive[kept.row] = kept
+            self._put(kept, rows)
         changed.clear()
         if rows:
             self._write(rows, (), then)
@@ -260,12 +270,12 @@ class Journal:
             if not table:
                 table.clear()
 
-    def _put(self, call: Call, rows: list[tuple[int, bytes]]) -> None:
+    def _put(self, kept: Kept, rows: list[tuple[int, bytes]]) -> None:
         try:
-            rows.append((call.row, encode(record_of(call))))
+            rows.append((kept.row, kept.written()))
         except Exception:
-            # This call will not outlive the process; all others are to.
-            log.exception("call %s cannot be written down", call.call_id)
+            # This one will not outlive the process; all others are to.
+            log.exception("%r cannot be written down", kept)
 
     def _copy(self, rows: list[tuple[int, bytes]]) -> None:
         """Some of the rows that the store has to get again."""
@@ -273,9 +283,9 @@ class Journal:
         now, self._copying = self._copying[:_COPIES], self._copying[_COPIES:]
         fresh = {row for row, _ in rows}
         for row in now:
-            call = self._alive.get(row)
-            if call is not None and row not in fresh:
-                self._put(call, rows)
+            kept = self._alive.get(row)
+            if kept is not None and row not in fresh:
+                self._put(kept, rows)
 
     def _tick_after(self, seconds: float) -> None:
         if self._timer is None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from softswitch.calls.call import Call
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
-from softswitch.calls.records import decode
 from softswitch.calls.search import Search
 from softswitch.config import load_config
 from softswitch.events import (
@@ -329,7 +328,7 @@ class World:
         """Start hq again."""
         assert self.rows is not None
         self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
-        self.switch.restore([(row, decode(data)) for row, data in self.rows.rows.items()])
+        self.switch.restore(list(self.rows.rows.items()))
         assert not self.outboxes["10.0.0.1", 5060], "said before anyone listens"
         self.switch.opened()
         self.settle()
