@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from calls.call_world import answer
 
 from bench.sipp import HOST, sipp_callee, start_caller
 from softswitch.events import (
@@ -27,7 +28,6 @@ from softswitch.events import (
 )
 from softswitch.journal_file import JournalFile
 from softswitch.lab.ports import free_port
-from calls.call_world import answer
 from tests.switch_process import PATIENCE, PLAN, SDP, Peer, Running, answered
 
 RECORDER = """
