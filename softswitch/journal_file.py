@@ -201,7 +201,8 @@ class JournalFile:
             if not self.behind:
                 self.behind = True
                 log.error(
-                    "journal %s: %s; new calls would not outlive this process until that is mended",
+                    "journal %s: %s; what is new would not outlive this process until that is"
+                    " mended",
                     self.path,
                     error.strerror or error,
                 )

@@ -171,7 +171,7 @@ class Process:
         tasks = [
             loop.create_task(self._watch_dialplan(switch)),
             loop.create_task(_every(1.0, switch.keep_alive)),
-            loop.create_task(_every(1.0, lambda: switch.registrar.expire(switch.clock()))),
+            loop.create_task(_every(1.0, switch.expire)),
             loop.create_task(_every(config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
@@ -191,8 +191,9 @@ class Process:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # What relies on the disk need not wait any longer: nothing comes after it.
-        transport.outbox.flush()
+        # Nothing comes after this: what was answered to it could not be written down any more.
+        transport.stop_reading()
+        await _emptied(transport.outbox)
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
             switch.journal.end(switch.journal.ended())
@@ -271,7 +272,7 @@ def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) ->
             file = JournalFile(config.journal, loop.call_soon_threadsafe)
             rows = file.rows()
         except JournalError as error:
-            log.error("%s; calls will not outlive this process", error)
+            log.error("%s; calls and registrations will not outlive this process", error)
             if file is not None:
                 file.close()
                 file = None
@@ -280,6 +281,14 @@ def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) ->
             switch.journal = Journal(switch.timers, file, last, lambda: switch.on_told())
     switch.restore(rows)
     return file
+
+
+async def _emptied(outbox: Outbox) -> None:
+    """Return when all that was sent has left, as it does within `timers.store_within`."""
+    for _ in range(int(LAST_WORDS / 0.005)):
+        if not len(outbox):
+            break
+        await asyncio.sleep(0.005)
 
 
 async def _all(results: list[Awaitable[None] | None]) -> None:

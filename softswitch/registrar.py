@@ -12,7 +12,7 @@ import heapq
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final, Literal, TypeAlias
 
@@ -159,11 +159,17 @@ class Registrar:
         """Take what an earlier process had of `aor`; returns what of it holds still.
 
         Not what ran out, nor what does not fit any more. Nor what was reached by a connection: that
-        is gone, which its phone notices (RFC 5626 §4.4.1).
+        is gone, which its phone notices (RFC 5626 §4.4.1). None lasts longer than a REGISTER could
+        make it: the time of day, by which they are written, may be wrong.
         """
         now = self._clock()
         room = self.settings.max_registrations - self._count
-        found = [one for one in bindings if one.expires_at > now and one.target[0] == "udp"][:room]
+        latest = now + self.settings.max_expires
+        found = [
+            replace(one, expires_at=min(one.expires_at, latest), since=min(one.since, now))
+            for one in bindings
+            if one.expires_at > now and one.target[0] == "udp"
+        ][:room]
         if found:
             self._count += len(found)
             self._bindings[aor] = found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from softswitch.registrar import Binding, Registrar
+from softswitch.sip.timers import Timer
 
 _MARK = b"r"  # no row of a call begins so: those are arrays of msgpack
 
@@ -48,11 +49,13 @@ class Registered:
     `ahead` is how far UTC is ahead of the registrar's clock just now, in seconds.
     """
 
-    __slots__ = ("_ahead", "_registrar", "aor", "row")
+    __slots__ = ("_ahead", "_registrar", "aor", "row", "timer")
 
     def __init__(self, aor: str, registrar: Registrar, ahead: Callable[[], float]) -> None:
         self.aor = aor
         self.row = 0
+        self.timer: Timer | None = None
+        """Set while nothing is registered: then the row goes."""
         self._registrar = registrar
         self._ahead = ahead
 

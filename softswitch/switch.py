@@ -56,6 +56,8 @@ log = logging.getLogger(__name__)
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 # Of how many restored calls a second the sides are asked whether they are still there.
 RESTART_CHECKS = 500.0
+# Seconds by which the time of day has to jump for registrations to be written again.
+CLOCK_SET = 5.0
 # Seconds after which the journal forgets that a phone is not registered any more.
 UNREGISTERED_KEPT = 1.0
 
@@ -134,6 +136,7 @@ class Switch:
         )
         # What the journal keeps of each address-of-record that is registered.
         self.registrations: dict[str, Registered] = {}
+        self._written_ahead = self._ahead()
         self.trunks = Trunks(config.trunks.values())
         self.lines = Lines(config.extensions, self.trunks)
         self.targets = Destinations(config, self.registrar, self.trunks, self.lines, network)
@@ -347,19 +350,33 @@ class Switch:
         if kept is None:
             kept = self.registrations[aor] = Registered(aor, self.registrar, self._ahead)
         journal.changed(kept)
+        if kept.timer is not None:
+            kept.timer.cancel()
+            kept.timer = None
         if not self.registrar.bindings(aor):
             # Its row says so now. It is of no use once that is on disk.
-            self.timers.after(UNREGISTERED_KEPT, partial(self._unregistered, kept))
+            kept.timer = self.timers.after(UNREGISTERED_KEPT, partial(self._unregistered, kept))
 
     def _unregistered(self, kept: Registered) -> None:
-        if self.registrations.get(kept.aor) is kept and not self.registrar.bindings(kept.aor):
-            del self.registrations[kept.aor]
-            if self.journal is not None:
-                self.journal.over(kept)
+        kept.timer = None
+        del self.registrations[kept.aor]
+        if self.journal is not None:
+            self.journal.over(kept)
 
     def _ahead(self) -> float:
         """By how many seconds UTC is ahead of our clock."""
         return self.now_us() / 1e6 - self.clock()
+
+    def expire(self) -> None:
+        """Phones whose registration ran out are gone. Call every second."""
+        self.registrar.expire(self.clock())
+        ahead = self._ahead()
+        if abs(ahead - self._written_ahead) > CLOCK_SET:
+            # The time of day was put right, and the journal has times by the one before.
+            self._written_ahead = ahead
+            if self.journal is not None:
+                for kept in self.registrations.values():
+                    self.journal.changed(kept)
 
     # --- what calls need (softswitch.calls.core.Core)
 
@@ -413,14 +430,13 @@ class Switch:
         """
         answered = ended = 0
         for row, data in rows:
+            if is_registration(data):
+                self._restore_registration(row, data)
+                continue
             try:
-                if is_registration(data):
-                    self._restore_registration(row, data)
-                    continue
                 record = decode(data)
             except (msgspec.MsgspecError, ValueError) as error:
-                log.error("row %d of the journal cannot be read: %s", row, str(error))
-                self._drop(row)
+                self._unreadable(row, error)
                 continue
             try:
                 call = restore(self, self, record)
@@ -452,10 +468,19 @@ class Switch:
         if self.journal is not None:
             self.journal.drop(row)
 
+    def _unreadable(self, row: int, error: Exception) -> None:
+        log.error("row %d of the journal cannot be read: %s", row, str(error))
+        self._drop(row)
+
     def _restore_registration(self, row: int, data: bytes) -> None:
-        aor, bindings = decode_registration(data, self._ahead())
-        known = aor in self.config.extensions
-        if not known or not self.registrar.restore(aor, bindings) or self.journal is None:
+        try:
+            aor, bindings = decode_registration(data, self._ahead())
+            known = aor in self.config.extensions and aor not in self.registrations
+            found = self.registrar.restore(aor, bindings) if known else []
+        except Exception as error:
+            self._unreadable(row, error)
+            return
+        if not found or self.journal is None:
             self._drop(row)
             return
         kept = self.registrations[aor] = Registered(aor, self.registrar, self._ahead)
@@ -557,4 +582,5 @@ class Switch:
             **self.transactions.tables(),
             "timers": len(self.timers),
             "bindings": len(self.registrar),
+            "registrations": len(self.registrations),
         }

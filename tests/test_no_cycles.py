@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import cdsplugin.plugin as cds
 from bench.hotpath import CONFIG, PLAN, Net, call
 from softswitch.calls.journal import Journal
 from softswitch.config import load_config
 from softswitch.hookspecs import make_plugins
 from softswitch.journal_file import JournalFile
+from softswitch.sip.message import Request
 from softswitch.sip.outbox import Outbox
+from softswitch.sip.parser import parse
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch
 
@@ -75,6 +79,23 @@ class Process:
         self.switch.timers.advance()
         await until(lambda: not any(self.switch.tables().values()) and not len(self.outbox))
 
+    async def registrations(self, numbers: range) -> None:
+        """A phone that registers, refreshes, moves and unregisters; one whose time runs out."""
+        switch = self.switch
+        flow = ("udp", "192.0.2.1", 5060)
+        for number in numbers:
+            for aor, contact in (("1001", "a"), ("1001", "a"), ("1001", "b"), ("1002", "c")):
+                switch.registrar.process(register(number, f"<sip:{contact}@h>"), aor, flow)
+                await asyncio.sleep(0.006)
+            switch.registrar.process(register(number, "*", 0), "1001", flow)
+            await asyncio.sleep(0.006)
+            self.ahead += 4000.0
+            switch.expire()
+            switch.timers.advance()
+            self.ahead += 2.0
+            switch.timers.advance()
+        await until(lambda: not any(switch.tables().values()) and not len(self.outbox))
+
 
 async def until(reached: Callable[[], bool]) -> None:
     """Give it five seconds at most."""
@@ -85,15 +106,32 @@ async def until(reached: Callable[[], bool]) -> None:
     raise AssertionError("not everything has ended")
 
 
-async def test_calls_leave_nothing_that_keeps_itself_alive(tmp_path: Path) -> None:
+def register(number: int, contact: str, expires: int = 3600) -> Request:
+    register.cseq += 1  # type: ignore[attr-defined]
+    request = parse(
+        f"REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{number}\r\n"
+        f"From: <sip:a@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: {number}\r\n"
+        f"CSeq: {register.cseq} REGISTER\r\nContact: {contact}\r\n"  # type: ignore[attr-defined]
+        f"Expires: {expires}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    assert isinstance(request, Request)
+    return request
+
+
+register.cseq = 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("what", ["calls", "registrations"])
+async def test_nothing_is_left_that_keeps_itself_alive(tmp_path: Path, what: str) -> None:
     process = Process(tmp_path)
     await process.start()
-    await process.calls(range(5))
+    do = process.calls if what == "calls" else process.registrations
+    await do(range(5))
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        await process.calls(range(5, 25))
+        await do(range(5, 25))
         gc.collect()
         ours = Counter(
             f"{type(found).__module__}.{type(found).__qualname__}"

@@ -90,3 +90,11 @@ def test_no_more_are_restored_than_there_is_room_for() -> None:
     assert phones.restore("1002", two) == two[:1]
     assert phones.restore("1003", two) == []
     assert len(phones) == 3
+
+
+def test_none_lasts_longer_than_it_could_have_got() -> None:
+    """The row was written by a clock that was years ahead of the one that it is read by."""
+    phones = registrar(max_expires=7200)
+    years = 1e9
+    late = replace(BINDING, expires_at=1300.0 + years, since=1000.0 + years)
+    assert phones.restore("1001", [late]) == [replace(BINDING, expires_at=8200.0, since=1000.0)]

@@ -224,7 +224,10 @@ def test_two_switches_with_one_journal(
     first.start()
     answered(first.port, caller, callee)
     switch = second.start()
-    assert "another process has it; calls will not outlive this process" in switch.said
+    assert (
+        "another process has it; calls and registrations will not outlive this process"
+        in switch.said
+    )
     assert [type(event) for event in second.events()] == [SwitchStarted]
     answered(second.port, caller, callee)
 
@@ -244,7 +247,9 @@ def test_a_journal_that_is_none(
         site.journal.mkdir()
     switch = site.start()
     if what == "a directory":
-        assert "Is a directory; calls will not outlive this process" in switch.said
+        assert (
+            "Is a directory; calls and registrations will not outlive this process" in switch.said
+        )
         answered(site.port, caller, callee)
         return
     assert "put aside as hq.calls.unreadable" in switch.said
@@ -331,6 +336,46 @@ def test_a_phone_can_be_called_after_sigkill(
     assert "extensions still registered: 1" in switch.said
 
 
+SLOW_TO_STOP = RECORDER.replace(
+    "plugins = make_plugins()",
+    """import asyncio
+class Slow:
+    @hookimpl
+    async def stop(self):
+        print("slow to stop", file=sys.stderr, flush=True)
+        await asyncio.sleep(1.5)
+
+plugins = make_plugins()
+plugins.register(Slow())""",
+)
+
+
+def test_nothing_is_answered_that_would_not_be_kept(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    """While the plugins stop the journal is closed already: a REGISTER gets no answer any more."""
+    caller, phone = peers
+    site = make_site(caller.port, free_port(), 'extensions: {"1001": {password: secret}}')
+    plan = 'routes: [{match: ".", from: any, dial: "1001", timeout: 20}]\n'
+    site.config.with_name("plan.yaml").write_text(plan)
+    switch = Running(site.config, (sys.executable, "-c", SLOW_TO_STOP))
+    site.running.append(switch)
+    assert switch.port == site.port
+    register(phone, site.port)
+    switch.process.terminate()
+    switch.until("slow to stop")
+    phone.request("REGISTER", site.port)
+    with pytest.raises(AssertionError, match=r"no .SIP/2\.0. came"):
+        phone.get("SIP/2.0", seconds=1.0)
+    assert switch.ends() == 0
+    assert "extensions still registered: 1" in site.start().said
+
+
+def acknowledged(messages: Path) -> set[str]:
+    """The calls of which SIPp's callee has seen an ACK."""
+    return set(re.findall(r"\nACK .*?\nCall-ID: *(\S+)", messages.read_text(), re.S))
+
+
 def test_sipp_load_with_sigkill(make_site: Callable[..., Site], tmp_path: Path) -> None:
     """A hundred calls up, SIGKILL, restart: every BYE is carried, each call is told once."""
     caller_port = free_port()
@@ -353,7 +398,7 @@ def test_sipp_load_with_sigkill(make_site: Callable[..., Site], tmp_path: Path) 
         )
         stack.callback(running.process.kill)
         # A caller hears of the answer, and acknowledges it, once the call is in the journal.
-        until(lambda: messages.is_file() and messages.read_text().count("\nACK ") == calls)
+        until(lambda: messages.is_file() and len(acknowledged(messages)) == calls)
         assert of(site.events(), CallEnded) == []
         switch = site.restart()
         result = running.wait(45)

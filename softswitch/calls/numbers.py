@@ -42,8 +42,8 @@ class LegNumbers:
         return number
 
     def peek(self, call_id: str) -> int:
-        """The number that `next` would give."""
-        return self._of(call_id).next
+        """The number that `next` would give. KeyError if the call is over."""
+        return self._calls[call_id].next
 
     def begin(self, call_id: str, at_least: int = 0) -> None:
         """A passage of the call is alive; its numbers go on from there."""

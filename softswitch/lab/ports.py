@@ -1,8 +1,8 @@
 """Ports of the loopback address, for programs that are told theirs before they start.
 
-They are taken from below the ports that Linux gives to outgoing connections
-(``net.ipv4.ip_local_port_range``, from 32768 by default): a port that the system itself names for
-"any" can become the near end of somebody's connection before the program binds it.
+They are not of those that Linux gives to outgoing connections (``net.ipv4.ip_local_port_range``, by
+default 32768 to 60999), if it leaves any: a port that the system itself names for "any" can become
+the near end of somebody's connection before the program binds it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,27 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
+from pathlib import Path
 
 from softswitch.lab.children import LabError
 
 HOST = "127.0.0.1"
-PORTS = range(10_000, 32_000)
+
+
+def _not_ephemeral() -> range:
+    """Below the ports that the system gives to outgoing connections, or else above them."""
+    lowest, highest = 32768, 60999
+    with suppress(OSError, ValueError):
+        lowest, highest = map(int, EPHEMERAL.read_text().split())
+    if lowest > 12_000:
+        return range(10_000, min(lowest, 32_000))
+    return range(highest + 1, 65_500) if highest < 63_000 else range(10_000, 32_000)
+
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+PORTS = _not_ephemeral()
 
 
 def _cycle() -> Iterator[int]:

@@ -127,6 +127,11 @@ class TcpFlow(asyncio.Protocol):
         """Loop time of the last byte received, in seconds."""
         return self._last_seen
 
+    def stop_reading(self) -> None:
+        """Take nothing more from this peer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
     def close(self) -> None:
         """Close once all that was sent has gone."""
         self.closed = True
@@ -242,6 +247,13 @@ class TcpTransport:
             if self._flows.get((host, port)) is flow:
                 del self._flows[(host, port)]
             flow.failed()
+
+    def stop_reading(self) -> None:
+        """Take nothing more, no connections either."""
+        if self._server is not None:
+            self._server.close()
+        for flow in self._flows.values():
+            flow.stop_reading()
 
     async def close(self) -> None:
         if self._sweep is not None:

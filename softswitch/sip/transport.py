@@ -94,6 +94,13 @@ class Transport:
         """Messages dropped unread since the start."""
         return sum(u.malformed for u in self._udp) + sum(t.malformed for t in self._tcp)
 
+    def stop_reading(self) -> None:
+        """Take nothing more; what is sent still leaves."""
+        for udp in self._udp:
+            udp.stop_reading()
+        for tcp in self._tcp:
+            tcp.stop_reading()
+
     async def close(self) -> None:
         """Send what waits, and close everything."""
         self.outbox.flush()

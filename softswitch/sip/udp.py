@@ -184,9 +184,13 @@ class UdpSocket:
             self._sent_by_to[host] = known
         return known
 
-    def close(self) -> None:
+    def stop_reading(self) -> None:
+        """Take nothing more."""
         self._paused = False
         self._loop.remove_reader(self._socket.fileno())
+
+    def close(self) -> None:
+        self.stop_reading()
         if self._blocked:
             self._loop.remove_writer(self._socket.fileno())
         self._socket.close()

@@ -265,6 +265,7 @@ class World:
         self, folder: Path, config: str = CONFIG, plan: str = PLAN, *, journal: bool = False
     ) -> None:
         self.now = START
+        self.utc_ahead = 0.0
         self.folder = folder
         self.wire: list[Message] = []
         self.events: list[Event] = []
@@ -308,7 +309,7 @@ class World:
             plugins,
             SwitchSocket(self, local),
             clock=lambda: self.now,
-            now_us=lambda: int(self.now * 1e6),
+            now_us=lambda: int((self.now + self.utc_ahead) * 1e6),
             tokens=Tokens(bits.randbytes),
         )
         if self.rows is not None and name == "hq":
@@ -434,7 +435,8 @@ class World:
             if busy:
                 return
             for switch in self.switches.values():
-                left = {k: v for k, v in switch.tables().items() if v and k != "bindings"}
+                kept = ("bindings", "registrations")
+                left = {k: v for k, v in switch.tables().items() if v and k not in kept}
                 assert not left, left
                 assert not any(switch.trunks.calls(name) for name in switch.config.trunks)
             ours = [

@@ -750,3 +750,62 @@ def test_registrations_are_written_again_with_a_new_file(journalled: World) -> N
 def test_without_a_journal_nothing_is_kept(world: World) -> None:
     world.phone("1001", "10.9.0.1")
     assert world.switch.registrations == {}
+
+
+def test_removed_registered_and_removed_again(journalled: World) -> None:
+    """The time of the first removal must not take away what the second has yet to write."""
+    world = journalled
+    phone = world.phone("1001", "10.9.0.1")
+    gone = f"<sip:1001@{phone.host_port}>;expires=0"
+    phone.register(gone)
+    world.run(0.5)
+    phone.register()
+    outbox = world.outboxes["10.0.0.1", 5060]
+    store, asked = outbox.store, []
+    world.run(0.4)
+    outbox.store = asked.append
+    phone.register(gone)
+    world.run(0.3)
+    assert len(world.switch.registrations) == 1
+    while asked:
+        store(asked.pop(0))
+    world.settle()
+    assert phone.inbox[-1].status == 200
+    world.kill()
+    world.start()
+    unreachable(world, "1001")
+
+
+def test_a_clock_that_is_put_right_changes_no_registration(journalled: World) -> None:
+    """Phones register before the machine knows what time it is."""
+    world = journalled
+    world.utc_ahead = -10 * 365 * 86400.0
+    world.kill()
+    world.start()
+    phone = world.phone("1001", "10.9.0.1")
+    world.run(100)
+    world.utc_ahead = 0.0
+    world.switch.expire()
+    world.run(0.1)
+    world.kill()
+    world.run(3000)
+    world.start()
+    rings(world, "1001", phone)
+    world.restart(600)
+    unreachable(world, "1001")
+
+
+def test_rows_that_cannot_be_read_cost_nobody_else_anything(
+    journalled: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = journalled
+    phone = world.phone("1001", "10.9.0.1")
+    world.kill()
+    (row,) = world.rows.rows
+    world.rows.rows[row + 1] = b"r\xff"
+    world.rows.rows[row + 2] = b"rubbish"
+    world.rows.rows[row + 3] = world.rows.rows[row]  # no extension has two
+    world.start()
+    rings(world, "1001", phone)
+    assert list(world.rows.rows) == [row]
+    assert sum("of the journal cannot be read" in r.getMessage() for r in caplog.records) == 2

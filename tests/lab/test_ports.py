@@ -6,15 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from softswitch.lab import ports
+from softswitch.lab import ports as module
 from softswitch.lab.children import LabError
-from softswitch.lab.ports import HOST, PORTS, bind, free_port
+from softswitch.lab.ports import HOST, bind, free_port
 
 
-def test_none_is_given_to_outgoing_connections() -> None:
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert PORTS[-1] < 32768
-    assert PORTS[-1] < lowest or lowest < PORTS[0], "a system of other ranges"
+@pytest.mark.parametrize(
+    ("said", "ports"),
+    [
+        ("32768\t60999\n", range(10_000, 32_000)),
+        ("20000\t60999\n", range(10_000, 20_000)),
+        ("1024\t50000\n", range(50_001, 65_500)),
+        ("1024\t65535\n", range(10_000, 32_000)),
+        ("nonsense", range(10_000, 32_000)),
+        (None, range(10_000, 32_000)),
+    ],
+)
+def test_none_is_given_to_outgoing_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, ports: range
+) -> None:
+    """But where the system has all of them for that."""
+    file = tmp_path / "ip_local_port_range"
+    if said is not None:
+        file.write_text(said)
+    monkeypatch.setattr(module, "EPHEMERAL", file)
+    assert module._not_ephemeral() == ports
 
 
 def test_another_one_each_time() -> None:
@@ -31,8 +47,8 @@ def test_those_in_use_are_passed_over(
     kind: socket.SocketKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = free_port(5)
-    monkeypatch.setattr(ports, "PORTS", range(first, first + 5))
-    monkeypatch.setattr(ports, "_next", ports._cycle())
+    monkeypatch.setattr(module, "PORTS", range(first, first + 5))
+    monkeypatch.setattr(module, "_next", module._cycle())
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind((HOST, first + 1))
         if kind is socket.SOCK_STREAM:
