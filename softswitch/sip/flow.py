@@ -42,7 +42,8 @@ class TransportLimits:
     """What a stranger may cost: sizes in bytes, times in seconds.
 
     `max_queued` is what may wait for a connection that does not take it; of datagrams that the
-    system does not take, a thousandth of it in number.
+    system does not take, a thousandth of it in number. `last_words` is how long a connection that
+    is closed gets for what it was told last.
     """
 
     max_message_size: int = 65535
@@ -51,3 +52,4 @@ class TransportLimits:
     max_queued: int = 1_000_000
     tcp_idle: float = 3600.0
     connect_timeout: float = 5.0
+    last_words: float = 5.0

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 512
 _SWEEP_EVERY: Final = 30.0
-_LINGER: Final = 5.0
 
 
 class TcpFlow(asyncio.Protocol):
@@ -198,7 +197,7 @@ class TcpTransport:
         for flow in list(self._flows.values()):
             if flow.idle_since() >= now - self.limits.tcp_idle and not flow.closed:
                 continue
-            if flow.closed and flow.idle_since() < now - _LINGER:
+            if flow.closed and flow.idle_since() < now - self.limits.last_words:
                 # Its peer does not read what it was told last.
                 flow.abort()
             else:

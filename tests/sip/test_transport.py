@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from softswitch.sip import tcp
 from softswitch.sip import transport as module
 from softswitch.sip.flow import ListenError, TransportLimits
 from softswitch.sip.hosts import host_port, is_numeric, local_address_for
@@ -649,11 +648,10 @@ async def test_tcp_peer_that_does_not_read(
 
 
 async def test_tcp_a_closing_connection_is_not_held_for_ever(
-    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Server],
 ) -> None:
     """Closed for being idle with data that its peer does not read: cut off some sweeps later."""
-    monkeypatch.setattr(tcp, "_LINGER", 0.1)
-    server = start(tcp_idle=0.1)
+    server = start(tcp_idle=0.1, last_words=0.1)
     address = await server.transport.listen("tcp", "127.0.0.1", 0)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
