@@ -314,14 +314,20 @@ def register(phone: Peer, port: int) -> None:
     assert send(f"Authorization: {credentials}\r\n").startswith("SIP/2.0 200")
 
 
+def with_extension(make_site: Callable[..., Site], caller: Peer) -> Site:
+    """Whatever is dialled there is extension 1001."""
+    site = make_site(caller.port, free_port(), 'extensions: {"1001": {password: secret}}')
+    plan = 'routes: [{match: ".", from: any, dial: "1001", timeout: 20}]\n'
+    site.config.with_name("plan.yaml").write_text(plan)
+    return site
+
+
 def test_a_phone_can_be_called_after_sigkill(
     make_site: Callable[..., Site], peers: tuple[Peer, Peer]
 ) -> None:
     """Its 200 came once the registration was on disk, so a kill right after it undoes nothing."""
     caller, phone = peers
-    site = make_site(caller.port, free_port(), 'extensions: {"1001": {password: secret}}')
-    plan = 'routes: [{match: ".", from: any, dial: "1001", timeout: 20}]\n'
-    site.config.with_name("plan.yaml").write_text(plan)
+    site = with_extension(make_site, caller)
     site.start()
     register(phone, site.port)
     switch = site.restart()
@@ -355,9 +361,7 @@ def test_nothing_is_answered_that_would_not_be_kept(
 ) -> None:
     """While the plugins stop the journal is closed already: a REGISTER gets no answer any more."""
     caller, phone = peers
-    site = make_site(caller.port, free_port(), 'extensions: {"1001": {password: secret}}')
-    plan = 'routes: [{match: ".", from: any, dial: "1001", timeout: 20}]\n'
-    site.config.with_name("plan.yaml").write_text(plan)
+    site = with_extension(make_site, caller)
     switch = Running(site.config, (sys.executable, "-c", SLOW_TO_STOP))
     site.running.append(switch)
     assert switch.port == site.port

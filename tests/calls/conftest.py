@@ -17,3 +17,9 @@ def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[World]:
     yield World(tmp_path)
     raised = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert not raised, [record.getMessage() for record in raised]
+
+
+@pytest.fixture
+def journalled(tmp_path: Path) -> World:
+    """A world whose switch has a journal."""
+    return World(tmp_path, journal=True)
