@@ -171,7 +171,7 @@ class Process:
         tasks = [
             loop.create_task(self._watch_dialplan(switch)),
             loop.create_task(_every(1.0, switch.keep_alive)),
-            loop.create_task(_every(1.0, switch.expire)),
+            loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),

@@ -118,8 +118,8 @@ class Registrar:
 
     `clock` returns seconds and never goes back; `wall` is seconds since the epoch, for the Date
     header. `registered(aor, binding)` is called when a phone is new or has moved, not when it
-    refreshes; `unregistered(aor, binding, why)` when it is gone; `changed(aor)` with any change of
-    what `bindings` gives. All are called after the change is in force.
+    refreshes; `unregistered(aor, binding, why)` when it is gone. Both are called after the change
+    is in force.
     """
 
     def __init__(
@@ -130,14 +130,14 @@ class Registrar:
         wall: Callable[[], float] = time.time,
         registered: Callable[[str, Binding], None] = lambda aor, binding: None,
         unregistered: Callable[[str, Binding, Gone], None] = lambda aor, binding, why: None,
-        changed: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self._clock = clock
         self._wall = wall
         self._registered = registered
         self._unregistered = unregistered
-        self._changed = changed
+        self.changed: Callable[[str], None] | None = None
+        """Called with an address-of-record after any change of what `bindings` gives for it."""
         self._bindings: dict[str, list[Binding]] = {}
         self._count = 0
         # When each address-of-record has a binding to look at; a refresh leaves its old entry
@@ -228,8 +228,8 @@ class Registrar:
         self._count += len(bindings) - len(old or ())
         if not self._count:
             self._due.clear()
-        if self._changed is not None:
-            self._changed(aor)
+        if self.changed is not None:
+            self.changed(aor)
 
     # --- REGISTER
 

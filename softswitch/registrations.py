@@ -7,12 +7,19 @@ it says that there are none. Times are UTC in there: the clock of a process star
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 
 import msgspec
 
+from softswitch.calls.journal import Journal
 from softswitch.registrar import Binding, Registrar
-from softswitch.sip.timers import Timer
+from softswitch.sip.timers import Timer, Timers
+
+CLOCK_SET = 5.0
+"""Seconds by which the time of day has to jump for everything to be written again."""
+UNREGISTERED_KEPT = 1.0
+"""Seconds after which the journal forgets that a phone is not registered any more."""
 
 _MARK = b"r"  # no row of a call begins so: those are arrays of msgpack
 
@@ -65,6 +72,84 @@ class Registered:
 
     def __repr__(self) -> str:
         return f"<the registrations of {self.aor}>"
+
+
+class Registrations:
+    """Keeps the journal up to date with the registrar, whose `changed` it is.
+
+    `journal` gives the journal, if there is one; `ahead` is how far UTC is ahead of the registrar's
+    clock just now, in seconds.
+    """
+
+    def __init__(
+        self,
+        registrar: Registrar,
+        extensions: Container[str],
+        timers: Timers,
+        journal: Callable[[], Journal | None],
+        ahead: Callable[[], float],
+    ) -> None:
+        self._registrar = registrar
+        self._extensions = extensions
+        self._timers = timers
+        self._journal = journal
+        self._ahead = ahead
+        self._written_ahead = ahead()
+        self._kept: dict[str, Registered] = {}
+        registrar.changed = self._changed
+
+    def __len__(self) -> int:
+        """Addresses-of-record in the journal."""
+        return len(self._kept)
+
+    def restore(self, row: int, data: bytes) -> None:
+        """Take up a row of the process before. Raises whatever a row that is none may raise."""
+        aor, bindings = decode(data, self._ahead())
+        known = aor in self._extensions and aor not in self._kept
+        found = self._registrar.restore(aor, bindings) if known else []
+        journal = self._journal()
+        if journal is None:
+            return
+        if not found:
+            journal.drop(row)
+            return
+        kept = self._kept[aor] = Registered(aor, self._registrar, self._ahead)
+        journal.restored(kept, row)
+
+    def expire(self) -> None:
+        """Phones whose registration ran out are gone. Call every second."""
+        self._registrar.expire(self._timers.clock())
+        ahead = self._ahead()
+        journal = self._journal()
+        if abs(ahead - self._written_ahead) > CLOCK_SET:
+            # The time of day was put right, and the journal has times by the one before.
+            self._written_ahead = ahead
+            if journal is not None:
+                for kept in self._kept.values():
+                    journal.changed(kept)
+
+    def _changed(self, aor: str) -> None:
+        """The phone is told once that is in the journal."""
+        journal = self._journal()
+        if journal is None:
+            return
+        kept = self._kept.get(aor)
+        if kept is None:
+            kept = self._kept[aor] = Registered(aor, self._registrar, self._ahead)
+        journal.changed(kept)
+        if kept.timer is not None:
+            kept.timer.cancel()
+            kept.timer = None
+        if not self._registrar.bindings(aor):
+            # Its row says so now. It is of no use once that is on disk.
+            kept.timer = self._timers.after(UNREGISTERED_KEPT, partial(self._unregistered, kept))
+
+    def _unregistered(self, kept: Registered) -> None:
+        kept.timer = None
+        del self._kept[kept.aor]
+        journal = self._journal()
+        if journal is not None:
+            journal.over(kept)
 
 
 def is_registration(row: bytes) -> bool:

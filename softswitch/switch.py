@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
 import pluggy
 
 from softswitch.calls.call import Call
@@ -31,8 +30,7 @@ from softswitch.lines import Lines
 from softswitch.listeners import Listeners, store_all
 from softswitch.registrar import Registrar
 from softswitch.registrar import Settings as RegistrarSettings
-from softswitch.registrations import Registered, is_registration
-from softswitch.registrations import decode as decode_registration
+from softswitch.registrations import Registrations, is_registration
 from softswitch.sip import parser
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
@@ -56,10 +54,6 @@ log = logging.getLogger(__name__)
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 # Of how many restored calls a second the sides are asked whether they are still there.
 RESTART_CHECKS = 500.0
-# Seconds by which the time of day has to jump for registrations to be written again.
-CLOCK_SET = 5.0
-# Seconds after which the journal forgets that a phone is not registered any more.
-UNREGISTERED_KEPT = 1.0
 
 
 def _nothing() -> None:
@@ -132,11 +126,14 @@ class Switch:
                 limits.max_registrations,
             ),
             wall=lambda: now_us() / 1e6,
-            changed=self._registration_changed,
         )
-        # What the journal keeps of each address-of-record that is registered.
-        self.registrations: dict[str, Registered] = {}
-        self._written_ahead = self._ahead()
+        self.registrations = Registrations(
+            self.registrar,
+            config.extensions,
+            self.timers,
+            self._journal,
+            self._ahead,
+        )
         self.trunks = Trunks(config.trunks.values())
         self.lines = Lines(config.extensions, self.trunks)
         self.targets = Destinations(config, self.registrar, self.trunks, self.lines, network)
@@ -153,6 +150,13 @@ class Switch:
         self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
+
+    def _journal(self) -> Journal | None:
+        return self.journal
+
+    def _ahead(self) -> float:
+        """By how many seconds UTC is ahead of our clock."""
+        return self.now_us() / 1e6 - self.clock()
 
     def emit(self, event: Event) -> None:
         """Tell every plugin, and that there is something new to be stored."""
@@ -341,43 +345,6 @@ class Switch:
             extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
         )
 
-    def _registration_changed(self, aor: str) -> None:
-        """The phone is told once that is in the journal."""
-        journal = self.journal
-        if journal is None:
-            return
-        kept = self.registrations.get(aor)
-        if kept is None:
-            kept = self.registrations[aor] = Registered(aor, self.registrar, self._ahead)
-        journal.changed(kept)
-        if kept.timer is not None:
-            kept.timer.cancel()
-            kept.timer = None
-        if not self.registrar.bindings(aor):
-            # Its row says so now. It is of no use once that is on disk.
-            kept.timer = self.timers.after(UNREGISTERED_KEPT, partial(self._unregistered, kept))
-
-    def _unregistered(self, kept: Registered) -> None:
-        kept.timer = None
-        del self.registrations[kept.aor]
-        if self.journal is not None:
-            self.journal.over(kept)
-
-    def _ahead(self) -> float:
-        """By how many seconds UTC is ahead of our clock."""
-        return self.now_us() / 1e6 - self.clock()
-
-    def expire(self) -> None:
-        """Phones whose registration ran out are gone. Call every second."""
-        self.registrar.expire(self.clock())
-        ahead = self._ahead()
-        if abs(ahead - self._written_ahead) > CLOCK_SET:
-            # The time of day was put right, and the journal has times by the one before.
-            self._written_ahead = ahead
-            if self.journal is not None:
-                for kept in self.registrations.values():
-                    self.journal.changed(kept)
-
     # --- what calls need (softswitch.calls.core.Core)
 
     def flow_to(self, hop: Uri, fallback: Flow) -> Flow:
@@ -430,13 +397,14 @@ class Switch:
         """
         answered = ended = 0
         for row, data in rows:
-            if is_registration(data):
-                self._restore_registration(row, data)
-                continue
             try:
+                if is_registration(data):
+                    self.registrations.restore(row, data)
+                    continue
                 record = decode(data)
-            except (msgspec.MsgspecError, ValueError) as error:
-                self._unreadable(row, error)
+            except Exception as error:
+                log.error("row %d of the journal cannot be read: %s", row, str(error))
+                self._drop(row)
                 continue
             try:
                 call = restore(self, self, record)
@@ -467,24 +435,6 @@ class Switch:
     def _drop(self, row: int) -> None:
         if self.journal is not None:
             self.journal.drop(row)
-
-    def _unreadable(self, row: int, error: Exception) -> None:
-        log.error("row %d of the journal cannot be read: %s", row, str(error))
-        self._drop(row)
-
-    def _restore_registration(self, row: int, data: bytes) -> None:
-        try:
-            aor, bindings = decode_registration(data, self._ahead())
-            known = aor in self.config.extensions and aor not in self.registrations
-            found = self.registrar.restore(aor, bindings) if known else []
-        except Exception as error:
-            self._unreadable(row, error)
-            return
-        if not found or self.journal is None:
-            self._drop(row)
-            return
-        kept = self.registrations[aor] = Registered(aor, self.registrar, self._ahead)
-        self.journal.restored(kept, row)
 
     def opened(self) -> None:
         """The switch listens: what restored calls had to say goes out."""

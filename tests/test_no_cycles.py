@@ -90,7 +90,7 @@ class Process:
             switch.registrar.process(register(number, "*", 0), "1001", flow)
             await asyncio.sleep(0.006)
             self.ahead += 4000.0
-            switch.expire()
+            switch.registrations.expire()
             switch.timers.advance()
             self.ahead += 2.0
             switch.timers.advance()
