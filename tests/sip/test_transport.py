@@ -678,3 +678,33 @@ async def test_tcp_closing_the_transport_cancels_what_is_being_connected(
         flow.close()
         await server.transport.close()
     assert flow.closed
+
+
+# --- the end
+
+
+async def test_what_is_not_read_any_more(start: Callable[..., Server]) -> None:
+    """Neither datagrams, nor what comes by a connection, nor a new one. What is sent leaves."""
+    server = start()
+    udp = await server.transport.listen("udp", "127.0.0.1", 0)
+    tcp = await server.transport.listen("tcp", "127.0.0.1", 0)
+    with Datagrams() as client:
+        reader, writer = await asyncio.open_connection(*tcp)
+        client.socket.sendto(options(1), udp)
+        writer.write(options(2))
+        await server.wait(2)
+        assert (await client.receive()).startswith(b"SIP/2.0 200")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT)).startswith(b"SIP/2.0")
+        server.transport.stop_reading()
+        client.socket.sendto(options(3), udp)
+        writer.write(options(4))
+        for _, flow in server.got:
+            flow.send(options(5))
+        # By the time that these are here, the others could have been read.
+        assert (await client.receive()).startswith(b"OPTIONS")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT)).startswith(b"OPTIONS")
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection(*tcp)
+        await asyncio.sleep(0.1)  # nothing to wait for: it must not happen
+        assert len(server.got) == 2
+        writer.close()
