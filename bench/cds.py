@@ -25,12 +25,12 @@ from pathlib import Path
 
 import uvloop
 
-from cdsplugin.archive import Archive, ArchiveSettings
+from cdsplugin.archive.record import Row
+from cdsplugin.archive.schema import CDR_COLUMNS
+from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.config import Address, CdsSection
-from cdsplugin.record import Row
-from cdsplugin.schema import CDR_COLUMNS
 from cdsplugin.server import CallDataServer
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 from softswitch.events import (
     CallEnded,
     CallRouted,

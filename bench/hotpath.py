@@ -21,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from softswitch.calls.journal import Journal
-from softswitch.config import load_config
+from softswitch.configuration import load_config
+from softswitch.disk.journal_file import JournalFile
 from softswitch.hookspecs import make_plugins
-from softswitch.journal_file import JournalFile
 from softswitch.sip.parser import parse
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch

@@ -43,15 +43,15 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from cdsplugin.clock import Clock
 from cdsplugin.config import Address, CdsSection, TlsSection
-from cdsplugin.entries import Log, Property, Value
-from cdsplugin.keys import make_authority, make_server
-from cdsplugin.link import Link
-from cdsplugin.proxy import NetworkProxy
-from cdsplugin.security import load_security
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.store import Call, Store
+from cdsplugin.link.keys import make_authority, make_server
+from cdsplugin.link.security import load_security
+from cdsplugin.link.tcp import Link
+from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.server import CallDataServer
-from cdsplugin.store import Call, Store
 from cdsplugin.timers import LoopTimers
 
 CALL = "0199c0de-0000-7000-8000-000000000001"

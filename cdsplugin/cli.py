@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cdsplugin import reading
+from cdsplugin.accounts.report import GROUPS, Rates, RatesError, cost_report, read_rates
+from cdsplugin.archive import reading
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
-from cdsplugin.keys import keys
-from cdsplugin.report import GROUPS, Rates, RatesError, cost_report, read_rates
+from cdsplugin.link.keys import keys
 
 _DATABASE = click.argument("database", type=click.Path(dir_okay=False, path_type=Path))
 

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from cdsplugin.config import CdsSection
-from cdsplugin.link import Link, LinkLimits
-from cdsplugin.security import SecurityError, load_security
+from cdsplugin.link.security import SecurityError, load_security
+from cdsplugin.link.tcp import Link, LinkLimits
 from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.spool import Spool, SpoolError
-from cdsplugin.switch_client import PREFIX, SwitchClient
-from cdsplugin.switch_link import SwitchLink, stop_server
 from cdsplugin.timers import LoopTimers
-from cdsplugin.tms import Tms
+from cdsplugin.tms.spool import Spool, SpoolError
+from cdsplugin.tms.switch_client import PREFIX, SwitchClient
+from cdsplugin.tms.switch_link import SwitchLink, stop_server
+from cdsplugin.tms.tms import Tms
 from softswitch.events import Event, SwitchStarted
 from softswitch.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from softswitch.config import Config
+    from softswitch.configuration import Config
 
 log = logging.getLogger("cdsplugin.plugin")
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cdsplugin.config import CdsSection
 from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.switch_link import SwitchLink, stop_server
-from cdsplugin.tms import Tms
+from cdsplugin.tms.switch_link import SwitchLink, stop_server
+from cdsplugin.tms.tms import Tms
 
 
 class ServeFile(BaseModel):
@@ -37,8 +37,8 @@ class ServeError(Exception):
 def read_config(path: Path) -> CdsSection:
     """Read and check a file; relative paths in it are relative to it. Raises ``ServeError``."""
     # The switch's way of reading YAML: every mistake at once, with its line and column.
-    from softswitch.model_mistakes import check_model, resolve_paths
-    from softswitch.yaml_places import read_yaml
+    from softswitch.config.mistakes import check_model, resolve_paths
+    from softswitch.config.places import read_yaml
 
     read = read_yaml(path)
     model = None

@@ -9,17 +9,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from cdsplugin.archive import Archive, ArchiveSettings
-from cdsplugin.clock import Clock
+from cdsplugin.archive.journal import Journal, JournalSettings
+from cdsplugin.archive.journal_file import FileSettings, JournalFile
+from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.recovery import Recovery
+from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.config import CdsSection
-from cdsplugin.journal import Journal, JournalSettings
-from cdsplugin.journal_file import FileSettings, JournalFile
-from cdsplugin.link import Link, LinkLimits
-from cdsplugin.proxy import NetworkProxy
-from cdsplugin.record import Recorder
-from cdsplugin.recovery import Recovery
-from cdsplugin.security import SecurityError, load_security
-from cdsplugin.store import Store, StoreLimits
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.store import Store, StoreLimits
+from cdsplugin.link.security import SecurityError, load_security
+from cdsplugin.link.tcp import Link, LinkLimits
+from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.timers import LoopTimers
 
 log = logging.getLogger("cdsplugin")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from cdsplugin.clock import Handle
+from cdsplugin.data.clock import Handle
 
 
 class LoopTimers:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import pluggy
     from pydantic import BaseModel
 
-    from softswitch.config import Config
+    from softswitch.configuration import Config
     from softswitch.dialplan.routing import Action, Source
 
 # Name, module that holds the click command as ``command``, and its line in the help.
 ELSEWHERE = {
     "lab": ("softswitch.lab", "Run two switches, their servers, and a call through both."),
-    "phone": ("softswitch.phone", "A headless softphone: register, call, play, record."),
+    "phone": ("softswitch.phone.command", "A headless softphone: register, call, play, record."),
 }
 
 
@@ -160,8 +160,8 @@ def _told(action: Action) -> list[str]:
 
 
 def _source(config: Config, caller: str) -> Source:
+    from softswitch.config.places import did_you_mean
     from softswitch.dialplan.routing import Source
-    from softswitch.yaml_places import did_you_mean
 
     name = caller.removeprefix("trunk:")
     if name != caller:
@@ -177,7 +177,7 @@ def _source(config: Config, caller: str) -> Source:
 
 
 def _schema(kind: str) -> dict[str, object]:
-    from softswitch.config import config_model
+    from softswitch.configuration import config_model
     from softswitch.dialplan.loader import DialplanModel
 
     model = DialplanModel if kind == "dialplan" else config_model(_sections(_plugins()))
@@ -221,7 +221,7 @@ def _sections(plugins: pluggy.PluginManager) -> dict[str, type[BaseModel]]:
 
 def _load(path: Path, plugins: pluggy.PluginManager) -> Config:
     """The configuration; its warnings are shown. Mistakes are listed, then exit status 2."""
-    from softswitch.config import ConfigErrors, load_config
+    from softswitch.configuration import ConfigErrors, load_config
 
     try:
         config = load_config(path, _sections(plugins))

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from softswitch.events import Event
 
 if TYPE_CHECKING:
-    from softswitch.config import Config
+    from softswitch.configuration import Config
 
 hookspec = pluggy.HookspecMarker("softswitch")
 hookimpl = pluggy.HookimplMarker("softswitch")

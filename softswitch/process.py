@@ -19,8 +19,8 @@ from prometheus_client import REGISTRY
 
 from softswitch import compiled
 from softswitch.calls.journal import Journal
-from softswitch.config import Config
-from softswitch.journal_file import JournalError, JournalFile
+from softswitch.configuration import Config
+from softswitch.disk.journal_file import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
 from softswitch.sip.flow import Flow, TransportLimits
 from softswitch.sip.hosts import is_numeric

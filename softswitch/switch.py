@@ -22,15 +22,16 @@ from softswitch.calls.leg import Destination, Leg
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.records import decode
 from softswitch.calls.restore import RESTARTED, restore
-from softswitch.config import Config, Trunk
-from softswitch.destinations import Destinations
+from softswitch.configuration import Config, Trunk
 from softswitch.dialplan.routing import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
-from softswitch.lines import Lines
 from softswitch.listeners import Listeners, store_all
-from softswitch.registrar import Registrar
-from softswitch.registrar import Settings as RegistrarSettings
-from softswitch.registrations import Registrations, is_registration
+from softswitch.parties.destinations import Destinations
+from softswitch.parties.lines import Lines
+from softswitch.parties.registrar import Registrar
+from softswitch.parties.registrar import Settings as RegistrarSettings
+from softswitch.parties.registrations import Registrations, is_registration
+from softswitch.parties.trunks import Trunks
 from softswitch.sip import parser
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
@@ -47,7 +48,6 @@ from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.timers import Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions
-from softswitch.trunks import Trunks
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from pydantic import BaseModel, ConfigDict
 
 from softswitch import cli
-from softswitch.config import Config, load_config
+from softswitch.configuration import Config, load_config
 from softswitch.hookspecs import hookimpl, make_plugins
 
 EXAMPLES = Path(__file__).parents[1] / "dialplans"
@@ -219,7 +219,7 @@ def test_help_lists_all_commands_and_imports_none_of_them() -> None:
         "import sys; from softswitch.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as e: assert e.code == 0\n"
-        "heavy = {'softswitch.lab', 'softswitch.phone', 'softswitch.config', 'pydantic'}\n"
+        "heavy = {'softswitch.lab', 'softswitch.phone', 'softswitch.configuration', 'pydantic'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from softswitch.config import (
+from softswitch.config.mistakes import documented_keys
+from softswitch.configuration import (
     Config,
     ConfigErrors,
     Extension,
@@ -28,7 +29,6 @@ from softswitch.config import (
 )
 from softswitch.dialplan.loader import DialplanModel
 from softswitch.dialplan.routing import Dialplan, Source
-from softswitch.model_mistakes import documented_keys
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -14,9 +14,9 @@ import pytest
 import cdsplugin.plugin as cds
 from bench.hotpath import CONFIG, PLAN, Net, call
 from softswitch.calls.journal import Journal
-from softswitch.config import load_config
+from softswitch.configuration import load_config
+from softswitch.disk.journal_file import JournalFile
 from softswitch.hookspecs import make_plugins
-from softswitch.journal_file import JournalFile
 from softswitch.sip.message import Request
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import parse

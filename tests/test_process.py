@@ -97,7 +97,7 @@ def test_an_idle_switch_stops_at_once(start: Start, number: signal.Signals) -> N
 PLUGIN = """
 import os, signal, sys
 from pathlib import Path
-from softswitch.config import load_config
+from softswitch.configuration import load_config
 from softswitch.hookspecs import hookimpl, make_plugins
 from softswitch.process import run
 

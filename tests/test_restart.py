@@ -18,6 +18,7 @@ import pytest
 from calls.call_world import answer
 
 from bench.sipp import HOST, sipp_callee, start_caller
+from softswitch.disk.journal_file import JournalFile
 from softswitch.events import (
     CallEnded,
     CallRestored,
@@ -26,7 +27,6 @@ from softswitch.events import (
     LegAnswered,
     SwitchStarted,
 )
-from softswitch.journal_file import JournalFile
 from softswitch.lab.ports import free_port
 from tests.switch_process import PATIENCE, PLAN, SDP, Peer, Running, answered
 
@@ -34,7 +34,7 @@ RECORDER = """
 import os, sys
 from pathlib import Path
 import msgspec
-from softswitch.config import load_config
+from softswitch.configuration import load_config
 from softswitch.hookspecs import hookimpl, make_plugins
 from softswitch.process import run
 

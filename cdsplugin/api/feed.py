@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from cdsplugin.api.models import state_of
-from cdsplugin.clients import Client
-from cdsplugin.entries import Log, Property
-from cdsplugin.record import iso
-from cdsplugin.store import Call, Store
+from cdsplugin.archive.record import iso
+from cdsplugin.data.clients import Client
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.store import Call, Store
 
 Happening = tuple[str, bytes]
 """The kind of an event, and the whole of it as JSON."""

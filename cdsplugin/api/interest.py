@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cdsplugin.clock import Handle
 from cdsplugin.config import ApiSection
-from cdsplugin.entries import Log, Property
-from cdsplugin.joined import Stage
-from cdsplugin.store import Call
+from cdsplugin.data.clock import Handle
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.store import Call
+from cdsplugin.proxy.joined import Stage
 
 if TYPE_CHECKING:
     from cdsplugin.server import CallDataServer

@@ -24,10 +24,10 @@ from cdsplugin.api.models import (
     property_out,
     state_of,
 )
+from cdsplugin.archive.record import RESERVED
 from cdsplugin.config import ApiSection
-from cdsplugin.entries import Value
-from cdsplugin.record import RESERVED
-from cdsplugin.store import Call
+from cdsplugin.data.entries import Value
+from cdsplugin.data.store import Call
 
 if TYPE_CHECKING:
     from cdsplugin.server import CallDataServer

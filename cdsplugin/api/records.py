@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query
 from sqlite_utils import Database
 
-from cdsplugin import reading
 from cdsplugin.api.access import Access, guard
 from cdsplugin.api.live import ANSWERS, CallId, Limit, Only
 from cdsplugin.api.models import CdrPage
+from cdsplugin.archive import reading
 from cdsplugin.config import ApiSection
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from softswitch import events
 from softswitch.calls.leg import Destination, Leg
 from softswitch.calls.numbers import LegNumbers
 from softswitch.dialplan.routing import Target
-from softswitch.lines import Lines
+from softswitch.parties.lines import Lines
 from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import Uri
 from softswitch.sip.timers import Timers

@@ -7,7 +7,7 @@ that a restart could not do without, and ended with it; what changes a little (i
 written within 0.2 s, if the call lasts so long. The CSeq of requests is no change: a restored
 dialog jumps ahead (`CSEQ_AHEAD`).
 
-No I/O: the rows go to a `Store`; the file is `softswitch.journal_file`.
+No I/O: the rows go to a `Store`; the file is `softswitch.disk.journal_file`.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _head(request: Request) -> str:
 
 
 class Kept(Protocol):
-    """What has a row: a call, or the registrations of a phone (`softswitch.registrations`)."""
+    """What has a row: a call, or a phone's registrations (`softswitch.parties.registrations`)."""
 
     row: int
     """Its number; 0 until it is written for the first time."""

@@ -24,6 +24,16 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from softswitch.config.mistakes import check_model
+from softswitch.config.places import (
+    ConfigErrors,
+    Mistake,
+    Where,
+    YamlFile,
+    as_written,
+    did_you_mean,
+    read_yaml,
+)
 from softswitch.dialplan.patterns import PatternError, compile_pattern
 from softswitch.dialplan.routing import (
     MAX_NUMBER,
@@ -37,16 +47,6 @@ from softswitch.dialplan.routing import (
     RouteTemplate,
     TargetTemplate,
     shadowed,
-)
-from softswitch.model_mistakes import check_model
-from softswitch.yaml_places import (
-    ConfigErrors,
-    Mistake,
-    Where,
-    YamlFile,
-    as_written,
-    did_you_mean,
-    read_yaml,
 )
 
 

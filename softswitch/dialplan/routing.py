@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from softswitch.config.places import Mistake
 from softswitch.dialplan.patterns import Pattern
 from softswitch.dialplan.trie import PatternTrie
-from softswitch.yaml_places import Mistake
 
 Party: TypeAlias = Literal["extension", "trunk"]
 

@@ -19,7 +19,7 @@ from softswitch.calls.call import Call
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
-from softswitch.config import load_config
+from softswitch.configuration import load_config
 from softswitch.events import (
     CallEnded,
     CallRestored,

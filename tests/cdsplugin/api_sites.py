@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 
-from cdsplugin import reading
+from cdsplugin.archive import reading
 from cdsplugin.config import Address, ApiSection, CdsSection
 from cdsplugin.server import CallDataServer
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 
 TOKENS = (
     {"token": "write-secret", "name": "crm", "role": "write"},

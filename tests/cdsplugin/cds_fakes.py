@@ -8,12 +8,12 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from cdsplugin.clients import Client
-from cdsplugin.clock import Clock
-from cdsplugin.entries import Log, Property
-from cdsplugin.frames import Frame
-from cdsplugin.proxy import NetworkProxy
-from cdsplugin.store import Call, Store, StoreLimits
+from cdsplugin.data.clients import Client
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.frames import Frame
+from cdsplugin.data.store import Call, Store, StoreLimits
+from cdsplugin.proxy.network_proxy import NetworkProxy
 
 START = 1_800_000_000_000_000
 

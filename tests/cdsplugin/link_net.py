@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from cdsplugin.frames import Frame
-from cdsplugin.handshake import Proof
-from cdsplugin.keys import make_authority, make_server
-from cdsplugin.link import Link, LinkLimits
-from cdsplugin.security import LinkSecurity
+from cdsplugin.data.frames import Frame
+from cdsplugin.link.handshake import Proof
+from cdsplugin.link.keys import make_authority, make_server
+from cdsplugin.link.security import LinkSecurity
+from cdsplugin.link.tcp import Link, LinkLimits
 
 FAST = LinkLimits(frame_bytes=4096, buffer_bytes=1 << 20, handshake=0.3, reconnect_min=0.01)
 

@@ -12,7 +12,7 @@ from cds_calls import answered_call, busy_call
 
 from cdsplugin.config import Address, ApiSection, CdsSection
 from cdsplugin.server import CallDataServer
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 
 
 class Site:

@@ -15,12 +15,12 @@ import pytest
 from cds_calls import AT, answered_call, busy_call
 from cds_fakes import FakeNet, FakeServer
 
-from cdsplugin import reading, schema
-from cdsplugin.archive import Archive, ArchiveSettings
-from cdsplugin.disk import ArchiveError
-from cdsplugin.entries import Log, Property
-from cdsplugin.record import Recorder, entry_rows, iso
-from cdsplugin.tms import Tms
+from cdsplugin.archive import reading, schema
+from cdsplugin.archive.disk import ArchiveError
+from cdsplugin.archive.record import Recorder, entry_rows, iso
+from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.tms.tms import Tms
 
 
 class Recording:
@@ -370,9 +370,9 @@ WRITER = """
     sys.path[:0] = sys.argv[2:]
     from cds_calls import answered_call
     from cds_fakes import FakeNet
-    from cdsplugin.archive import Archive, ArchiveSettings
-    from cdsplugin.record import Recorder
-    from cdsplugin.tms import Tms
+    from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+    from cdsplugin.archive.record import Recorder
+    from cdsplugin.tms.tms import Tms
 
     archive = Archive(Path(sys.argv[1]), ArchiveSettings(commit_interval=0.002))
     archive.open()

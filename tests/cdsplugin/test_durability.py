@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 from cds_calls import answered_call
 
+from cdsplugin.archive.disk import NotStored
 from cdsplugin.config import CdsSection
-from cdsplugin.disk import NotStored
 from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 
 _HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from cdsplugin.config import CdsSection
 from cdsplugin.server import CallDataServer
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 from tests.cdsplugin.cds_calls import answered_call
 
 async def main():

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdsplugin.call_data import CallData, supersedes
-from cdsplugin.entries import Log, Property
+from cdsplugin.data.call_data import CallData, supersedes
+from cdsplugin.data.entries import Log, Property
 
 names = st.sampled_from(["caller", "note", "leg/hq/0"])
 authors = st.sampled_from(["hq", "branch", "crm"])

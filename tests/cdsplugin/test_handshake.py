@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdsplugin.complaints import Complaints
-from cdsplugin.frames import Hello
-from cdsplugin.handshake import NONCE_BYTES, Handshake, HandshakeError, Proof
+from cdsplugin.data.frames import Hello
+from cdsplugin.link.complaints import Complaints
+from cdsplugin.link.handshake import NONCE_BYTES, Handshake, HandshakeError, Proof
 
 SECRET = b"a secret of some length"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from cds_fakes import FakeNet, FakeTimers, Listener
 
-from cdsplugin.frames import Alive
-from cdsplugin.health import Health
+from cdsplugin.data.frames import Alive
+from cdsplugin.proxy.health import Health
 
 
 class Told:

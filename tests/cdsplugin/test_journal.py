@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from cds_fakes import FakeTimers, Listener
 
-from cdsplugin.clock import Clock
-from cdsplugin.disk import Disk, MemoryDisk, NotStored, Whole
-from cdsplugin.journal import Found, Journal, JournalSettings
-from cdsplugin.store import Store, StoreLimits
+from cdsplugin.archive.disk import Disk, MemoryDisk, NotStored, Whole
+from cdsplugin.archive.journal import Found, Journal, JournalSettings
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.store import Store, StoreLimits
 
 
 class Records:

@@ -12,8 +12,8 @@ from cryptography import x509
 
 from cdsplugin.cli import main
 from cdsplugin.config import SECRET_LENGTH
-from cdsplugin.keys import KeysError, make_authority, make_secret, make_server
-from cdsplugin.tls import TlsStream, context
+from cdsplugin.link.keys import KeysError, make_authority, make_secret, make_server
+from cdsplugin.link.tls import TlsStream, context
 
 NOW = datetime.datetime(2030, 5, 1, 12, 0, tzinfo=datetime.UTC)
 

@@ -10,10 +10,10 @@ import pytest
 import uvloop
 from link_net import Net, closed, framed
 
-from cdsplugin.entries import Property
-from cdsplugin.frames import Hello, Unregister, Update
-from cdsplugin.handshake import LinkError
-from cdsplugin.link import LinkLimits
+from cdsplugin.data.entries import Property
+from cdsplugin.data.frames import Hello, Unregister, Update
+from cdsplugin.link.handshake import LinkError
+from cdsplugin.link.tcp import LinkLimits
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 

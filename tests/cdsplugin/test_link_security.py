@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from link_net import FAST, Ears, Net, closed, files, framed, make_certificates
 
 from cdsplugin.config import CdsSection
-from cdsplugin.entries import Property
-from cdsplugin.frames import Hello, Unregister, Update
-from cdsplugin.handshake import NONCE_BYTES, Handshake, LinkError, Proof
-from cdsplugin.link import Link, LinkLimits
-from cdsplugin.security import LinkSecurity, load_security
-from cdsplugin.tls import context
+from cdsplugin.data.entries import Property
+from cdsplugin.data.frames import Hello, Unregister, Update
+from cdsplugin.link.handshake import NONCE_BYTES, Handshake, LinkError, Proof
+from cdsplugin.link.security import LinkSecurity, load_security
+from cdsplugin.link.tcp import Link, LinkLimits
+from cdsplugin.link.tls import context
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from cds_calls import answered_call, started
 
-from cdsplugin import plugin, reading
+from cdsplugin import plugin
+from cdsplugin.archive import reading
 from cdsplugin.config import Address, ApiSection, CdsSection
 from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 
 
 def section(folder: Path, name: str, **more: Any) -> CdsSection:
@@ -98,7 +99,7 @@ def test_an_unwritable_database(tmp_path: Path) -> None:
     code = """if True:
         import os, sys
         from pathlib import Path
-        from cdsplugin.archive import Archive
+        from cdsplugin.archive.sqlite import Archive
         if os.geteuid() == 0:
             os.setgroups([])
             os.setuid(65534)

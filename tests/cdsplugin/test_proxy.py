@@ -7,7 +7,7 @@ import gc
 import pytest
 from cds_fakes import FakeNet, FakeServer, Listener
 
-from cdsplugin.frames import (
+from cdsplugin.data.frames import (
     Alive,
     EndOfCall,
     Hello,

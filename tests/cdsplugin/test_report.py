@@ -11,12 +11,12 @@ from cds_calls import AT, answered_call, busy_call
 from cds_fakes import FakeNet
 from click.testing import CliRunner
 
-from cdsplugin.archive import Archive
+from cdsplugin.accounts.report import Rates, RatesError, cost_report, read_rates
+from cdsplugin.archive.reading import reading
+from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.sqlite import Archive
 from cdsplugin.cli import main
-from cdsplugin.reading import reading
-from cdsplugin.record import Recorder
-from cdsplugin.report import Rates, RatesError, cost_report, read_rates
-from cdsplugin.tms import Tms
+from cdsplugin.tms.tms import Tms
 
 RATES = """
 currency: EUR

@@ -11,12 +11,12 @@ import pytest
 from link_net import files, make_certificates
 
 from cdsplugin.config import CdsSection
-from cdsplugin.entries import Log, Property
-from cdsplugin.keys import make_secret
-from cdsplugin.security import SecurityError, load_security
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.store import Call
+from cdsplugin.link.keys import make_secret
+from cdsplugin.link.security import SecurityError, load_security
 from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.store import Call
-from softswitch.model_mistakes import resolve_paths
+from softswitch.config.mistakes import resolve_paths
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cdsplugin.spool import Spool, SpoolError
+from cdsplugin.tms.spool import Spool, SpoolError
 
 
 def made(folder: Path, **more: int) -> Spool:

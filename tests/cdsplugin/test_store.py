@@ -7,9 +7,9 @@ import gc
 import pytest
 from cds_fakes import FakeTimers, Listener
 
-from cdsplugin.clock import Clock
-from cdsplugin.entries import Log, Property
-from cdsplugin.store import Store, StoreLimits
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.store import Store, StoreLimits
 
 
 @pytest.fixture

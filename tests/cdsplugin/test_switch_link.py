@@ -12,12 +12,12 @@ import pytest
 from cds_calls import AT, SECOND, started
 from cds_fakes import FakeNet, FakeTimers
 
-from cdsplugin.frames import Frame, Switch
-from cdsplugin.recovery import Recovery
-from cdsplugin.spool import Spool
-from cdsplugin.switch_client import PREFIX, SwitchClient
-from cdsplugin.switch_link import SwitchLink
-from cdsplugin.tms import UNTOLD, Tms
+from cdsplugin.archive.recovery import Recovery
+from cdsplugin.data.frames import Frame, Switch
+from cdsplugin.tms.spool import Spool
+from cdsplugin.tms.switch_client import PREFIX, SwitchClient
+from cdsplugin.tms.switch_link import SwitchLink
+from cdsplugin.tms.tms import UNTOLD, Tms
 from softswitch.events import CallEnded, CallRestored, Event, SwitchStarted
 
 

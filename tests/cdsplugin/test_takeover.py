@@ -10,13 +10,13 @@ from cds_fakes import START, FakeNet, FakeServer, Listener
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdsplugin.clock import Timers
-from cdsplugin.disk import MemoryDisk
-from cdsplugin.frames import Alive, EndOfCall, Listing, Refused, Register, Update
-from cdsplugin.journal import Journal
-from cdsplugin.record import Recorder, Row
-from cdsplugin.recovery import Recovery
-from cdsplugin.store import Store
+from cdsplugin.archive.disk import MemoryDisk
+from cdsplugin.archive.journal import Journal
+from cdsplugin.archive.record import Recorder, Row
+from cdsplugin.archive.recovery import Recovery
+from cdsplugin.data.clock import Timers
+from cdsplugin.data.frames import Alive, EndOfCall, Listing, Refused, Register, Update
+from cdsplugin.data.store import Store
 
 HOUR = 3_600_000_000
 NAMES = ("ant", "bee", "cat", "dog", "elk")

@@ -8,10 +8,10 @@ import pytest
 from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
-from cdsplugin.call_data import CallData
-from cdsplugin.journal import Found
-from cdsplugin.recovery import Recovery
-from cdsplugin.tms import Tms
+from cdsplugin.archive.journal import Found
+from cdsplugin.archive.recovery import Recovery
+from cdsplugin.data.call_data import CallData
+from cdsplugin.tms.tms import Tms
 from softswitch.events import (
     CallEnded,
     CallRestored,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from softswitch.config import ConfigErrors
+from softswitch.configuration import ConfigErrors
 from softswitch.dialplan.loader import Surroundings, load_dialplan
 
 MANY = Surroundings(frozenset(str(n) for n in range(1000, 1020)), {"pstn": False})

@@ -14,7 +14,7 @@ from typing import Any
 
 from softswitch.lab.children import Child, LabError
 from softswitch.lab.ports import free_port
-from softswitch.media.tones import Heard, listen, samples_of
+from softswitch.phone.tones import Heard, listen, samples_of
 
 MODULES = Path("/usr/lib/baresip/modules")
 

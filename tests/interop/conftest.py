@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running_switch import Interop, running
 
-from softswitch.media.tones import sine
+from softswitch.phone.tones import sine
 
 
 @pytest.fixture

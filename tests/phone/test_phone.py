@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from softswitch.lab.children import LabError, PhoneChild
-from softswitch.media.tones import Listener, listen, samples_of, sine
+from softswitch.phone.tones import Listener, listen, samples_of, sine
 
 StartPhone = Callable[..., PhoneChild]
-PHONE = [sys.executable, "-m", "softswitch.phone"]
+PHONE = [sys.executable, "-m", "softswitch.phone.command"]
 
 
 def connect(alice: PhoneChild, bob: PhoneChild) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softswitch.media.tones import Heard, Listener, level, listen, mean_square, power_at, sine
+from softswitch.phone.tones import Heard, Listener, level, listen, mean_square, power_at, sine
 
 RATE = 8000
 

@@ -10,17 +10,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
-from cdsplugin import archive, call_data
-from cdsplugin.clock import Clock
-from cdsplugin.entries import Log, Property
-from cdsplugin.frames import Update
-from cdsplugin.joined import Joined, Stage
-from cdsplugin.journal import Journal
-from cdsplugin.participants import RegistrationMonitor
-from cdsplugin.proxy import NetworkProxy
-from cdsplugin.record import Recorder
-from cdsplugin.registration import Registrations
-from cdsplugin.store import Call, Store
+from cdsplugin.archive import sqlite as archive
+from cdsplugin.archive.journal import Journal
+from cdsplugin.archive.record import Recorder
+from cdsplugin.data import call_data
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.frames import Update
+from cdsplugin.data.store import Call, Store
+from cdsplugin.proxy.joined import Joined, Stage
+from cdsplugin.proxy.network_proxy import NetworkProxy
+from cdsplugin.proxy.participants import RegistrationMonitor
+from cdsplugin.proxy.registration import Registrations
 
 Broken = Callable[[], AbstractContextManager[Any]]
 

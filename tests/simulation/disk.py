@@ -14,10 +14,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cdsplugin import schema
-from cdsplugin.archive import Archive, ArchiveSettings, _Batch
-from cdsplugin.disk import MemoryDisk
-from cdsplugin.sqlite_connection import Connection
+from cdsplugin.archive.disk import MemoryDisk
+from cdsplugin.archive.sqlite import Archive, ArchiveSettings, _Batch, schema
+from cdsplugin.archive.sqlite_connection import Connection
 
 from .scheduler import Machine, ProcessTimers
 

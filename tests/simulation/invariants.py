@@ -13,11 +13,11 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cdsplugin.call_data import CallData
-from cdsplugin.clients import Client
-from cdsplugin.entries import Log, Property
-from cdsplugin.frames import EndOfCall, Frame, Update
-from cdsplugin.store import Call
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.clients import Client
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.frames import EndOfCall, Frame, Update
+from cdsplugin.data.store import Call
 
 from .calls import Truth
 from .scheduler import World
@@ -448,6 +448,6 @@ def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _iso(us: int | None) -> str:
-    from cdsplugin.record import iso
+    from cdsplugin.archive.record import iso
 
     return iso(us)  # type: ignore[return-value]

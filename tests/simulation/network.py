@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-from cdsplugin.frames import Frame
+from cdsplugin.data.frames import Frame
 
 from .scheduler import World
 
@@ -170,7 +170,7 @@ class SimNetwork:
 
 
 class SimLink:
-    """``cdsplugin.proxy.Network`` of one process: what ``cdsplugin.link`` is on real sockets."""
+    """``cdsplugin.proxy.peers.Network`` of one process: what ``cdsplugin.link`` is on sockets."""
 
     def __init__(self, network: SimNetwork, server: str, peers: set[str]) -> None:
         self.network = network

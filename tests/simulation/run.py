@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdsplugin.frames import Frame
+from cdsplugin.data.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth

@@ -100,7 +100,7 @@ class Machine:
 
 
 class ProcessTimers:
-    """``cdsplugin.clock.Timers`` of one process: its timers die with it."""
+    """``cdsplugin.data.clock.Timers`` of one process: its timers die with it."""
 
     __slots__ = ("alive", "machine", "monotonic_us", "now_us", "on_turn", "pending", "world")
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cdsplugin.clients import Watcher
-from cdsplugin.clock import Clock
-from cdsplugin.journal import Journal, JournalSettings
-from cdsplugin.proxy import NetworkProxy
-from cdsplugin.record import Recorder
-from cdsplugin.recovery import Recovery
-from cdsplugin.store import Call, Store, StoreLimits
-from cdsplugin.tms import Tms
+from cdsplugin.archive.journal import Journal, JournalSettings
+from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.recovery import Recovery
+from cdsplugin.data.clients import Watcher
+from cdsplugin.data.clock import Clock
+from cdsplugin.data.store import Call, Store, StoreLimits
+from cdsplugin.proxy.network_proxy import NetworkProxy
+from cdsplugin.tms.tms import Tms
 
 from .disk import Disk, SimArchive
 from .network import SimLink, SimNetwork

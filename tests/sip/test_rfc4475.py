@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from softswitch.config import load_config
+from softswitch.configuration import load_config
 from softswitch.hookspecs import make_plugins
 from softswitch.sip.digest import answer
 from softswitch.sip.header_values import Via, parse_address, parse_params, parse_uri, parse_via

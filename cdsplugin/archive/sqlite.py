@@ -1,0 +1,447 @@
+"""The archive: the CDR database, written by one thread in batches.
+
+``put`` never blocks: it appends rows to a batch. The thread takes the batch every
+``commit_interval`` and writes it in one transaction. What is committed survives ``kill -9`` at any
+moment, whatever ``synchronous`` says (SQLite's log is in the kernel's hands by then); with ``full``
+it survives the loss of power too, at the price of one fsync for each commit.
+
+Should the database refuse (locked, full, corrupt), that is reported in one line, the rows are kept
+and tried again, and another line says when they are written. When more than ``queue_rows`` wait,
+they move to a file beside the database (``NAME.spool``), from where they are written when the
+database works again, also after a restart. The last resort, when that file cannot be written
+either, is the log: each row in full. A database that is damaged is moved aside, never deleted, and
+a new one is begun: a telephone switch that does not start is worse than records in two files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from sqlite_utils import Database
+
+from cdsplugin.archive import schema
+from cdsplugin.archive.damage import damaged, foreign, moved_aside
+from cdsplugin.archive.disk import ArchiveError
+from cdsplugin.archive.record import Row
+from cdsplugin.archive.sqlite_connection import Connection
+
+log = logging.getLogger("cdsplugin.archive")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Seconds, and rows. See the module for ``synchronous`` and ``queue_rows``."""
+
+    commit_interval: float = 0.05
+    queue_rows: int = 500_000
+    synchronous: Literal["normal", "full"] = "normal"
+    busy_timeout: float = 5.0
+    retry_interval: float = 1.0
+
+
+_STATEMENTS = (
+    schema.WRITE_CDR,
+    schema.FILL_CDR,
+    schema.WRITE_LEG,
+    schema.WRITE_PROPERTY,
+    schema.WRITE_LOG,
+    schema.FINISH,
+    schema.REMOVE,
+)
+
+
+class _Batch:
+    """Rows for each of the statements, in the order in which they came."""
+
+    __slots__ = ("cdrs", "fills", "finished", "legs", "logs", "properties", "removed")
+
+    def __init__(self) -> None:
+        self.cdrs: list[Row] = []
+        self.fills: list[Row] = []
+        self.legs: list[Row] = []
+        self.properties: list[Row] = []
+        self.logs: list[Row] = []
+        self.finished: list[Row] = []
+        self.removed: list[Row] = []
+
+    def tables(self) -> tuple[list[Row], ...]:
+        return (
+            self.cdrs,
+            self.fills,
+            self.legs,
+            self.properties,
+            self.logs,
+            self.finished,
+            self.removed,
+        )
+
+    def __len__(self) -> int:
+        return sum(map(len, self.tables()))
+
+    def extend(self, later: _Batch) -> None:
+        for mine, theirs in zip(self.tables(), later.tables(), strict=True):
+            mine.extend(theirs)
+
+
+class Archive:
+    """The CDR database of one server. ``put``, ``flush`` and ``close`` may be called from any
+    thread."""
+
+    def __init__(self, path: Path, settings: ArchiveSettings | None = None) -> None:
+        self.path = path
+        self.spool = path.with_name(path.name + ".spool")
+        self.settings = settings or ArchiveSettings()
+        self._lock = threading.Lock()
+        self._batch = _Batch()
+        self._queued = threading.Event()
+        self._closing = threading.Event()
+        self._committed = threading.Condition()
+        self.puts = 0
+        """Calls of ``put``."""
+        self.done = 0
+        """How many of these are committed, or in the spool file (or, at the worst, the log)."""
+        self._flushing = 0
+        self._runs: threading.Thread | None = None
+        self._spool_usable = True
+        self.trouble: str | None = None
+        """What is wrong with the database at present, for people; None if nothing."""
+        self.commits = 0
+        self.rows = 0
+        self.waiting = 0
+        """Rows in the thread's hands, not committed yet."""
+        self.spooled = 0
+        self.lost = 0
+        """Rows that only the log has."""
+
+    def open(self) -> None:
+        """Create or migrate the tables and start the thread. Raises ``ArchiveError``."""
+        try:
+            try:
+                self._make()
+            except sqlite3.DatabaseError as error:
+                if not damaged(error) or foreign(self.path):
+                    raise
+                self._move_aside(error)
+                self._make()
+        except (sqlite3.Error, OSError) as error:
+            why = str(error)
+            if not self.path.parent.is_dir():
+                why = "no such folder"
+            elif not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+                why = "no permission to write"
+            raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
+        if self.spool.exists():
+            self._queued.set()
+        self._runs = threading.Thread(target=self._run, name="cds-archive", daemon=True)
+        self._runs.start()
+
+    def put(
+        self,
+        *,
+        cdr: Row | None = None,
+        fill: Row | None = None,
+        legs: Sequence[Row] = (),
+        properties: Sequence[Row] = (),
+        logs: Sequence[Row] = (),
+        finish: str | None = None,
+        remove: str | None = None,
+    ) -> None:
+        """Queue rows for the next commit. Columns: ``schema``; ``finish`` and ``remove`` are
+        callIDs."""
+        with self._lock:
+            batch = self._batch
+            if cdr is not None:
+                batch.cdrs.append(cdr)
+            if fill is not None:
+                batch.fills.append(fill)
+            if legs:
+                batch.legs += legs
+            if properties:
+                batch.properties += properties
+            if logs:
+                batch.logs += logs
+            if finish is not None:
+                batch.finished.append((finish,))
+            if remove is not None:
+                batch.removed.append((remove,))
+            self.puts += 1
+        if not self._queued.is_set():
+            self._queued.set()
+
+    def pending(self) -> int:
+        """Rows that are queued and not committed yet."""
+        return self.waiting + len(self._batch)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until everything put so far is committed; false if it is not after ``timeout``
+        seconds."""
+        with self._lock:
+            upto = self.puts
+            self._flushing += 1
+        self._queued.set()
+        try:
+            with self._committed:
+                return self._committed.wait_for(lambda: self.done >= upto, timeout)
+        finally:
+            with self._lock:
+                self._flushing -= 1
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Commit what is queued and stop. False if rows had to go to the spool file or the log."""
+        thread, self._runs = self._runs, None
+        if thread is None:
+            return True
+        self._closing.set()
+        self._queued.set()
+        thread.join(timeout)
+        return not thread.is_alive() and not self.pending() and not self.spool.exists()
+
+    def _make(self) -> None:
+        conn = self._connect(ready=False)
+        try:
+            schema.migrations.apply(Database(conn, execute_plugins=False))
+            conn.execute("BEGIN IMMEDIATE")
+            conn.execute("ROLLBACK")
+        finally:
+            conn.close()
+
+    def _move_aside(self, error: Exception) -> None:
+        aside = moved_aside(self.path)
+        log.error(
+            "the CDR database %s is damaged (%s): moved to %s, and a new one begun;"
+            " `sqlite3 %s .recover` shows what can be saved",
+            self.path,
+            error,
+            aside,
+            aside,
+        )
+
+    # The thread
+
+    def _connect(self, ready: bool = True) -> Connection:
+        """`ready`: the tables are there, and all that will be written can be prepared."""
+        conn = sqlite3.connect(
+            self.path,
+            factory=Connection,
+            timeout=self.settings.busy_timeout,
+            isolation_level=None,
+            cached_statements=len(_STATEMENTS) * len(_SIZES) + 8,
+        )
+        try:
+            # Before there is anything in it: a commit under load touches half as many pages.
+            conn.execute("PRAGMA page_size = 8192")
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute("PRAGMA secure_delete = OFF")
+            # Calls that linger are updated once more: their pages need not be read again for it.
+            conn.execute("PRAGMA cache_size = -8000")
+            conn.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
+            if ready:
+                for statement in _STATEMENTS:
+                    for size in _SIZES:
+                        conn.prepare(_for_rows(statement, size))
+        except sqlite3.Error:
+            conn.close()
+            raise
+        return conn
+
+    def _run(self) -> None:
+        conn: Connection | None = None
+        batch = _Batch()
+        upto = 0
+        while True:
+            self._queued.wait()
+            if not self._flushing:
+                # Others may join this commit. Costs no time of a call: nobody waits for it.
+                self._closing.wait(self.settings.commit_interval)
+            self._queued.clear()
+            closing = self._closing.is_set()
+            with self._lock:
+                taken, self._batch = self._batch, _Batch()
+                upto = self.puts
+                self.waiting += len(taken)
+            batch.extend(taken)
+            try:
+                if conn is None:
+                    conn = self._connect()
+                if self._spool_usable and self.spool.exists():
+                    self._from_spool(conn)
+                self._commit(conn, batch)
+            except (sqlite3.Error, OSError) as error:
+                conn = self._troubled(conn, error)
+                closing = closing or self._closing.is_set()
+                if closing or len(batch) > self.settings.queue_rows:
+                    self._to_spool(batch)
+                    batch = _Batch()
+                    self.waiting = 0
+                    self.done = upto
+                if not closing:
+                    self._closing.wait(self.settings.retry_interval)
+                    self._queued.set()
+            else:
+                if self.trouble is not None:
+                    log.warning("the CDR database %s works again", self.path)
+                    self.trouble = None
+                self.rows += len(batch)
+                self.waiting = 0
+                batch = _Batch()
+                with self._committed:
+                    self.done = upto
+                    self._committed.notify_all()
+            if closing and not self._batch:
+                break
+        if conn is not None:
+            conn.close()
+
+    def _commit(self, conn: Connection, batch: _Batch) -> None:
+        """Write a batch in one transaction; on an error nothing of it is written.
+
+        Plain ``executemany``: sqlite-utils' own ``upsert_all`` builds its statement and looks up
+        the table's columns each time (``bench/cds.py`` measures both).
+        """
+        if not len(batch):
+            return
+        try:
+            conn.run("BEGIN IMMEDIATE")
+            for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
+                if rows:
+                    _write(conn, statement, rows)
+            conn.run("COMMIT")
+        except sqlite3.OperationalError:
+            _roll_back(conn)
+            raise
+        except (sqlite3.Error, ValueError, OverflowError, TypeError) as error:
+            _roll_back(conn)
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                error,
+                sqlite3.IntegrityError
+                | sqlite3.DataError
+                | sqlite3.InterfaceError
+                | sqlite3.ProgrammingError,
+            ):
+                raise
+            self._commit_singly(conn, batch)
+        self.commits += 1
+
+    def _commit_singly(self, conn: Connection, batch: _Batch) -> None:
+        """One row of the batch is not to SQLite's liking: write the others, and that one to the
+        log."""
+        conn.run("BEGIN IMMEDIATE")
+        try:
+            for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
+                for row in rows:
+                    try:
+                        conn.run(statement, row)
+                    except sqlite3.OperationalError:
+                        raise
+                    except (sqlite3.Error, ValueError, OverflowError, TypeError) as error:
+                        self._to_log(statement, row, str(error))
+            conn.run("COMMIT")
+        except sqlite3.OperationalError:
+            _roll_back(conn)
+            raise
+
+    def _troubled(self, conn: Connection | None, error: Exception) -> Connection | None:
+        why = str(error)
+        if why != self.trouble:
+            self.trouble = why
+            log.error("the CDR database %s: %s; records are kept and tried again", self.path, why)
+        if conn is not None and not isinstance(error, sqlite3.OperationalError):
+            conn.close()
+            conn = None
+        if damaged(error) and not foreign(self.path):
+            try:
+                self._move_aside(error)
+                self._make()
+            except (sqlite3.Error, OSError) as again:
+                log.error("the CDR database %s: %s", self.path, again)
+        return conn
+
+    def _to_spool(self, batch: _Batch) -> None:
+        if not len(batch):
+            return
+        lines = [
+            msgspec.json.encode([which, row]) + b"\n"
+            for which, rows in enumerate(batch.tables())
+            for row in rows
+        ]
+        before = self.spool.stat().st_size if self.spool.exists() else 0
+        try:
+            with self.spool.open("ab") as file:
+                file.write(b"".join(lines))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            # Half a line would spoil what is appended to it later.
+            with contextlib.suppress(OSError):
+                os.truncate(self.spool, before)
+            for which, rows in enumerate(batch.tables()):
+                for row in rows:
+                    self._to_log(_STATEMENTS[which], row, str(error))
+            return
+        self.spooled += len(lines)
+        log.error("%d rows wait in %s for the CDR database", len(lines), self.spool)
+
+    def _from_spool(self, conn: Connection) -> None:
+        batch = _Batch()
+        tables = batch.tables()
+        try:
+            lines = self.spool.read_bytes().splitlines()
+        except OSError as error:
+            # Left for a person to look at: it must not hold up the records of today.
+            self._spool_usable = False
+            log.error("%s cannot be read: %s; its rows are not in the database", self.spool, error)
+            return
+        for line in lines:
+            try:
+                which, row = msgspec.json.decode(line, type=tuple[int, list[object]])
+                tables[which].append(tuple(row))
+            except (msgspec.DecodeError, IndexError):
+                log.error("%s: a line cannot be read: %r", self.spool, line)
+        self._commit(conn, batch)
+        self.spool.unlink()
+        log.warning("%d rows of %s are in the CDR database now", len(batch), self.spool)
+
+    def _to_log(self, statement: str, row: Row, why: str) -> None:
+        self.lost += 1
+        log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
+
+
+# Few sizes: a prepared statement for each stays for good, and every one made in the middle of a
+# load would hold on to a piece of the memory that the load's calls had.
+_SIZES = (32, 16, 8, 4, 2, 1)
+_for_rows = lru_cache(maxsize=None)(schema.for_rows)
+
+
+def _write(conn: Connection, statement: str, rows: list[Row]) -> None:
+    """Write rows, up to 32 with one statement.
+
+    Python hands its lock over at each statement, and under load has to wait until it gets it back:
+    fewer statements, less of that. sqlite-utils' own ``upsert_all`` is not used here because it
+    builds its statement, and looks up the table's columns, each time (``bench/cds.py`` measures
+    both).
+    """
+    first = 0
+    for size in _SIZES:
+        while len(rows) - first >= size:
+            together = rows[first : first + size]
+            conn.run(_for_rows(statement, size), tuple(chain.from_iterable(together)))
+            first += size
+
+
+def _roll_back(conn: Connection) -> None:
+    if conn.in_transaction:
+        try:
+            conn.run("ROLLBACK")
+        except sqlite3.Error:
+            log.debug("nothing to roll back", exc_info=True)

@@ -1,0 +1,437 @@
+"""The local CDS store: the call data that this server has, and the clients that are told of
+changes.
+
+The source's "local CDS store" with its control interface: initialize, finalize, register,
+unregister, update and callback. No I/O: the clock and the timers are handed in, and the callback is
+the methods of ``Client``. The network proxy is a client like any other, registered for all calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.clients import Client, Watcher
+from cdsplugin.data.clock import Clock, Handle, Timers
+from cdsplugin.data.entries import Log, Property, Value
+
+log = logging.getLogger("cdsplugin.store")
+
+
+class Back:
+    """Of a call that is back after a restart: it is ``whole`` up to that stamp. What was written
+    here later, and shared while the disk refused, is lost. ``since`` is the first stamp of this
+    life, 0 before there is one; ``asked`` are the servers that were asked for what was lost."""
+
+    __slots__ = ("asked", "since", "whole")
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+        self.since = 0
+        self.asked: set[str] = set()
+
+
+class Call:
+    """One call in the store.
+
+    ``head`` leads it: its owner, or while that is dead the caretaker; whose head this server is,
+    ends here. ``settled`` is about a call that another server leads: true once that has all that
+    was written here. ``kept``: this server wrote a record of another server's call, which has to go
+    once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
+    has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
+    will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
+    back after they had forgotten the call, and up to where what we have of their authors is whole.
+    ``back``: we have restarted ourselves.
+    """
+
+    __slots__ = (
+        "back", "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering",
+        "owner", "refused", "settled",
+    )  # fmt: skip
+
+    def __init__(self, call_id: str, owner: str) -> None:
+        self.call_id = call_id
+        self.owner = owner
+        self.head = owner
+        self.data = CallData()
+        self.clients: tuple[Client, ...] = ()
+        self.lingering = 0
+        self.settled = False
+        self.kept = False
+        self.learnt = False
+        self.gaps: dict[str, dict[str, int]] | None = None
+        self.back: Back | None = None
+        self.refused = False
+
+    def have(self) -> dict[str, int]:
+        """As ``CallData.have``, but no further than it is whole."""
+        have = self.data.have()
+        for server, whole in (self.gaps or {}).items():
+            for author in have:
+                if author.partition("/")[0] == server:
+                    have[author] = whole.get(author, -1)
+        return have
+
+    def have_of(self, server: str) -> dict[str, int]:
+        """As ``CallData.have``, of the authors of one server."""
+        have = self.data.have()
+        return {a: stamp for a, stamp in have.items() if a.partition("/")[0] == server}
+
+    def gap(self, server: str, before: int) -> None:
+        """``server`` comes back, and has forgotten what it wrote until ``before``."""
+        if self.gaps is not None and server in self.gaps:
+            return
+        whole = self.have_of(server)
+        if max(whole.values(), default=0) < before:
+            self.gaps = {**(self.gaps or {}), server: whole}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """``linger`` and ``handed_linger`` are seconds; ``call_entries`` counts properties and logs.
+
+    A call of this server lingers for ``linger`` after the last registration is gone. A call of
+    another server lingers for ``handed_linger``: longer, so that the owner's end of call normally
+    comes first.
+    """
+
+    linger: float = 30.0
+    handed_linger: float = 60.0
+    call_entries: int = 1000
+
+
+class Store:
+    """Call data by callID. All methods are to be called from one thread."""
+
+    def __init__(
+        self, server: str, clock: Clock, timers: Timers, limits: StoreLimits | None = None
+    ) -> None:
+        self.server = server
+        self.limits = limits or StoreLimits()
+        self._clock = clock
+        self._timers = timers
+        self._calls: dict[str, Call] = {}
+        self._left: _Left | None = None
+        self._watchers: tuple[Watcher, ...] = ()
+        self._own_lingers = _Lingers(timers, self.limits.linger, self._linger_over)
+        self._handed_lingers = _Lingers(timers, self.limits.handed_linger, self._linger_over)
+        self.initialized = False
+        self.updates = 0
+        self.kept: dict[str, Call] = {}
+        """Calls of other servers that ended here before their owners had all of them."""
+        self.fading: dict[str, Call] = {}
+        """Calls of this server that have ended, and are in the journal until the archive has them:
+        one that comes back meanwhile goes on with what it had, as it would after a restart."""
+
+    # The control interface
+
+    def initialize(self) -> None:
+        """Open for business; called when the associated TMS starts."""
+        self.initialized = True
+
+    def finalize(self) -> None:
+        """Shut down when the associated TMS stops: every call ends now, without lingering."""
+        for call in list(self._calls.values()):
+            self._end(call)
+        self._own_lingers.clear()
+        self._handed_lingers.clear()
+        self.initialized = False
+
+    def watch(self, watcher: Watcher) -> None:
+        """Register for all calls, those to come included."""
+        self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Take back a registration for all calls."""
+        self._watchers = tuple(w for w in self._watchers if w is not watcher)
+
+    def register(self, client: Client, call_id: str, owner: str) -> Call:
+        """Register interest in a call; its data, all entries, is ``Call.data`` of what is returned.
+
+        ``owner`` counts only when the call is new here. Registering again changes nothing.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            if owner == self.server:
+                call = self.fading.pop(call_id, None)
+            if call is None:
+                call = Call(call_id, owner)
+                if self._left is not None:
+                    call.data.newest = self._left.pop(call_id)
+            self._calls[call_id] = call
+        if client not in call.clients:
+            call.clients = (*call.clients, client)
+            call.lingering = 0
+            for watcher in self._watchers:
+                if watcher is not client:
+                    try:
+                        watcher.registered(call, client)
+                    except Exception:
+                        log.exception("call %s: a client failed to take a registration", call_id)
+            call.settled = False
+        return call
+
+    def unregister(self, client: Client, call_id: str) -> None:
+        """Take back an interest. When it was the last one, the call begins to linger."""
+        call = self._calls.get(call_id)
+        if call is None or client not in call.clients:
+            return
+        call.clients = tuple(c for c in call.clients if c is not client)
+        for watcher in self._watchers:
+            if watcher is not client:
+                try:
+                    watcher.unregistered(call, client)
+                except Exception:
+                    log.exception("call %s: a client failed to take an unregistration", call_id)
+        if not call.clients and self._calls.get(call_id) is call:
+            self.linger(call)
+
+    def update(
+        self,
+        client: Client | None,
+        call_id: str,
+        properties: Sequence[Property],
+        logs: Sequence[Log] = (),
+    ) -> tuple[list[Property], list[Log]]:
+        """Take in stamped entries (from a remote server); return those that were not seen before.
+
+        Unknown callID: nothing happens and nothing is returned.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            return [], []
+        changed, added = call.data.merge(properties, logs)
+        if changed or added:
+            self._tell(client, call, changed, added)
+        return changed, added
+
+    def write(
+        self,
+        client: Client | None,
+        call_id: str,
+        author: str,
+        values: Mapping[str, Value],
+        lines: Sequence[str] = (),
+    ) -> bool:
+        """Take in what a local client has to say: stamp it in the owner's time base and tell the
+        others.
+
+        False, and nothing is stored, if the call is unknown or would have more than
+        ``call_entries``.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            return False
+        data = call.data
+        if len(data) + len(values) + len(lines) > self.limits.call_entries and self._full(
+            call, values, lines
+        ):
+            return False
+        stamp = self._clock.stamp(call.owner, data.newest)
+        changed, added = data.write(stamp, author, values, lines)
+        self._tell(client, call, changed, added)
+        return True
+
+    # What others need to know
+
+    def get(self, call_id: str) -> Call | None:
+        """The call, None if it is not (or no more) here."""
+        return self._calls.get(call_id)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(list(self._calls.values()))
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty: they keep it otherwise, for good."""
+        for table in (self._calls, self.kept, self.fading):
+            if not table:
+                table.clear()
+
+    def adopt(self, call: Call) -> None:
+        """Take in a call as the journal has it, without telling anybody."""
+        self._calls[call.call_id] = call
+
+    def end(self, call_id: str) -> None:
+        """End a call now: its owner said so."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            self._end(call)
+
+    def linger(self, call: Call) -> None:
+        """Let a call that nobody is registered for end in its time."""
+        if not call.clients and not call.lingering:
+            own = call.head == self.server
+            (self._own_lingers if own else self._handed_lingers).add(call)
+
+    def restamp(self, call: Call, shift: int, after: int = 0) -> None:
+        """Move the stamps that are greater than ``after`` by ``shift`` microseconds, in their order
+        and never behind ``after``. Nobody else may have seen them."""
+        data = call.data
+        properties = list(data.properties.values())
+        lines = data.log_lines()
+        moved: dict[int, int] = {}
+        newest = after
+        stamps = {e.stamp for e in properties} | {e.stamp for e in lines}
+        for stamp in sorted(stamp for stamp in stamps if stamp > after):
+            newest = moved[stamp] = max(stamp + shift, newest + 1)
+        call.data = CallData(
+            [Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author) for e in properties],
+            [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
+        )
+        call.data.newest = max(call.data.newest, newest)
+        if call.back is not None and call.back.since > after:
+            call.back.since = min(moved.values(), default=0)
+
+    def _tell(
+        self,
+        client: Client | None,
+        call: Call,
+        properties: Sequence[Property],
+        logs: Sequence[Log],
+    ) -> None:
+        self.updates += 1
+        for watcher in self._watchers:
+            if watcher is not client:
+                try:
+                    watcher.updated(call, properties, logs)
+                except Exception:
+                    log.exception("call %s: a client failed to take an update", call.call_id)
+        for other in call.clients:
+            # The proxy watches all calls and is registered for those with remote participants.
+            if other is not client and other not in self._watchers:
+                try:
+                    other.updated(call, properties, logs)
+                except Exception:
+                    log.exception("call %s: a client failed to take an update", call.call_id)
+
+    def _full(self, call: Call, values: Mapping[str, Value], lines: Sequence[str]) -> bool:
+        new = sum(name not in call.data.properties for name in values) + len(lines)
+        if not new or len(call.data) + new <= self.limits.call_entries:
+            return False
+        if not call.refused:
+            call.refused = True
+            log.warning(
+                "call %s has %d entries (cds.limits.call_entries): no more are taken",
+                call.call_id,
+                len(call.data),
+            )
+        return True
+
+    def _linger_over(self, call: Call) -> None:
+        if self._calls.get(call.call_id) is call:
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
+        del self._calls[call.call_id]
+        call.lingering = 0
+        if self._left is None:
+            self._left = _Left()
+        self._left.put(call.call_id, call.data.newest)
+        clients: tuple[Client, ...] = self._watchers
+        if call.clients:
+            clients += tuple(c for c in call.clients if c not in clients)
+            call.clients = ()
+        for client in clients:
+            try:
+                client.ended(call)
+            except Exception:
+                log.exception("call %s: a client failed to take the end of call", call.call_id)
+
+
+class _Left:
+    """The newest stamps of the calls that ended here last: should one come back, as it went on
+    elsewhere, nothing may be stamped behind what we said of it before.
+
+    Numbers in two arrays of a fixed size, and no objects: thousands of small ones, made while many
+    calls were alive, would each hold a piece of the memory that those calls had. Each callID has
+    `_WAYS` places, and the newest calls have them.
+    """
+
+    def __init__(self) -> None:
+        self._keys = array("q", bytes(8 * _WAYS * _SETS))
+        self._stamps = array("q", bytes(8 * _WAYS * _SETS))
+
+    def put(self, call_id: str, stamp: int) -> None:
+        """A call has ended."""
+        key = hash(call_id) or 1
+        keys, stamps = self._keys, self._stamps
+        at = first = key % _SETS * _WAYS
+        for other in range(first, first + _WAYS):
+            if keys[other] == key:
+                at = other
+                break
+            if stamps[other] < stamps[at]:
+                at = other
+        keys[at] = key
+        stamps[at] = stamp
+
+    def pop(self, call_id: str) -> int:
+        """A call comes back: its newest stamp, 0 if that is not known (any more)."""
+        key = hash(call_id) or 1
+        first = key % _SETS * _WAYS
+        for at in range(first, first + _WAYS):
+            if self._keys[at] == key:
+                stamp = self._stamps[at]
+                self._keys[at] = self._stamps[at] = 0
+                return stamp
+        return 0
+
+
+_WAYS, _SETS = 4, 2048
+
+
+class _Lingers:
+    """Calls in the order in which their lingering is over: one timer for all of them.
+
+    All linger equally long, so a queue is in order by itself. A call that someone registered for
+    again stays in the queue and is passed over when its turn comes.
+    """
+
+    def __init__(self, timers: Timers, delay: float, over: _Over) -> None:
+        self._timers = timers
+        self._delay = delay
+        self._delay_us = int(delay * 1_000_000)
+        self._over = over
+        self._queue: deque[tuple[int, Call]] = deque()
+        self._timer: Handle | None = None
+
+    def add(self, call: Call) -> None:
+        due = self._timers.monotonic_us() + self._delay_us
+        call.lingering = due
+        self._queue.append((due, call))
+        if self._timer is None:
+            self._timer = self._timers.schedule(self._delay, self._fire)
+
+    def clear(self) -> None:
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self._timers.monotonic_us()
+        queue = self._queue
+        while queue:
+            due, call = queue[0]
+            if call.lingering != due:
+                queue.popleft()  # someone came back, or the owner ended it
+            elif due <= now:
+                queue.popleft()
+                self._over(call)
+            else:
+                # Never sooner than in 10 ms: at many calls a second one turn ends several of them.
+                self._timer = self._timers.schedule(max((due - now) / 1e6, 0.01), self._fire)
+                return
+
+
+class _Over(Protocol):
+    def __call__(self, call: Call) -> None: ...

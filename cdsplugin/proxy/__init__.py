@@ -1,0 +1,1 @@
+"""The network proxy: how servers share call data. No I/O."""

@@ -1,0 +1,170 @@
+"""Calls of other servers in which this one takes part, and how far each registration is."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+
+from cdsplugin.data.clock import Timers
+from cdsplugin.data.store import Call, Store
+from cdsplugin.proxy.peers import Journal, Peers
+
+
+class Stage(enum.Enum):
+    """How far our registration with a call's head is."""
+
+    WAITING = "waiting for a connection to the owner"
+    FIRST = "registered for the first time, no answer yet"
+    RENEWING = "registering again, no answer yet"
+    LIVE = "registered"
+    LEAVING = "unregistering"
+    LEFT = "handed over, waiting for the record of it"
+    CARETAKER = "taking care of it while its owner is dead"
+    UNSHARED = "the owner cannot be reached by configuration, or refused"
+
+
+_ASKING = (Stage.FIRST, Stage.RENEWING, Stage.LIVE)
+WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
+
+
+class Joined:
+    """A call of another server in which we take part.
+
+    ``known``: we were registered before. ``unseen``: entries newer than that were written while
+    nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
+    ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
+    before the owner answers: what was shared while the disk refused, others have and we have lost.
+    ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
+    refused.
+    """
+
+    __slots__ = (
+        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen",
+        "whole",
+    )  # fmt: skip
+
+    def __init__(self, head: str, known: bool) -> None:
+        self.stage = Stage.WAITING
+        self.head = head
+        self.known = known
+        self.before = 0
+        self.unseen: int | None = None
+        self.revealing = False
+        self.whole: dict[str, int] | None = None
+        self.listed: tuple[str, ...] = ()
+        self.tried: frozenset[str] = frozenset()
+        self.leaving = 0
+
+
+class JoinedCalls:
+    """All of them, also those that are over here, but not for their owner (``Store.kept``).
+
+    ``batch``: so many are dealt with in one turn.
+    """
+
+    def __init__(
+        self, store: Store, timers: Timers, peers: Peers, journal: Journal, batch: int
+    ) -> None:
+        self.server = store.server
+        self.joined: dict[str, Joined] = {}
+        self._store = store
+        self._timers = timers
+        self._peers = peers
+        self._journal = journal
+        self._batch = batch
+        self._back: dict[str, tuple[tuple[str, ...], int | None, dict[str, int]]] = {}
+        """From before a restart, of calls that nobody spoke of yet: their participants, and what is
+        ``unseen`` and ``whole``."""
+
+    def call(self, call_id: str) -> Call | None:
+        """It, if it is alive or kept."""
+        return self._store.get(call_id) or self._store.kept.get(call_id)
+
+    def is_kept(self, call: Call) -> bool:
+        """Whether it is over here, and waits for its owner."""
+        return self._store.kept.get(call.call_id) is call
+
+    def was(
+        self, call_id: str, listed: Sequence[str], unseen: int | None, whole: dict[str, int]
+    ) -> None:
+        """What is known of a call from before a restart."""
+        self._back[call_id] = tuple(listed), unseen, whole
+
+    def was_over(self, call_id: str) -> None:
+        """What is known of a call from before a restart is not needed any more."""
+        self._back.pop(call_id, None)
+
+    def add(self, call: Call, joined: Joined) -> Joined:
+        """We take part in this call from now on."""
+        self.joined[call.call_id] = joined
+        if self._back:
+            back = self._back.pop(call.call_id, None)
+            if back is not None:
+                joined.listed, joined.unseen, joined.whole = back
+        if self._peers.network.knows(call.owner) or joined.known:
+            self._peers.of(call.owner).joined[call.call_id] = None
+        return joined
+
+    def forget(self, call: Call) -> None:
+        """We take no part any more in this call of another server."""
+        joined = self.joined.pop(call.call_id, None)
+        if joined is None:
+            return
+        for server in {call.owner, joined.head} - {self.server}:
+            peer = self._peers.get(server)
+            if peer is not None:
+                peer.joined.pop(call.call_id, None)
+                peer.headed.pop(call.call_id, None)
+                self._peers.idle(server)
+        if len(joined.listed) > 1:
+            for name in joined.listed:
+                self.prefer_no_more(name, call.call_id)
+
+    def prefer_no_more(self, name: str, call_id: str) -> None:
+        """A server that could not be reached need not be the call's head when it is back."""
+        peer = self._peers.get(name)
+        if peer is not None and call_id in peer.preferred:
+            peer.preferred.pop(call_id, None)
+            self._peers.idle(name)
+
+    def set_head(self, call: Call, joined: Joined, head: str) -> None:
+        """The call's head is another server."""
+        before = joined.head
+        if before not in (head, call.owner, self.server):
+            self._peers.of(before).headed.pop(call.call_id, None)
+            self._peers.idle(before)
+        joined.head = call.head = head
+        if head not in (call.owner, self.server):
+            peer = self._peers.of(head)
+            peer.headed[call.call_id] = None
+            peer.preferred.pop(call.call_id, None)
+
+    def note(self, call: Call, joined: Joined) -> None:
+        """What is to be known of a call after a crash."""
+        more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
+        if self.is_kept(call):
+            more["kept"] = True
+        elif call.kept:
+            more["revived"] = True
+        if call.learnt:
+            more["learnt"] = True
+        if joined.unseen is not None and not joined.revealing:
+            more["unseen"] = joined.unseen
+        self._journal.shared(call.call_id, call.owner, (), (), more)
+
+    def some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:
+        """Do something for many calls, so many at a time that other work gets its turn."""
+        now, later = call_ids[: self._batch], call_ids[self._batch :]
+        for call_id in now:
+            call = self.call(call_id)
+            joined = self.joined.get(call_id)
+            if call is not None and joined is not None:
+                do(call, joined)
+        if later:
+            self._timers.schedule(0.01, lambda: self.some(later, do))
+
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        for table in (self.joined, self._back):
+            if not table:
+                table.clear()

@@ -1,0 +1,595 @@
+"""The network proxy: the local store's link to the stores of other servers.
+
+The source's "network proxy", with its registration monitor (``participants``), network health
+monitor (``health``), timestamp module (``clock``) and remote update (here, and in ``registration``
+where it is about calls that other servers lead). To the local store it is a client for all calls;
+towards other servers it takes frames and emits frames. No I/O: ``Network`` carries the frames.
+
+For a call of which this server is the head (its owner, or its caretaker while the owner is dead) it
+keeps the participant list and sends each change to everyone on it but the author. For a call of
+another head it registers with that on behalf of the local participants, sends it their changes,
+hands its updates to the local store, and unregisters when the last of them leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from cdsplugin.data.clients import Client, SwitchClient
+from cdsplugin.data.clock import Clock, Handle, Timers
+from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.frames import (
+    Alive,
+    EndOfCall,
+    Frame,
+    Hello,
+    Listing,
+    Refused,
+    Register,
+    Registered,
+    Unregister,
+    Unregistered,
+    Update,
+)
+from cdsplugin.data.store import Back, Call, Store
+from cdsplugin.proxy.health import Health
+from cdsplugin.proxy.joined import Stage
+from cdsplugin.proxy.participants import Listings, RegistrationMonitor
+from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peers
+from cdsplugin.proxy.registration import Registrations
+
+__all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
+
+log = logging.getLogger("cdsplugin.proxy")
+
+
+_LEARNT: dict[str, str | int | bool | list[str]] = {"learnt": True}
+
+
+def _without(frame: Update, author: str) -> Update:
+    properties = [e for e in frame.properties if e.author != author]
+    return Update(frame.call_id, properties, [e for e in frame.logs if e.author != author])
+
+
+class Records(Protocol):
+    """The archive, as far as the proxy knows it: ``done`` of ``puts`` are on disk."""
+
+    @property
+    def puts(self) -> int:
+        """How often something was put into it."""
+
+    @property
+    def done(self) -> int:
+        """How much of that is on disk."""
+
+
+class NetworkProxy:
+    """See the module.
+
+    ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
+    be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
+    has written its record, so that the one which this server wrote in its place has to go.
+    Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
+    the next one is tried.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        timers: Timers,
+        network: Network,
+        *,
+        alive_interval: float = 5.0,
+        dead_after: float = 30.0,
+        reregister_within: float = 300.0,
+        reregister_batch: int = 200,
+        max_remote_calls: int = 200_000,
+        caretaker_within: float = 10.0,
+        kept_calls: int = 20_000,
+        listed: int = 16,
+        gather: float = 0.02,
+        on_health: Callable[[str, bool], None] | None = None,
+        on_handed_over: Callable[[str], None] | None = None,
+        journal: Journal | None = None,
+        records: Records | None = None,
+    ) -> None:
+        self.server = store.server
+        self._store = store
+        self._clock = clock
+        self._timers = timers
+        self._network = network
+        self._max_remote_calls = max_remote_calls
+        self._gather = gather
+        self._journal = journal if journal is not None else NoJournal()
+        self._records = records
+        self.on_handed_over = on_handed_over
+        self.health_listeners: list[Callable[[str, bool], None]] = []
+        if on_health is not None:
+            self.health_listeners.append(on_health)
+        self.monitor = RegistrationMonitor(timers, reregister_within, self._not_renewed)
+        self.health = Health(
+            timers, alive_interval, dead_after, self._send_alive, self._down, self._up
+        )
+        self._peers = Peers(network, self._journal, self.health, self.monitor)
+        self._listings = Listings(timers, self._peers.send, listed, gather)
+        self._registrations = Registrations(
+            store,
+            clock,
+            timers,
+            self._peers,
+            self._journal,
+            self,
+            batch=reregister_batch,
+            caretaker_within=caretaker_within,
+            kept_calls=kept_calls,
+            listed=listed,
+        )
+        self._ending: deque[tuple[int, Call, tuple[str, ...]]] = deque()
+        self._ending_timer: Handle | None = None
+        self._insane_said: set[str] = set()
+        self._restored: set[str] = set()
+        self.frames_in = 0
+        self.insane_entries = 0
+        store.watch(self)
+
+    # From the local store: the proxy as its client for all calls
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        """A local participant changed entries: on to the head, and to all remote participants."""
+        if call.back is not None and not call.back.since:
+            call.back.since = min([*(e.stamp for e in properties), *(e.stamp for e in logs)])
+        participants = self.monitor.of(call.call_id)
+        if participants is not None and participants.present:
+            frame = Update(call.call_id, list(properties), list(logs))
+            for server in participants.present:
+                if not self.monitor.awaits(call.call_id, server):
+                    self._peers.send(server, frame)
+        if call.owner != self.server:
+            self._registrations.changed(call, properties, logs)
+
+    def registered(self, call: Call, client: Client) -> None:
+        """A local participant came: register with the owner on its behalf."""
+        if call.owner != self.server:
+            self._registrations.came(call)
+        if call.learnt and isinstance(client, SwitchClient):
+            call.learnt = False
+            self._note(call)
+
+    def unregistered(self, call: Call, client: Client) -> None:
+        """The last local participant left: unregister with the owner."""
+        if call.owner != self.server and not call.clients:
+            self._registrations.left(call)
+
+    def ended(self, call: Call) -> None:
+        """End of call: the head tells everybody who takes or took part, once the record is on
+        disk."""
+        participants = self.monitor.end(call.call_id)
+        if call.owner != self.server:
+            self._registrations.over(call)
+        if participants is None:
+            return
+        for server in participants.present:
+            self._unwatch(server)
+        self._ending.append((-1, call, participants.past))
+        if self._ending_timer is None:
+            self._ending_timer = self._timers.schedule(self._gather, self._end_some)
+
+    # From the network
+
+    def connected(self, server: str) -> None:
+        """There is a connection to ``server`` (it passed its handshake)."""
+        peer = self._peers.of(server)
+        peer.connected = True
+        peer.session += 1
+        peer.heard_sent = 0
+        self.health.heard(server)
+        if peer.joined or peer.headed:
+            self._send_alive(server)
+        self._registrations.connected(server)
+
+    def disconnected(self, server: str) -> None:
+        """The connection to ``server`` is gone. Live calls are registered again when it is back."""
+        peer = self._peers.of(server)
+        peer.connected = False
+        peer.session += 1
+        self.monitor.cut_off(server)
+        self._registrations.disconnected(server)
+
+    def received(self, server: str, frame: Frame) -> None:
+        """A frame came from ``server``."""
+        self.frames_in += 1
+        self.health.heard(server)
+        match frame:
+            case Update():
+                self.take(server, frame.call_id, frame.properties, frame.logs)
+            case Register():
+                self._on_register(server, frame)
+            case Registered():
+                self._registrations.on_registered(server, frame)
+            case Unregister():
+                self._on_unregister(server, frame)
+            case Unregistered():
+                self._registrations.on_unregistered(server, frame)
+            case EndOfCall():
+                self._registrations.on_end_of_call(server, frame)
+            case Alive():
+                self._on_alive(server, frame)
+            case Listing():
+                for call_id, names in frame.calls:
+                    self._registrations.listed(call_id, names)
+            case Refused():
+                self._registrations.on_refused(server, frame)
+            case Hello():
+                log.warning("server %s greets again; disregarded", server)
+
+    # Remote update, at the head
+
+    def _on_register(self, server: str, frame: Register) -> None:
+        call_id = frame.call_id
+        call = self._store.get(call_id)
+        owner = frame.owner
+        if call is not None and call.owner != owner:
+            why = f"{self.server} has {call.owner} as its owner, not {owner}"
+            self._peers.send(server, Refused(call_id, why))
+            return
+        if owner != self.server:
+            instead = self._registrations.admits(server, call_id, owner)
+            if instead is not None:
+                why = f"{self.server} does not own this call"
+                self._peers.send(server, Refused(call_id, why, instead))
+                return
+            call = self._store.get(call_id)
+        participants = self.monitor.of(call_id)
+        if participants is None and len(self.monitor) >= self._max_remote_calls:
+            self._peers.send(server, Refused(call_id, "cds.limits.remote_calls is reached"))
+            return
+        before = participants.present if participants is not None else ()
+        first = self.monitor.add(call_id, server)
+        self.health.watch(server)
+        learnt = call is None
+        if first or call is None:
+            # After a restart without its data the owner learns of its call here, from a
+            # participant; or of one that has ended here, from somebody who was away for too long.
+            call = self._store.register(self, call_id, owner)
+        if learnt:
+            call.learnt = True
+        if owner != self.server:
+            self._registrations.accept(call, frame.participants)
+        if frame.before:
+            call.gap(server, frame.before)
+        self.take(server, call_id, frame.properties, frame.logs)
+        properties, logs = call.data.newer(frame.have)
+        if frame.properties:
+            theirs = {(p.stamp, p.author) for p in frame.properties}
+            properties = [p for p in properties if (p.stamp, p.author) not in theirs]
+        if frame.logs:
+            their_lines = {(line.stamp, line.author) for line in frame.logs}
+            logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
+        have = call.have() if frame.have else {}
+        if call.back is not None:
+            self._ask_lost(call, call.back, server, frame.have, have)
+        utc = 0
+        if owner == self.server:
+            utc = max(self._timers.now_us(), 0)
+        listed = self._listed(call)
+        self._peers.send(
+            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed)
+        )
+        self._changed(call, before, server)
+
+    def _ask_lost(
+        self, call: Call, back: Back, server: str, theirs: dict[str, int], have: dict[str, int]
+    ) -> None:
+        """What this server had shared while its disk refused, and lost, ``server`` may have: it is
+        asked for once, unless it has heard of what was written since."""
+        if server in back.asked:
+            return
+        back.asked.add(server)
+        for author, newest in call.have_of(self.server).items():
+            if author in have and not 0 < back.since <= theirs.get(author, 0) <= newest:
+                have[author] = min(have[author], back.whole)
+
+    def _listed(self, call: Call) -> list[str]:
+        participants = self.monitor.of(call.call_id)
+        present = participants.present if participants is not None else ()
+        if call.owner == self.server:
+            return list(present[: self._listings.length])
+        return self._registrations.participants(call.call_id, present)
+
+    def _changed(self, call: Call, before: tuple[str, ...], but: str = "") -> None:
+        """Who takes part in a call has changed."""
+        participants = self.monitor.of(call.call_id)
+        if participants is None or participants.present == before:
+            return
+        if call.owner == self.server:
+            self._listings.changed(call.call_id, before, participants.present, but)
+            self._note(call)
+
+    def _note(self, call: Call) -> None:
+        """What is to be known after a crash of who takes part in a call."""
+        if call.owner != self.server:
+            self._registrations.note(call)
+            return
+        participants = self.monitor.of(call.call_id)
+        if participants is not None:
+            present, past = participants.present, participants.past
+            more = _LEARNT if call.learnt else None
+            self._journal.shared(call.call_id, call.owner, present, past, more)
+
+    def _on_unregister(self, server: str, frame: Unregister) -> None:
+        self._remove(frame.call_id, server)
+        # This answer says that everything is on disk.
+        self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
+
+    def _remove(self, call_id: str, server: str) -> None:
+        participants = self.monitor.of(call_id)
+        before = participants.present if participants is not None else ()
+        last = self.monitor.remove(call_id, server)
+        call = self._store.get(call_id)
+        if call is not None:
+            self._changed(call, before)
+            if last:
+                self._store.unregister(self, call_id)
+                if call.owner != self.server and not call.clients:
+                    self._registrations.left(call)
+        self._unwatch(server)
+
+    def _not_renewed(self, call_id: str, server: str) -> None:
+        log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
+        self._remove(call_id, server)
+
+    def handed_over(self, call_id: str) -> None:
+        """The owner of a call (or its caretaker) has the record: the one written here has to go."""
+        if self.on_handed_over is not None:
+            self.on_handed_over(call_id)
+
+    def send_away(self, call: Call, instead: str) -> None:
+        """Another server leads this call now: those registered here shall register there."""
+        participants = self.monitor.of(call.call_id)
+        for server in participants.present if participants is not None else ():
+            why = f"{self.server} does not take care of this call any more"
+            self._peers.send(server, Refused(call.call_id, why, instead))
+            self._remove(call.call_id, server)
+
+    def _end_some(self) -> None:
+        """Tell the end of those calls whose records are on disk."""
+        self._ending_timer = None
+        ending = self._ending
+        done = self._records.done if self._records is not None else 0
+        puts = self._records.puts if self._records is not None else 0
+        for _ in range(len(ending)):
+            needed, call, past = ending.popleft()
+            if needed < 0:
+                # The record was put after the store had told us; by now it is.
+                needed = puts
+            if needed > done:
+                ending.append((needed, call, past))
+            else:
+                self._tell_end(call, past)
+        if ending:
+            self._ending_timer = self._timers.schedule(self._gather, self._end_some)
+
+    def _tell_end(self, call: Call, past: tuple[str, ...]) -> None:
+        if self._store.get(call.call_id) is not None:
+            # Somebody came back to it in the meantime: it ends another time.
+            self.monitor.remember(call.call_id, past)
+            return
+        properties, logs = call.data.newer({})
+        frame = EndOfCall(call.call_id, properties, logs)
+        for server in past:
+            self._peers.send(server, frame, must=True)
+
+    # Remote update, both ways
+
+    def take(
+        self, server: str, call_id: str, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> None:
+        """Entries from ``server``: into the local store, and what was new on to the others."""
+        if not properties and not logs:
+            return
+        call = self._store.get(call_id)
+        if call is None:
+            return
+        if server != call.owner and server != self.server:
+            properties, logs = self._sane(server, call, properties, logs)
+        changed, added = self._store.update(self, call_id, properties, logs)
+        if not changed and not added:
+            return
+        participants = self.monitor.of(call_id)
+        if participants is not None and participants.present not in ((), (server,)):
+            frame = Update(call_id, changed, added)
+            # A caretaker hands back what others wrote: they may be registered here already.
+            relayed = any(e.author != server for e in changed) or any(
+                e.author != server for e in added
+            )
+            for other in participants.present:
+                if other != server and not self.monitor.awaits(call_id, other):
+                    whole = not relayed or (call.gaps is not None and other in call.gaps)
+                    self._peers.send(other, frame if whole else _without(frame, other))
+        if call.owner != self.server:
+            self._registrations.changed(call, changed, added, server)
+
+    def _sane(
+        self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> tuple[Sequence[Property], Sequence[Log]]:
+        """Leave out what a broken clock has stamped. Who wrote it keeps it, in its own record."""
+        believed = self._clock.believed(call.owner, call.data.newest)
+        good = [e for e in properties if e.stamp <= believed]
+        good_logs = [e for e in logs if e.stamp <= believed]
+        insane = len(properties) + len(logs) - len(good) - len(good_logs)
+        if insane:
+            self.insane_entries += insane
+            if server not in self._insane_said:
+                self._insane_said.add(server)
+                log.error(
+                    "call %s: server %s sent entries stamped too far in the future"
+                    " (cds.limits.max_ahead); not taken (said once for each server)",
+                    call.call_id,
+                    server,
+                )
+        return good, good_logs
+
+    # Health
+
+    def _send_alive(self, server: str, answer: bool = False) -> None:
+        peer = self._peers.of(server)
+        if peer.connected:
+            now = self._timers.monotonic_us()
+            held = now - peer.heard_at if peer.heard_sent else 0
+            utc = max(self._timers.now_us(), 0)
+            self._peers.send_now(server, Alive(utc, now, peer.heard_sent, held, answer))
+
+    def _on_alive(self, server: str, frame: Alive) -> None:
+        peer = self._peers.of(server)
+        now = self._timers.monotonic_us()
+        peer.heard_sent = frame.sent
+        peer.heard_at = now
+        if frame.echo:
+            self._clock.sample(server, frame.utc, now - frame.echo - frame.held)
+            self._registrations.based(server)
+        # One without an echo asks for the time.
+        if not frame.answer and (not self.health.watches(server) or not frame.echo):
+            self._send_alive(server, True)
+
+    def ask_time(self, server: str) -> None:
+        """An ``Alive`` that is answered at once, as the very first is."""
+        now = self._timers.monotonic_us()
+        self._peers.send_now(server, Alive(max(self._timers.now_us(), 0), now, 0, 0))
+
+    def _down(self, server: str) -> None:
+        log.warning("server %s is silent: the network or that server may be down", server)
+        if self._peers.connected(server):
+            self._network.drop(server)
+        self._registrations.down(server)
+        self._tell_health(server, False)
+
+    def _up(self, server: str) -> None:
+        log.warning("server %s is back", server)
+        self._tell_health(server, True)
+
+    def _tell_health(self, server: str, up: bool) -> None:
+        for listener in self.health_listeners:
+            try:
+                listener(server, up)
+            except Exception:
+                log.exception("server %s: a listener failed to take its health", server)
+
+    # What others need to know
+
+    def participants(self, call: Call) -> list[str]:
+        """The remote servers that take part in a call, as far as this server knows."""
+        listed = self.monitor.of(call.call_id)
+        present = list(listed.present) if listed is not None else []
+        if call.owner == self.server:
+            return present
+        joined = self._registrations.joined.get(call.call_id)
+        if joined is None or joined.head == self.server:
+            return present
+        return [joined.head, *(s for s in present if s != joined.head)]
+
+    def stage(self, call_id: str) -> str:
+        """How far the registration with another head is, in words; empty for our own calls."""
+        joined = self._registrations.joined.get(call_id)
+        return joined.stage.value if joined is not None else ""
+
+    def servers(self) -> dict[str, bool]:
+        """All servers we heard of, and whether they are connected."""
+        return {name: peer.connected for name, peer in self._peers.all()}
+
+    @property
+    def frames_out(self) -> int:
+        """Frames sent."""
+        return self._peers.frames_out
+
+    @property
+    def kept_dropped(self) -> int:
+        """Kept calls that were let go for want of room: their records stay with this server."""
+        return self._registrations.kept_dropped
+
+    def unsettled(self) -> int:
+        """Calls whose last word has not been taken by the other side: what ``stop`` waits for.
+
+        Those of servers that are not connected do not count: there is nothing to wait for.
+        """
+        waits = (Stage.FIRST, Stage.RENEWING, Stage.LIVE, Stage.LEAVING)
+        leaving = sum(1 for j in self._registrations.joined.values() if j.stage in waits)
+        present = sum(
+            len(list(self.monitor.calls_of(name)))
+            for name, peer in self._peers.all()
+            if peer.connected
+        )
+        return leaving + present
+
+    # A server's life
+
+    def restore(
+        self,
+        call: Call,
+        present: Sequence[str] = (),
+        past: Sequence[str] = (),
+        more: Mapping[str, str | int | bool | list[str]] | None = None,
+    ) -> bool:
+        """Take up a call after a restart, with what was last told of it to ``Journal.shared``.
+
+        False if it was over here and only waits for its owner: then it is in ``Store.kept``, and
+        not to be put into the store. Any other is in the store already.
+        """
+        more = more or {}
+        call.back = Back(call.data.newest)
+        call.kept = bool(more.get("revived"))
+        if call.owner == self.server:
+            if present or past:
+                self.monitor.restore(call.call_id, present, past)
+            if present:
+                self._store.register(self, call.call_id, self.server)
+                for server in present:
+                    if server not in self._restored:
+                        self._restored.add(server)
+                        self._peers.of(server)
+                        self.health.watch(server)
+                        self._network.want(server, True)
+            return True
+        listed = more.get("listed")
+        unseen = more.get("unseen")
+        kept = bool(more.get("kept"))
+        self._registrations.restore(
+            call,
+            listed if isinstance(listed, list) else [],
+            kept,
+            unseen if isinstance(unseen, int) else None,
+        )
+        return not kept
+
+    def stop(self, stored: bool = True) -> None:
+        """Say what is still to be said and forget everything; the store has ended its calls before.
+
+        ``stored``: all records are on disk. If they are not, nobody is told of the end of a call,
+        so that everybody keeps what he has.
+        """
+        self._store.unwatch(self)
+        if self._ending_timer is not None:
+            self._ending_timer.cancel()
+            self._ending_timer = None
+        if stored:
+            for _, call, past in self._ending:
+                self._tell_end(call, past)
+        self._ending.clear()
+        self._listings.stop()
+        self.health.stop()
+        self.monitor.stop()
+        self._registrations.joined.clear()
+        self._peers.clear()
+
+    def tidy(self) -> None:
+        """Give back the room of tables that are empty."""
+        self.monitor.tidy()
+        self._registrations.tidy()
+
+    def _unwatch(self, server: str) -> None:
+        """Stop watching a server with which no call is shared any more."""
+        if not self.monitor.calls_of(server):
+            self._peers.idle(server)

@@ -1,0 +1,1 @@
+"""What switches say becomes call data."""

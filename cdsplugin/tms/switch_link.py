@@ -1,0 +1,298 @@
+"""Switches elsewhere that this server manages: the server's side of ``switch_client``.
+
+On the link's connections switches are those whose name begins with ``switch.``; all others are
+servers, and the network proxy's. A switch's events go to the TMS, as those of a switch in the same
+process do. They are confirmed when their effect is in the server's journal and their number in a
+file beside the database (``DATABASE.switches``): after a crash the switch sends again from there.
+Events that were taken just before the crash may come twice then; they write the same values again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cdsplugin.data.clock import Handle
+from cdsplugin.data.frames import Frame, Switch, SwitchEvents, SwitchState
+from cdsplugin.tms.switch_client import PREFIX
+from cdsplugin.tms.tms import Tms
+from softswitch.events import Event, SwitchStarted
+
+if TYPE_CHECKING:
+    from cdsplugin.server import CallDataServer
+
+log = logging.getLogger("cdsplugin.switch_link")
+
+_SLOT = 512
+
+
+@dataclass(slots=True)
+class _Managed:
+    """A switch. ``taken`` events are in the store, ``stored`` ones on disk."""
+
+    spool: str = ""
+    taken: int = 0
+    stored: int = 0
+    slot: int = -1
+    greeted: bool = False
+    catch_up: int | None = None
+    """The last event that the switch had when it greeted, until that one is taken."""
+    passages: set[tuple[str, int]] | None = None
+    """What was in progress there after that event, by call and incoming leg, if it said so."""
+    heard: int = 0
+    gone: Handle | None = None
+
+
+class SwitchLink:
+    """``Receiver`` of the link, in the place of the proxy: it gets what is not of a switch."""
+
+    def __init__(self, server: CallDataServer, tms: Tms, switches: Iterable[str]) -> None:
+        self._server = server
+        self._tms = tms
+        self._switches = {name: _Managed() for name in switches}
+        self._decode = msgspec.msgpack.Decoder(Event).decode
+        assert server.section.database is not None
+        database = server.section.database
+        self._progress = _Progress(database.with_name(database.name + ".switches"))
+        self._ticker: Handle | None = None
+        self.events = 0
+        self.unreadable = 0
+
+    def start(self) -> None:
+        """Before the link listens. Raises OSError, with one line for people."""
+        for name, (slot, spool, number) in self._progress.open().items():
+            managed = self._switches.get(name)
+            if managed is not None:
+                managed.slot, managed.spool = slot, spool
+                managed.taken = managed.stored = number
+        self._server.link.attach(self)
+        self._tick()
+
+    def stop(self) -> None:
+        """No more events are taken."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for managed in self._switches.values():
+            if managed.gone is not None:
+                managed.gone.cancel()
+        self._progress.close()
+
+    # From the link
+
+    def connected(self, server: str) -> None:
+        """A switch has to be one of ours."""
+        if not server.startswith(PREFIX):
+            self._server.proxy.connected(server)
+            return
+        managed = self._switches.get(server.removeprefix(PREFIX))
+        if managed is None:
+            log.warning("%s is not in cds.switches: dropped", server)
+            self._server.link.drop(server)
+            return
+        managed.heard = self._server.timers.monotonic_us()
+
+    def disconnected(self, server: str) -> None:
+        """Its calls are held up for ``reregister_within``."""
+        if not server.startswith(PREFIX):
+            self._server.proxy.disconnected(server)
+            return
+        name = server.removeprefix(PREFIX)
+        managed = self._switches.get(name)
+        if managed is None:
+            return
+        managed.greeted = False
+        if managed.gone is not None:
+            managed.gone.cancel()
+        managed.gone = self._server.timers.schedule(
+            self._server.section.reregister_within, lambda: self._gone(name)
+        )
+
+    def received(self, server: str, frame: Frame) -> None:
+        """A frame of a switch, or of a server."""
+        if not server.startswith(PREFIX):
+            if not isinstance(frame, Switch | SwitchState | SwitchEvents):
+                self._server.proxy.received(server, frame)
+            return
+        name = server.removeprefix(PREFIX)
+        managed = self._switches.get(name)
+        if managed is None:
+            return
+        managed.heard = self._server.timers.monotonic_us()
+        if isinstance(frame, Switch):
+            self._greeting(name, managed, frame)
+        elif isinstance(frame, SwitchEvents) and managed.greeted:
+            self._events(name, managed, frame)
+
+    # Events
+
+    def _greeting(self, name: str, managed: _Managed, frame: Switch) -> None:
+        if managed.gone is not None:
+            managed.gone.cancel()
+            managed.gone = None
+        if managed.spool != frame.spool:
+            managed.spool, managed.taken, managed.stored = frame.spool, 0, 0
+        # What it has no more it was told that we have.
+        managed.taken = max(managed.taken, frame.first - 1)
+        managed.stored = max(managed.stored, frame.first - 1)
+        managed.greeted = True
+        managed.catch_up = frame.last
+        managed.passages = None
+        if frame.passages is not None:
+            listed = zip(frame.calls, frame.passages, strict=False)
+            managed.passages = {(call_id, leg) for call_id, legs in listed for leg in legs}
+        self._tms.alive(name, frame.calls)
+        log.info("switch %s: %d events to come", name, max(frame.last - managed.taken, 0))
+        self._answer(name, managed)
+        self._caught_up(name, managed)
+
+    def _events(self, name: str, managed: _Managed, frame: SwitchEvents) -> None:
+        if frame.first > managed.taken + 1 and frame.events:
+            # Numbers between them that a loss of power took from the switch.
+            log.warning("switch %s: events %d to %d are lost", name, managed.taken + 1,
+                        frame.first - 1)  # fmt: skip
+            managed.taken = frame.first - 1
+            self._caught_up(name, managed)
+        for data in frame.events[managed.taken + 1 - frame.first :]:
+            managed.taken += 1
+            self._event(name, data)
+            if managed.taken == managed.catch_up:
+                self._caught_up(name, managed)  # before what began after it had greeted
+        if not frame.events:
+            self._answer(name, managed)
+            return
+        # What is acknowledged below has to be in the journal's hands.
+        self._tms.flush()
+        taken, spool = managed.taken, managed.spool
+        self._server.journal.after_commit(lambda: self._stored(name, spool, taken), must=True)
+
+    def _event(self, name: str, data: bytes) -> None:
+        try:
+            event = self._decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.unreadable += 1
+            log.error("switch %s: an event cannot be read: %s", name, error)
+            return
+        if event.switch != name:
+            self.unreadable += 1
+            log.error("switch %s: an event of another switch, %s: disregarded", name, event.switch)
+            return
+        self.events += 1
+        try:
+            self._tms.event(event)
+        except Exception:
+            log.exception("call %s: its data could not take %s", event.call_id, type(event))
+        if isinstance(event, SwitchStarted):
+            self._server.recovery.reported(name)
+
+    def _caught_up(self, name: str, managed: _Managed) -> None:
+        """All that the switch had to say of the time without us was said."""
+        if managed.catch_up is not None and managed.taken >= managed.catch_up:
+            managed.catch_up = None
+            passages, managed.passages = managed.passages, None
+            self._tms.flush()
+            if passages is not None:
+                self._tms.only(name, passages)
+            self._server.recovery.reported(name)
+
+    def _stored(self, name: str, spool: str, number: int) -> None:
+        managed = self._switches[name]
+        if managed.spool != spool or number <= managed.stored:
+            return
+        try:
+            managed.slot = self._progress.note(managed.slot, name, spool, number)
+        except OSError as error:
+            log.error("%s cannot be written: %s", self._progress.path, error)
+            return
+        managed.stored = number
+        if managed.greeted:
+            self._answer(name, managed)
+
+    def _answer(self, name: str, managed: _Managed) -> None:
+        self._server.link.send(PREFIX + name, SwitchState(managed.spool, managed.stored))
+
+    # Silence
+
+    def _gone(self, name: str) -> None:
+        self._switches[name].gone = None
+        count = self._tms.release(name)
+        log.warning("switch %s did not come back: %d calls are held up no more", name, count)
+
+    def _tick(self) -> None:
+        section, timers = self._server.section, self._server.timers
+        self._ticker = timers.schedule(section.alive_interval, self._tick)
+        now = timers.monotonic_us()
+        for name, managed in self._switches.items():
+            if managed.greeted and now - managed.heard > section.dead_after * 1_000_000:
+                log.warning("switch %s is silent: the connection is closed", name)
+                self._server.link.drop(PREFIX + name)
+
+
+class _Progress:
+    """Up to which number the events of each switch are stored: one small record for each, written
+    in place with one ``write``, which ``kill -9`` cannot cut."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+        self._slots = 0
+
+    def open(self) -> dict[str, tuple[int, str, int]]:
+        """Slot, spool and number by switch."""
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            data = os.read(self._file, 1 << 24)
+        except OSError as error:
+            raise OSError(f"cds.switches: cannot use {self.path}: {error.strerror}") from error
+        self._slots = (len(data) + _SLOT - 1) // _SLOT
+        found: dict[str, tuple[int, str, int]] = {}
+        for slot in range(self._slots):
+            record = data[slot * _SLOT : (slot + 1) * _SLOT]
+            size = int.from_bytes(record[4:6], "big")
+            body = record[6 : 6 + size]
+            if zlib.crc32(body) != int.from_bytes(record[:4], "big"):
+                log.error("%s: record %d is damaged; its switch sends again", self.path, slot)
+                continue
+            name, spool, number = msgspec.msgpack.decode(body, type=tuple[str, str, int])
+            found[name] = slot, spool, number
+        return found
+
+    def note(self, slot: int, name: str, spool: str, number: int) -> int:
+        """Write a switch's record; returns its slot (``slot``, or a new one for -1)."""
+        assert self._file is not None
+        body = msgspec.msgpack.encode((name, spool, number))
+        record = zlib.crc32(body).to_bytes(4, "big") + len(body).to_bytes(2, "big") + body
+        if slot < 0:
+            slot, self._slots = self._slots, self._slots + 1
+        os.pwrite(self._file, record.ljust(_SLOT, b"\0"), slot * _SLOT)
+        return slot
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+async def stop_server(server: CallDataServer, tms: Tms) -> None:
+    """Stop a server. Calls in progress at switches elsewhere do not end with it: they stay in its
+    journal, and it takes them up again when it is back."""
+    if not tms.live():
+        await server.stop()
+        return
+    log.warning("%d calls go on at their switches; they are in the journal", tms.live())
+    try:
+        await server.stored(server.section.stop_within or 2.0)
+    except OSError as error:
+        log.error("the journal: %s", error)
+    await server.link.stop()
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, server.archive.close)
+    await loop.run_in_executor(None, server.disk.close)

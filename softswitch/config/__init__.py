@@ -1,0 +1,1 @@
+"""Configuration as people write it: its models, places in YAML, mistakes."""

@@ -1,0 +1,154 @@
+"""Addresses as a configuration writes them: where the switch listens, where and who a trunk is."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal, TypeAlias, cast
+
+import sipmessage
+
+from softswitch.config.places import did_you_mean
+
+Transport: TypeAlias = Literal["udp", "tcp", "tls", "ws", "wss"]
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+AVAILABLE = ("udp", "tcp")
+
+DEFAULT_PORT = 5060
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[^\[\]]*)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen. ``host`` is an IP address without brackets; port 0 means a free one."""
+
+    transport: Transport
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
+    def clashes(self, other: Listen) -> bool:
+        """Whether both cannot be open at once: same transport and port, overlapping address."""
+        if self.transport != other.transport or self.port != other.port or not self.port:
+            return False
+        mine, theirs = ipaddress.ip_address(self.host), ipaddress.ip_address(other.host)
+        same_family = mine.version == theirs.version
+        return mine == theirs or (same_family and (mine.is_unspecified or theirs.is_unspecified))
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkAddress:
+    """Where a trunk's calls are sent. ``host`` is a name or an IP address without brackets.
+
+    ``user`` is the user part of the ``to`` URI, empty if it has none.
+    """
+
+    host: str
+    port: int
+    transport: Transport
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkSource:
+    """Where a trunk's requests come from: a network (an address is one of a single host), any port
+    if ``port`` is None."""
+
+    network: IPv4Network | IPv6Network
+    port: int | None = None
+
+    def __str__(self) -> str:
+        single = self.network.num_addresses == 1
+        host = str(self.network.network_address if single else self.network)
+        if self.port is None:
+            return host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def admits(self, address: IPv4Address | IPv6Address, port: int) -> bool:
+        """Whether a request from this address and port is the trunk's."""
+        return address in self.network and self.port in (None, port)
+
+
+def parse_listen(text: str) -> Listen:
+    """``udp:127.0.0.1:5060`` or ``tcp:[::1]:5060``. Raises ValueError, saying what was expected."""
+    transport, colon, rest = text.partition(":")
+    if not colon:
+        raise ValueError(f"found `{text}`, expected TRANSPORT:ADDRESS:PORT as in udp:0.0.0.0:5060")
+    if transport not in TRANSPORTS:
+        hint = did_you_mean(transport, TRANSPORTS)
+        raise ValueError(f"found `{text}`: unknown transport `{transport}`{hint}")
+    if transport not in AVAILABLE:
+        raise ValueError(f"found `{text}`: {transport} is not available yet, only udp and tcp")
+    match = _HOST_PORT.fullmatch(rest)
+    if not match:
+        example = f"{transport}:0.0.0.0:5060 or {transport}:[::1]:5060"
+        raise ValueError(f"found `{text}`, expected TRANSPORT:ADDRESS:PORT as in {example}")
+    host = match["six"] or match["host"] or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        example = "127.0.0.1, or 0.0.0.0 for all"
+        raise ValueError(f"found `{text}`: `{host}` is no IP address such as {example}") from None
+    return Listen(cast(Transport, transport), str(address), _port(match["port"], text, least=0))
+
+
+def parse_trunk_uri(text: str) -> TrunkAddress:
+    """``sip:[USER@]HOST[:PORT][;transport=tcp]``. Raises ValueError, saying what was expected."""
+    example = "sip:192.0.2.1:5060 or sip:pbx.example.com;transport=tcp"
+    try:
+        uri = sipmessage.URI.parse(text)
+    except ValueError:
+        raise ValueError(f"found `{text}`, expected a SIP URI such as {example}") from None
+    if uri.scheme.lower() == "sips":
+        raise ValueError(f"found `{text}`: TLS is not available yet; use sip:, over udp or tcp")
+    if uri.scheme.lower() != "sip" or not uri.host:
+        raise ValueError(f"found `{text}`, expected a SIP URI such as {example}")
+    transport = (uri.parameters.get("transport") or "udp").lower()
+    if transport not in TRANSPORTS:
+        hint = did_you_mean(transport, TRANSPORTS)
+        raise ValueError(f"found `{text}`: unknown transport `{transport}`{hint}")
+    if transport not in AVAILABLE:
+        raise ValueError(f"found `{text}`: {transport} is not available yet, only udp and tcp")
+    host = uri.host.strip("[]").lower()
+    if re.fullmatch(r"[0-9.]+", host) and not _is_address(host):
+        raise ValueError(f"found `{text}`: `{host}` is no IP address")
+    port = DEFAULT_PORT if uri.port is None else _port(str(uri.port), text)
+    return TrunkAddress(host, port, cast(Transport, transport), uri.user or "")
+
+
+def parse_trunk_source(text: str) -> TrunkSource:
+    """``192.0.2.1``, ``192.0.2.0/24``, ``192.0.2.1:5060``, ``[2001:db8::1]:5060``.
+
+    Raises ValueError, saying what was expected.
+    """
+    host, port = text, None
+    match = _HOST_PORT.fullmatch(text)
+    if match:
+        host, port = match["six"] or match["host"] or "", _port(match["port"], text)
+    try:
+        return TrunkSource(ipaddress.ip_network(host), port)
+    except ValueError as error:
+        if "host bits set" in str(error):
+            right = ipaddress.ip_network(host, strict=False)
+            raise ValueError(f"found `{text}`, expected `{right}` for that network") from None
+    example = "192.0.2.1, 192.0.2.0/24 or 192.0.2.1:5060"
+    raise ValueError(f"found `{text}`, expected an address or network such as {example}")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _port(digits: str, text: str, least: int = 1) -> int:
+    if len(digits) > 5 or not least <= int(digits) <= 65535:
+        raise ValueError(f"found `{text}`: port {digits} is not between {least} and 65535")
+    return int(digits)

@@ -1,0 +1,131 @@
+"""Destinations: where a target of the dialplan is just now, and where a 3xx may lead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from softswitch.calls.leg import Destination, Leg
+from softswitch.configuration import Config, Trunk
+from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
+from softswitch.parties.lines import Lines
+from softswitch.parties.registrar import Registrar
+from softswitch.parties.trunks import Trunks
+from softswitch.sip.flow import Flow, Network
+from softswitch.sip.header_values import Uri, escape_user
+
+
+class Destinations:
+    """What a switch knows of where phones and trunks are."""
+
+    def __init__(
+        self,
+        config: Config,
+        registrar: Registrar,
+        trunks: Trunks,
+        lines: Lines,
+        network: Network,
+    ) -> None:
+        self._config = config
+        self._registrar = registrar
+        self._trunks = trunks
+        self._lines = lines
+        self._network = network
+
+    def of(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
+        """Where a target of the dialplan is just now, or the status and phrase of why nowhere.
+
+        Each has its line taken, for `holder`.
+        """
+        if target.kind == "trunk":
+            return self._trunk_destination(target, holder)
+        bindings = self._registrar.contacts(target.name)
+        if not bindings:
+            known = target.name in self._config.extensions
+            return (480, "Not Registered") if known else (404, "No Such Extension")
+        found: list[Destination] = []
+        for binding in bindings:
+            flow = self._network.flow_to(*binding.target)
+            if flow is None:
+                continue
+            if not self._lines.take(str(target), holder):
+                return 486, "Busy Here"
+            found.append(
+                Destination(
+                    str(target),
+                    target.number or target.name,
+                    # §19.1.5: header components of a Contact are not part of the Request-URI.
+                    binding.uri.partition("?")[0],
+                    flow,
+                    line=str(target),
+                    nat=True,
+                    user_agent=binding.user_agent,
+                )
+            )
+        return found or (480, "Unreachable")
+
+    def _trunk_destination(
+        self, target: Target, holder: object
+    ) -> list[Destination] | tuple[int, str]:
+        trunk = self._config.trunks[target.name]
+        if not self._trunks.is_up(target.name):
+            return 503, "Trunk Is Down"
+        to = trunk.to
+        flow = self.flow_to_trunk(trunk)
+        if flow is None:
+            return 503, "Trunk Is Unreachable"
+        if not self._lines.take(str(target), holder):
+            return 503, "Trunk Is Full"
+        host = f"[{to.host}]" if ":" in to.host else to.host
+        port = f":{to.port}" if to.port != 5060 else ""
+        kind = f";transport={to.transport}" if to.transport != "udp" else ""
+        return [
+            Destination(
+                str(target),
+                target.number,
+                f"sip:{escape_user(target.number)}@{host}{port}{kind}",
+                flow,
+                line=str(target),
+                switch=trunk.switch,
+            )
+        ]
+
+    def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
+        """A flow to where a trunk is; None if its name was not found, or nothing leads there."""
+        addresses = self._trunks.addresses(trunk.name)
+        return self._network.flow_to(trunk.to.transport, *addresses[0]) if addresses else None
+
+    def redirected(
+        self, leg: Leg, uri: Uri, dialplan: Dialplan
+    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+        """Where a 3xx of `leg` may lead: a trunk to itself, all else by the dialplan.
+
+        A phone that redirects is treated as calling the new number itself; so is a trunk, but for
+        another address of the same trunk. So a redirect reaches nothing that its sender could not.
+        """
+        kind, _, name = leg.party.partition(":")
+        # "Contact: <sip:192.0.2.2>" names another place for the same number.
+        number = uri.user or leg.number
+        if kind == "trunk":
+            trunk = self._config.trunks.get(name)
+            transport = (uri.params.get("transport") or "udp").lower()
+            there = self._trunks.by_source(transport, uri.host.strip("[]"), uri.port or 5060)
+            if trunk is not None and there is not None and there.name == name:
+                flow = self._network.flow_to(transport, uri.host.strip("[]"), uri.port or 5060)
+                if flow is None:
+                    return None
+                port = f":{uri.port}" if uri.port else ""
+                return Destination(
+                    leg.party,
+                    number,
+                    f"sip:{escape_user(number)}@{uri.host}{port}",
+                    flow,
+                    line=leg.party,
+                    switch=trunk.switch,
+                )
+            source = Source("trunk", name, trunk.switch if trunk is not None else False)
+        else:
+            source = Source("extension", name)
+        route = dialplan.route(number, source) if number else None
+        if route is None or not isinstance(route.action, Dial):
+            return None
+        return route.action.stages

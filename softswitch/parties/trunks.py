@@ -1,0 +1,266 @@
+"""Trunks at work: whose request this is, how many calls each carries, whether it lives; no I/O.
+
+A request belongs to a trunk by where it comes from alone: over UDP from the address and port of the
+trunk's `to`, over a connection from its address (the port there is whichever the peer's system
+took), or from the trunk's `from` list. Names are resolved outside, by whoever may wait for DNS, and
+told here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from softswitch.configuration import Trunk
+
+log = logging.getLogger(__name__)
+
+MAX_REMEMBERED: Final = 8192
+"""Source addresses whose networks are remembered."""
+DOWN_AFTER: Final = 3
+"""Keep-alives in a row without an answer after which a trunk is down."""
+
+_DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
+_OVERLOADED: Final = 503
+_TIMED_OUT: Final = 408
+
+Owners: TypeAlias = tuple[tuple[int | None, Trunk], ...]
+
+
+class _State:
+    """What changes of a trunk while the switch runs."""
+
+    __slots__ = ("addresses", "calls", "due_at", "failures", "up")
+
+    def __init__(self) -> None:
+        self.addresses: tuple[tuple[str, int], ...] = ()
+        self.calls = 0
+        self.failures = 0
+        self.up = True
+        self.due_at: float | None = None
+
+
+class Trunks:
+    """All trunks of a switch.
+
+    Where two trunks would claim a source, the one that comes first in `trunks` has it.
+    """
+
+    def __init__(
+        self,
+        trunks: Iterable[Trunk],
+        *,
+        down_after: int = DOWN_AFTER,
+        max_remembered: int = MAX_REMEMBERED,
+    ) -> None:
+        self._trunks = {trunk.name: trunk for trunk in trunks}
+        self._states = {name: _State() for name in self._trunks}
+        self._down_after = down_after
+        self._max_remembered = max_remembered
+        # (transport, address, port) of each `to`; over a connection (transport, address) besides.
+        self._exact: dict[tuple[str, str, int], Trunk] = {}
+        self._peers: dict[tuple[str, str], list[tuple[int | None, Trunk]]] = {}
+        # (version, prefix length), longest first, to network number to who may come from there.
+        self._networks: dict[tuple[int, int], dict[int, list[tuple[int | None, Trunk]]]] = {}
+        self._remembered: dict[str, Owners] = {}
+        self._index_networks()
+        for name, trunk in self._trunks.items():
+            if _canonical(trunk.to.host) is not None:
+                self._states[name].addresses = ((trunk.to.host, trunk.to.port),)
+        self._index_addresses()
+
+    # --- whose request this is
+
+    def by_source(
+        self, transport: str, host: str, port: int, sent_by_port: int | None = None
+    ) -> Trunk | None:
+        """The trunk that a request from this address and port belongs to.
+
+        `transport` is in lower case. `sent_by_port` is the port of the topmost Via, None if it has
+        none: over a connection it tells trunks at the same address apart, whose port is not to be
+        seen otherwise.
+        """
+        if host.startswith("::ffff:"):
+            host = host[7:]  # IPv4 through a socket that listens on both
+        trunk = self._exact.get((transport, host, port))
+        if trunk is not None:
+            return trunk
+        connected = transport != "udp"
+        sent_by_port = sent_by_port or _DEFAULT_PORTS[transport]
+        if connected:
+            peers = self._peers.get((transport, host))
+            if peers is not None:
+                return _choose(peers, sent_by_port)
+            # A request too large for UDP comes over TCP from a trunk that is configured for UDP
+            # (RFC 3261 §18.1.1). Its address alone would not do: phones may be at the same one.
+            trunk = self._exact.get(("udp", host, sent_by_port)) if transport == "tcp" else None
+            if trunk is not None:
+                return trunk
+        if not self._networks:
+            return None
+        owners = self._remembered.get(host)
+        if owners is None:
+            owners = self._owners(host)
+            if len(self._remembered) >= self._max_remembered:
+                self._remembered.clear()
+            self._remembered[host] = owners
+        if connected:
+            return _choose(owners, sent_by_port)
+        for wanted, trunk in owners:
+            if wanted is None or wanted == port:
+                return trunk
+        return None
+
+    def _owners(self, host: str) -> Owners:
+        """Who may come from `host`, the narrowest network first."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return ()
+        number, bits = int(address), address.max_prefixlen
+        return tuple(
+            owner
+            for (version, length), networks in self._networks.items()
+            if version == address.version
+            for owner in networks.get(number >> (bits - length), ())
+        )
+
+    def _index_networks(self) -> None:
+        found: dict[tuple[int, int], dict[int, list[tuple[int | None, Trunk]]]] = {}
+        for trunk in self._trunks.values():
+            for source in trunk.from_:
+                network = source.network
+                number = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+                networks = found.setdefault((network.version, network.prefixlen), {})
+                networks.setdefault(number, []).append((source.port, trunk))
+        self._networks = dict(sorted(found.items(), key=lambda item: -item[0][1]))
+
+    def _index_addresses(self) -> None:
+        self._exact = {}
+        self._peers = {}
+        for name, trunk in self._trunks.items():
+            transport = trunk.to.transport
+            for host, port in self._states[name].addresses:
+                canonical = _canonical(host)
+                if canonical is None:
+                    raise ValueError(f"trunk {name}: {host!r} is no IP address")
+                self._exact.setdefault((transport, canonical, port), trunk)
+                if transport != "udp":
+                    self._peers.setdefault((transport, canonical), []).append((port, trunk))
+
+    def set_addresses(self, name: str, addresses: Iterable[tuple[str, int]]) -> None:
+        """What the host name of a trunk's `to` resolved to: (IP address, port), the best first.
+
+        KeyError for an unknown trunk, ValueError for what is no address; then nothing changes.
+        """
+        state = self._states[name]
+        before, state.addresses = state.addresses, tuple(addresses)
+        try:
+            self._index_addresses()
+        except ValueError:
+            state.addresses = before
+            self._index_addresses()
+            raise
+
+    def addresses(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Where to send a trunk's requests, the best first; empty as long as its name is
+        unresolved."""
+        return self._states[name].addresses
+
+    # --- calls
+
+    def acquire(self, name: str) -> bool:
+        """Counts a call in, whichever direction it has; False if the trunk's `max_calls` are up."""
+        state, most = self._states[name], self._trunks[name].max_calls
+        if most is not None and state.calls >= most:
+            return False
+        state.calls += 1
+        return True
+
+    def release(self, name: str) -> None:
+        """Counts a call out that `acquire` counted in."""
+        state = self._states[name]
+        if state.calls:
+            state.calls -= 1
+        else:
+            log.error("trunk %s: a call was released that was not counted", name)
+
+    def calls(self, name: str) -> int:
+        """Calls on a trunk now."""
+        return self._states[name].calls
+
+    # --- keep-alive
+
+    def is_up(self, name: str) -> bool:
+        """Whether to send calls there. A trunk is up until its keep-alives say otherwise."""
+        return self._states[name].up
+
+    def due(self, now: float) -> list[Trunk]:
+        """The trunks to send an OPTIONS to now; each is due again `keepalive` seconds later.
+
+        `now` is seconds of a clock that never goes back. The first time they are spread over their
+        interval, so that a thousand trunks do not ask in one moment.
+        """
+        due: list[Trunk] = []
+        for number, (name, trunk) in enumerate(self._trunks.items()):
+            if trunk.keepalive <= 0:
+                continue
+            state = self._states[name]
+            if state.due_at is None:
+                state.due_at = now + trunk.keepalive * number / len(self._trunks)
+            if state.due_at <= now:
+                state.due_at = now + trunk.keepalive
+                due.append(trunk)
+        return due
+
+    def next_due(self) -> float | None:
+        """When to call `due` again; None if no trunk wants keep-alives, or before its first
+        call."""
+        return min(
+            (state.due_at for state in self._states.values() if state.due_at is not None),
+            default=None,
+        )
+
+    def answered(self, name: str, status: int | None) -> bool:
+        """Takes the final status of an OPTIONS, None without one; returns whether `is_up` changed.
+
+        Any answer is a sign of life (a carrier may refuse OPTIONS with 403 or 405) but 503, which
+        asks for calls to go elsewhere, and 408, which is what a transaction says that timed out.
+        A trunk without keep-alive stays up: nothing would bring it back.
+        """
+        if self._trunks[name].keepalive <= 0:
+            return False
+        state = self._states[name]
+        if status is not None and status not in (_OVERLOADED, _TIMED_OUT):
+            state.failures = 0
+            changed = not state.up
+            state.up = True
+        else:
+            state.failures += 1
+            changed = state.up and state.failures >= self._down_after
+            if changed:
+                state.up = False
+        if changed:
+            log.warning("trunk %s is %s", name, "up" if state.up else "down")
+        return changed
+
+
+def _choose(owners: Iterable[tuple[int | None, Trunk]], sent_by_port: int) -> Trunk | None:
+    """Over a connection: the trunk whose port the peer says it listens on, else the first."""
+    first: Trunk | None = None
+    for port, trunk in owners:
+        if port is not None and port == sent_by_port:
+            return trunk
+        if first is None:
+            first = trunk
+    return first
+
+
+def _canonical(host: str) -> str | None:
+    """An IP address as sockets write it; None for a host name."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return None

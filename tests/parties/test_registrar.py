@@ -1,0 +1,619 @@
+"""The registrar: RFC 3261 §10.3 case by case, RFC 4475's REGISTERs, and a model of bindings."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from softswitch.parties.registrar import Binding, Flow, RegisterResult, Registrar, Settings
+from softswitch.sip.header_values import parse_address
+from softswitch.sip.message import Request
+from softswitch.sip.parser import parse
+
+PHONE: Flow = ("udp", "192.0.2.10", 5060)
+CONTACT = "<sip:1001@192.0.2.10:5060>"
+
+
+class Site:
+    """A registrar with a clock to turn and a log of its events."""
+
+    def __init__(self, **limits: int) -> None:
+        self.now = 1000.0
+        self.events: list[str] = []
+        self.registrar = Registrar(
+            lambda: self.now,
+            Settings(**limits),
+            wall=lambda: 784111777.0,
+            registered=self._registered,
+            unregistered=self._unregistered,
+        )
+        self._cseq = itertools.count(1)
+
+    def _registered(self, aor: str, binding: Binding) -> None:
+        assert binding in self.registrar.contacts(aor)
+        self.events.append(f"+{aor} {binding.uri}")
+
+    def _unregistered(self, aor: str, binding: Binding, why: str) -> None:
+        assert binding not in self.registrar.contacts(aor)
+        self.events.append(f"-{aor} {binding.uri} {why}")
+
+    def register(
+        self,
+        *contacts: str,
+        expires: str | None = None,
+        call_id: str = "c1",
+        cseq: int | None = None,
+        flow: Flow = PHONE,
+        aor: str = "1001",
+        via: str = "192.0.2.10:5060;rport",
+        to: str = "<sip:1001@pbx>",
+    ) -> RegisterResult:
+        lines = [
+            "REGISTER sip:pbx SIP/2.0",
+            f"Via: SIP/2.0/UDP {via};branch=z9hG4bK1",
+            "From: <sip:1001@pbx>;tag=1",
+            f"To: {to}",
+            f"Call-ID: {call_id}",
+            f"CSeq: {next(self._cseq) if cseq is None else cseq} REGISTER",
+            "User-Agent: Phone 1.0",
+            *(f"Contact: {contact}" for contact in contacts),
+            *([] if expires is None else [f"Expires: {expires}"]),
+        ]
+        request = parse("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
+        assert isinstance(request, Request)
+        assert request.defect is None
+        return self.registrar.process(request, aor, flow)
+
+    def uris(self, aor: str = "1001") -> list[str]:
+        return [binding.uri for binding in self.registrar.contacts(aor)]
+
+
+def contacts_of(result: RegisterResult) -> list[str]:
+    assert (result.status, result.reason) == (200, "OK")
+    return [value for name, value in result.headers if name == "Contact"]
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+# --- adding, refreshing, removing ----------------------------------------------------------------
+
+
+def test_register_query_refresh_remove(site: Site) -> None:
+    result = site.register(CONTACT, expires="600")
+    assert contacts_of(result) == [f"{CONTACT};expires=600"]
+    assert ("Date", "Sun, 06 Nov 1994 08:49:37 GMT") in result.headers
+    site.now += 100.5
+    assert contacts_of(site.register()) == [f"{CONTACT};expires=500"]
+    assert contacts_of(site.register(CONTACT, expires="600")) == [f"{CONTACT};expires=600"]
+    assert contacts_of(site.register(CONTACT, expires="0")) == []
+    assert site.uris() == []
+    assert len(site.registrar) == 0
+    assert site.events == [
+        "+1001 sip:1001@192.0.2.10:5060",
+        "-1001 sip:1001@192.0.2.10:5060 removed",
+    ]
+
+
+def test_binding_keeps_what_the_switch_needs(site: Site) -> None:
+    site.register(CONTACT + ";q=0.5", expires="600", call_id="abc", cseq=7)
+    (binding,) = site.registrar.contacts("1001")
+    assert binding == Binding(
+        uri="sip:1001@192.0.2.10:5060",
+        flow=PHONE,
+        target=PHONE,
+        q=0.5,
+        expires_at=1600.0,
+        since=1000.0,
+        call_id="abc",
+        cseq=7,
+        instance="",
+        reg_id="",
+        params="",
+        user_agent="Phone 1.0",
+    )
+
+
+def test_several_contacts_each_with_its_time(site: Site) -> None:
+    result = site.register(
+        "<sip:a@192.0.2.1>;expires=100, <sip:b@192.0.2.2>", "<sip:c@192.0.2.3>;q=0.3", expires="200"
+    )
+    assert contacts_of(result) == [
+        "<sip:a@192.0.2.1>;expires=100",
+        "<sip:b@192.0.2.2>;expires=200",
+        "<sip:c@192.0.2.3>;expires=200;q=0.3",
+    ]
+    # One goes, one comes, in the same request.
+    result = site.register("<sip:a@192.0.2.1>;expires=0", "<sip:d@192.0.2.4>;expires=90")
+    assert [value.partition(";")[0] for value in contacts_of(result)] == [
+        "<sip:b@192.0.2.2>",
+        "<sip:c@192.0.2.3>",
+        "<sip:d@192.0.2.4>",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("param", "header", "seconds"),
+    [
+        ("", None, 3600),
+        ("", "600", 600),
+        (";expires=120", "600", 120),
+        (";expires=999999", None, 7200),
+        ("", "99999999999999999999", 7200),
+        # Malformed means 3600 (§10.2.1.1).
+        (";expires=soon", "600", 3600),
+        (";expires", "600", 3600),
+        (";expires=5x", None, 3600),
+        ("", "-1", 3600),
+        ("", "٣", 3600),
+    ],
+)
+def test_expires(site: Site, param: str, header: str | None, seconds: int) -> None:
+    result = site.register(CONTACT + param, expires=header)
+    assert contacts_of(result) == [f"{CONTACT};expires={seconds}"]
+
+
+@pytest.mark.parametrize(("param", "header"), [(";expires=59", None), ("", "1")])
+def test_too_brief(site: Site, param: str, header: str | None) -> None:
+    result = site.register("<sip:b@192.0.2.2>", CONTACT + param, expires=header)
+    assert result == RegisterResult(423, "Interval Too Brief", [("Min-Expires", "60")])
+    assert site.uris() == []
+    assert site.events == []
+
+
+def test_q_orders_contacts_and_then_the_newest(site: Site) -> None:
+    site.register("<sip:low@192.0.2.1>;q=0.1", call_id="a")
+    site.register("<sip:old@192.0.2.2>", call_id="b")
+    site.now += 1
+    site.register("<sip:new@192.0.2.3>;q=1.0", call_id="c")
+    site.now += 1
+    site.register("<sip:old@192.0.2.2>", call_id="b")  # a refresh does not make it newer
+    assert site.uris() == ["sip:new@192.0.2.3", "sip:old@192.0.2.2", "sip:low@192.0.2.1"]
+
+
+def test_extensions_are_apart(site: Site) -> None:
+    site.register(CONTACT, aor="1001")
+    site.register(CONTACT, aor="1002")
+    site.register("*", expires="0", aor="1001")
+    assert (site.uris("1001"), len(site.uris("1002"))) == ([], 1)
+
+
+# --- Contact: * ----------------------------------------------------------------------------------
+
+
+def test_star_removes_all(site: Site) -> None:
+    site.register("<sip:a@192.0.2.1>", call_id="a")
+    site.register("<sip:b@192.0.2.2>", call_id="b")
+    assert contacts_of(site.register("*", expires="0")) == []
+    assert sorted(site.events)[2:] == [
+        "-1001 sip:a@192.0.2.1 removed",
+        "-1001 sip:b@192.0.2.2 removed",
+    ]
+    assert contacts_of(site.register("*", expires="0")) == []
+
+
+@pytest.mark.parametrize(
+    ("contacts", "expires"),
+    [(["*"], None), (["*"], "1"), (["*", CONTACT], "0"), ([f"*, {CONTACT}"], "0"), (["*"], "x")],
+)
+def test_star_alone_and_with_expires_0(
+    site: Site, contacts: list[str], expires: str | None
+) -> None:
+    site.register(CONTACT)
+    assert site.register(*contacts, expires=expires).status == 400
+    assert len(site.uris()) == 1
+
+
+# --- order (§10.3 step 7) ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [(CONTACT,), (CONTACT + ";expires=0",), ("*",)])
+def test_overtaken_request_fails_and_changes_nothing(site: Site, late: tuple[str]) -> None:
+    site.register(CONTACT, cseq=10, expires="600")
+    before = site.registrar.contacts("1001")
+    result = site.register(*late, cseq=9, expires="0")
+    assert (result.status, result.reason) == (500, "CSeq Out Of Order")
+    assert site.registrar.contacts("1001") == before
+
+
+def test_a_failing_contact_undoes_the_others(site: Site) -> None:
+    site.register(CONTACT, cseq=10)
+    assert site.register("<sip:b@192.0.2.2>", CONTACT, cseq=9).status == 500
+    assert len(site.uris()) == 1
+
+
+def test_late_copy_is_answered_and_changes_nothing(site: Site) -> None:
+    site.register(CONTACT, cseq=10, expires="600")
+    site.now += 100
+    assert contacts_of(site.register(CONTACT, cseq=10, expires="600")) == [f"{CONTACT};expires=500"]
+    assert contacts_of(site.register("*", cseq=10, expires="0")) == [f"{CONTACT};expires=500"]
+
+
+def test_other_call_id_starts_anew(site: Site) -> None:
+    site.register(CONTACT, call_id="a", cseq=10)
+    assert contacts_of(site.register(CONTACT, call_id="b", cseq=1)) == [f"{CONTACT};expires=3600"]
+    assert site.registrar.contacts("1001")[0].call_id == "b"
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def test_too_many_contacts_of_one_extension() -> None:
+    site = Site(max_contacts=3)
+    for n in range(3):
+        assert site.register(f"<sip:{n}@192.0.2.1>").status == 200
+    result = site.register("<sip:3@192.0.2.1>")
+    assert (result.status, result.reason) == (403, "Too Many Contacts")
+    assert len(site.uris()) == 3
+    assert site.register("<sip:2@192.0.2.1>").status == 200  # a refresh
+    moved = [f"<sip:{n}@192.0.2.1>;expires=0" for n in range(3)]
+    assert site.register(*moved, *(f"<sip:{n}@192.0.2.9>" for n in range(3))).status == 200
+    assert site.register(*(f"<sip:{n}@192.0.2.1>" for n in range(7))).status == 403
+    assert site.register(*(f"<sip:{n}@192.0.2.1>;expires=0" for n in range(7))).status == 403
+
+
+def test_registrar_full() -> None:
+    site = Site(max_registrations=2)
+    site.register(CONTACT, aor="1")
+    site.register(CONTACT, aor="2")
+    result = site.register(CONTACT, aor="3")
+    assert result == RegisterResult(503, "Registrar Is Full", [("Retry-After", "60")])
+    assert site.register(CONTACT, aor="2").status == 200
+    site.register(CONTACT, aor="1", expires="0")
+    assert site.register(CONTACT, aor="3").status == 200
+    assert len(site.registrar) == 2
+
+
+def test_limit_lowered_below_what_is_registered_spares_the_registered() -> None:
+    site = Site()
+    for aor in "123":
+        site.register(CONTACT, aor=aor)
+    site.registrar.settings = Settings(max_registrations=2)
+    assert site.register(CONTACT, aor="2").status == 200
+    assert site.register(CONTACT, aor="4").status == 503
+
+
+def test_long_contacts() -> None:
+    site = Site(max_contacts=2, max_contact_size=100)
+    assert site.register("<sip:1@192.0.2.1>;x=" + "a" * 100).status == 400
+    assert site.register(*["<sip:1@192.0.2.1>;x=" + "a" * 200] * 2).status == 403
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(ValueError, match="min_expires"):
+        Settings(min_expires=100, default_expires=60)
+
+
+# --- bad contacts, and RFC 4475 ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "",
+        "<>",
+        "1001",
+        "<sip:1001@>",
+        "<sip:1001@192.0.2.1",
+        "<sip:1001@192.0.2.1:99999>",
+        "<mailto:a@example.com>",
+        "<tel:+15551234>",
+        f"{CONTACT};q=2",
+        f"{CONTACT};q=0.1234",
+        f"{CONTACT};q",
+        f"{CONTACT};q=high",
+        f'{CONTACT};+sip.instance="<urn:x>";reg-id=0',
+        f'{CONTACT};+sip.instance="<urn:x>";reg-id=x',
+        f'{CONTACT};x="\x1b[31m"',
+        f"{CONTACT},",
+    ],
+)
+def test_bad_contact(site: Site, contact: str) -> None:
+    assert site.register("<sip:ok@192.0.2.1>", contact).status == 400
+    assert site.uris() == []
+
+
+def test_regbadct(site: Site) -> None:
+    # RFC 4475 §3.1.2.11: "?" without brackets.
+    result = site.register("sip:user@example.com?Route=%3Csip:sip.example.com%3E")
+    assert (result.status, result.reason) == (400, "Bad Contact")
+
+
+def test_regescrt(site: Site) -> None:
+    # §3.1.2.12: the escaped Route is part of the contact's URI and comes back with it.
+    contact = "<sip:user@example.com?Route=%3Csip:sip.example.com%3E>"
+    assert contacts_of(site.register(contact)) == [f"{contact};expires=3600"]
+    site.register("<sip:user@example.com>")
+    assert len(site.uris()) == 2
+
+
+def test_cparam01_and_02(site: Site) -> None:
+    # §3.3.9: without brackets the parameter is the header's; §3.3.10: within, the URI's.
+    site.register("sip:+19725552222@gw1.example.net;unknownparam")
+    (binding,) = site.registrar.contacts("1001")
+    assert (binding.uri, binding.params) == ("sip:+19725552222@gw1.example.net", ";unknownparam")
+    result = site.register("<sip:+19725552222@gw1.example.net;unknownparam>")
+    assert contacts_of(result) == [
+        "<sip:+19725552222@gw1.example.net;unknownparam>;expires=3600"
+    ]  # the same contact by §19.1.4
+
+
+def test_unksm2(site: Site) -> None:
+    # §3.3.4: an address-of-record is a SIP URI.
+    result = site.register("<name:John_Smith>", to="isbn:2983792873")
+    assert (result.status, result.reason) == (400, "To Is No SIP URI")
+
+
+def test_escnull(site: Site) -> None:
+    # §3.1.1.4: %00 ends no string; these are two contacts.
+    both = ["<sip:%00@host5.example.com>", "<sip:%00%00@host5.example.com>"]
+    result = site.register(*both, to="sip:null-%00-null@example.com")
+    assert contacts_of(result) == [f"{contact};expires=3600" for contact in both]
+
+
+def test_esc02_percent_in_header_names_is_no_escape(site: Site) -> None:
+    # §3.1.1.5: "C%6Fntact" is not Contact.
+    request = parse(
+        b"REGISTER sip:registrar.example.com SIP/2.0\r\n"
+        b'To: "%Z%45" <sip:resource@example.com>\r\n'
+        b'From: "%Z%45" <sip:resource@example.com>;tag=f232jadfj23\r\n'
+        b"Call-ID: esc02\r\nVia: SIP/2.0/TCP host.example.com;branch=z9hG4bK209%fzsnel234\r\n"
+        b"CSeq: 29344 REGISTER\r\nMax-Forwards: 70\r\n"
+        b"Contact: <sip:alias1@host1.example.com>\r\nC%6Fntact: <sip:alias2@host2.example.com>\r\n"
+        b"Contact: <sip:alias3@host3.example.com>\r\nl: 0\r\n\r\n"
+    )
+    assert isinstance(request, Request)
+    assert site.registrar.process(request, "1001", ("tcp", "192.0.2.1", 4000)).status == 200
+    assert site.uris() == ["sip:alias1@host1.example.com", "sip:alias3@host3.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        # §19.1.4's own examples
+        ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtlanTa.CoM;Transport=tcp", True),
+        ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5", True),
+        ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on", True),
+        ("sip:alice@x.com?subject=a&priority=b", "sip:alice@x.com?priority=b&subject=a", True),
+        ("sip:ALICE@AtlanTa.CoM", "sip:alice@AtlanTa.CoM", False),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060", False),
+        ("sip:bob@biloxi.com:6000", "sip:bob@biloxi.com:5060", False),
+        ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;newparam=6", False),
+        ("sip:carol@chicago.com", "sip:carol@chicago.com;maddr=10.0.0.1", False),
+        ("sip:carol@chicago.com", "sips:carol@chicago.com", False),
+        ("sip:carol@chicago.com?Subject=x", "sip:carol@chicago.com", False),
+    ],
+)
+def test_same_contact(site: Site, one: str, other: str, same: bool) -> None:
+    site.register(f"<{one}>")
+    site.register(f"<{other}>")
+    assert len(site.uris()) == (1 if same else 2)
+
+
+# --- NAT, connections, RFC 5626 ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("contact", "flow", "rport", "target"),
+    [
+        # behind NAT
+        ("sip:1@10.0.0.5:5060", ("udp", "192.0.2.1", 61234), True, None),
+        ("sip:1@10.0.0.5:5060", ("udp", "192.0.2.1", 61234), False, None),
+        # the same host, another port: only rport says that it listens where it sends from
+        ("sip:1@192.0.2.1:5060", ("udp", "192.0.2.1", 61234), True, None),
+        ("sip:1@192.0.2.1:5066", ("udp", "192.0.2.1", 61234), False, ("udp", "192.0.2.1", 5066)),
+        ("sip:1@192.0.2.1", ("udp", "192.0.2.1", 61234), False, ("udp", "192.0.2.1", 5060)),
+        ("sip:1@[2001:db8::1]", ("udp", "2001:db8::1", 9), False, ("udp", "2001:db8::1", 5060)),
+        ("sip:1@192.0.2.1;transport=tcp", ("udp", "192.0.2.1", 61234), False, None),
+        # a connection is used again
+        ("sip:1@192.0.2.1:5060", ("tcp", "192.0.2.1", 61234), False, None),
+        ("sip:1@df7jal23ls0d.invalid;transport=ws", ("ws", "192.0.2.1", 61234), True, None),
+    ],
+)
+def test_target(site: Site, contact: str, flow: Flow, rport: bool, target: Flow | None) -> None:
+    via = "10.0.0.5:5060" + (";rport" if rport else "")
+    site.register(f"<{contact}>", flow=flow, via=via)
+    (binding,) = site.registrar.contacts("1001")
+    assert (binding.flow, binding.target) == (flow, target or flow)
+
+
+def test_a_phone_that_moved_is_told_of(site: Site) -> None:
+    site.register(CONTACT)
+    site.register(CONTACT)
+    site.register(CONTACT, flow=("udp", "192.0.2.10", 7000))
+    uri = "sip:1001@192.0.2.10:5060"
+    assert site.events == [f"+1001 {uri}", f"-1001 {uri} replaced", f"+1001 {uri}"]
+
+
+INSTANCE = '+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+
+
+def test_instance_replaces_its_old_binding(site: Site) -> None:
+    site.register(f"<sip:1@192.0.2.1:40000>;{INSTANCE}", call_id="before-reboot", cseq=50)
+    result = site.register(f"<sip:1@192.0.2.1:50000>;{INSTANCE}", call_id="after", cseq=1)
+    assert contacts_of(result) == [f"<sip:1@192.0.2.1:50000>;expires=3600;{INSTANCE}"]
+
+
+def test_reg_ids_are_flows_of_their_own(site: Site) -> None:
+    for reg_id in (1, 2, 1):
+        flow = ("tcp", "192.0.2.1", 1000 + reg_id)
+        site.register(f"<sip:1@192.0.2.1>;{INSTANCE};reg-id={reg_id}", flow=flow)
+    assert [b.reg_id for b in site.registrar.contacts("1001")] in (["2", "1"], ["1", "2"])
+    site.register(f"<sip:1@192.0.2.1>;{INSTANCE};reg-id=2;expires=0")
+    assert [b.reg_id for b in site.registrar.contacts("1001")] == ["1"]
+
+
+def test_instance_with_two_contacts_in_one_request(site: Site) -> None:
+    two = [f"<sip:1@192.0.2.1>;{INSTANCE}", f"<sip:1@192.0.2.1:5062;transport=tcp>;{INSTANCE}"]
+    assert len(contacts_of(site.register(*two))) == 2
+    assert len(contacts_of(site.register(*two))) == 2
+
+
+def test_two_phones_with_the_same_private_address(site: Site) -> None:
+    other = INSTANCE.replace("E128", "FFFF")
+    site.register(f"<sip:1@10.0.0.5>;{INSTANCE}", flow=("udp", "192.0.2.1", 1), call_id="a")
+    site.register(f"<sip:1@10.0.0.5>;{other}", flow=("udp", "192.0.2.2", 1), call_id="b")
+    assert {b.target[1] for b in site.registrar.contacts("1001")} == {"192.0.2.1", "192.0.2.2"}
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_expiry(site: Site) -> None:
+    assert site.registrar.expire(site.now) is None
+    site.register("<sip:a@192.0.2.1>;expires=60", "<sip:b@192.0.2.2>;expires=100")
+    assert site.registrar.expire(site.now) == 1060
+    site.now = 1060
+    assert site.uris() == ["sip:b@192.0.2.2"]
+    assert site.registrar.expire(site.now) == 1100
+    assert len(site.registrar) == 1
+    site.now = 1100
+    assert contacts_of(site.register()) == []
+    assert site.events[2:] == ["-1001 sip:a@192.0.2.1 expired", "-1001 sip:b@192.0.2.2 expired"]
+    assert site.registrar.expire(site.now) is None
+
+
+def test_refreshing_phone_leaves_nothing_behind(site: Site) -> None:
+    for _ in range(1000):
+        site.now += 1
+        site.register(CONTACT)
+    assert len(site.registrar._due) <= 70
+    site.now += 3600
+    site.registrar.expire(site.now)
+    assert not site.registrar._due
+    assert not site.registrar._bindings
+
+
+def test_lines_for_the_admin(site: Site) -> None:
+    site.register("<sip:1002@[2001:db8::1]>;q=0.5", aor="1002", flow=("tcp", "2001:db8::1", 4000))
+    site.register(CONTACT, expires="600")
+    assert list(site.registrar.lines()) == [
+        "1001  sip:1001@192.0.2.10:5060  at udp:192.0.2.10:5060  q=1  600 s left  Phone 1.0",
+        "1002  sip:1002@[2001:db8::1]  at tcp:[2001:db8::1]:4000  q=0.5  3600 s left  Phone 1.0",
+    ]
+
+
+# --- properties ----------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\r\n"), max_size=40)
+        | st.text('<sip:a@b.c>;q=0.1",*?expires', max_size=60),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whatever_contacts_come_are_answered(contacts: list[str]) -> None:
+    site = Site()
+    headers = {"to": ["<sip:1@x>"], "call-id": ["c"], "contact": contacts}
+    request = Request("REGISTER", "sip:x", headers)
+    result = site.registrar.process(request, "1001", PHONE)
+    assert result.status in (200, 400, 403, 423)
+    assert len(site.uris()) == len(site.registrar)
+    for name, value in result.headers:
+        if name == "Contact":  # can be read again by the phone
+            parse_address(value)
+
+
+class Bindings(RuleBasedStateMachine):
+    """The registrar beside a dictionary of URI to (expiry, Call-ID, CSeq)."""
+
+    @initialize()
+    def start(self) -> None:
+        self.site = Site(max_contacts=4, max_registrations=6)
+        self.model: dict[str, dict[str, tuple[float, str, int]]] = {"1": {}, "2": {}}
+
+    def live(self, aor: str) -> dict[str, tuple[float, str, int]]:
+        return {uri: b for uri, b in self.model[aor].items() if b[0] > self.site.now}
+
+    @rule(
+        aor=st.sampled_from("12"),
+        users=st.lists(st.sampled_from("abcdef"), unique=True, min_size=1, max_size=3),
+        expires=st.lists(st.sampled_from([0, 30, 60, 90]), min_size=3, max_size=3),
+        call_id=st.sampled_from("xy"),
+        cseq=st.integers(1, 9),
+    )
+    def register(
+        self, aor: str, users: list[str], expires: list[int], call_id: str, cseq: int
+    ) -> None:
+        before = self.live(aor)
+        total = len(self.live("1")) + len(self.live("2"))
+        pairs = [(f"sip:{user}@h", seconds) for user, seconds in zip(users, expires, strict=False)]
+        wanted, after = 200, dict(before)
+        for uri, seconds in pairs:
+            if seconds == 30:
+                wanted = 423
+                break
+            old = before.get(uri)
+            if old and old[1] == call_id and cseq < old[2]:
+                wanted = 500
+                break
+            if old and old[1] == call_id and cseq == old[2]:
+                continue
+            after.pop(uri, None)
+            if seconds:
+                after[uri] = (self.site.now + seconds, call_id, cseq)
+        if wanted == 200 and len(after) > max(4, len(before)):
+            wanted = 403
+        # What ran out at the other extension counts until it is swept.
+        self.site.registrar.expire(self.site.now)
+        if wanted == 200 and total + len(after) - len(before) > max(6, total):
+            wanted = 503
+        contacts = [f"<{uri}>;expires={seconds}" for uri, seconds in pairs]
+        result = self.site.register(*contacts, aor=aor, call_id=call_id, cseq=cseq)
+        assert result.status == wanted
+        if wanted == 200:
+            self.model[aor] = after
+            assert len(contacts_of(result)) == len(after)
+
+    @rule(aor=st.sampled_from("12"), call_id=st.sampled_from("xy"), cseq=st.integers(1, 9))
+    def remove_all(self, aor: str, call_id: str, cseq: int) -> None:
+        live = self.live(aor)
+        same = [b[2] for b in live.values() if b[1] == call_id]
+        result = self.site.register("*", expires="0", aor=aor, call_id=call_id, cseq=cseq)
+        if any(cseq < other for other in same):
+            assert result.status == 500
+        else:
+            assert result.status == 200
+            kept = {uri: b for uri, b in live.items() if b[1] == call_id and b[2] == cseq}
+            self.model[aor] = kept
+
+    @rule(seconds=st.sampled_from([1, 29, 30, 60]))
+    def wait(self, seconds: int) -> None:
+        self.site.now += seconds
+
+    @rule()
+    def sweep(self) -> None:
+        following = self.site.registrar.expire(self.site.now)
+        count = len(self.live("1")) + len(self.live("2"))
+        assert len(self.site.registrar) == count
+        assert (following is None) <= (count == 0)
+        if following is not None:
+            assert following > self.site.now
+
+    @invariant()
+    def same_as_the_model(self) -> None:
+        for aor in "12":
+            actual = {
+                b.uri: (b.expires_at, b.call_id, b.cseq) for b in self.site.registrar.contacts(aor)
+            }
+            assert actual == self.live(aor)
+
+    @invariant()
+    def events_add_up(self) -> None:
+        for aor in "12":
+            came = [e for e in self.site.events if e.startswith("+" + aor)]
+            gone = [e for e in self.site.events if e.startswith("-" + aor)]
+            there = len(came) - len(gone)
+            assert there == len(self.site.registrar._bindings.get(aor, ()))
+
+
+TestBindings = Bindings.TestCase
+TestBindings.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
