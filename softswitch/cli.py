@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from softswitch.configuration import Config
-    from softswitch.dialplan.routing import Action, Source
+    from softswitch.dialplan.targets import Source
 
 # Name, module that holds the click command as ``command``, and its line in the help.
 ELSEWHERE = {
@@ -132,36 +132,15 @@ def dialplan_test(config_path: Path, number: str, caller: str) -> None:
         click.echo(f"{number} from {source}: no route; the caller gets 404 Not Found")
         sys.exit(1)
     click.echo(f"{number} from {source}: `{route.match}` at {route.where}, number {route.number}")
-    for line in _told(route.action):
+    for line in route.action.told():
         click.echo(f"  {line}")
     for name, value in route.properties.items():
         click.echo(f"  property {name} = {value}")
 
 
-def _told(action: Action) -> list[str]:
-    from softswitch.dialplan.routing import Dial, Play
-
-    if isinstance(action, Play):
-        return [f"play {action.name}"]
-    if not isinstance(action, Dial):
-        return [f"refuse with {action.status} {action.reason}".rstrip()]
-    lines = []
-    for i, stage in enumerate(action.stages, 1):
-        parties = ", ".join(
-            f"{target} (number {target.number})" if target.kind == "trunk" else str(target)
-            for target in stage
-        )
-        together = " at once" if len(stage) > 1 else ""
-        lines.append(f"{i}. dial {parties}{together}, {action.timeout:g} s")
-    if action.otherwise is not None:
-        lines.append("else, when nobody answered:")
-        lines += [f"  {line}" for line in _told(action.otherwise)]
-    return lines
-
-
 def _source(config: Config, caller: str) -> Source:
     from softswitch.config.places import did_you_mean
-    from softswitch.dialplan.routing import Source
+    from softswitch.dialplan.targets import Source
 
     name = caller.removeprefix("trunk:")
     if name != caller:
@@ -221,7 +200,8 @@ def _sections(plugins: pluggy.PluginManager) -> dict[str, type[BaseModel]]:
 
 def _load(path: Path, plugins: pluggy.PluginManager) -> Config:
     """The configuration; its warnings are shown. Mistakes are listed, then exit status 2."""
-    from softswitch.configuration import ConfigErrors, load_config
+    from softswitch.config.places import ConfigErrors
+    from softswitch.configuration import load_config
 
     try:
         config = load_config(path, _sections(plugins))

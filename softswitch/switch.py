@@ -22,8 +22,10 @@ from softswitch.calls.leg import Destination, Leg
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.records import decode
 from softswitch.calls.restore import RESTARTED, restore
-from softswitch.configuration import Config, Trunk
-from softswitch.dialplan.routing import Dialplan, Source, Target
+from softswitch.config.models import Trunk
+from softswitch.configuration import Config
+from softswitch.dialplan.routing import Dialplan
+from softswitch.dialplan.targets import Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
 from softswitch.parties.destinations import Destinations

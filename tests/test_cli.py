@@ -262,4 +262,4 @@ def test_the_lab_dials_as_it_should() -> None:
         config = load_config(EXAMPLES / f"{name}.yaml", {"cds": Anything})
         route = config.dialplan.route(number, cli._source(config, caller))
         assert route is not None
-        assert said in cli._told(route.action)[0]
+        assert said in route.action.told()[0]

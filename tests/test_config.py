@@ -14,21 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from softswitch.config.addresses import Listen, TrunkAddress
 from softswitch.config.mistakes import documented_keys
-from softswitch.configuration import (
-    Config,
-    ConfigErrors,
-    Extension,
-    Limits,
-    Listen,
-    Timers,
-    Trunk,
-    TrunkAddress,
-    config_model,
-    load_config,
-)
+from softswitch.config.models import Extension, Limits, Timers, Trunk
+from softswitch.config.places import ConfigErrors
+from softswitch.configuration import Config, config_model, load_config
 from softswitch.dialplan.loader import DialplanModel
-from softswitch.dialplan.routing import Dialplan, Source
+from softswitch.dialplan.routing import Dialplan
+from softswitch.dialplan.targets import Source
 
 DOCS = Path(__file__).parents[1] / "docs"
 

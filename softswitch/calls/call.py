@@ -17,7 +17,8 @@ from softswitch.calls.journal import record_of
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
 from softswitch.calls.records import encode
 from softswitch.calls.search import Search
-from softswitch.dialplan.routing import Route, Source
+from softswitch.dialplan.routing import Route
+from softswitch.dialplan.targets import Source
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, Response

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from softswitch import events
 from softswitch.calls.leg import Destination, Leg
 from softswitch.calls.numbers import LegNumbers
-from softswitch.dialplan.routing import Target
+from softswitch.dialplan.targets import Target
 from softswitch.parties.lines import Lines
 from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import Uri

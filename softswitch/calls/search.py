@@ -12,7 +12,8 @@ from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
 from softswitch.calls.leg import INVITING, Destination, Leg
-from softswitch.dialplan.routing import Action, Dial, Reject, Target
+from softswitch.dialplan.actions import Action
+from softswitch.dialplan.targets import Target
 from softswitch.sip.client_transaction import ClientRequest
 from softswitch.sip.dialog import Dialog
 from softswitch.sip.header_values import (
@@ -88,21 +89,30 @@ class Search:
 
     def act(self, action: Action) -> None:
         """Do what a route says."""
-        call = self.call
-        if isinstance(action, Dial):
-            self.stages = list(action.stages)
-            self.timeout = action.timeout
-            self.otherwise = action.otherwise
-            assert call.caller.incoming is not None
-            call.caller.incoming.trying()
-            self._next_stage()
-        elif isinstance(action, Reject):
-            call.fail(action.status, action.reason)
-        else:
-            # Nothing here can speak yet: what went before is the answer, if anything did.
-            if not self.best[0]:
-                self.best = (503, "No Media Worker")
-            self._fail_as_called()
+        action.act(self)
+
+    def ring(
+        self, stages: tuple[tuple[Target, ...], ...], timeout: float, otherwise: Action | None
+    ) -> None:
+        """See ``dialplan.Asked``."""
+        self.stages = list(stages)
+        self.timeout = timeout
+        self.otherwise = otherwise
+        incoming = self.call.caller.incoming
+        assert incoming is not None
+        incoming.trying()
+        self._next_stage()
+
+    def refuse(self, status: int, reason: str) -> None:
+        """See ``dialplan.Asked``."""
+        self.call.fail(status, reason)
+
+    def play(self, name: str) -> None:
+        """See ``dialplan.Asked``. Nothing here can speak yet: what went before is the answer, if
+        anything did."""
+        if not self.best[0]:
+            self.best = (503, "No Media Worker")
+        self._fail_as_called()
 
     def _next_stage(self) -> None:
         """Ring the next target or group of targets; with none left, do what the route says then."""

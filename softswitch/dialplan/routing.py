@@ -10,75 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from softswitch.config.models import MAX_NUMBER, MAX_REMEMBERED
 from softswitch.config.places import Mistake
+from softswitch.dialplan.actions import Action, Template
 from softswitch.dialplan.patterns import Pattern
+from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
-
-Party: TypeAlias = Literal["extension", "trunk"]
-
-MAX_NUMBER = 128
-"""Characters of a dialled number; a longer one matches no route."""
-MAX_REMEMBERED = 10_000
-"""Answers remembered, by number and caller; all are forgotten when there would be more."""
 
 FEW = 24
 """Routes that are quicker tried in turn than looked up in the trie."""
 
 
-class Source(NamedTuple):
-    """Who calls: an extension of this switch, or a trunk and whether it is one of our switches."""
-
-    kind: Party
-    name: str
-    switch: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}"
-
-
-# msgspec structs where dataclasses would do: made once per new number, a tenth of the time.
-class Target(msgspec.Struct, frozen=True):
-    """One party to ring: an extension, or a trunk with the number to send there."""
-
-    kind: Party
-    name: str
-    number: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}"
-
-
-class Dial(msgspec.Struct, frozen=True):
-    """Ring each stage's targets at once, one stage after the other, ``timeout`` seconds each.
-
-    ``otherwise`` is what to do when nobody answered; None passes the failure on to the caller.
-    """
-
-    stages: tuple[tuple[Target, ...], ...]
-    timeout: float
-    otherwise: Action | None = None
-
-
-class Play(msgspec.Struct, frozen=True):
-    """Connect the caller to something that the switch plays: ``echo``, ``voicemail``..."""
-
-    name: str
-
-
-class Reject(msgspec.Struct, frozen=True):
-    """Refuse the call with a SIP status, 400 to 699. ``reason`` is its phrase, or empty."""
-
-    status: int
-    reason: str = ""
-
-
-Action: TypeAlias = Dial | Play | Reject
-
-
+# A msgspec struct where a dataclass would do: made once per new number, a tenth of the time.
 class Route(msgspec.Struct, frozen=True):
     """The route a call takes: ``number`` is after strip and prepend, ``where`` is ``file:line``.
 
@@ -90,24 +36,6 @@ class Route(msgspec.Struct, frozen=True):
     number: str
     action: Action
     properties: dict[str, str]
-
-
-class TargetTemplate(NamedTuple):
-    """A target as written: ``name`` is None for the extension of the dialled number."""
-
-    kind: Party
-    name: str | None
-
-
-class DialTemplate(NamedTuple):
-    """``Dial`` before the number is known."""
-
-    stages: tuple[tuple[TargetTemplate, ...], ...]
-    timeout: float
-    otherwise: ActionTemplate | None
-
-
-ActionTemplate: TypeAlias = DialTemplate | Play | Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +83,7 @@ class RouteTemplate:
     admits: Admits
     strip: int
     prepend: str
-    action: ActionTemplate
+    action: Template
     properties: dict[str, str]
 
 
@@ -243,30 +171,8 @@ class Dialplan:
 
     def _route(self, plan: RouteTemplate, dialled: str) -> Route:
         number = plan.prepend + dialled[plan.strip :] if plan.strip or plan.prepend else dialled
-        action = self._action(plan.action, number)
+        action = plan.action.of(number, self.extensions)
         return Route(plan.pattern.text, plan.where, number, action, plan.properties)
-
-    def _action(self, plan: ActionTemplate, number: str) -> Action:
-        if not isinstance(plan, DialTemplate):
-            return plan
-        if not number:
-            return Reject(484, "Address Incomplete")
-        stages = []
-        for stage in plan.stages:
-            targets = tuple(
-                Target(kind, number if name is None else name, number if name is None else name)
-                if kind == "extension"
-                else Target(kind, name or "", number)
-                for kind, name in stage
-                if name is not None or number in self.extensions
-            )
-            if targets:
-                stages.append(targets)
-        if not stages:
-            # Nobody has this number, so no ``else`` either: no phone, no voicemail of it.
-            return Reject(404, "Not Found")
-        otherwise = None if plan.otherwise is None else self._action(plan.otherwise, number)
-        return Dial(tuple(stages), plan.timeout, otherwise)
 
 
 def _can_begin(pattern: Pattern, char: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from softswitch.calls.leg import Destination, Leg
-from softswitch.configuration import Config, Trunk
-from softswitch.dialplan.routing import Dial, Dialplan, Source, Target
+from softswitch.config.models import Trunk
+from softswitch.configuration import Config
+from softswitch.dialplan.routing import Dialplan
+from softswitch.dialplan.targets import Source, Target
 from softswitch.parties.lines import Lines
 from softswitch.parties.registrar import Registrar
 from softswitch.parties.trunks import Trunks
@@ -126,6 +128,4 @@ class Destinations:
         else:
             source = Source("extension", name)
         route = dialplan.route(number, source) if number else None
-        if route is None or not isinstance(route.action, Dial):
-            return None
-        return route.action.stages
+        return (route.action.stages or None) if route is not None else None

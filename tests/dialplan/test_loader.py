@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from softswitch.configuration import ConfigErrors
-from softswitch.dialplan.loader import Surroundings, load_dialplan
+from softswitch.config.places import ConfigErrors
+from softswitch.dialplan.loader import load_dialplan
+from softswitch.dialplan.surroundings import Surroundings
 
 MANY = Surroundings(frozenset(str(n) for n in range(1000, 1020)), {"pstn": False})
 

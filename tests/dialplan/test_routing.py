@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from softswitch.dialplan.loader import DialplanWatch, Surroundings, load_dialplan
-from softswitch.dialplan.routing import Dial, Dialplan, Play, Reject, Route, Source, Target
+from softswitch.dialplan.actions import Dial, Play, Reject
+from softswitch.dialplan.loader import DialplanWatch, load_dialplan
+from softswitch.dialplan.routing import Dialplan, Route
+from softswitch.dialplan.surroundings import Surroundings
+from softswitch.dialplan.targets import Source, Target
 
 AROUND = Surroundings(
     frozenset({"1001", "1002", "1003"}),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softswitch.config.addresses import parse_trunk_source, parse_trunk_uri
-from softswitch.configuration import Trunk
+from softswitch.config.models import Trunk
 from softswitch.parties.trunks import Trunks
 
 

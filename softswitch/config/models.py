@@ -1,0 +1,281 @@
+"""What a switch's configuration may hold, key by key, and what is made of phones and trunks.
+
+What each key means to an admin stands in ``docs/configuration.md``; the models here are what a file
+is checked against.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from softswitch.config.addresses import (
+    Listen,
+    TrunkAddress,
+    TrunkSource,
+    parse_listen,
+    parse_trunk_source,
+    parse_trunk_uri,
+)
+from softswitch.config.places import as_written
+from softswitch.config.values import (
+    IN_JSON_A_TEXT,
+    Count,
+    Flag,
+    Seconds,
+    SecondsOrOff,
+    Section,
+    Text,
+    one_or_more,
+)
+
+MAX_NUMBER = 128
+"""Characters of a dialled number; a longer one matches no route."""
+MAX_REMEMBERED = 10_000
+"""Answers remembered, by number and caller; all are forgotten when there would be more."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTENSION = re.compile(r"[A-Za-z0-9*#+._-]+")
+_HEADER = re.compile(r"[A-Za-z0-9-.!%*_+`'~]+")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
+    return text
+
+
+def _extension(text: str) -> str:
+    if text == "extension" or not _EXTENSION.fullmatch(text):
+        raise ValueError("expected a number, or a name of letters and digits, for an extension")
+    return text
+
+
+def _header(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError(f"found `{text}`, expected the name of a SIP header")
+    return text
+
+
+def _media_mode(mode: str) -> str:
+    if mode != "bypass":
+        raise ValueError(f"found `{mode}`, which is not available yet: only bypass is")
+    return mode
+
+
+def _text_then(parse: Callable[[str], object]) -> PlainValidator:
+    def check(value: object) -> object:
+        text = as_written(value)
+        if not isinstance(text, str):
+            raise ValueError("expected text: an address")
+        return parse(text)
+
+    return PlainValidator(check)
+
+
+def _file_or_off(value: object) -> Path | bool:
+    text = as_written(value)
+    if value is False or (isinstance(text, str) and text):
+        return Path(text) if isinstance(text, str) and value is not False else False
+    raise ValueError("expected a file, or `off`")
+
+
+_TEXTS = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+)
+
+
+class SwitchSection(Section):
+    """``switch:``, who this switch is and where it listens."""
+
+    name: Annotated[Text, AfterValidator(_name)] = Field(
+        description="the switch's name, unique among your switches"
+    )
+    site: Text = Field(default="", description="where it stands; goes into the call's data")
+    listen: Annotated[
+        tuple[Annotated[Listen, _text_then(parse_listen), IN_JSON_A_TEXT], ...],
+        BeforeValidator(one_or_more),
+        Field(min_length=1),
+    ] = Field(description="where to listen for SIP, such as [udp:0.0.0.0:5060, tcp:0.0.0.0:5060]")
+    call_id_header: Annotated[Text, AfterValidator(_header)] = Field(
+        default="X-CDS-Call-ID", description="SIP header that carries the callID between switches"
+    )
+    digest: Annotated[
+        tuple[Literal["MD5", "SHA-256"], ...], BeforeValidator(one_or_more), Field(min_length=1)
+    ] = Field(
+        default=("MD5",),
+        description="algorithms that phones are challenged with, in this order (RFC 8760); not "
+        "all phones pass over one that they do not know, so SHA-256 is for where all know it",
+    )
+    journal: Annotated[
+        Path | bool | None,
+        PlainValidator(_file_or_off),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"const": False}]}),
+    ] = Field(
+        default=None,
+        description="file in which calls in progress and registrations outlive the process; "
+        "NAME.calls beside this file unless said otherwise, off: none",
+    )
+
+
+class Media(Section):
+    """``media:``, the way of the audio."""
+
+    mode: Annotated[Literal["bypass", "relay", "rtpengine"], AfterValidator(_media_mode)] = Field(
+        default="bypass", description="bypass: the phones send audio to each other"
+    )
+
+
+class Limits(Section):
+    """``limits:``, what the switch lets the world make it hold."""
+
+    max_calls: Count = Field(default=20_000, description="live calls; more get 503")
+    max_message_size: Count = Field(default=65_535, description="bytes of one SIP message")
+    max_headers: Count = Field(default=256, description="header lines of one SIP message")
+    max_transactions: Count = Field(default=500_000, description="SIP transactions alive")
+    max_dialogs: Count = Field(default=100_000, description="SIP dialogs alive")
+    max_connections: Count = Field(default=1_000, description="TCP connections open")
+    max_contacts: Count = Field(default=10, description="phones registered for one extension")
+    max_registrations: Count = Field(default=100_000, description="phones registered in all")
+    max_forwards: Annotated[int, Strict(), Field(ge=1, le=255)] = Field(
+        default=70, description="Max-Forwards of a call whose INVITE names none"
+    )
+    max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
+    max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
+    max_remembered_routes: Count = Field(
+        default=MAX_REMEMBERED, description="routes remembered, by number and caller"
+    )
+
+
+class Timers(Section):
+    """``timers:``, all in seconds."""
+
+    t1: Seconds = Field(default=0.5, description="round trip estimate (RFC 3261, 17.1.1.1)")
+    t2: Seconds = Field(default=4.0, description="longest retransmission interval")
+    t4: Seconds = Field(default=5.0, description="how long a message stays in the network")
+    trying: Annotated[float, Strict(), Field(ge=0, le=0.2)] = Field(
+        default=0.2, description="100 (Trying) to an INVITE that got no other answer by then"
+    )
+    no_answer: Seconds = Field(
+        default=180.0, description="how long to ring when the route names no timeout (Timer C)"
+    )
+    no_response: SecondsOrOff = Field(
+        default=5.0, description="an INVITE not answered at all goes to the next target after this"
+    )
+    session_check: SecondsOrOff = Field(
+        default=300.0, description="how often both sides of a call are asked if they are there"
+    )
+    restart_check: SecondsOrOff = Field(
+        default=1.0,
+        description="how soon after a restart both sides of its calls are asked if they are there",
+    )
+    max_duration: SecondsOrOff = Field(
+        default=0.0, description="longest answered call; it is hung up after this"
+    )
+    nonce_lifetime: Seconds = Field(
+        default=300.0, description="how long a digest challenge can be answered"
+    )
+    drain_timeout: SecondsOrOff = Field(
+        default=30.0, description="how long calls may go on after SIGTERM"
+    )
+    min_expires: Annotated[int, Strict(), Field(ge=1)] = Field(
+        default=60, description="shortest registration; shorter gets 423"
+    )
+    default_expires: Annotated[int, Strict(), Field(ge=1)] = Field(
+        default=3600, description="registration of a phone that names no time"
+    )
+    max_expires: Annotated[int, Strict(), Field(ge=1)] = Field(
+        default=7200, description="longest registration; longer is cut to this"
+    )
+    tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
+    store_every: Annotated[float, Strict(), Field(ge=0, le=0.1)] = Field(
+        default=0.005, description="what calls do is put on disk together, so often at most"
+    )
+    store_within: Seconds = Field(
+        default=0.4,
+        description="what is sent waits so long at most for what it says to be on disk",
+    )
+
+
+class ExtensionModel(Section):
+    """One entry of ``extensions:``."""
+
+    name: Text = Field(default="", description="the person or place, shown to those called")
+    password: Annotated[Text, StringConstraints(min_length=1)] = Field(
+        description="what the phone registers with"
+    )
+    max_calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
+
+
+class TrunkModel(Section):
+    """One entry of ``trunks:``."""
+
+    to: Annotated[TrunkAddress, _text_then(parse_trunk_uri), IN_JSON_A_TEXT] = Field(
+        description="SIP URI to send its calls to, such as sip:192.0.2.1:5060"
+    )
+    switch: Flag = Field(default=False, description="one of our switches: the callID travels")
+    sources: Annotated[
+        tuple[Annotated[TrunkSource, _text_then(parse_trunk_source)], ...],
+        BeforeValidator(one_or_more),
+        _TEXTS,
+    ] = Field(default=(), alias="from", description="addresses and networks it also calls from")
+    max_calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
+    keepalive: SecondsOrOff = Field(
+        default=30.0, description="seconds between OPTIONS that ask whether it lives; 0: never"
+    )
+
+
+class ConfigModel(Section):
+    """A configuration file, without the sections of plugins."""
+
+    switch: SwitchSection = Field(description="with its name and listen")
+    extensions: dict[Annotated[str, AfterValidator(_extension)], ExtensionModel] = Field(
+        default={}, description="phones, by number"
+    )
+    trunks: dict[Annotated[str, AfterValidator(_name)], TrunkModel] = Field(
+        default={}, description="other switches and carriers, by name"
+    )
+    dialplan: Annotated[Text, StringConstraints(min_length=1)] = Field(
+        description="the dialplan's file, relative to this one"
+    )
+    media: Media = Field(default=Media(), description="the way of the audio")
+    limits: Limits = Field(default=Limits(), description="what the switch holds at most")
+    timers: Timers = Field(default=Timers(), description="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A phone of this switch. ``name`` is what those called are shown, by default the number."""
+
+    number: str
+    name: str
+    password: str = field(repr=False)
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """Another switch or a carrier.
+
+    ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none.
+    """
+
+    name: str
+    to: TrunkAddress
+    switch: bool = False
+    from_: tuple[TrunkSource, ...] = ()
+    max_calls: int | None = None
+    keepalive: float = 30.0

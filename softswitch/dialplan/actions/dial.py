@@ -1,0 +1,150 @@
+"""``dial:``, whom to ring: at once, one after the other, for how long, and what then."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import msgspec
+from pydantic import Discriminator, Field, Strict, Tag
+
+from softswitch.config.values import Section
+from softswitch.dialplan.actions.kind import Action, Asked, Template
+from softswitch.dialplan.actions.reject import Reject
+from softswitch.dialplan.targets import (
+    Stages,
+    TargetTemplate,
+    TargetText,
+    target_template,
+)
+
+
+class Dial(msgspec.Struct, frozen=True):
+    """Ring each stage's targets at once, one stage after the other, ``timeout`` seconds each.
+
+    ``otherwise`` is what to do when nobody answered; None passes the failure on to the caller.
+    """
+
+    stages: Stages
+    timeout: float
+    otherwise: Action | None = None
+
+    def act(self, asked: Asked) -> None:
+        """Ring them."""
+        asked.ring(self.stages, self.timeout, self.otherwise)
+
+    def told(self) -> list[str]:
+        """A line a stage."""
+        lines = []
+        for i, stage in enumerate(self.stages, 1):
+            parties = ", ".join(
+                f"{target} (number {target.number})" if target.kind == "trunk" else str(target)
+                for target in stage
+            )
+            together = " at once" if len(stage) > 1 else ""
+            lines.append(f"{i}. dial {parties}{together}, {self.timeout:g} s")
+        if self.otherwise is not None:
+            lines.append("else, when nobody answered:")
+            lines += [f"  {line}" for line in self.otherwise.told()]
+        return lines
+
+
+class DialTemplate(NamedTuple):
+    """``Dial`` before the number is known."""
+
+    stages: tuple[tuple[TargetTemplate, ...], ...]
+    timeout: float
+    otherwise: Template | None
+
+    def of(self, number: str, extensions: frozenset[str]) -> Action:
+        """Whom this number rings. Nobody has it: 404, and no ``else`` either: there is no phone,
+        and no voicemail of it."""
+        if not number:
+            return Reject(484, "Address Incomplete")
+        stages = []
+        for stage in self.stages:
+            found = tuple(
+                target
+                for template in stage
+                if (target := template.of(number, extensions)) is not None
+            )
+            if found:
+                stages.append(found)
+        if not stages:
+            return Reject(404, "Not Found")
+        otherwise = None if self.otherwise is None else self.otherwise.of(number, extensions)
+        return Dial(tuple(stages), self.timeout, otherwise)
+
+
+# How it is written
+
+
+class AllModel(Section):
+    """A ring group: all at once."""
+
+    all: Annotated[list[TargetText], Field(min_length=1, description="whom to ring at once")]
+
+
+class OrderModel(Section):
+    """One after the other; a member may itself be a ring group."""
+
+    order: Annotated[
+        list[
+            Annotated[
+                Annotated[TargetText, Tag("<one>")] | Annotated[AllModel, Tag("<all>")],
+                Discriminator(
+                    lambda value: _kind(value, ordered=True),
+                    custom_error_type="dial",
+                    custom_error_message=(
+                        "Input should be NUMBER, extension, trunk:NAME or {all: [...]}"
+                    ),
+                ),
+            ]
+        ],
+        Field(min_length=1, description="whom to ring, one after the other"),
+    ]
+
+
+def _kind(value: Any, ordered: bool = False) -> str | None:
+    if isinstance(value, dict | AllModel | OrderModel):
+        order = isinstance(value, OrderModel) or (isinstance(value, dict) and "order" in value)
+        return "<order>" if order and not ordered else "<all>"
+    return "<one>" if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+DialModel = Annotated[
+    Annotated[TargetText, Tag("<one>")]
+    | Annotated[AllModel, Tag("<all>")]
+    | Annotated[OrderModel, Tag("<order>")],
+    Discriminator(
+        _kind,
+        custom_error_type="dial",
+        custom_error_message=(
+            "Input should be extension, NUMBER, trunk:NAME, {all: [...]} or {order: [...]}"
+        ),
+    ),
+]
+
+
+class DialKeys(Section):
+    """``dial`` and what goes with it."""
+
+    KEY: ClassVar[str] = "dial"
+    WITH: ClassVar[tuple[str, ...]] = ("timeout", "else")
+
+    dial: DialModel | None = Field(default=None, description="whom to ring")
+    timeout: Annotated[float, Strict(), Field(gt=0, le=86400)] | None = Field(
+        default=None, description="seconds to ring, each stage of an order by itself"
+    )
+
+
+def read_dial(keys: DialKeys, timeout: float, otherwise: Template | None) -> DialTemplate:
+    """As written. ``timeout`` (seconds) is for who names none."""
+    dial = keys.dial
+    if isinstance(dial, OrderModel):
+        groups = [item.all if isinstance(item, AllModel) else [item] for item in dial.order]
+    elif isinstance(dial, AllModel):
+        groups = [dial.all]
+    else:
+        groups = [[dial or ""]]
+    stages = tuple(tuple(target_template(text) for text in group) for group in groups)
+    return DialTemplate(stages, keys.timeout or timeout, otherwise)

@@ -1,0 +1,54 @@
+"""What an action of the dialplan is: how it is written, what it becomes, and what it asks for.
+
+Each action has a file beside this one, with all of it; ``written`` lists them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from softswitch.dialplan.targets import Stages
+
+
+class Asked(Protocol):
+    """Who does what an action says, for a call that nobody has answered: its search."""
+
+    def ring(self, stages: Stages, timeout: float, otherwise: Action | None) -> None:
+        """Ring the stages, one after the other, each for ``timeout`` seconds; if nobody answers do
+        ``otherwise``, or tell the caller why (None)."""
+
+    def refuse(self, status: int, reason: str) -> None:
+        """End the call with that status and phrase (empty: the status's own)."""
+
+    def play(self, name: str) -> None:
+        """Connect the caller to something that the switch plays."""
+
+
+class Action(Protocol):
+    """What to do with a call, its number known."""
+
+    def act(self, asked: Asked) -> None:
+        """Do it."""
+
+    @property
+    def stages(self) -> Stages:
+        """Whom it rings: what a redirect to this number may lead to. Empty: nobody."""
+
+    def told(self) -> list[str]:
+        """It in words, a line each, for ``softswitch dialplan test``."""
+
+
+class Template(Protocol):
+    """An action before the number is known."""
+
+    def of(self, number: str, extensions: frozenset[str]) -> Action:
+        """The action for a number (after strip and prepend)."""
+
+
+class Keys(Protocol):
+    """The keys of one action in a dialplan: a pydantic model."""
+
+    KEY: ClassVar[str]
+    """The key that asks for it."""
+    WITH: ClassVar[tuple[str, ...]]
+    """The keys that go with it alone."""

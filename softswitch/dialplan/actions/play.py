@@ -1,0 +1,60 @@
+"""``play:``, connect the caller to something that the switch itself plays."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar
+
+import msgspec
+from pydantic import AfterValidator, Field
+
+from softswitch.config.values import Section, Text
+from softswitch.dialplan.actions.kind import Asked
+from softswitch.dialplan.targets import Stages
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Play(msgspec.Struct, frozen=True):
+    """``echo``, ``voicemail``..."""
+
+    name: str
+
+    @property
+    def stages(self) -> Stages:
+        """Nobody."""
+        return ()
+
+    def of(self, number: str, extensions: frozenset[str]) -> Play:
+        """The same for every number."""
+        return self
+
+    def act(self, asked: Asked) -> None:
+        """Play it."""
+        asked.play(self.name)
+
+    def told(self) -> list[str]:
+        """What is played."""
+        return [f"play {self.name}"]
+
+
+def _play(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"found `{text}`, expected a name such as echo")
+    return text
+
+
+class PlayKeys(Section):
+    """``play``."""
+
+    KEY: ClassVar[str] = "play"
+    WITH: ClassVar[tuple[str, ...]] = ()
+
+    play: Annotated[Text, AfterValidator(_play)] | None = Field(
+        default=None, description="what the switch itself plays: echo, voicemail..."
+    )
+
+
+def read_play(keys: PlayKeys) -> Play:
+    """As written."""
+    return Play(keys.play or "")

@@ -1,0 +1,57 @@
+"""The actions that a dialplan may ask for, as they are written, and what is wrong between keys.
+
+A new action is a file beside this one, its keys among the bases of ``ActionModel``, and a line in
+``template``.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from softswitch.config.places import Where, YamlFile, did_you_mean
+from softswitch.dialplan.actions.dial import DialKeys, read_dial
+from softswitch.dialplan.actions.kind import Keys, Template
+from softswitch.dialplan.actions.play import PlayKeys, read_play
+from softswitch.dialplan.actions.reject import RejectKeys, read_reject
+
+ALL: tuple[type[Keys], ...] = (DialKeys, PlayKeys, RejectKeys)
+
+
+class ActionModel(DialKeys, PlayKeys, RejectKeys):
+    """What to do with a call: exactly one of ``dial``, ``play`` and ``status``."""
+
+    otherwise: ActionModel | None = Field(
+        default=None, alias="else", description="what to do when nobody answered"
+    )
+
+
+def template(action: ActionModel, timeout: float) -> Template:
+    """What was written, without mistakes. ``timeout`` (seconds) is for who names none."""
+    if action.play is not None:
+        return read_play(action)
+    if action.status is not None:
+        return read_reject(action)
+    otherwise = None if action.otherwise is None else template(action.otherwise, timeout)
+    return read_dial(action, timeout, otherwise)
+
+
+def check_action(read: YamlFile, action: dict[str, object], where: Where, known: set[str]) -> None:
+    """Note what concerns several keys of an action; looked for whatever else is wrong with it.
+
+    ``known`` are the keys that may stand beside it.
+    """
+    keys = [kind.KEY for kind in ALL]
+    given = [key for key in keys if action.get(key) is not None]
+    misspelt = any(did_you_mean(key, keys).startswith(":") for key in action if key not in known)
+    if not given and not misspelt:
+        listed = ", ".join(f"`{key}`" for key in keys)
+        read.at_key(where, f"nothing to do: expected one of {listed}")
+    for extra in given[1:]:
+        read.at_key((*where, extra), f"`{extra}` beside `{given[0]}`: expected only one of them")
+    for kind in ALL:
+        for key in kind.WITH:
+            if action.get(key) is not None and given and kind.KEY not in given:
+                read.at_key((*where, key), f"`{key}` goes with `{kind.KEY}`, not with `{given[0]}`")
+    inner = action.get("else")
+    if isinstance(inner, dict):
+        check_action(read, inner, (*where, "else"), known)

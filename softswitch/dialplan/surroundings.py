@@ -1,0 +1,40 @@
+"""What a dialplan is checked against: the configuration that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationInfo
+
+from softswitch.config.models import MAX_NUMBER, MAX_REMEMBERED
+from softswitch.config.places import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The names that a dialplan may use, and the switch's settings.
+
+    ``trunks`` says of each trunk whether it is one of our switches. ``timeout`` (seconds) is for
+    routes that name none.
+    """
+
+    extensions: frozenset[str]
+    trunks: Mapping[str, bool]
+    timeout: float = 180.0
+    max_number: int = MAX_NUMBER
+    max_remembered: int = MAX_REMEMBERED
+
+    def party(self, text: str, kind: str, name: str) -> None:
+        """Raises ValueError if there is no such extension or trunk."""
+        known = self.trunks if kind == "trunk" else self.extensions
+        if name not in known:
+            hint = did_you_mean(name, sorted(known))
+            if len(known) > 10 and not hint.startswith(":"):
+                hint = f", expected one of the configuration's {kind}s"
+            raise ValueError(f"found `{text}`: there is no {kind} `{name}`{hint}")
+
+
+def surroundings(info: ValidationInfo) -> Surroundings | None:
+    """What the value that is validated is checked against; None: against nothing."""
+    return info.context if isinstance(info.context, Surroundings) else None
