@@ -44,10 +44,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cdsplugin.config import Address, CdsSection, TlsSection
+from cdsplugin.data.call import Call
 from cdsplugin.data.clock import Clock
 from cdsplugin.data.entries import Log, Property, Value
-from cdsplugin.data.store import Call, Store
-from cdsplugin.link.keys import make_authority, make_server
+from cdsplugin.data.store import Store
+from cdsplugin.link.key_files import make_authority, make_server
 from cdsplugin.link.security import load_security
 from cdsplugin.link.tcp import Link
 from cdsplugin.proxy.network_proxy import NetworkProxy
@@ -208,7 +209,7 @@ class Parts:
         self.link = Link(
             name,
             {peer: (address.host, address.port) for peer, address in section.peers.items()},
-            security=load_security(name, section),
+            security=load_security(name, section.link_keys()),
         )
         self.proxy = NetworkProxy(self.store, clock, timers, self.link)
         self.link.attach(self.proxy)

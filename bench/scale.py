@@ -26,9 +26,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cdsplugin.data.call import Call
 from cdsplugin.data.clock import Clock
 from cdsplugin.data.frames import Alive, Frame, Update
-from cdsplugin.data.store import Call, Store, StoreLimits
+from cdsplugin.data.store import Store, StoreLimits
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from tests.simulation.network import SimLink, SimNetwork
 from tests.simulation.scheduler import Machine, ProcessTimers, World

@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cdsplugin.accounts.report import GROUPS, Rates, RatesError, cost_report, read_rates
-from cdsplugin.archive import reading
+from cdsplugin.accounts import GROUPS, Rates, RatesError, cost_report, read_rates
+from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
-from cdsplugin.link.keys import keys
+from cdsplugin.link import keys
 
 _DATABASE = click.argument("database", type=click.Path(dir_okay=False, path_type=Path))
 
@@ -88,13 +88,13 @@ def cdr(
             click.echo(json.dumps(told, indent=2)) if as_json else _show(told)
         return
     try:
-        with reading.reading(path) as db:
+        with reading_records(path) as db:
             if call_id is None:
-                rows = reading.cdrs(db, limit, before, None, since, until)
+                rows = read_records(db, limit, before, None, since, until)
                 click.echo(json.dumps(rows, indent=2)) if as_json else _list(rows)
                 return
-            found = reading.cdr(db, call_id)
-    except reading.ReadError as error:
+            found = read_record(db, call_id)
+    except ReadError as error:
         raise click.ClickException(str(error)) from error
     if found is None:
         raise click.ClickException(f"{path} has no record of the call {call_id}")
@@ -132,9 +132,9 @@ def report(
     rates: Rates | None = None
     try:
         rates = read_rates(rate_file) if rate_file is not None else None
-        with reading.reading(database) as db:
+        with reading_records(database) as db:
             lines = cost_report(db, groups, rates, since, until)
-    except (reading.ReadError, RatesError) as error:
+    except (ReadError, RatesError) as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--by") from error

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
@@ -19,39 +15,17 @@ from pydantic import (
     Strict,
     Tag,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-Count = Annotated[int, Strict(), Field(ge=1)]
-Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
-SecondsOrNone = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+from cdsplugin.data import server_name
+from cdsplugin.link import SECRET_LENGTH, Address, LinkKeys, TlsFiles
+from softswitch.config import IN_JSON_A_TEXT, Count, Seconds, SecondsOrOff, Section
 
-_SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ADDRESS = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host (name or IP address, without brackets) and a TCP port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 def _address(text: object, example: str) -> Address:
@@ -73,10 +47,6 @@ def _api_address(value: object) -> Address:
     return value if isinstance(value, Address) else _address(value, "127.0.0.1:8080")
 
 
-SECRET_LENGTH = 16
-"""Characters of a shared secret, at least. ``cds keys secret`` makes 43 (256 bits)."""
-
-
 def _secret(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < SECRET_LENGTH:
         raise ValueError(
@@ -86,26 +56,14 @@ def _secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def server_name(text: str) -> str:
-    """``text``, if it may be a server's name. Raises ValueError."""
-    if not _SERVER.fullmatch(text):
-        raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
-    return text
-
-
-_TEXT = WithJsonSchema({"type": "string"})
-LinkAddress = Annotated[Address, PlainValidator(_link_address), _TEXT]
+LinkAddress = Annotated[Address, PlainValidator(_link_address), IN_JSON_A_TEXT]
 ServerName = Annotated[str, Strict(), AfterValidator(server_name)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Token = Annotated[SecretStr, Field(min_length=1)]
 
 
-class ApiToken(_Section):
+class ApiToken(Section):
     """A bearer token. What its holder writes has the author ``SERVER/NAME``."""
 
     token: Token = Field(description="the token itself, a long text of chance")
@@ -127,10 +85,10 @@ _AnyToken = Annotated[
 ]
 
 
-class ApiSection(_Section):
+class ApiSection(Section):
     """``cds.api``, the HTTP API for applications; without it there is none."""
 
-    listen: Annotated[Address, PlainValidator(_api_address), _TEXT] = Field(
+    listen: Annotated[Address, PlainValidator(_api_address), IN_JSON_A_TEXT] = Field(
         description="where to listen for HTTP, such as 127.0.0.1:8080"
     )
     tokens: tuple[_AnyToken, ...] = Field(
@@ -193,7 +151,7 @@ def _grants(tokens: tuple[_AnyToken, ...]) -> tuple[ApiToken, ...]:
     )
 
 
-class CdsLimits(_Section):
+class CdsLimits(Section):
     """``cds.limits``, what a server holds at most."""
 
     call_entries: Count = Field(default=1000, description="properties and log lines of one call")
@@ -247,7 +205,7 @@ class CdsLimits(_Section):
     )
 
 
-class TlsSection(_Section):
+class TlsSection(Section):
     """``cds.tls``, certificates for the link: PEM files, as ``cds keys`` makes them."""
 
     certificate: Path = Field(description="this server's certificate, for its name")
@@ -255,7 +213,7 @@ class TlsSection(_Section):
     authority: Path = Field(description="certificate of the authority that signs all servers'")
 
 
-class CdsSection(_Section):
+class CdsSection(Section):
     """``cds:``, the call data server beside this switch."""
 
     server: ServerName | None = Field(
@@ -319,7 +277,7 @@ class CdsSection(_Section):
     reregister_within: Seconds = Field(
         default=300.0, description="seconds a server that was cut off has to register again"
     )
-    linger: SecondsOrNone = Field(
+    linger: SecondsOrOff = Field(
         default=30.0, description="seconds a call's data stays after the last participant left"
     )
     caretaker_within: Seconds = Field(
@@ -327,11 +285,20 @@ class CdsSection(_Section):
         description="seconds in which the caretaker of a dead owner's calls has to be reached,"
         " else the next participant is asked",
     )
-    stop_within: SecondsOrNone = Field(
+    stop_within: SecondsOrOff = Field(
         default=2.0, description="seconds to wait at stop for other servers' last words"
     )
     api: ApiSection | None = Field(default=None, description="the HTTP API for applications")
     limits: CdsLimits = Field(default=CdsLimits(), description="what the server holds at most")
+
+    def link_keys(self) -> LinkKeys:
+        """What is to secure the link."""
+        files = self.tls
+        return LinkKeys(
+            None if self.secret is None else self.secret.get_secret_value().encode(),
+            self.secret_file,
+            None if files is None else TlsFiles(files.certificate, files.key, files.authority),
+        )
 
     @field_validator("secret_file")
     @classmethod

@@ -1,7 +1,8 @@
 """The plugin: a call data server beside a switch, by the hooks that any plugin may use.
 
 With ``cds.server_at`` the server is elsewhere, and this process only sends it the switch's events.
-Without a section ``cds`` in the configuration the plugin does nothing.
+Without a section ``cds`` in the configuration the plugin does nothing. What runs is an object of
+its own, registered at the start: ``Beside`` or ``Elsewhere``, under the name ``RUNNING``.
 """
 
 from __future__ import annotations
@@ -16,37 +17,26 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from cdsplugin.config import CdsSection
-from cdsplugin.link.security import SecurityError, load_security
-from cdsplugin.link.tcp import Link, LinkLimits
+from cdsplugin.link import Link, LinkLimits, SecurityError, load_security
+from cdsplugin.running import Running
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.timers import LoopTimers
-from cdsplugin.tms.spool import Spool, SpoolError
-from cdsplugin.tms.switch_client import PREFIX, SwitchClient
-from cdsplugin.tms.switch_link import SwitchLink, stop_server
-from cdsplugin.tms.tms import Tms
+from cdsplugin.tms import PREFIX, Spool, SpoolError, SwitchClient, Tms
 from softswitch.events import Event, SwitchStarted
 from softswitch.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import pluggy
+
     from softswitch.configuration import Config
 
 log = logging.getLogger("cdsplugin.plugin")
 
+RUNNING = "call data"
+"""Under which name what runs is registered."""
 
-class _Running:
-    """What this process runs for its switch: a server and its TMS, or a client of a server
-    elsewhere; or nothing."""
-
-    server: CallDataServer | None = None
-    tms: Tms | None = None
-    switches: SwitchLink | None = None
-    client: SwitchClient | None = None
-    unasked: asyncio.TimerHandle | None = None
-    link: Link | None = None
-    spool: Spool | None = None
-
-
-running = _Running()
+_UNASKED = 1.0
+"""Seconds after which events are written though the switch has not asked for it (`stored`)."""
 
 
 def _section(config: Config) -> CdsSection | None:
@@ -68,114 +58,166 @@ def owner_name(config: Config) -> str | None:
 
 
 @hookimpl
-def start(config: Config) -> Awaitable[None] | None:
+def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | None:
     """Start the server. What is awaited raises ``StartError`` with one clear line."""
     section = _section(config)
-    if section is None:
-        return None
-    if section.server_at is not None:
+    return None if section is None else _start(config, section, plugins)
+
+
+async def _start(config: Config, section: CdsSection, plugins: pluggy.PluginManager) -> None:
+    runs: Beside | Elsewhere
+    if section.server_at is None:
+        runs = Beside(section.server or config.switch.name, section)
+    else:
         path = getattr(config, "path", None)
-        folder = path.parent if path is not None else Path()
-        return _start_client(config.switch.name, section, folder)
-    return _start(section.server or config.switch.name, section)
+        runs = Elsewhere(config.switch.name, section, path.parent if path is not None else Path())
+    await runs.start()
+    plugins.register(runs, name=RUNNING)
 
 
-async def _start(name: str, section: CdsSection) -> None:
-    server = CallDataServer(name, section)
-    tms = Tms(server.store, server.clock, _when_asked)
-    switches = SwitchLink(server, tms, section.switches) if section.switches else None
-    try:
-        if switches is not None:
-            switches.start()
-        await server.start()
-    except OSError as error:
-        raise StartError(str(error)) from error
-    running.server, running.tms, running.switches = server, tms, switches
-
-
-_UNASKED = 1.0
-"""Seconds after which events are written though the switch has not asked for it (`stored`)."""
-
-
-def _when_asked(flush: Callable[[], None]) -> None:
+class _WhenAsked:
     """Events are written when the switch asks for it, which it does within some milliseconds: it
     has its own journal on disk first. Were it the other way round, a kill in between would leave a
     call here of which the switch knows nothing, and whose INVITE, sent again, made another one.
 
     Should it not ask, as its disk hangs, they are written all the same.
     """
-    if running.unasked is None:
-        running.unasked = asyncio.get_running_loop().call_later(_UNASKED, _nobody_asked)
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self, flush: Callable[[], None]) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_UNASKED, self._nobody_asked, flush)
+
+    def _nobody_asked(self, flush: Callable[[], None]) -> None:
+        self._timer = None
+        flush()
+
+    def asked(self) -> None:
+        """It did ask."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-def _nobody_asked() -> None:
-    running.unasked = None
-    if running.tms is not None:
-        running.tms.flush()
-    if running.client is not None:
-        running.client.flush()
+class Beside:
+    """The server in the switch's own process."""
+
+    def __init__(self, name: str, section: CdsSection) -> None:
+        self._unasked = _WhenAsked()
+        self.running = Running(name, section, self._unasked)
+
+    async def start(self) -> None:
+        """Raises ``StartError``."""
+        await self.running.start()
+
+    @property
+    def server(self) -> CallDataServer:
+        """The server."""
+        return self.running.server
+
+    @hookimpl
+    def call_event(self, event: Event) -> None:
+        """Pass an event to the TMS. Whatever goes wrong here, the call goes on."""
+        try:
+            self.running.tms.event(event)
+            if type(event) is SwitchStarted:
+                self.server.recovery.reported(event.switch)
+        except Exception:
+            _not_taken(event)
+
+    @hookimpl
+    def stored(self) -> Callable[[Callable[[], None]], None]:
+        """To the server's journal."""
+        self._unasked.asked()
+        tms = self.running.tms
+        return partial(_store, tms, tms.seal(), self.server)
+
+    @hookimpl
+    def idle(self) -> None:
+        """Give back the room of empty tables."""
+        self.running.tidy()
+
+    @hookimpl
+    async def stop(self) -> None:
+        """End every call's data, write every record, close."""
+        self._unasked.asked()
+        await self.running.stop()
 
 
-async def _start_client(switch: str, section: CdsSection, folder: Path) -> None:
-    assert section.server is not None
-    assert section.server_at is not None
-    limits = section.limits
-    name = PREFIX + switch
-    try:
-        security = load_security(name, section)
-        spool = Spool(section.spool or folder / f"{switch}.spool", limits.spool_bytes)
-        spool.open()
-    except (SecurityError, SpoolError) as error:
-        raise StartError(str(error)) from error
-    loop = asyncio.get_running_loop()
-    link = Link(
-        name,
-        {section.server: (section.server_at.host, section.server_at.port)},
-        LinkLimits(limits.frame_bytes, limits.buffer_bytes),
-        security=security,
-    )
-    client = SwitchClient(
-        section.server,
-        link,
-        spool,
-        LoopTimers(loop),
-        _when_asked,
-        alive_interval=section.alive_interval,
-        dead_after=section.dead_after,
-    )
-    link.attach(client)
-    await link.start(None)
-    client.start()
-    running.client, running.link, running.spool = client, link, spool
+class Elsewhere:
+    """A client of the server at ``cds.server_at``. Events go there by a spool on disk."""
+
+    def __init__(self, switch: str, section: CdsSection, folder: Path) -> None:
+        assert section.server is not None
+        assert section.server_at is not None
+        limits = section.limits
+        name = PREFIX + switch
+        self._unasked = _WhenAsked()
+        try:
+            security = load_security(name, section.link_keys())
+        except SecurityError as error:
+            raise StartError(str(error)) from error
+        self._spool = Spool(section.spool or folder / f"{switch}.spool", limits.spool_bytes)
+        self._link = Link(
+            name,
+            {section.server: (section.server_at.host, section.server_at.port)},
+            LinkLimits(limits.frame_bytes, limits.buffer_bytes),
+            security=security,
+        )
+        self.client = SwitchClient(
+            section.server,
+            self._link,
+            self._spool,
+            LoopTimers(asyncio.get_running_loop()),
+            self._unasked,
+            alive_interval=section.alive_interval,
+            dead_after=section.dead_after,
+        )
+
+    async def start(self) -> None:
+        """Raises ``StartError``."""
+        try:
+            self._spool.open()
+        except SpoolError as error:
+            raise StartError(str(error)) from error
+        self._link.attach(self.client)
+        await self._link.start(None)
+        self.client.start()
+
+    @hookimpl
+    def call_event(self, event: Event) -> None:
+        """Pass an event on. Whatever goes wrong here, the call goes on."""
+        try:
+            self.client.event(event)
+        except Exception:
+            _not_taken(event)
+
+    @hookimpl
+    def stored(self) -> Callable[[Callable[[], None]], None]:
+        """To the spool."""
+        self._unasked.asked()
+        return partial(_spool, self.client, self.client.told)
+
+    @hookimpl
+    async def stop(self) -> None:
+        """The server gets two seconds for what is on its way; the rest waits for the next start."""
+        self._unasked.asked()
+        client = self.client
+        try:
+            async with asyncio.timeout(2.0):
+                while not client.settled():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("%d events wait in %s", client.waiting(), self._spool.folder)
+        left = client.stop()
+        await self._link.stop()
+        self._spool.close(client.acked if not left else 0)
 
 
-@hookimpl
-def call_event(event: Event) -> None:
-    """Pass an event to the TMS. Whatever goes wrong here, the call goes on."""
-    tms, client = running.tms, running.client
-    try:
-        if tms is not None:
-            tms.event(event)
-            if type(event) is SwitchStarted and running.server is not None:
-                running.server.recovery.reported(event.switch)
-        elif client is not None:
-            client.event(event)
-    except Exception:
-        log.exception("call %s: its data could not take %s", event.call_id, type(event).__name__)
-
-
-@hookimpl
-def stored() -> Callable[[Callable[[], None]], None] | None:
-    """To the server's journal, or to the spool."""
-    if running.unasked is not None:
-        running.unasked.cancel()
-        running.unasked = None
-    tms, server, client = running.tms, running.server, running.client
-    if tms is not None and server is not None:
-        return partial(_store, tms, tms.seal(), server)
-    if client is not None:
-        return partial(_spool, client, client.told)
-    return None
+def _not_taken(event: Event) -> None:
+    log.exception("call %s: its data could not take %s", event.call_id, type(event).__name__)
 
 
 def _store(tms: Tms, upto: int, server: CallDataServer, then: Callable[[], None]) -> None:
@@ -186,57 +228,3 @@ def _store(tms: Tms, upto: int, server: CallDataServer, then: Callable[[], None]
 def _spool(client: SwitchClient, upto: int, then: Callable[[], None]) -> None:
     client.store(upto)
     then()
-
-
-@hookimpl
-def idle() -> None:
-    """Give back the room of empty tables."""
-    if running.tms is not None:
-        running.tms.tidy()
-    if running.server is not None:
-        running.server.tidy()
-
-
-@hookimpl
-def drain() -> Awaitable[None] | None:
-    """Calls in progress go on, and so does their data."""
-    return None
-
-
-@hookimpl
-def stop() -> Awaitable[None] | None:
-    """End every call's data, write every record, close."""
-    server, tms, client = running.server, running.tms, running.client
-    switches, link, spool = running.switches, running.link, running.spool
-    running.server = running.tms = running.switches = None
-    running.client = running.link = running.spool = None
-    if running.unasked is not None:
-        running.unasked.cancel()
-        running.unasked = None
-    if server is not None and tms is not None:
-        return _stop(server, tms, switches)
-    if client is not None and link is not None and spool is not None:
-        return _stop_client(client, link, spool)
-    return None
-
-
-async def _stop(server: CallDataServer, tms: Tms, switches: SwitchLink | None) -> None:
-    tms.flush()
-    if switches is None:
-        await server.stop()
-        return
-    await stop_server(server, tms)
-    switches.stop()
-
-
-async def _stop_client(client: SwitchClient, link: Link, spool: Spool) -> None:
-    """The server gets two seconds for what is on its way; the rest waits for the next start."""
-    try:
-        async with asyncio.timeout(2.0):
-            while not client.settled():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        log.warning("%d events wait in %s", client.waiting(), spool.folder)
-    left = client.stop()
-    await link.stop()
-    spool.close(client.acked if not left else 0)

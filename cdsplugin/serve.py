@@ -14,18 +14,16 @@ import sys
 from pathlib import Path
 
 import uvloop
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cdsplugin.config import CdsSection
-from cdsplugin.server import CallDataServer, StartError
-from cdsplugin.tms.switch_link import SwitchLink, stop_server
-from cdsplugin.tms.tms import Tms
+from cdsplugin.running import Running
+from cdsplugin.server import StartError
+from softswitch.config import Section, check_model, read_yaml, resolve_paths
 
 
-class ServeFile(BaseModel):
+class ServeFile(Section):
     """The configuration of a server without a switch: the section ``cds`` alone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cds: CdsSection = Field(description="the call data server")
 
@@ -36,10 +34,6 @@ class ServeError(Exception):
 
 def read_config(path: Path) -> CdsSection:
     """Read and check a file; relative paths in it are relative to it. Raises ``ServeError``."""
-    # The switch's way of reading YAML: every mistake at once, with its line and column.
-    from softswitch.config.mistakes import check_model, resolve_paths
-    from softswitch.config.places import read_yaml
-
     read = read_yaml(path)
     model = None
     if not read.mistakes or read.value is not None:
@@ -71,20 +65,17 @@ async def _serve(section: CdsSection) -> int:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
+    running = Running(section.server, section, loop.call_soon)
     try:
-        server = CallDataServer(section.server, section)
-        tms = Tms(server.store, server.clock, loop.call_soon)
-        switches = SwitchLink(server, tms, section.switches)
-        switches.start()
-        await server.start()
-    except (StartError, OSError) as error:
+        await running.start()
+    except StartError as error:
         print(f"cds {section.server}: {error}", file=sys.stderr)
         return 1
-    api = f", API on port {server.api_port}" if server.api_port is not None else ""
+    server = running.server
+    api = f", API on port {running.api_port}" if running.api_port is not None else ""
     at = "tcp:{}:{}".format(*server.link.address()) if section.listen is not None else "no address"
     print(f"cds {server.name} ready on {at}{api}", file=sys.stderr, flush=True)
     await over.wait()
-    await stop_server(server, tms)
-    switches.stop()
+    await running.stop()
     print(f"cds {server.name} stopped", file=sys.stderr, flush=True)
     return 0

@@ -8,18 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
-from cdsplugin.archive.journal import Journal, JournalSettings
-from cdsplugin.archive.journal_file import FileSettings, JournalFile
-from cdsplugin.archive.record import Recorder
-from cdsplugin.archive.recovery import Recovery
-from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+from cdsplugin.archive import (
+    Archive,
+    ArchiveSettings,
+    FileSettings,
+    Journal,
+    JournalFile,
+    JournalSettings,
+    Recorder,
+    Recovery,
+)
 from cdsplugin.config import CdsSection
-from cdsplugin.data.clock import Clock
-from cdsplugin.data.store import Store, StoreLimits
-from cdsplugin.link.security import SecurityError, load_security
-from cdsplugin.link.tcp import Link, LinkLimits
-from cdsplugin.proxy.network_proxy import NetworkProxy
+from cdsplugin.data import Clock, Store, StoreLimits, Timers
+from cdsplugin.link import Link, LinkLimits, SecurityError, load_security
+from cdsplugin.proxy import NetworkProxy
 from cdsplugin.timers import LoopTimers
 
 log = logging.getLogger("cdsplugin")
@@ -41,7 +45,7 @@ class CallDataServer:
         self.on_health: list[Callable[[str, bool], None]] = []
         """Who is told that a server fell silent (false) or is heard again (true)."""
         timers = LoopTimers(asyncio.get_running_loop())
-        self.timers = timers
+        self.timers: Timers = timers
         self.clock = Clock(name, timers, limits.max_ahead)
         self.store = Store(
             name,
@@ -58,7 +62,7 @@ class CallDataServer:
             ),
         )
         self.disk = JournalFile(
-            section.database.with_name(section.database.name + ".journal"),
+            self.beside(".journal"),
             asyncio.get_running_loop(),
             FileSettings(section.journal_interval, limits.journal_records, section.synchronous),
         )
@@ -103,17 +107,15 @@ class CallDataServer:
         self.recovery = Recovery(self.store, self.clock, timers, section.reregister_within)
         self.store.watch(self.recorder)
         self.link.attach(self.proxy)
-        self._stop_api: Callable[[], asyncio.Future[None]] | None = None
-        self.api_port: int | None = None
 
     async def start(self) -> None:
-        """Open the database, the link and the API. Raises ``StartError``; then nothing is left
+        """Open the database, the journal and the link. Raises ``StartError``; then nothing is left
         open."""
         section = self.section
         if self.name in section.peers:
             raise StartError(f"cds.peers: `{self.name}` is this server itself")
         try:
-            self.link.security = load_security(self.name, section)
+            self.link.security = load_security(self.name, section.link_keys())
         except SecurityError as error:
             raise StartError(str(error)) from error
         try:
@@ -130,17 +132,8 @@ class CallDataServer:
         try:
             listen = section.listen
             await self.link.start((listen.host, listen.port) if listen is not None else None)
-            if section.api is not None:
-                # Imported here: a switch without an API need not carry FastAPI.
-                from cdsplugin.api import Api
-
-                api = Api(self, section.api)
-                self.api_port = await api.start()
-                self._stop_api = lambda: asyncio.ensure_future(api.stop())
         except OSError as error:
-            await self.link.stop()
-            self.archive.close()
-            self.disk.close()
+            await self.close()
             raise StartError(str(error)) from error
         self.store.initialize()
         log.info("call data server %s: database %s", self.name, section.database)
@@ -149,6 +142,18 @@ class CallDataServer:
         """Return once everything written so far is on disk. Raises ``journal.NotStored`` (an
         ``OSError``) with the reason."""
         await self.journal.committed(within)
+
+    def beside(self, ending: str) -> Path:
+        """A file beside the database: ``DATABASE`` and ``ending``."""
+        path = self.archive.path
+        return path.with_name(path.name + ending)
+
+    async def close(self) -> None:
+        """Let go of link, database and journal. Live calls stay in the journal."""
+        await self.link.stop()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.archive.close)
+        await loop.run_in_executor(None, self.disk.close)
 
     def tidy(self) -> None:
         """Give back memory that only a busy time needs."""
@@ -180,8 +185,6 @@ class CallDataServer:
 
     async def stop(self) -> None:
         """End every call now, tell the other servers, commit every record, close everything."""
-        if self._stop_api is not None:
-            await self._stop_api()
         # The last words of other servers are on their way: their legs' ends, and their answers.
         deadline = self.timers.monotonic_us() + int(self.section.stop_within * 1_000_000)
         while self.proxy.unsettled() and self.timers.monotonic_us() < deadline:  # noqa: ASYNC110

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from cdsplugin.data.clock import Handle
+from cdsplugin.data import Handle
 
 
 class LoopTimers:

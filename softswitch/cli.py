@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from softswitch.configuration import Config
-    from softswitch.dialplan.targets import Source
+    from softswitch.dialplan import Source
 
 # Name, module that holds the click command as ``command``, and its line in the help.
 ELSEWHERE = {
     "lab": ("softswitch.lab", "Run two switches, their servers, and a call through both."),
-    "phone": ("softswitch.phone.command", "A headless softphone: register, call, play, record."),
+    "phone": ("softswitch.phone", "A headless softphone: register, call, play, record."),
 }
 
 
@@ -139,8 +139,8 @@ def dialplan_test(config_path: Path, number: str, caller: str) -> None:
 
 
 def _source(config: Config, caller: str) -> Source:
-    from softswitch.config.places import did_you_mean
-    from softswitch.dialplan.targets import Source
+    from softswitch.config import did_you_mean
+    from softswitch.dialplan import Source
 
     name = caller.removeprefix("trunk:")
     if name != caller:
@@ -157,7 +157,7 @@ def _source(config: Config, caller: str) -> Source:
 
 def _schema(kind: str) -> dict[str, object]:
     from softswitch.configuration import config_model
-    from softswitch.dialplan.loader import DialplanModel
+    from softswitch.dialplan import DialplanModel
 
     model = DialplanModel if kind == "dialplan" else config_model(_sections(_plugins()))
     schema = model.model_json_schema(by_alias=True)
@@ -200,7 +200,7 @@ def _sections(plugins: pluggy.PluginManager) -> dict[str, type[BaseModel]]:
 
 def _load(path: Path, plugins: pluggy.PluginManager) -> Config:
     """The configuration; its warnings are shown. Mistakes are listed, then exit status 2."""
-    from softswitch.config.places import ConfigErrors
+    from softswitch.config import ConfigErrors
     from softswitch.configuration import load_config
 
     try:

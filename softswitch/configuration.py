@@ -12,22 +12,26 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from softswitch.config.addresses import Listen, parse_listen
-from softswitch.config.mistakes import check_model, resolve_paths
-from softswitch.config.models import (
+from softswitch.config import (
+    ConfigErrors,
     ConfigModel,
     Extension,
     Limits,
+    Listen,
     Media,
+    Mistake,
     SwitchSection,
     Timers,
     Trunk,
+    YamlFile,
+    as_written,
+    check_model,
+    parse_listen,
+    read_yaml,
+    resolve_paths,
+    trunk_clashes,
 )
-from softswitch.config.places import ConfigErrors, Mistake, YamlFile, as_written, read_yaml
-from softswitch.config.trunk_clashes import trunk_clashes
-from softswitch.dialplan.loader import DialplanWatch, Stamp, load_dialplan, stamp
-from softswitch.dialplan.routing import Dialplan
-from softswitch.dialplan.surroundings import Surroundings
+from softswitch.dialplan import Dialplan, DialplanWatch, Stamp, Surroundings, load_dialplan, stamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,15 +37,19 @@ def owner_name(config: Config) -> str | None:
 
 
 @hookspec
-def start(config: Config) -> Awaitable[None] | None:
-    """The switch is about to listen. What is returned is awaited; an exception stops the start."""
+def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | None:
+    """The switch is about to listen. What is returned is awaited; an exception stops the start.
+
+    ``plugins`` is the registry: what has state registers an object there, whose hooks are called
+    from then on, and there is nothing to call before it runs.
+    """
 
 
 @hookspec
 def call_event(event: Event) -> None:
     """Something happened to a call. Called in the event loop, in order; must not block.
 
-    Implementations take exactly this one argument, and are looked up once, when the switch starts.
+    Implementations take exactly this one argument, and are looked up once, at the first event.
     """
 
 

@@ -49,17 +49,22 @@ class Listeners:
     """The hooks `call_event` and `stored` of all plugins (`softswitch.hookspecs`)."""
 
     def __init__(self, plugins: pluggy.PluginManager) -> None:
-        # Pluggy's own way to a hook costs more than most plugins do; a call has eight events.
-        self._told: list[tuple[str, Callable[[Event], object]]] = [
-            (impl.plugin_name, impl.function) for impl in plugins.hook.call_event.get_hookimpls()
-        ]
-        self._keepers: list[tuple[str, Callable[[], Any]]] = [
-            (impl.plugin_name, impl.function) for impl in plugins.hook.stored.get_hookimpls()
-        ]
+        self._plugins = plugins
+        self._told: list[tuple[str, Callable[[Event], object]]] | None = None
+        self._keepers: list[tuple[str, Callable[[], Any]]] | None = None
+
+    def _hooks(self, name: str) -> list[tuple[str, Any]]:
+        # Once, at the first event: what a plugin registers at its start is found too. Pluggy's own
+        # way to a hook costs more than most plugins do, and a call has eight events.
+        hook = getattr(self._plugins.hook, name)
+        return [(impl.plugin_name, impl.function) for impl in hook.get_hookimpls()]
 
     def tell(self, event: Event) -> None:
         """Tell every plugin; what one raises is logged and keeps nothing from the others."""
-        for name, told in self._told:
+        listening = self._told
+        if listening is None:
+            listening = self._told = self._hooks("call_event")
+        for name, told in listening:
             try:
                 told(event)
             except Exception:
@@ -70,6 +75,8 @@ class Listeners:
     def stores(self) -> list[tuple[str, Store]]:
         """By plugin, what stores all that it was told so far: to be given to `store_all`."""
         stores: list[tuple[str, Store]] = []
+        if self._keepers is None:
+            self._keepers = self._hooks("stored")
         for name, keeper in self._keepers:
             try:
                 store: Store | None = keeper()

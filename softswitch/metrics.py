@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from softswitch.sip.transport import Transport
+from softswitch.sip import Transport
 from softswitch.switch import Switch
 
 

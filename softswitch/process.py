@@ -18,17 +18,21 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from softswitch import compiled
-from softswitch.calls.journal import Journal
+from softswitch.calls import Journal
 from softswitch.configuration import Config
-from softswitch.disk.journal_file import JournalError, JournalFile
+from softswitch.disk import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
-from softswitch.sip.flow import Flow, TransportLimits
-from softswitch.sip.hosts import is_numeric
-from softswitch.sip.message import Request, Response
-from softswitch.sip.outbox import Outbox
-from softswitch.sip.timers import Timers
-from softswitch.sip.tokens import Tokens
-from softswitch.sip.transport import Transport
+from softswitch.sip import (
+    Flow,
+    Outbox,
+    Request,
+    Response,
+    Timers,
+    Tokens,
+    Transport,
+    TransportLimits,
+    is_numeric,
+)
 from softswitch.switch import Switch
 
 log = logging.getLogger(__name__)
@@ -146,10 +150,11 @@ class Process:
         switch.on_told = outbox.told
         outbox.store = switch.stored
         try:
-            await _all(self._plugins.hook.start(config=config))
+            await _all(self._plugins.hook.start(config=config, plugins=self._plugins))
         except Exception as error:
             log.debug("start failed", exc_info=True)
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
+            await _all(self._plugins.hook.stop())  # of those that had started
             return 1
         journal = _restore(switch, config, loop)
         metrics = SwitchMetrics(switch, transport)

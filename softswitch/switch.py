@@ -13,43 +13,63 @@ from functools import partial
 
 import pluggy
 
-from softswitch.calls.call import Call
-from softswitch.calls.callid import make_call_id, read_call_id
-from softswitch.calls.core import Caller, CallSettings
-from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
-from softswitch.calls.journal import Journal
-from softswitch.calls.leg import Destination, Leg
-from softswitch.calls.numbers import LegNumbers
-from softswitch.calls.records import decode
-from softswitch.calls.restore import RESTARTED, restore
-from softswitch.config.models import Trunk
+from softswitch.calls import (
+    ALLOW,
+    KNOWN_METHODS,
+    RESTARTED,
+    Call,
+    Caller,
+    CallSettings,
+    Destination,
+    Journal,
+    Leg,
+    LegNumbers,
+    decode,
+    make_call_id,
+    read_call_id,
+    readable,
+    restore,
+    unsupported,
+)
+from softswitch.config import Trunk
 from softswitch.configuration import Config
-from softswitch.dialplan.routing import Dialplan
-from softswitch.dialplan.targets import Source, Target
+from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
-from softswitch.parties.destinations import Destinations
-from softswitch.parties.lines import Lines
-from softswitch.parties.registrar import Registrar
-from softswitch.parties.registrar import Settings as RegistrarSettings
-from softswitch.parties.registrations import Registrations, is_registration
-from softswitch.parties.trunks import Trunks
-from softswitch.sip import parser
-from softswitch.sip.client_transaction import ClientRequest
-from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
-from softswitch.sip.flow import Flow, Network
-from softswitch.sip.header_values import (
+from softswitch.parties import (
+    Destinations,
+    Lines,
+    Registrar,
+    Registrations,
+    Trunks,
+    is_registration,
+)
+from softswitch.parties import Settings as RegistrarSettings
+from softswitch.sip import (
+    Answer,
+    Authenticated,
+    ClientRequest,
+    Digest,
+    Flow,
+    InviteServer,
+    MalformedCredentials,
+    Network,
+    NonInviteServer,
+    Request,
+    Response,
+    ServerTransaction,
+    Timers,
+    TimerSettings,
+    Tokens,
+    Transactions,
+    Unauthenticated,
     Uri,
     parse_address,
     parse_party,
     parse_uri,
     split_list,
 )
-from softswitch.sip.message import Request, Response
-from softswitch.sip.server_transaction import InviteServer, NonInviteServer
-from softswitch.sip.timers import Timers, TimerSettings
-from softswitch.sip.tokens import Tokens
-from softswitch.sip.transaction import Answer, ServerTransaction, Transactions
+from softswitch.sip import forget as forget_parsed
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +158,9 @@ class Switch:
         )
         self.trunks = Trunks(config.trunks.values())
         self.lines = Lines(config.extensions, self.trunks)
-        self.targets = Destinations(config, self.registrar, self.trunks, self.lines, network)
+        self.targets = Destinations(
+            config.extensions, config.trunks, self.registrar, self.trunks, self.lines, network
+        )
         self.owner = plugins.hook.owner_name(config=config) or self.name
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
@@ -363,9 +385,11 @@ class Switch:
         """Where a target of the dialplan is just now: see `Destinations.of`."""
         return self.targets.of(target, holder)
 
-    def redirected(self, leg: Leg, uri: Uri) -> Sequence[tuple[Target, ...]] | Destination | None:
-        """Where a 3xx of `leg` may lead: see `Destinations.redirected`."""
-        return self.targets.redirected(leg, uri, self.dialplan)
+    def redirected(
+        self, party: str, number: str, uri: Uri
+    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+        """Where a 3xx may lead: see `Destinations.redirected`."""
+        return self.targets.redirected(party, number, uri, self.dialplan)
 
     def adopt(self, call: Call, next_leg: int) -> None:
         """A restored passage is one of ours."""
@@ -431,7 +455,7 @@ class Switch:
             log.info("extensions still registered: %d", len(self.registrations))
         if answered:
             self.transactions.on_stray = self._stray
-            self.timers.after(self.transactions.timeout, self._no_strays)
+            self.timers.after(self.transactions.layer.timeout, self._no_strays)
         self.emit(SwitchStarted(at=self.now_us(), switch=self.name))
 
     def _drop(self, row: int) -> None:
@@ -511,7 +535,7 @@ class Switch:
         self.lines.tidy()
         self.transactions.tidy()
         self.timers.tidy()
-        parser.forget()
+        forget_parsed()
         if self.journal is not None:
             self.journal.tidy()
 

@@ -53,7 +53,7 @@ class Process:
         self.switch.journal = Journal(self.switch.timers, self.file, 0, self.outbox.told)
 
     async def start(self) -> None:
-        for ready in self.plugins.hook.start(config=self.config):
+        for ready in self.plugins.hook.start(config=self.config, plugins=self.plugins):
             if ready is not None:
                 await ready
 
@@ -72,8 +72,7 @@ class Process:
             hang_up()
             await asyncio.sleep(0.006)
         del hang_up
-        server = cds.running.server
-        assert server is not None
+        server = self.plugins.get_plugin(cds.RUNNING).server
         await until(lambda: not len(server.store) and not server.archive.pending())
         self.ahead += 100.0
         self.switch.timers.advance()

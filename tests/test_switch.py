@@ -11,6 +11,7 @@ from calls.call_world import ANSWER, CONFIG, PLAN, SDP, SDP_TYPE, Agent, World
 from calls.conftest import world
 
 from softswitch.events import CallEnded, CallRouted, CallStarted, LegEnded, LegInvited
+from softswitch.hookspecs import hookimpl
 from softswitch.sip.digest import answer
 
 __all__ = ["world"]
@@ -670,10 +671,12 @@ def test_the_limit_of_dialogs(tmp_path: Path) -> None:
 def test_a_plugin_that_fails_fails_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     world = World(tmp_path)
 
-    def broken(event: object) -> None:
-        raise RuntimeError("plugin bug")
+    class Broken:
+        @hookimpl
+        def call_event(self, event: object) -> None:
+            raise RuntimeError("plugin bug")
 
-    world.switch.listeners._told.insert(0, ("broken", broken))
+    world.plugins.register(Broken(), "broken")
     pstn = world.agent("10.2.0.1")
     a = trunk(world).call("85550100")
     pstn.line.reply(200, ANSWER)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,10 +17,8 @@ from cdsplugin.api.feed import Feed
 from cdsplugin.api.interest import Interest
 from cdsplugin.api.metrics import ServerMetrics
 from cdsplugin.api.models import HealthOut
+from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
 
 DESCRIPTION = """
 Applications take part in calls as switches and servers do: what one of them writes here reaches
@@ -43,7 +40,7 @@ Times are ISO 8601, UTC, by the clock of the call's owner.
 class Application:
     """The FastAPI application of one server, and what it holds."""
 
-    def __init__(self, server: CallDataServer, section: ApiSection) -> None:
+    def __init__(self, server: Served, section: ApiSection) -> None:
         self._server = server
         self._access = Access(section, time.monotonic)
         self._interest = Interest(server, section)

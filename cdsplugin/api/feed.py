@@ -15,10 +15,8 @@ from typing import Any
 import msgspec
 
 from cdsplugin.api.models import state_of
-from cdsplugin.archive.record import iso
-from cdsplugin.data.clients import Client
-from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.store import Call, Store
+from cdsplugin.archive import iso
+from cdsplugin.data import Call, Client, Log, Property, Store
 
 Happening = tuple[str, bytes]
 """The kind of an event, and the whole of it as JSON."""

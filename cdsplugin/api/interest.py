@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-from cdsplugin.data.clock import Handle
-from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.store import Call
-from cdsplugin.proxy.joined import Stage
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
-
+from cdsplugin.data import Call, Handle, Log, Property
+from cdsplugin.proxy import Stage
 
 _DONE = (Stage.LIVE.value, Stage.CARETAKER.value, Stage.UNSHARED.value, "")
 
@@ -35,7 +29,7 @@ class OwnerAway(ConnectionError):
 class Interest:
     """Holds calls for applications. One client for all of them."""
 
-    def __init__(self, server: CallDataServer, section: ApiSection) -> None:
+    def __init__(self, server: Served, section: ApiSection) -> None:
         self._server = server
         self._section = section
         self._holds: dict[str, int] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
 
@@ -24,13 +24,9 @@ from cdsplugin.api.models import (
     property_out,
     state_of,
 )
-from cdsplugin.archive.record import RESERVED
+from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-from cdsplugin.data.entries import Value
-from cdsplugin.data.store import Call
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
+from cdsplugin.data import RESERVED, Call, Value
 
 Limit = Annotated[int, Query(ge=1, description="how many; at most `cds.api.page`")]
 CallId = Annotated[str, Path(min_length=1, max_length=128, examples=[CALL_ID])]
@@ -62,7 +58,7 @@ WRITING: dict[int | str, dict[str, Any]] = {
 
 
 def make_router(
-    server: CallDataServer, section: ApiSection, access: Access, interest: Interest
+    server: Served, section: ApiSection, access: Access, interest: Interest
 ) -> APIRouter:
     """The routes below ``/calls`` but for those that follow."""
     router = APIRouter(tags=["live calls"])

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from cdsplugin.api.access import Access
 from cdsplugin.api.feed import Feed
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
+from cdsplugin.api.served import Served
 
 
 class ServerMetrics:
     """A collector of one server."""
 
-    def __init__(self, server: CallDataServer, access: Access, feed: Feed) -> None:
+    def __init__(self, server: Served, access: Access, feed: Feed) -> None:
         self._server = server
         self._access = access
         self._feed = feed

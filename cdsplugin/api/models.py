@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cdsplugin.archive.record import iso
-from cdsplugin.data.entries import Log, Property, Value
-from cdsplugin.data.store import Call
+from cdsplugin.archive import iso
+from cdsplugin.data import Call, Log, Property, Value
 
 Time = Annotated[str | None, Field(description="ISO 8601, UTC, by the clock of the call's owner")]
 CALL_ID = "0199c0de-7b3c-7000-8000-5f1c6b1f2a01"

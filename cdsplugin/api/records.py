@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from sqlite_utils import Database
@@ -15,11 +15,9 @@ from sqlite_utils import Database
 from cdsplugin.api.access import Access, guard
 from cdsplugin.api.live import ANSWERS, CallId, Limit, Only
 from cdsplugin.api.models import CdrPage
-from cdsplugin.archive import reading
+from cdsplugin.api.served import Served
+from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.config import ApiSection
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
 
 log = logging.getLogger("cdsplugin.api")
 
@@ -32,7 +30,7 @@ When = Annotated[
 ]
 
 
-def make_router(server: CallDataServer, section: ApiSection, access: Access) -> APIRouter:
+def make_router(server: Served, section: ApiSection, access: Access) -> APIRouter:
     """The routes below ``/cdrs``."""
     router = APIRouter(tags=["records"], dependencies=[Depends(guard(access, write=False))])
 
@@ -69,7 +67,7 @@ def make_router(server: CallDataServer, section: ApiSection, access: Access) -> 
         chosen = {name: value for name, value in asked.items() if value is not None}
         size = min(limit, section.page)
         with _database(server) as db:
-            rows = reading.cdrs(db, size + 1, before, chosen, since, until)
+            rows = read_records(db, size + 1, before, chosen, since, until)
         more = len(rows) > size
         rows = rows[:size]
         return CdrPage(cdrs=rows, next=rows[-1]["call_id"] if more else None)
@@ -78,7 +76,7 @@ def make_router(server: CallDataServer, section: ApiSection, access: Access) -> 
     def cdr(call_id: CallId) -> dict[str, Any]:
         """Read a record with its legs, properties and log lines."""
         with _database(server) as db:
-            found = reading.cdr(db, call_id)
+            found = read_record(db, call_id)
         if found is None:
             raise HTTPException(404, "no record has this callID")
         return found
@@ -87,10 +85,10 @@ def make_router(server: CallDataServer, section: ApiSection, access: Access) -> 
 
 
 @contextlib.contextmanager
-def _database(server: CallDataServer) -> Iterator[Database]:
+def _database(server: Served) -> Iterator[Database]:
     try:
-        with reading.reading(server.archive.path) as db:
+        with reading_records(server.archive.path) as db:
             yield db
-    except reading.ReadError as error:
+    except ReadError as error:
         log.error("%s", error)
         raise HTTPException(503, "the archive cannot be read at present") from error

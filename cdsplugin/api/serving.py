@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from cdsplugin.api.app import Application
+from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
 
 UNSENT_MS = 30_000
 """A connection that takes nothing of what was sent for so long is closed by the kernel."""
@@ -43,7 +40,7 @@ class _Server(uvicorn.Server):
 class Api:
     """The API of one server. ``start`` binds and serves; ``stop`` closes."""
 
-    def __init__(self, server: CallDataServer, section: ApiSection) -> None:
+    def __init__(self, server: Served, section: ApiSection) -> None:
         self._section = section
         self._application = Application(server, section)
         self.app = self._application.app

@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, WebSocket
@@ -40,10 +40,8 @@ from cdsplugin.api.feed import (
 )
 from cdsplugin.api.interest import Interest
 from cdsplugin.api.live import ANSWERS, CallId, Owner, taking_part
+from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
 
 log = logging.getLogger("cdsplugin.api")
 
@@ -57,7 +55,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 
 def make_router(
-    server: CallDataServer,
+    server: Served,
     section: ApiSection,
     access: Access,
     interest: Interest,
@@ -137,7 +135,7 @@ def make_router(
     return router
 
 
-def _all_calls(server: CallDataServer) -> Iterator[bytes]:
+def _all_calls(server: Served) -> Iterator[bytes]:
     for call_id in [call.call_id for call in server.store]:
         call = server.store.get(call_id)
         if call is not None:
@@ -236,7 +234,7 @@ class _Session:
 
     def __init__(
         self,
-        server: CallDataServer,
+        server: Served,
         section: ApiSection,
         access: Access,
         interest: Interest,

@@ -1,1 +1,24 @@
 """The journal and the records, on disk."""
+
+from cdsplugin.archive.journal import Journal, JournalSettings
+from cdsplugin.archive.journal_file import FileSettings, JournalFile
+from cdsplugin.archive.reading import ReadError, read_record, read_records, reading_records
+from cdsplugin.archive.record import Recorder, iso
+from cdsplugin.archive.recovery import Recovery
+from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+
+__all__ = [
+    "Archive",
+    "ArchiveSettings",
+    "FileSettings",
+    "Journal",
+    "JournalFile",
+    "JournalSettings",
+    "ReadError",
+    "Recorder",
+    "Recovery",
+    "iso",
+    "read_record",
+    "read_records",
+    "reading_records",
+]

@@ -15,8 +15,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from cdsplugin.data.clock import Handle, Timers
-from cdsplugin.data.entries import Log, Property
+from cdsplugin.data import Handle, Log, Property, Timers
 
 
 class JournalError(OSError):

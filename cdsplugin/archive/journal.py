@@ -30,11 +30,7 @@ from cdsplugin.archive.disk import (
     Shared,
     Whole,
 )
-from cdsplugin.data.call_data import CallData
-from cdsplugin.data.clients import Client
-from cdsplugin.data.clock import Handle, Timers
-from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.store import Call, Store
+from cdsplugin.data import Call, CallData, Client, Handle, Log, Property, Store, Timers
 
 log = logging.getLogger("cdsplugin.journal")
 

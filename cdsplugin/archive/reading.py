@@ -21,7 +21,7 @@ class ReadError(Exception):
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Database]:
+def reading_records(path: Path) -> Iterator[Database]:
     """The database, read-only. Raises ``ReadError``."""
     if not path.is_file():
         raise ReadError(f"there is no database {path}")
@@ -40,7 +40,7 @@ def reading(path: Path) -> Iterator[Database]:
             conn.close()
 
 
-def cdrs(
+def read_records(
     db: Database,
     limit: int,
     before: str | None = None,
@@ -76,7 +76,7 @@ def cdrs(
     return list(db.table("cdrs").rows_where(where, values, order_by="call_id DESC", limit=limit))
 
 
-def cdr(db: Database, call_id: str) -> dict[str, Any] | None:
+def read_record(db: Database, call_id: str) -> dict[str, Any] | None:
     """A record with its ``legs``, ``properties`` and ``logs``; None if there is none."""
     rows = list(db.table("cdrs").rows_where("call_id = ?", [call_id]))
     if not rows:

@@ -10,20 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from cdsplugin.data.clients import Client
-from cdsplugin.data.entries import Log, Property, Scalar, Value
-from cdsplugin.data.store import Call
-
-SUMMARY = frozenset(("call", "answer", "end"))
-"""Properties of the call as a whole: columns of ``cdrs``, and no rows of ``cdr_properties``."""
-
-RESERVED = SUMMARY
-"""Names that a dialplan's ``set:`` may not use (nor any with a slash)."""
+from cdsplugin.data import LEG, SUMMARY, Call, Client, Log, Property, Scalar, Value, leg_of
 
 Row = tuple[Any, ...]
 
@@ -122,7 +113,7 @@ def pieced_row(call: Call, written_by: str, final: bool) -> Row:
     legs = [
         entry.value
         for name, entry in held.items()
-        if name.startswith("leg/") and isinstance(entry.value, dict)
+        if name.startswith(LEG) and isinstance(entry.value, dict)
     ]
     origin, answer_entry, end = (_mapping(held.get(n)) for n in ("call", "answer", "end"))
     first = origin.get("started_at") or min(_times(legs, "invited_at"), default=None)
@@ -140,18 +131,10 @@ def pieced_row(call: Call, written_by: str, final: bool) -> Row:
     return tuple(row)
 
 
-@lru_cache(maxsize=4096)
-def _which_leg(name: str) -> tuple[str, int] | None:
-    switch, _, number = name.removeprefix("leg/").rpartition("/")
-    if not switch or not number.isdecimal() or len(number) > 9:
-        return None
-    return switch, int(number)
-
-
 def leg_row(call_id: str, entry: Property) -> Row | None:
     """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``; None if that is not what it is."""
     leg = entry.value
-    which = _which_leg(entry.name)
+    which = leg_of(entry.name)
     if type(leg) is not dict or which is None:
         return None
     get = leg.get
@@ -185,7 +168,7 @@ def entry_rows(call_id: str, properties: Sequence[Property]) -> tuple[list[Row],
         name = entry.name
         if name in SUMMARY:
             continue
-        if name.startswith("leg/"):
+        if name.startswith(LEG):
             row = leg_row(call_id, entry)
             if row is not None:
                 legs.append(row)

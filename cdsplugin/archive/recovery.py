@@ -16,18 +16,24 @@ from typing import Protocol
 
 from cdsplugin.archive.disk import Shared
 from cdsplugin.archive.journal import Found
-from cdsplugin.data.clients import Client
-from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Scalar, Value
-from cdsplugin.data.store import Call, Store
+from cdsplugin.data import (
+    LEG,
+    OF_SWITCHES,
+    RESTARTED,
+    Call,
+    Client,
+    Clock,
+    Handle,
+    Log,
+    Property,
+    Scalar,
+    Store,
+    Timers,
+    Value,
+    leg_name,
+)
 
 log = logging.getLogger("cdsplugin.recovery")
-
-REASON = "server restarted"
-"""The ``reason`` of a call whose end nobody saw."""
-
-_SWITCHES = ("leg/", "switch/", "end")
-"""How the names begin of what a switch says of a call it has."""
 
 _LOST = 100_000
 """Stamps left out after a restart (microseconds). While its disk refuses, a server shares what it
@@ -149,7 +155,7 @@ class Recovery:
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """A switch of ours speaks of the call: it has it still, or knows how it ended."""
         if call.call_id in self._held and any(
-            entry.author == self._store.server and entry.name.startswith(_SWITCHES)
+            entry.author == self._store.server and entry.name.startswith(OF_SWITCHES)
             for entry in properties
         ):
             del self._held[call.call_id]
@@ -210,7 +216,7 @@ def _switches(call: Call, server: str) -> frozenset[str]:
     return frozenset(
         name[4:].rpartition("/")[0]
         for name, entry in call.data.properties.items()
-        if entry.author == server and name.startswith("leg/")
+        if entry.author == server and name.startswith(LEG)
     )
 
 
@@ -225,14 +231,14 @@ def ending(
     latest = at or call.data.newest
     for name, entry in held.items():
         leg = entry.value
-        if not name.startswith("leg/") or entry.author != server or not isinstance(leg, dict):
+        if not name.startswith(LEG) or entry.author != server or not isinstance(leg, dict):
             continue
         for key in ("invited_at", "ringing_at", "answered_at", "ended_at"):
             when = leg.get(key)
             if type(when) is int and when > latest:
                 latest = when
         if "ended_at" not in leg:
-            values[name] = {**leg, "reason": REASON, "ended_by": "switch"}
+            values[name] = {**leg, "reason": RESTARTED, "ended_by": "switch"}
     for name, value in values.items():
         assert isinstance(value, dict)
         value["ended_at"] = latest
@@ -248,7 +254,7 @@ def ending(
         end: dict[str, Scalar] = {
             "disposition": "answered" if answered else "failed",
             "sip_status": 200 if answered else 503,
-            "reason": REASON,
+            "reason": RESTARTED,
             "hangup_by": "switch",
             "ended_at": latest,
         }
@@ -260,5 +266,5 @@ def ending(
 def _went_on(end: Property, origin: Property, values: Mapping[str, Value]) -> bool:
     """Whether the end was only supposed: the originating leg was alive after it, until now."""
     assert isinstance(origin.value, dict)
-    supposed = isinstance(end.value, dict) and end.value.get("reason") == REASON
-    return supposed and f"leg/{origin.value.get('switch')}/0" in values
+    supposed = isinstance(end.value, dict) and end.value.get("reason") == RESTARTED
+    return supposed and leg_name(str(origin.value.get("switch")), 0) in values

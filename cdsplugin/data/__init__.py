@@ -1,1 +1,78 @@
-"""Call data: entries, calls, the local store and its clients. No I/O."""
+"""Call data: entries, names, frames, calls, the local store and its clients. No I/O."""
+
+from cdsplugin.data.call import Back, Call, Client, SwitchClient
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.clock import Clock, Handle, Timers
+from cdsplugin.data.entries import Log, Property, Scalar, Value
+from cdsplugin.data.frames import (
+    MAGIC,
+    VERSION,
+    Alive,
+    EndOfCall,
+    Frame,
+    Hello,
+    Listing,
+    Refused,
+    Register,
+    Registered,
+    Switch,
+    SwitchEvents,
+    SwitchState,
+    Unregister,
+    Unregistered,
+    Update,
+)
+from cdsplugin.data.names import (
+    LEG,
+    OF_SWITCHES,
+    RESERVED,
+    RESTARTED,
+    SUMMARY,
+    leg_name,
+    leg_of,
+    passage_name,
+    server_name,
+)
+from cdsplugin.data.store import Store, StoreLimits
+
+__all__ = [
+    "LEG",
+    "MAGIC",
+    "OF_SWITCHES",
+    "RESERVED",
+    "RESTARTED",
+    "SUMMARY",
+    "VERSION",
+    "Alive",
+    "Back",
+    "Call",
+    "CallData",
+    "Client",
+    "Clock",
+    "EndOfCall",
+    "Frame",
+    "Handle",
+    "Hello",
+    "Listing",
+    "Log",
+    "Property",
+    "Refused",
+    "Register",
+    "Registered",
+    "Scalar",
+    "Store",
+    "StoreLimits",
+    "Switch",
+    "SwitchClient",
+    "SwitchEvents",
+    "SwitchState",
+    "Timers",
+    "Unregister",
+    "Unregistered",
+    "Update",
+    "Value",
+    "leg_name",
+    "leg_of",
+    "passage_name",
+    "server_name",
+]

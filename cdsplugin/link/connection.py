@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import msgspec
 
-from cdsplugin.data.frames import Frame, Hello
-from cdsplugin.link.handshake import GREETING_BYTES, HandshakeError, Proof
+from cdsplugin.data import Frame, Hello
+from cdsplugin.link.handshake import GREETING_BYTES, Handshake, HandshakeError, Proof
+from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.tls import TlsError, TlsStream
-
-if TYPE_CHECKING:
-    from cdsplugin.link.tcp import Link
 
 log = logging.getLogger("cdsplugin.link")
 
@@ -29,12 +27,42 @@ _TLS_RECORD = b"\x16\x03"
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+class Owner(Protocol):
+    """Whose connection it is: the link."""
+
+    limits: LinkLimits
+
+    def handshake(self, dialled: str | None) -> Handshake:
+        """Our side of a new connection's handshake."""
+
+    def tls(self, listening: bool) -> TlsStream | None:
+        """Our side of a new connection's TLS, None without TLS."""
+
+    def made(self, connection: Connection) -> bool:
+        """A connection exists; false if it is not wanted."""
+
+    def admits(self, connection: Connection, server: str) -> bool:
+        """Whether ``server``, or who says so, may go on with the handshake on this connection."""
+
+    def greeted(self, connection: Connection, server: str) -> bool:
+        """The handshake is done and ``server`` is who it says; false if it is one too many."""
+
+    def frame(self, connection: Connection, frame: Frame) -> None:
+        """A frame came after the handshake."""
+
+    def nonsense(self, connection: Connection, what: str) -> None:
+        """A connection is about to be dropped because of what its peer did."""
+
+    def gone(self, connection: Connection) -> None:
+        """A connection was closed, by whomever."""
+
+
 class Connection(asyncio.Protocol):
     """``dialled`` is whom we meant to reach, None if it was they who dialled. ``server`` is who it
     is, None until that is proved.
     """
 
-    def __init__(self, link: Link, dialled: str | None) -> None:
+    def __init__(self, link: Owner, dialled: str | None) -> None:
         loop = asyncio.get_running_loop()
         self.dialled = dialled
         self.server: str | None = None

@@ -20,7 +20,7 @@ import hmac
 
 import msgspec
 
-from cdsplugin.data.frames import MAGIC, VERSION, Hello
+from cdsplugin.data import MAGIC, VERSION, Hello
 
 NONCE_BYTES = 32
 GREETING_BYTES = 4096

@@ -10,12 +10,35 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from cdsplugin.config import SECRET_LENGTH, CdsSection, TlsSection
 from cdsplugin.link.tls import context
 
 log = logging.getLogger("cdsplugin.security")
 
 WARN_DAYS = 30
+
+
+SECRET_LENGTH = 16
+"""Characters of a shared secret, at least. ``cds keys secret`` makes 43 (256 bits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files, as ``cds keys`` makes them: this server's certificate for its name, its private
+    key, and the certificate of the authority that signs all servers'."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKeys:
+    """What is to secure the link, as it was configured: a secret, or the file with it; and
+    certificates."""
+
+    secret: bytes | None = None
+    secret_file: Path | None = None
+    tls: TlsFiles | None = None
 
 
 class SecurityError(OSError):
@@ -36,16 +59,14 @@ class LinkSecurity:
         return self.secret is not None or self.listening is not None
 
 
-def load_security(server: str, section: CdsSection) -> LinkSecurity:
-    """Read what ``cds.secret``, ``cds.secret_file`` and ``cds.tls`` name. Raises SecurityError."""
-    secret: bytes | None = None
-    if section.secret is not None:
-        secret = section.secret.get_secret_value().encode()
-    elif section.secret_file is not None:
-        secret = _secret(section.secret_file)
-    if section.tls is None:
+def load_security(server: str, keys: LinkKeys) -> LinkSecurity:
+    """Read and check the files (``cds.secret_file``, ``cds.tls``). Raises SecurityError."""
+    secret = keys.secret
+    if secret is None and keys.secret_file is not None:
+        secret = _secret(keys.secret_file)
+    if keys.tls is None:
         return LinkSecurity(secret)
-    listening, dialling = _contexts(server, section.tls)
+    listening, dialling = _contexts(server, keys.tls)
     return LinkSecurity(secret, listening, dialling)
 
 
@@ -60,7 +81,7 @@ def _secret(path: Path) -> bytes:
     return secret
 
 
-def _contexts(server: str, files: TlsSection) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def _contexts(server: str, files: TlsFiles) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     # Imported here: without cds.tls nothing of it is needed.
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature

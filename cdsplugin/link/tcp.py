@@ -22,14 +22,14 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cdsplugin.config import Address
-from cdsplugin.data.frames import Frame
+from cdsplugin.data import Frame
+from cdsplugin.link.address import Address
 from cdsplugin.link.complaints import Complaints
 from cdsplugin.link.connection import Connection, encode
 from cdsplugin.link.handshake import NONCE_BYTES, Handshake, LinkError
+from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.security import LinkSecurity
 from cdsplugin.link.tls import TlsStream
 
@@ -47,22 +47,6 @@ class Receiver(Protocol):
 
     def received(self, server: str, frame: Frame) -> None:
         """A frame came from ``server``."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkLimits:
-    """Bytes and seconds. ``buffer_bytes`` is what may wait for a slow peer before it is dropped;
-    ``connections`` counts servers that passed the handshake, ``strangers`` connections that have
-    not; ``reconnect_max`` is the longest pause between two attempts to reach a server.
-    """
-
-    frame_bytes: int = 16 * 1024 * 1024
-    buffer_bytes: int = 64 * 1024 * 1024
-    connections: int = 2000
-    strangers: int = 100
-    handshake: float = 5.0
-    reconnect_min: float = 0.1
-    reconnect_max: float = 10.0
 
 
 class _Way:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from cdsplugin.data.clock import Timers
-from cdsplugin.data.store import Call
+from cdsplugin.data import Call, Timers
 from cdsplugin.proxy.joined import Joined, JoinedCalls, Stage
 from cdsplugin.proxy.peers import Peers
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdsplugin.data.clock import Handle, Timers
+from cdsplugin.data import Handle, Timers
 
 
 @dataclass(slots=True)

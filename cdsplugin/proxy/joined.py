@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 
-from cdsplugin.data.clock import Timers
-from cdsplugin.data.store import Call, Store
+from cdsplugin.data import Call, Store, Timers
 from cdsplugin.proxy.peers import Journal, Peers
 
 

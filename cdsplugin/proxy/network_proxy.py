@@ -18,23 +18,29 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from cdsplugin.data.clients import Client, SwitchClient
-from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.frames import (
+from cdsplugin.data import (
     Alive,
+    Back,
+    Call,
+    Client,
+    Clock,
     EndOfCall,
     Frame,
+    Handle,
     Hello,
     Listing,
+    Log,
+    Property,
     Refused,
     Register,
     Registered,
+    Store,
+    SwitchClient,
+    Timers,
     Unregister,
     Unregistered,
     Update,
 )
-from cdsplugin.data.store import Back, Call, Store
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.joined import Stage
 from cdsplugin.proxy.participants import Listings, RegistrationMonitor

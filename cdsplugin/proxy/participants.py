@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from cdsplugin.data.clock import Handle, Timers
-from cdsplugin.data.frames import Listing
+from cdsplugin.data import Handle, Listing, Timers
 
 
 class Participants:

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from cdsplugin.data.clock import Handle
-from cdsplugin.data.frames import Frame
-from cdsplugin.data.store import Call
+from cdsplugin.data import Call, Frame, Handle
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.participants import RegistrationMonitor
 

@@ -17,19 +17,22 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from cdsplugin.data.call_data import CallData
-from cdsplugin.data.clock import Clock, Timers
-from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.frames import (
+from cdsplugin.data import (
+    Call,
+    CallData,
+    Clock,
     EndOfCall,
+    Log,
+    Property,
     Refused,
     Register,
     Registered,
+    Store,
+    Timers,
     Unregister,
     Unregistered,
     Update,
 )
-from cdsplugin.data.store import Call, Store
 from cdsplugin.proxy.heads import Heads
 from cdsplugin.proxy.joined import WITH_HEAD, Joined, JoinedCalls, Stage
 from cdsplugin.proxy.peers import Journal, Peer, Peers

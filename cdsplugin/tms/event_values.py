@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cdsplugin.archive.record import RESERVED
-from cdsplugin.data.entries import Value
-from cdsplugin.tms.passages import Leg, Passage, SwitchCall, leg_name, passage_name
+from cdsplugin.data import RESERVED, Value, leg_name, passage_name
+from cdsplugin.tms.passages import Leg, Passage, SwitchCall
 from softswitch.events import (
     CallEnded,
     CallRouted,

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdsplugin.archive.recovery import REASON
-from cdsplugin.data.entries import Property
-from cdsplugin.data.store import Call
+from cdsplugin.data import RESTARTED, Call, Property, leg_of, passage_name
 
 Leg = dict[str, Any]
 TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
@@ -57,26 +55,6 @@ class SwitchCall:
         return self.incoming.get(number, 0) if self.incoming else 0
 
 
-def leg_name(switch: str, number: int) -> str:
-    """The property of a leg."""
-    return f"leg/{switch}/{number}"
-
-
-def passage_name(what: str, switch: str, incoming: int) -> str:
-    """The property ``route`` or ``switch`` of a passage."""
-    return f"{what}/{switch}/{incoming}" if incoming else f"{what}/{switch}"
-
-
-def leg_of(name: str) -> tuple[str, int] | None:
-    """The switch and the number in a property's name ``leg/SWITCH/N``; None if it is another."""
-    if not name.startswith("leg/"):
-        return None
-    switch, _, number = name[4:].rpartition("/")
-    if not switch or not number.isdecimal() or len(number) > 9:
-        return None
-    return switch, int(number)
-
-
 def found_again(call: Call, switch: str) -> SwitchCall | None:
     """A call as the store has it, for the module of a switch; None if it is over there."""
     legs: dict[int, Leg] = {}
@@ -117,7 +95,7 @@ def found_again(call: Call, switch: str) -> SwitchCall | None:
 def over(entry: Property | None) -> bool:
     """Whether a passage ended. Not if that was only supposed after a restart: the switch knows."""
     value = None if entry is None else entry.value
-    return isinstance(value, dict) and value.get("reason") != REASON
+    return isinstance(value, dict) and value.get("reason") != RESTARTED
 
 
 def _given_up(leg: Leg, newest: int) -> bool:
@@ -126,6 +104,6 @@ def _given_up(leg: Leg, newest: int) -> bool:
     One that was only supposed to be goes on when its switch has it still. Had it been so, the
     switch would have said it before the call came in there another time (``newest``).
     """
-    if leg.get("reason") != REASON:
+    if leg.get("reason") != RESTARTED:
         return False
     return "supposed" not in leg or newest > leg.get("ended_at", 0)

@@ -15,8 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from cdsplugin.data.clock import Handle, Timers
-from cdsplugin.data.frames import Frame, Switch, SwitchEvents, SwitchState
+from cdsplugin.data import Frame, Handle, Switch, SwitchEvents, SwitchState, Timers
 from cdsplugin.tms.spool import Spool
 from softswitch.events import CallEnded, CallRestored, CallStarted, Event, SwitchStarted
 

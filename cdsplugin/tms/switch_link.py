@@ -9,25 +9,20 @@ Events that were taken just before the crash may come twice then; they write the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
-from cdsplugin.data.clock import Handle
-from cdsplugin.data.frames import Frame, Switch, SwitchEvents, SwitchState
+from cdsplugin.data import Frame, Handle, Switch, SwitchEvents, SwitchState, Timers
 from cdsplugin.tms.switch_client import PREFIX
 from cdsplugin.tms.tms import Tms
 from softswitch.events import Event, SwitchStarted
-
-if TYPE_CHECKING:
-    from cdsplugin.server import CallDataServer
 
 log = logging.getLogger("cdsplugin.switch_link")
 
@@ -51,17 +46,79 @@ class _Managed:
     gone: Handle | None = None
 
 
+class Receiver(Protocol):
+    """Who is told of connections and frames."""
+
+    def connected(self, server: str) -> None:
+        """A connection to ``server`` passed its handshake."""
+
+    def disconnected(self, server: str) -> None:
+        """That connection is gone."""
+
+    def received(self, server: str, frame: Frame) -> None:
+        """A frame came from ``server``."""
+
+
+class Line(Protocol):
+    """The link, as far as switches elsewhere need it."""
+
+    def attach(self, receiver: Receiver) -> None:
+        """Say who is told of connections and frames."""
+
+    def send(self, server: str, frame: Frame) -> None:
+        """Send a frame; dropped if ``server`` is not connected."""
+
+    def drop(self, server: str) -> None:
+        """Close the connection to ``server`` at once."""
+
+
+class Stored(Protocol):
+    """The journal's ``after_commit``."""
+
+    def __call__(self, then: Callable[[], None], must: bool = ...) -> object:
+        """Call ``then`` once what was written so far is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchLinkSettings:
+    """Seconds, as for other servers: between signs of life, until a silent switch counts as gone,
+    and until its calls are held up no more."""
+
+    alive_interval: float = 5.0
+    dead_after: float = 30.0
+    reregister_within: float = 300.0
+
+
 class SwitchLink:
     """``Receiver`` of the link, in the place of the proxy: it gets what is not of a switch."""
 
-    def __init__(self, server: CallDataServer, tms: Tms, switches: Iterable[str]) -> None:
-        self._server = server
+    def __init__(
+        self,
+        tms: Tms,
+        switches: Iterable[str],
+        progress: Path,
+        line: Line,
+        proxy: Receiver,
+        timers: Timers,
+        *,
+        stored: Stored,
+        reported: Callable[[str], None],
+        settings: SwitchLinkSettings | None = None,
+    ) -> None:
+        """``progress`` is the file of what each switch need not send again. ``stored`` calls back
+        once what was written so far is on disk; ``reported`` is told that a switch has said which
+        of its calls are alive.
+        """
         self._tms = tms
         self._switches = {name: _Managed() for name in switches}
         self._decode = msgspec.msgpack.Decoder(Event).decode
-        assert server.section.database is not None
-        database = server.section.database
-        self._progress = _Progress(database.with_name(database.name + ".switches"))
+        self._progress = _Progress(progress)
+        self._line = line
+        self._proxy = proxy
+        self._timers = timers
+        self._when_stored = stored
+        self._reported = reported
+        self._settings = settings or SwitchLinkSettings()
         self._ticker: Handle | None = None
         self.events = 0
         self.unreadable = 0
@@ -73,7 +130,7 @@ class SwitchLink:
             if managed is not None:
                 managed.slot, managed.spool = slot, spool
                 managed.taken = managed.stored = number
-        self._server.link.attach(self)
+        self._line.attach(self)
         self._tick()
 
     def stop(self) -> None:
@@ -90,19 +147,19 @@ class SwitchLink:
     def connected(self, server: str) -> None:
         """A switch has to be one of ours."""
         if not server.startswith(PREFIX):
-            self._server.proxy.connected(server)
+            self._proxy.connected(server)
             return
         managed = self._switches.get(server.removeprefix(PREFIX))
         if managed is None:
             log.warning("%s is not in cds.switches: dropped", server)
-            self._server.link.drop(server)
+            self._line.drop(server)
             return
-        managed.heard = self._server.timers.monotonic_us()
+        managed.heard = self._timers.monotonic_us()
 
     def disconnected(self, server: str) -> None:
         """Its calls are held up for ``reregister_within``."""
         if not server.startswith(PREFIX):
-            self._server.proxy.disconnected(server)
+            self._proxy.disconnected(server)
             return
         name = server.removeprefix(PREFIX)
         managed = self._switches.get(name)
@@ -111,21 +168,21 @@ class SwitchLink:
         managed.greeted = False
         if managed.gone is not None:
             managed.gone.cancel()
-        managed.gone = self._server.timers.schedule(
-            self._server.section.reregister_within, lambda: self._gone(name)
+        managed.gone = self._timers.schedule(
+            self._settings.reregister_within, lambda: self._gone(name)
         )
 
     def received(self, server: str, frame: Frame) -> None:
         """A frame of a switch, or of a server."""
         if not server.startswith(PREFIX):
             if not isinstance(frame, Switch | SwitchState | SwitchEvents):
-                self._server.proxy.received(server, frame)
+                self._proxy.received(server, frame)
             return
         name = server.removeprefix(PREFIX)
         managed = self._switches.get(name)
         if managed is None:
             return
-        managed.heard = self._server.timers.monotonic_us()
+        managed.heard = self._timers.monotonic_us()
         if isinstance(frame, Switch):
             self._greeting(name, managed, frame)
         elif isinstance(frame, SwitchEvents) and managed.greeted:
@@ -171,7 +228,7 @@ class SwitchLink:
         # What is acknowledged below has to be in the journal's hands.
         self._tms.flush()
         taken, spool = managed.taken, managed.spool
-        self._server.journal.after_commit(lambda: self._stored(name, spool, taken), must=True)
+        self._when_stored(lambda: self._stored(name, spool, taken), must=True)
 
     def _event(self, name: str, data: bytes) -> None:
         try:
@@ -190,7 +247,7 @@ class SwitchLink:
         except Exception:
             log.exception("call %s: its data could not take %s", event.call_id, type(event))
         if isinstance(event, SwitchStarted):
-            self._server.recovery.reported(name)
+            self._reported(name)
 
     def _caught_up(self, name: str, managed: _Managed) -> None:
         """All that the switch had to say of the time without us was said."""
@@ -200,7 +257,7 @@ class SwitchLink:
             self._tms.flush()
             if passages is not None:
                 self._tms.only(name, passages)
-            self._server.recovery.reported(name)
+            self._reported(name)
 
     def _stored(self, name: str, spool: str, number: int) -> None:
         managed = self._switches[name]
@@ -216,7 +273,7 @@ class SwitchLink:
             self._answer(name, managed)
 
     def _answer(self, name: str, managed: _Managed) -> None:
-        self._server.link.send(PREFIX + name, SwitchState(managed.spool, managed.stored))
+        self._line.send(PREFIX + name, SwitchState(managed.spool, managed.stored))
 
     # Silence
 
@@ -226,13 +283,13 @@ class SwitchLink:
         log.warning("switch %s did not come back: %d calls are held up no more", name, count)
 
     def _tick(self) -> None:
-        section, timers = self._server.section, self._server.timers
-        self._ticker = timers.schedule(section.alive_interval, self._tick)
+        settings, timers = self._settings, self._timers
+        self._ticker = timers.schedule(settings.alive_interval, self._tick)
         now = timers.monotonic_us()
         for name, managed in self._switches.items():
-            if managed.greeted and now - managed.heard > section.dead_after * 1_000_000:
+            if managed.greeted and now - managed.heard > settings.dead_after * 1_000_000:
                 log.warning("switch %s is silent: the connection is closed", name)
-                self._server.link.drop(PREFIX + name)
+                self._line.drop(PREFIX + name)
 
 
 class _Progress:
@@ -279,20 +336,3 @@ class _Progress:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-
-async def stop_server(server: CallDataServer, tms: Tms) -> None:
-    """Stop a server. Calls in progress at switches elsewhere do not end with it: they stay in its
-    journal, and it takes them up again when it is back."""
-    if not tms.live():
-        await server.stop()
-        return
-    log.warning("%d calls go on at their switches; they are in the journal", tms.live())
-    try:
-        await server.stored(server.section.stop_within or 2.0)
-    except OSError as error:
-        log.error("the journal: %s", error)
-    await server.link.stop()
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, server.archive.close)
-    await loop.run_in_executor(None, server.disk.close)

@@ -30,11 +30,9 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeAlias
 
-from cdsplugin.data.clock import Clock
-from cdsplugin.data.entries import Log, Property, Value
-from cdsplugin.data.store import Call, Store
+from cdsplugin.data import Call, Clock, Log, Property, Store, Value, passage_name
 from cdsplugin.tms.event_values import WRITERS, EventValues
-from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over, passage_name
+from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
     CallEnded,
     CallRestored,

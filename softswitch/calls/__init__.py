@@ -1,1 +1,31 @@
-"""Calls: the legs of a call, their forking and their bridge."""
+"""A call: its legs, the search for who answers, the bridge; journal and restore."""
+
+from softswitch.calls.call import Call
+from softswitch.calls.callid import make_call_id, read_call_id
+from softswitch.calls.core import Caller, CallSettings
+from softswitch.calls.destination import Destination
+from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
+from softswitch.calls.journal import Journal
+from softswitch.calls.leg import Leg
+from softswitch.calls.numbers import LegNumbers
+from softswitch.calls.records import decode
+from softswitch.calls.restoring import RESTARTED, restore
+
+__all__ = [
+    "ALLOW",
+    "KNOWN_METHODS",
+    "RESTARTED",
+    "Call",
+    "CallSettings",
+    "Caller",
+    "Destination",
+    "Journal",
+    "Leg",
+    "LegNumbers",
+    "decode",
+    "make_call_id",
+    "read_call_id",
+    "readable",
+    "restore",
+    "unsupported",
+]

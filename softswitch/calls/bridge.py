@@ -13,11 +13,16 @@ from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, unsupported
 from softswitch.calls.leg import CONFIRMED, Leg
-from softswitch.sip.dialog import Unacknowledged
-from softswitch.sip.flow import Flow
-from softswitch.sip.message import Request, Response
-from softswitch.sip.sdp import first_codec, is_held
-from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip import (
+    Flow,
+    InviteServer,
+    NonInviteServer,
+    Request,
+    Response,
+    Unacknowledged,
+    first_codec,
+    is_held,
+)
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call

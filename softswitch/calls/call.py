@@ -13,18 +13,23 @@ from softswitch import events
 from softswitch.calls import bridge, outcome
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import ALLOW, contact_line, content_lines, readable, reason_of
-from softswitch.calls.journal import record_of
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
-from softswitch.calls.records import encode
+from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
-from softswitch.dialplan.routing import Route
-from softswitch.dialplan.targets import Source
-from softswitch.sip.dialog import Dialog, Unacknowledged
-from softswitch.sip.flow import Flow
-from softswitch.sip.message import Request, Response
-from softswitch.sip.sdp import first_codec
-from softswitch.sip.server_transaction import InviteServer, NonInviteServer
-from softswitch.sip.timers import LATE, LONG, Timer
+from softswitch.dialplan import Route, Source
+from softswitch.sip import (
+    LATE,
+    LONG,
+    Dialog,
+    Flow,
+    InviteServer,
+    NonInviteServer,
+    Request,
+    Response,
+    Timer,
+    Unacknowledged,
+    first_codec,
+)
 
 # After a restart it is no matter that the call was said to ring, or that a leg of it was over: who
 # keeps call data has that on its own disk, and a leg is found out to be over when it is asked.
@@ -78,7 +83,36 @@ class Call:
 
     def written(self) -> bytes:
         """Its row in the journal, as of now."""
-        return encode(record_of(self))
+        return encode(self.record())
+
+    def record(self) -> CallRecord:
+        """It as the journal holds it."""
+        caller, winner, search = self.caller, self.winner, self.search
+        legs = [caller] if winner is None else [caller, winner]
+        if search is not None:
+            legs += search.inviting()
+        received, received_by = "", None
+        incoming = caller.incoming
+        if incoming is not None and incoming.request is not None:
+            received = head_of(incoming.request)
+            received_by = flow_record(incoming.flow)
+        identity = self.identity
+        return CallRecord(
+            self.call_id,
+            self.owner,
+            self.origin,
+            self.travelled,
+            self.update,
+            identity.number,
+            identity.name,
+            identity.private,
+            self.answered,
+            self.core.numbers.peek(self.call_id),
+            tuple(self.told or ()),
+            tuple([leg.record() for leg in legs]),
+            received,
+            received_by,
+        )
 
     def __repr__(self) -> str:
         return f"<call {self.call_id}>"

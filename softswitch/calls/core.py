@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from softswitch import events
-from softswitch.calls.leg import Destination, Leg
+from softswitch.calls.destination import Destination
+from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
-from softswitch.dialplan.targets import Target
-from softswitch.parties.lines import Lines
-from softswitch.sip.flow import Flow
-from softswitch.sip.header_values import Uri
-from softswitch.sip.timers import Timers
-from softswitch.sip.tokens import Tokens
-from softswitch.sip.transaction import Transactions
+from softswitch.dialplan import Target
+from softswitch.sip import Flow, Timers, Tokens, Transactions, Uri
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call
-    from softswitch.calls.journal import Journal
+    from softswitch.calls.leg import Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,16 @@ class Caller:
     private: bool = False
 
 
+class Lines(Protocol):
+    """How many calls a party may have at once (`softswitch.parties`)."""
+
+    def take(self, line: str, holder: object) -> bool:
+        """One leg more at `extension:NAME` or `trunk:NAME`; False if there may be no more."""
+
+    def release(self, line: str, holder: object) -> None:
+        """One leg less."""
+
+
 class Core(Protocol):
     """What a call needs of its switch."""
 
@@ -59,9 +65,10 @@ class Core(Protocol):
     tokens: Tokens
     transactions: Transactions
     journal: Journal | None
-    lines: Lines
     numbers: LegNumbers
 
+    @property
+    def lines(self) -> Lines: ...
     def now_us(self) -> int: ...
     def emit(self, event: events.Event) -> None: ...
     def flow_to(self, hop: Uri, fallback: Flow) -> Flow: ...
@@ -69,7 +76,7 @@ class Core(Protocol):
         self, target: Target, holder: object
     ) -> list[Destination] | tuple[int, str]: ...
     def redirected(
-        self, leg: Leg, uri: Uri
+        self, party: str, number: str, uri: Uri
     ) -> Sequence[tuple[Target, ...]] | Destination | None: ...
     def adopt(self, call: Call, next_leg: int) -> None: ...
     def remember(self, leg: Leg) -> None: ...

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.sip.flow import Flow
-from softswitch.sip.header_values import split_list
-from softswitch.sip.message import Request, Response
+from softswitch.sip import Flow, Request, Response, split_list
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
 """What is taken within any call; UPDATE is added where the other party takes it too."""

@@ -16,20 +16,10 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from softswitch.calls.leg import Leg
-from softswitch.calls.records import (
-    CallRecord,
-    FlowRecord,
-    InviteRecord,
-    LegRecord,
-)
-from softswitch.sip.client_transaction import ClientRequest
-from softswitch.sip.flow import Flow
-from softswitch.sip.message import Request
-from softswitch.sip.timers import Timer, Timers
+from softswitch.sip import Timer, Timers
 
 if TYPE_CHECKING:
-    from softswitch.calls.call import Call
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -40,87 +30,6 @@ TRY_AGAIN = 1.0
 CSEQ_AHEAD = 10_000
 """How far the CSeq of a restored dialog jumps: over all requests since its row was written."""
 _COPIES = 50  # rows that are written again with each commit, while there is a new file to fill
-
-
-def record_of(call: Call) -> CallRecord:
-    """A call as it is now."""
-    caller, winner, search = call.caller, call.winner, call.search
-    legs = [caller] if winner is None else [caller, winner]
-    if search is not None:
-        legs += search.inviting()
-    received, received_by = "", None
-    incoming = caller.incoming
-    if incoming is not None and incoming.request is not None:
-        received = _head(incoming.request)
-        received_by = _flow(incoming.flow)
-    identity = call.identity
-    return CallRecord(
-        call.call_id,
-        call.owner,
-        call.origin,
-        call.travelled,
-        call.update,
-        identity.number,
-        identity.name,
-        identity.private,
-        call.answered,
-        call.core.numbers.peek(call.call_id),
-        tuple(call.told or ()),
-        tuple([_leg(leg) for leg in legs]),
-        received,
-        received_by,
-    )
-
-
-def _leg(leg: Leg) -> LegRecord:
-    dialog, answer = leg.dialog, leg.answer
-    invite = leg.invite.request if leg.invite is not None and not leg.status else None
-    return LegRecord(
-        leg.index,
-        leg.party,
-        leg.number,
-        leg.line,
-        leg.nat,
-        leg.contact,
-        leg.user_agent,
-        leg.status,
-        dialog.call_id,
-        dialog.local,
-        dialog.local_tag,
-        dialog.remote,
-        dialog.remote_tag,
-        dialog.target,
-        dialog.routes,
-        dialog.local_cseq,
-        dialog.remote_cseq,
-        _flow(dialog.flow),
-        leg.ack_cseq,
-        leg.ack_for,
-        answer.data if answer is not None else b"",
-        answer.cseq if answer is not None else 0,
-        _invite(invite) if invite is not None else None,
-    )
-
-
-def _invite(request: ClientRequest) -> InviteRecord:
-    return InviteRecord(request.uri, request.branch, request.to, request.max_forwards)
-
-
-def _flow(flow: Flow) -> FlowRecord:
-    # Responses over UDP may go to another port than the request came from (§18.2.2).
-    host, port = getattr(flow, "target", flow.remote)
-    return FlowRecord(flow.transport, host, port, flow.sent_by)
-
-
-def _head(request: Request) -> str:
-    """The part of an INVITE that its responses repeat (§8.2.6.2)."""
-    headers = request.headers
-    vias = "".join(f"Via: {via}\r\n" for via in headers["via"])
-    return (
-        f"INVITE {request.uri} SIP/2.0\r\n{vias}From: {headers['from'][0]}\r\n"
-        f"To: {headers['to'][0]}\r\nCall-ID: {headers['call-id'][0]}\r\n"
-        f"CSeq: {headers['cseq'][0]}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-    )
 
 
 class Kept(Protocol):

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from softswitch.sip.client_transaction import ClientRequest, InviteClient
-from softswitch.sip.dialog import Dialog, Unacknowledged
-from softswitch.sip.flow import Flow
-from softswitch.sip.message import Request, Response
-from softswitch.sip.server_transaction import InviteServer, NonInviteServer
-from softswitch.sip.timers import Timer
+from softswitch.calls.records import InviteRecord, LegRecord, flow_record
+from softswitch.sip import (
+    ClientRequest,
+    Dialog,
+    Flow,
+    InviteClient,
+    InviteServer,
+    NonInviteServer,
+    Request,
+    Response,
+    Timer,
+    Unacknowledged,
+    local_response,
+)
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call
@@ -19,42 +27,6 @@ CONFIRMED: Final = "confirmed"
 CANCELLED: Final = "cancelled"
 LEAVING: Final = "leaving"
 OVER: Final = "over"
-
-
-class Destination:
-    """Where an INVITE goes: resolved, ready to send.
-
-    `line` is the party whose count of calls is held for this leg, `switch` whether
-    the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
-    `user_agent` what the phone called itself when it registered (many leave it out of responses).
-    """
-
-    __slots__ = ("flow", "line", "nat", "number", "party", "switch", "uri", "user_agent")
-
-    def __init__(
-        self,
-        party: str,
-        number: str,
-        uri: str,
-        flow: Flow,
-        line: str = "",
-        switch: bool = False,
-        nat: bool = False,
-        user_agent: str = "",
-    ) -> None:
-        self.party = party
-        self.number = number
-        self.uri = uri
-        self.flow = flow
-        self.line = line
-        self.switch = switch
-        self.nat = nat
-        self.user_agent = user_agent
-
-    @property
-    def address(self) -> str:
-        host, port = self.flow.remote
-        return f"{self.flow.transport}:{host}:{port}"
 
 
 class Leg:
@@ -143,7 +115,7 @@ class Leg:
         except ValueError:
             # Without a Contact no ACK can be addressed; the other side gives up by itself.
             if self.state == INVITING and call.search is not None:
-                call.search.failed(self, Response(502, "Bad 2xx From Callee", {}))
+                call.search.failed(self, local_response(502, "Bad 2xx From Callee"))
             elif self.state == CANCELLED:
                 self.close()
             return
@@ -353,3 +325,37 @@ class Leg:
             self.invite.abandon()
         self.incoming = self.invite = None
         call.core.forget(self)
+
+    # --- its life after the process
+
+    def record(self) -> LegRecord:
+        """It as the journal holds it."""
+        dialog, answer = self.dialog, self.answer
+        invite = self.invite.request if self.invite is not None and not self.status else None
+        return LegRecord(
+            self.index,
+            self.party,
+            self.number,
+            self.line,
+            self.nat,
+            self.contact,
+            self.user_agent,
+            self.status,
+            dialog.call_id,
+            dialog.local,
+            dialog.local_tag,
+            dialog.remote,
+            dialog.remote_tag,
+            dialog.target,
+            dialog.routes,
+            dialog.local_cseq,
+            dialog.remote_cseq,
+            flow_record(dialog.flow),
+            self.ack_cseq,
+            self.ack_for,
+            answer.data if answer is not None else b"",
+            answer.cseq if answer is not None else 0,
+            InviteRecord(invite.uri, invite.branch, invite.to, invite.max_forwards)
+            if invite is not None
+            else None,
+        )

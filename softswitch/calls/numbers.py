@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from softswitch.sip.timers import Timers
+from softswitch.sip import Timers
 
 KEPT: Final = 64.0
 """Seconds for which a switch that a call has passed keeps its numbers after it: the call may come

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.sip.message import REASON_PHRASES
+from softswitch.sip import REASON_PHRASES
 
 BUSY = frozenset((486, 600))
 NO_ANSWER = frozenset((408, 480))

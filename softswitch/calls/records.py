@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from softswitch.events import Told
+from softswitch.sip import Flow, Request
 
 
 class FlowRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -145,3 +146,21 @@ _TEXTS_OF_HEADERS = (
     "remote_tag",
     "target",
 )
+
+
+def flow_record(flow: Flow) -> FlowRecord:
+    """Where a flow leads."""
+    # Responses over UDP may go to another port than the request came from (§18.2.2).
+    host, port = getattr(flow, "target", flow.remote)
+    return FlowRecord(flow.transport, host, port, flow.sent_by)
+
+
+def head_of(request: Request) -> str:
+    """The part of an INVITE that its responses repeat (§8.2.6.2)."""
+    headers = request.headers
+    vias = "".join(f"Via: {via}\r\n" for via in headers["via"])
+    return (
+        f"INVITE {request.uri} SIP/2.0\r\n{vias}From: {headers['from'][0]}\r\n"
+        f"To: {headers['to'][0]}\r\nCall-ID: {headers['call-id'][0]}\r\n"
+        f"CSeq: {headers['cseq'][0]}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )

@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from softswitch import events
 from softswitch.calls import outcome
+from softswitch.calls.destination import Destination
 from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
-from softswitch.calls.leg import INVITING, Destination, Leg
-from softswitch.dialplan.actions import Action
-from softswitch.dialplan.targets import Target
-from softswitch.sip.client_transaction import ClientRequest
-from softswitch.sip.dialog import Dialog
-from softswitch.sip.header_values import (
+from softswitch.calls.leg import INVITING, Leg
+from softswitch.dialplan import Action, Target
+from softswitch.sip import (
+    CALLING,
+    ClientRequest,
+    Dialog,
+    Request,
+    Response,
+    Timer,
     escape_user,
+    local_response,
     parse_address,
     parse_uri,
     quote_display,
     split_list,
 )
-from softswitch.sip.message import Request, Response
-from softswitch.sip.timers import Timer
-from softswitch.sip.transaction_states import CALLING
 
 if TYPE_CHECKING:
     from softswitch.calls.call import Call
@@ -215,7 +217,7 @@ class Search:
         if settings.no_response:
             leg.timer = core.timers.after(
                 settings.no_response,
-                lambda: leg.on_response(Response(408, "No Response At All", {})),
+                lambda: leg.on_response(local_response(408, "No Response At All")),
             )
         leg.invite = core.transactions.invite(request, flow, leg.on_response)
 
@@ -283,7 +285,7 @@ class Search:
         call = self.call
         status, reason = response.status, response.reason
         # A timeout and a dead flow are no response of the other side, and have no headers.
-        by, cause = ("remote" if response.headers else "switch"), reason_of(response)
+        by, cause = ("switch" if response.ours else "remote"), reason_of(response)
         if leg.invite is not None and leg.invite.state == CALLING:
             # Nothing came at all so far. It may still answer: then it is told that nobody waits any
             # more.
@@ -296,7 +298,7 @@ class Search:
             self._redirect(leg, response)
         if leg in self.legs:
             self.legs.remove(leg)
-        if status == 408 and not response.headers:
+        if status == 408 and response.ours:
             # Nobody was rung: whoever calls and whoever reads the record is not to take it for a
             # phone that was not picked up.
             self._note(_SILENT)
@@ -348,7 +350,7 @@ class Search:
                 uri = parse_uri(text)
             except ValueError:
                 continue
-            where = core.redirected(leg, uri)
+            where = core.redirected(leg.party, leg.number, uri)
             if isinstance(where, Destination):
                 found.append((where,))
             elif where is not None:

@@ -1,1 +1,65 @@
-"""Configuration as people write it: its models, places in YAML, mistakes."""
+"""Configuration as people write it: values, models, places in YAML, mistakes."""
+
+from softswitch.config.addresses import Listen, parse_listen
+from softswitch.config.clashes import trunk_clashes
+from softswitch.config.mistakes import check_model, resolve_paths
+from softswitch.config.models import (
+    MAX_NUMBER,
+    MAX_REMEMBERED,
+    ConfigModel,
+    Extension,
+    Limits,
+    Media,
+    SwitchSection,
+    Timers,
+    Trunk,
+)
+from softswitch.config.places import (
+    ConfigErrors,
+    Mistake,
+    Where,
+    YamlFile,
+    as_written,
+    did_you_mean,
+    read_yaml,
+)
+from softswitch.config.values import (
+    IN_JSON_A_TEXT,
+    Count,
+    Seconds,
+    SecondsOrOff,
+    Section,
+    Text,
+    one_or_more,
+)
+
+__all__ = [
+    "IN_JSON_A_TEXT",
+    "MAX_NUMBER",
+    "MAX_REMEMBERED",
+    "ConfigErrors",
+    "ConfigModel",
+    "Count",
+    "Extension",
+    "Limits",
+    "Listen",
+    "Media",
+    "Mistake",
+    "Seconds",
+    "SecondsOrOff",
+    "Section",
+    "SwitchSection",
+    "Text",
+    "Timers",
+    "Trunk",
+    "Where",
+    "YamlFile",
+    "as_written",
+    "check_model",
+    "did_you_mean",
+    "one_or_more",
+    "parse_listen",
+    "read_yaml",
+    "resolve_paths",
+    "trunk_clashes",
+]

@@ -12,16 +12,18 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
-from softswitch.config.mistakes import check_model
-from softswitch.config.places import (
+from softswitch.config import (
     ConfigErrors,
     Mistake,
+    Section,
+    Text,
     Where,
     YamlFile,
     as_written,
+    check_model,
+    one_or_more,
     read_yaml,
 )
-from softswitch.config.values import Section, Text, one_or_more
 from softswitch.dialplan.actions import ActionModel, check_action, template
 from softswitch.dialplan.patterns import PatternError, compile_pattern
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from softswitch.config.models import MAX_NUMBER, MAX_REMEMBERED
-from softswitch.config.places import Mistake
+from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, Mistake
 from softswitch.dialplan.actions import Action, Template
 from softswitch.dialplan.patterns import Pattern
 from softswitch.dialplan.targets import Source

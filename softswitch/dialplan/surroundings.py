@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationInfo
 
-from softswitch.config.models import MAX_NUMBER, MAX_REMEMBERED
-from softswitch.config.places import did_you_mean
+from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

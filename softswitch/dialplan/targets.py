@@ -7,8 +7,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import msgspec
 from pydantic import AfterValidator, ValidationInfo
 
-from softswitch.config.places import did_you_mean
-from softswitch.config.values import Text
+from softswitch.config import Text, did_you_mean
 from softswitch.dialplan.surroundings import surroundings
 
 Party: TypeAlias = Literal["extension", "trunk"]

@@ -178,7 +178,7 @@ class PhoneChild(Child):
         self._seen = 0
         super().__init__(
             f"phone {name}",
-            [sys.executable, "-m", "softswitch.phone.command", "--json", "--stdin", *options],
+            [sys.executable, "-m", "softswitch.phone", "--json", "--stdin", *options],
         )
 
     def on_output(self, line: str) -> None:

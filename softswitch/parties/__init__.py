@@ -1,1 +1,17 @@
-"""Who may ask, and who can be reached."""
+"""Who may ask, and who can be reached: registrar, trunks, lines, destinations."""
+
+from softswitch.parties.destinations import Destinations
+from softswitch.parties.lines import Lines
+from softswitch.parties.registrar import Registrar, Settings
+from softswitch.parties.registrations import Registrations, is_registration
+from softswitch.parties.trunks import Trunks
+
+__all__ = [
+    "Destinations",
+    "Lines",
+    "Registrar",
+    "Registrations",
+    "Settings",
+    "Trunks",
+    "is_registration",
+]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from softswitch.calls.leg import Destination, Leg
-from softswitch.config.models import Trunk
-from softswitch.configuration import Config
-from softswitch.dialplan.routing import Dialplan
-from softswitch.dialplan.targets import Source, Target
+from softswitch.calls import Destination
+from softswitch.config import Extension, Trunk
+from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.parties.lines import Lines
 from softswitch.parties.registrar import Registrar
 from softswitch.parties.trunks import Trunks
-from softswitch.sip.flow import Flow, Network
-from softswitch.sip.header_values import Uri, escape_user
+from softswitch.sip import Flow, Network, Uri, escape_user
 
 
 class Destinations:
@@ -21,13 +18,15 @@ class Destinations:
 
     def __init__(
         self,
-        config: Config,
+        extensions: Mapping[str, Extension],
+        names: Mapping[str, Trunk],
         registrar: Registrar,
         trunks: Trunks,
         lines: Lines,
         network: Network,
     ) -> None:
-        self._config = config
+        self._extensions = extensions
+        self._names = names
         self._registrar = registrar
         self._trunks = trunks
         self._lines = lines
@@ -42,7 +41,7 @@ class Destinations:
             return self._trunk_destination(target, holder)
         bindings = self._registrar.contacts(target.name)
         if not bindings:
-            known = target.name in self._config.extensions
+            known = target.name in self._extensions
             return (480, "Not Registered") if known else (404, "No Such Extension")
         found: list[Destination] = []
         for binding in bindings:
@@ -68,7 +67,7 @@ class Destinations:
     def _trunk_destination(
         self, target: Target, holder: object
     ) -> list[Destination] | tuple[int, str]:
-        trunk = self._config.trunks[target.name]
+        trunk = self._names[target.name]
         if not self._trunks.is_up(target.name):
             return 503, "Trunk Is Down"
         to = trunk.to
@@ -97,18 +96,19 @@ class Destinations:
         return self._network.flow_to(trunk.to.transport, *addresses[0]) if addresses else None
 
     def redirected(
-        self, leg: Leg, uri: Uri, dialplan: Dialplan
+        self, party: str, number: str, uri: Uri, dialplan: Dialplan
     ) -> Sequence[tuple[Target, ...]] | Destination | None:
-        """Where a 3xx of `leg` may lead: a trunk to itself, all else by the dialplan.
+        """Where a 3xx of `party`, called as `number`, may lead: a trunk to itself, all else by the
+        dialplan.
 
         A phone that redirects is treated as calling the new number itself; so is a trunk, but for
         another address of the same trunk. So a redirect reaches nothing that its sender could not.
         """
-        kind, _, name = leg.party.partition(":")
+        kind, _, name = party.partition(":")
         # "Contact: <sip:192.0.2.2>" names another place for the same number.
-        number = uri.user or leg.number
+        number = uri.user or number
         if kind == "trunk":
-            trunk = self._config.trunks.get(name)
+            trunk = self._names.get(name)
             transport = (uri.params.get("transport") or "udp").lower()
             there = self._trunks.by_source(transport, uri.host.strip("[]"), uri.port or 5060)
             if trunk is not None and there is not None and there.name == name:
@@ -117,11 +117,11 @@ class Destinations:
                     return None
                 port = f":{uri.port}" if uri.port else ""
                 return Destination(
-                    leg.party,
+                    party,
                     number,
                     f"sip:{escape_user(number)}@{uri.host}{port}",
                     flow,
-                    line=leg.party,
+                    line=party,
                     switch=trunk.switch,
                 )
             source = Source("trunk", name, trunk.switch if trunk is not None else False)

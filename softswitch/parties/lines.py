@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from softswitch.config.models import Extension
+from softswitch.config import Extension
 from softswitch.parties.trunks import Trunks
 
 

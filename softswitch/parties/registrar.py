@@ -16,15 +16,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final, Literal, TypeAlias
 
-from softswitch.sip.header_values import (
-    Address,
-    Uri,
-    parse_address,
-    parse_uri,
-    split_list,
-    uri_scheme,
-)
-from softswitch.sip.message import Request
+from softswitch.sip import Address, Request, Uri, parse_address, parse_uri, split_list, uri_scheme
 
 Flow: TypeAlias = tuple[str, str, int]
 """Transport ("udp", "tcp", ...), IP address without brackets, port."""

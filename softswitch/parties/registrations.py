@@ -12,9 +12,9 @@ from functools import partial
 
 import msgspec
 
-from softswitch.calls.journal import Journal
+from softswitch.calls import Journal
 from softswitch.parties.registrar import Binding, Registrar
-from softswitch.sip.timers import Timer, Timers
+from softswitch.sip import Timer, Timers
 
 CLOCK_SET = 5.0
 """Seconds by which the time of day has to jump for everything to be written again."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from softswitch.config.models import Trunk
+from softswitch.config import Trunk
 
 log = logging.getLogger(__name__)
 

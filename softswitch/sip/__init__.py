@@ -1,3 +1,77 @@
-"""SIP (RFC 3261), one file per layer; no layer imports one above it, and only transport has
-sockets.
-"""
+"""SIP (RFC 3261): messages, transport, transactions, dialogs, digest."""
+
+from softswitch.sip.client_transaction import ClientRequest, InviteClient, local_response
+from softswitch.sip.dialog import Dialog, Unacknowledged
+from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
+from softswitch.sip.flow import Flow, Network, TransportLimits
+from softswitch.sip.header_values import (
+    Address,
+    Uri,
+    escape_user,
+    parse_address,
+    parse_party,
+    parse_uri,
+    quote_display,
+    split_list,
+    uri_scheme,
+)
+from softswitch.sip.hosts import is_numeric
+from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
+from softswitch.sip.outbox import Outbox
+from softswitch.sip.parser import forget, parse
+from softswitch.sip.sdp import first_codec, is_held
+from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
+from softswitch.sip.tokens import Tokens
+from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
+from softswitch.sip.transaction_states import CALLING, PROCEEDING
+from softswitch.sip.transport import Transport
+
+__all__ = [
+    "CALLING",
+    "LATE",
+    "LONG",
+    "PROCEEDING",
+    "REASON_PHRASES",
+    "Address",
+    "Answer",
+    "Authenticated",
+    "ClientRequest",
+    "Dialog",
+    "Digest",
+    "Flow",
+    "InviteClient",
+    "InviteServer",
+    "MalformedCredentials",
+    "MalformedMessage",
+    "Network",
+    "NonInviteServer",
+    "Outbox",
+    "Request",
+    "Response",
+    "ServerTransaction",
+    "Timer",
+    "TimerSettings",
+    "Timers",
+    "Tokens",
+    "Transactions",
+    "Transport",
+    "TransportLimits",
+    "Unacknowledged",
+    "Unauthenticated",
+    "Uri",
+    "escape_user",
+    "first_codec",
+    "forget",
+    "is_held",
+    "is_numeric",
+    "local_response",
+    "parse",
+    "parse_address",
+    "parse_party",
+    "parse_uri",
+    "quote_display",
+    "server_key",
+    "split_list",
+    "uri_scheme",
+]

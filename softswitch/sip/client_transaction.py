@@ -6,11 +6,11 @@ A timeout or a dead flow reaches the user as the 408 or 503 that §8.1.3.1 says 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Response
 from softswitch.sip.timers import Timer
+from softswitch.sip.transaction_layer import TransactionLayer
 from softswitch.sip.transaction_states import (
     ACCEPTED,
     CALLING,
@@ -20,9 +20,6 @@ from softswitch.sip.transaction_states import (
     TERMINATED,
     TRYING,
 )
-
-if TYPE_CHECKING:
-    from softswitch.sip.transaction import Transactions
 
 
 class ClientRequest:
@@ -96,8 +93,10 @@ class ClientRequest:
 
 
 def local_response(status: int, reason: str) -> Response:
-    """The response that a timeout (408) or a dead flow (503) counts as (§8.1.3.1)."""
-    return Response(status, reason, {})
+    """A response of our own, as a timeout (408) or a dead flow (503) counts as (§8.1.3.1)."""
+    response = Response(status, reason, {})
+    response.ours = True
+    return response
 
 
 class InviteClient:
@@ -110,7 +109,7 @@ class InviteClient:
 
     def __init__(
         self,
-        layer: Transactions,
+        layer: TransactionLayer,
         request: ClientRequest,
         flow: Flow,
         on_response: Callable[[Response], None],
@@ -205,7 +204,7 @@ class InviteClient:
 
     def _send_cancel(self) -> None:
         layer = self._layer
-        layer.send(self.request.cancel(self._cancel_reason), self.flow)
+        send(layer, self.request.cancel(self._cancel_reason), self.flow)
         # §9.1: no final response within 64*T1 of the CANCEL: the transaction is over.
         self._stop_timer()
         self._left = 0.0
@@ -253,7 +252,7 @@ class NonInviteClient:
 
     def __init__(
         self,
-        layer: Transactions,
+        layer: TransactionLayer,
         request: ClientRequest,
         flow: Flow,
         on_response: Callable[[Response], None] | None,
@@ -329,3 +328,16 @@ class NonInviteClient:
         self.on_response = None
         self._data = b""
         self._layer.clients.pop(self.key, None)
+
+
+def send(
+    layer: TransactionLayer,
+    request: ClientRequest,
+    flow: Flow,
+    on_response: Callable[[Response], None] | None = None,
+) -> NonInviteClient:
+    """Send a request other than INVITE (figure 6)."""
+    client = NonInviteClient(layer, request, flow, on_response)
+    layer.clients[client.key] = client
+    client.start(request.encode(flow))
+    return client

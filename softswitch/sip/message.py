@@ -124,11 +124,15 @@ class Request:
 
 
 class Response:
-    """A SIP response; `headers` as in `Request`, `cseq_method` the method of its CSeq."""
+    """A SIP response; `headers` as in `Request`, `cseq_method` the method of its CSeq.
+
+    `ours`: it did not come from the other side, but says what became of our request (a timeout, a
+    dead flow).
+    """
 
     __slots__ = (
-        "body", "cseq", "cseq_method", "from_tag", "headers", "reason", "status", "to_tag",
-        "via",
+        "body", "cseq", "cseq_method", "from_tag", "headers", "ours", "reason", "status",
+        "to_tag", "via",
     )  # fmt: skip
 
     def __init__(
@@ -152,6 +156,7 @@ class Response:
         self.from_tag = from_tag
         self.to_tag = to_tag
         self.via = via
+        self.ours = False
 
     def get(self, name: str) -> str | None:
         """The first value of a header (lower-case long name), or None."""

@@ -7,11 +7,12 @@ that retransmissions of the INVITE find it.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Request, response_bytes
 from softswitch.sip.timers import Timer
+from softswitch.sip.transaction_layer import TransactionLayer
 from softswitch.sip.transaction_states import (
     ACCEPTED,
     COMPLETED,
@@ -21,9 +22,6 @@ from softswitch.sip.transaction_states import (
     TERMINATED,
     TRYING,
 )
-
-if TYPE_CHECKING:
-    from softswitch.sip.transaction import Transactions
 
 
 class InviteUser(Protocol):
@@ -58,7 +56,7 @@ class InviteServer:
     )
 
     def __init__(
-        self, layer: Transactions, key: str, request: Request, flow: Flow, merged: str
+        self, layer: TransactionLayer, key: str, request: Request, flow: Flow, merged: str
     ) -> None:
         self._layer = layer
         self.key = key
@@ -143,7 +141,7 @@ class InviteServer:
             else:
                 self._timer = self._layer.timers.after(self._layer.settings.t4, self._terminate)
         elif self.state == ACCEPTED:
-            self._layer.user.ack(request, flow)
+            self._layer.on_ack(request, flow)
 
     def _timer_g_or_h(self) -> None:
         self._left -= self._interval
@@ -174,7 +172,7 @@ class NonInviteServer:
 
     __slots__ = ("_last", "_layer", "_timer", "flow", "key", "request", "state")
 
-    def __init__(self, layer: Transactions, key: str, request: Request, flow: Flow) -> None:
+    def __init__(self, layer: TransactionLayer, key: str, request: Request, flow: Flow) -> None:
         self._layer = layer
         self.key = key
         self.request: Request | None = request

@@ -10,7 +10,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
 from softswitch.sip.flow import Flow
@@ -25,6 +25,7 @@ from softswitch.sip.message import (
 )
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer, tag_for
 from softswitch.sip.timers import Timers, TimerSettings
+from softswitch.sip.transaction_layer import TransactionLayer
 from softswitch.sip.transaction_states import PROCEEDING
 
 ServerTransaction = InviteServer | NonInviteServer
@@ -80,10 +81,10 @@ class Transactions:
         self.user = user
         self.settings = settings or TimerSettings()
         self.max_transactions = max_transactions
-        self.timeout = 64 * self.settings.t1
-        self.servers: dict[str, ServerTransaction] = {}
-        self.clients: dict[str, ClientTransaction] = {}
-        self.merged: dict[str, str] = {}
+        self.layer = layer = TransactionLayer(timers, self.settings, user.ack)
+        self.servers = cast(dict[str, ServerTransaction], layer.servers)
+        self.clients = cast(dict[str, ClientTransaction], layer.clients)
+        self.merged = layer.merged
         self.refused = 0
         self.unmatched = 0
         # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
@@ -146,11 +147,11 @@ class Transactions:
                     self.refuse(request, flow, 482)
                     return
                 self.merged[merged] = key
-            invite = InviteServer(self, key, request, flow, merged)
+            invite = InviteServer(self.layer, key, request, flow, merged)
             self.servers[key] = invite
             self.user.request(request, invite, flow)
             return
-        transaction = NonInviteServer(self, key, request, flow)
+        transaction = NonInviteServer(self.layer, key, request, flow)
         self.servers[key] = transaction
         if method != "CANCEL":
             self.user.request(request, transaction, flow)
@@ -198,7 +199,7 @@ class Transactions:
         data: bytes | None = None,
     ) -> InviteClient:
         """Send an INVITE (figure 5). `on_response` gets every response but retransmitted ones."""
-        client = InviteClient(self, request, flow, on_response)
+        client = InviteClient(self.layer, request, flow, on_response)
         self.clients[client.key] = client
         client.start(request.encode(flow) if data is None else data)
         return client
@@ -210,7 +211,7 @@ class Transactions:
         on_response: Callable[[Response], None] | None = None,
     ) -> NonInviteClient:
         """Send any other request (figure 6)."""
-        client = NonInviteClient(self, request, flow, on_response)
+        client = NonInviteClient(self.layer, request, flow, on_response)
         self.clients[client.key] = client
         client.start(request.encode(flow))
         return client

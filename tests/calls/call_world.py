@@ -289,7 +289,7 @@ class World:
         folder.mkdir(exist_ok=True)
         (folder / "switch.yaml").write_text(config)
         (folder / "plan.yaml").write_text(plan)
-        plugins = make_plugins()
+        self.plugins = plugins = make_plugins()
         plugins.register(Recorder(self))
         life = next(self.lives)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from cdsplugin.api import Api
 from cdsplugin.archive import reading
 from cdsplugin.config import Address, ApiSection, CdsSection
 from cdsplugin.server import CallDataServer
@@ -40,12 +41,16 @@ class Site:
             }
         )
         self.server = CallDataServer(name, self.section)
+        self.stopped = False
 
     async def start(self) -> None:
         await self.server.start()
+        assert self.section.api is not None
+        self.api = Api(self.server, self.section.api)
+        port = await self.api.start()
         self.address = Address(*self.server.link.address())
         self.tms = Tms(self.server.store, self.server.clock)
-        self.url = f"http://127.0.0.1:{self.server.api_port}"
+        self.url = f"http://127.0.0.1:{port}"
         self.http = self.client("write-secret")
         self.reader = self.client("read-secret")
 
@@ -55,8 +60,12 @@ class Site:
         )
 
     async def stop(self) -> None:
+        if self.stopped:
+            return
+        self.stopped = True
         await self.http.aclose()
         await self.reader.aclose()
+        await self.api.stop()
         await self.server.stop()
 
     def feed(self, events: list) -> None:
@@ -65,8 +74,8 @@ class Site:
 
     async def recorded(self, call_id: str) -> dict[str, Any] | None:
         await asyncio.get_running_loop().run_in_executor(None, self.server.archive.flush)
-        with reading.reading(self.server.archive.path) as db:
-            return reading.cdr(db, call_id)
+        with reading.reading_records(self.server.archive.path) as db:
+            return reading.read_record(db, call_id)
 
 
 @asynccontextmanager

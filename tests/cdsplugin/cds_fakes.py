@@ -8,11 +8,11 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from cdsplugin.data.clients import Client
+from cdsplugin.data.call import Call, Client
 from cdsplugin.data.clock import Clock
 from cdsplugin.data.entries import Log, Property
 from cdsplugin.data.frames import Frame
-from cdsplugin.data.store import Call, Store, StoreLimits
+from cdsplugin.data.store import Store, StoreLimits
 from cdsplugin.proxy.network_proxy import NetworkProxy
 
 START = 1_800_000_000_000_000

@@ -13,9 +13,10 @@ import msgspec
 
 from cdsplugin.data.frames import Frame
 from cdsplugin.link.handshake import Proof
-from cdsplugin.link.keys import make_authority, make_server
+from cdsplugin.link.key_files import make_authority, make_server
+from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.security import LinkSecurity
-from cdsplugin.link.tcp import Link, LinkLimits
+from cdsplugin.link.tcp import Link
 
 FAST = LinkLimits(frame_bytes=4096, buffer_bytes=1 << 20, handshake=0.3, reconnect_min=0.01)
 

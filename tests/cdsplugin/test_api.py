@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cds_calls import answered_call, busy_call
 
+from cdsplugin.api import Api
 from cdsplugin.config import Address, ApiSection, CdsSection
 from cdsplugin.server import CallDataServer
 from cdsplugin.tms.tms import Tms
@@ -26,9 +27,12 @@ class Site:
 
     async def start(self) -> None:
         await self.server.start()
+        assert self.server.section.api is not None
+        self.api = Api(self.server, self.server.section.api)
+        self.port = await self.api.start()
         self.tms = Tms(self.server.store, self.server.clock)
         self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.server.api_port}",
+            base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": "Bearer secret-two"},
         )
 
@@ -48,9 +52,10 @@ async def site(tmp_path: Path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     yield site
     await site.http.aclose()
+    await site.api.stop()
     await site.server.stop()
     with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", site.server.api_port)
+        await asyncio.open_connection("127.0.0.1", site.port)
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/c1", "/cdrs", "/cdrs/c1", "/metrics"])

@@ -110,12 +110,10 @@ async def test_who_is_too_slow_is_dropped(tmp_path: Path) -> None:
 
 
 async def test_too_many_followers_and_the_end_of_the_server(tmp_path: Path) -> None:
-    async with sites(tmp_path, "hq", api={"followers": 1}) as (hq,):
-        async with ws(hq) as screen:
-            await screen.send(json.dumps({"follow": "*"}))
+    async with sites(tmp_path, "hq", api={"followers": 1}) as (hq,), ws(hq) as screen:
+        await screen.send(json.dumps({"follow": "*"}))
+        await screen.recv()
+        assert (await hq.reader.get("/events")).status_code == 503
+        await hq.stop()
+        with pytest.raises(ConnectionClosed):
             await screen.recv()
-            assert (await hq.reader.get("/events")).status_code == 503
-            await hq.server.stop()
-            with pytest.raises(ConnectionClosed):
-                await screen.recv()
-        hq.server.stop = hq.http.aclose  # type: ignore[method-assign]

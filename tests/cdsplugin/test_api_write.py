@@ -244,7 +244,6 @@ async def test_an_owner_that_is_away(tmp_path: Path) -> None:
         await hq.stop()
         answer = await branch.http.get("/calls/c1?owner=hq")
         assert (answer.status_code, "cannot be reached" in answer.text) == (503, True)
-        hq.server.stop = hq.http.aclose  # type: ignore[method-assign]
 
 
 async def test_interest_ends_by_itself(tmp_path: Path) -> None:

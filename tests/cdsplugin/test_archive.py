@@ -42,8 +42,8 @@ class Recording:
 
     def cdr(self, call_id: str) -> dict | None:
         assert self.archive.flush()
-        with reading.reading(self.archive.path) as db:
-            return reading.cdr(db, call_id)
+        with reading.reading_records(self.archive.path) as db:
+            return reading.read_record(db, call_id)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from cdsplugin.cli import main
-from cdsplugin.config import SECRET_LENGTH
-from cdsplugin.link.keys import KeysError, make_authority, make_secret, make_server
+from cdsplugin.link.key_files import KeysError, make_authority, make_secret, make_server
+from cdsplugin.link.security import SECRET_LENGTH
 from cdsplugin.link.tls import TlsStream, context
 
 NOW = datetime.datetime(2030, 5, 1, 12, 0, tzinfo=datetime.UTC)

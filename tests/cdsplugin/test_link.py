@@ -13,7 +13,7 @@ from link_net import Net, closed, framed
 from cdsplugin.data.entries import Property
 from cdsplugin.data.frames import Hello, Unregister, Update
 from cdsplugin.link.handshake import LinkError
-from cdsplugin.link.tcp import LinkLimits
+from cdsplugin.link.limits import LinkLimits
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 

@@ -19,8 +19,9 @@ from cdsplugin.config import CdsSection
 from cdsplugin.data.entries import Property
 from cdsplugin.data.frames import Hello, Unregister, Update
 from cdsplugin.link.handshake import NONCE_BYTES, Handshake, LinkError, Proof
+from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.security import LinkSecurity, load_security
-from cdsplugin.link.tcp import Link, LinkLimits
+from cdsplugin.link.tcp import Link
 from cdsplugin.link.tls import context
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
@@ -254,7 +255,9 @@ async def test_the_change_from_one_authority_to_another(
 
     def start(name: str, authority: str) -> LinkSecurity:
         own = {**files(certificates / authority, name), "authority": both}
-        return load_security(name, CdsSection.model_validate({"database": "hq.db", "tls": own}))
+        return load_security(
+            name, CdsSection.model_validate({"database": "hq.db", "tls": own}).link_keys()
+        )
 
     hq, at_hq = await net.link("hq", SLOW, security=start("hq", "right"))
     branch, at_branch = await net.link(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cds_calls import answered_call, started
+from cds_hooks import Hooks
 
 from cdsplugin import plugin
 from cdsplugin.archive import reading
@@ -34,17 +35,17 @@ def config(name: str, cds: CdsSection | None) -> Any:
 
 
 def record(path: Path, call_id: str) -> dict[str, Any] | None:
-    with reading.reading(path) as db:
-        return reading.cdr(db, call_id)
+    with reading.reading_records(path) as db:
+        return reading.read_record(db, call_id)
 
 
 async def test_without_a_section_it_does_nothing() -> None:
-    nothing = config("hq", None)
-    assert plugin.owner_name(nothing) is None
-    assert plugin.start(nothing) is None
-    plugin.call_event(started("c1"))
-    assert plugin.drain() is None
-    assert plugin.stop() is None
+    hooks = Hooks(config("hq", None))
+    assert plugin.owner_name(hooks.config) is None
+    await hooks.start()
+    assert hooks.running is None
+    hooks.tell(started("c1"))
+    await hooks.stop()
     assert plugin.config_sections() == {"cds": CdsSection}
 
 
@@ -52,24 +53,23 @@ async def test_a_call_through_the_hooks(tmp_path: Path, caplog: pytest.LogCaptur
     hq = config("hq", section(tmp_path, "hq"))
     assert plugin.owner_name(hq) == "hq"
     assert plugin.owner_name(config("hq", section(tmp_path, "hq", server="main"))) == "main"
-    await plugin.start(hq)
-    for event in answered_call("c1"):
-        plugin.call_event(event)
+    hooks = Hooks(hq)
+    await hooks.start()
+    hooks.tell(*answered_call("c1"))
     # An event that makes the plugin fail does not reach the switch.
-    plugin.call_event(SimpleNamespace(call_id="c9", switch=[], at=0))  # type: ignore[arg-type]
+    hooks.tell(SimpleNamespace(call_id="c9", switch=[], at=0))  # type: ignore[arg-type]
     assert "its data could not take" in caplog.text
-    await plugin.stop()
+    await hooks.stop()
     assert os.listdir(tmp_path) == ["hq.db"], "SQLite's log is folded in at the end"
     row = record(tmp_path / "hq.db", "c1")
     assert (row["final"], row["disposition"], len(row["legs"])) == (1, "answered", 2)
-    assert plugin.running.server is None
 
 
 async def test_a_live_call_at_stop_is_recorded(tmp_path: Path) -> None:
-    await plugin.start(config("hq", section(tmp_path, "hq")))
-    for event in answered_call("c1")[:-1]:
-        plugin.call_event(event)
-    await plugin.stop()
+    hooks = Hooks(config("hq", section(tmp_path, "hq")))
+    await hooks.start()
+    hooks.tell(*answered_call("c1")[:-1])
+    await hooks.stop()
     assert record(tmp_path / "hq.db", "c1")["final"] == 1
 
 
@@ -87,10 +87,11 @@ async def test_what_stops_the_start(tmp_path: Path) -> None:
             ),
             (section(tmp_path, "hq", peers={"hq": address}), "this server itself"),
         ):
+            hooks = Hooks(config("hq", cds))
             with pytest.raises(StartError, match=says) as caught:
-                await plugin.start(config("hq", cds))
+                await hooks.start()
             assert "\n" not in str(caught.value)
-            assert plugin.running.server is None
+            assert hooks.running is None
 
 
 def test_an_unwritable_database(tmp_path: Path) -> None:

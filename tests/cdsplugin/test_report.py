@@ -12,7 +12,7 @@ from cds_fakes import FakeNet
 from click.testing import CliRunner
 
 from cdsplugin.accounts.report import Rates, RatesError, cost_report, read_rates
-from cdsplugin.archive.reading import reading
+from cdsplugin.archive.reading import reading_records
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.sqlite import Archive
 from cdsplugin.cli import main
@@ -48,7 +48,7 @@ def database(tmp_path: Path) -> Path:
 def test_the_sums_of_each_group(database: Path, tmp_path: Path) -> None:
     (tmp_path / "rates.yaml").write_text(RATES)
     rates = read_rates(tmp_path / "rates.yaml")
-    with reading(database) as db:
+    with reading_records(database) as db:
         lines = cost_report(db, ["account"], rates)
         assert [(x.group, x.calls, x.answered, x.seconds) for x in lines] == [
             (("",), 1, 0, 0),

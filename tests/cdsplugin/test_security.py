@@ -11,9 +11,9 @@ import pytest
 from link_net import files, make_certificates
 
 from cdsplugin.config import CdsSection
+from cdsplugin.data.call import Call
 from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.store import Call
-from cdsplugin.link.keys import make_secret
+from cdsplugin.link.key_files import make_secret
 from cdsplugin.link.security import SecurityError, load_security
 from cdsplugin.server import CallDataServer, StartError
 from softswitch.config.mistakes import resolve_paths
@@ -29,28 +29,28 @@ def section(**settings: object) -> CdsSection:
 
 
 def test_secrets_from_the_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not load_security("hq", section()).closed
-    assert load_security("hq", section(secret="x" * 16)).secret == b"x" * 16
+    assert not load_security("hq", section().link_keys()).closed
+    assert load_security("hq", section(secret="x" * 16).link_keys()).secret == b"x" * 16
     make_secret(tmp_path / "secret")
-    found = load_security("hq", section(secret_file=tmp_path / "secret"))
+    found = load_security("hq", section(secret_file=tmp_path / "secret").link_keys())
     assert found.closed
     assert found.secret == (tmp_path / "secret").read_bytes().strip()
     assert caplog.text == ""
     (tmp_path / "secret").chmod(0o644)
-    load_security("hq", section(secret_file=tmp_path / "secret"))
+    load_security("hq", section(secret_file=tmp_path / "secret").link_keys())
     assert "can be read by others (mode 644)" in caplog.text
     (tmp_path / "short").write_text("short\n")
     with pytest.raises(SecurityError, match="holds 5 characters, expected at least 16"):
-        load_security("hq", section(secret_file=tmp_path / "short"))
+        load_security("hq", section(secret_file=tmp_path / "short").link_keys())
     with pytest.raises(SecurityError, match=r"cds\.secret_file: cannot read .*none: No such file"):
-        load_security("hq", section(secret_file=tmp_path / "none"))
+        load_security("hq", section(secret_file=tmp_path / "none").link_keys())
 
 
 def test_certificates_from_the_configuration(
     certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     right, other = certificates / "right", certificates / "other"
-    found = load_security("hq", section(tls=files(right)))
+    found = load_security("hq", section(tls=files(right)).link_keys())
     assert found.closed
     assert found.secret is None
     assert "hq.pem expires on" in caplog.text  # in 20 days
@@ -67,7 +67,7 @@ def test_certificates_from_the_configuration(
         ("early", files(right, "early"), r"valid only from .*: is the clock right\?"),
     ):
         with pytest.raises(SecurityError, match=says) as caught:
-            load_security(server, section(tls={**files(right), **change}))
+            load_security(server, section(tls={**files(right), **change}).link_keys())
         assert "\n" not in str(caught.value)
 
 
@@ -81,7 +81,7 @@ def test_a_key_that_may_not_be_read(certificates: Path, tmp_path: Path) -> None:
         os.seteuid(65534)  # root may read everything; nobody may not
     try:
         with pytest.raises(SecurityError, match="Permission denied"):
-            load_security("hq", settings)
+            load_security("hq", settings.link_keys())
     finally:
         os.seteuid(who)
 

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from api_sites import until
 from cds_calls import answered_call, busy_call
+from cds_hooks import Hooks
 
 from cdsplugin import plugin
 from cdsplugin.config import CdsSection
@@ -84,18 +85,12 @@ async def switch(folder: Path, port: int, name: str = "annex", **more: Any):
         switch=SimpleNamespace(name=name), sections={"cds": section}, path=folder / f"{name}.yaml"
     )
     assert plugin.owner_name(config) == "hq"
-    await plugin.start(config)
-    client = plugin.running.client
+    hooks = Hooks(config)
+    await hooks.start()
     try:
-        yield client
+        yield hooks
     finally:
-        if plugin.running.client is client:
-            await plugin.stop()
-
-
-def tell(events: list) -> None:
-    for event in events:
-        plugin.call_event(event)
+        await hooks.stop()
 
 
 @pytest.fixture
@@ -114,11 +109,11 @@ def mine(call_id: str) -> list:
 
 
 async def test_a_switch_without_a_server_has_its_records(hq: Serving, tmp_path: Path) -> None:
-    async with switch(tmp_path, hq.port) as client:
-        plugin.call_event(SwitchStarted(at=0, switch="annex"))
+    async with switch(tmp_path, hq.port) as at:
+        at.tell(SwitchStarted(at=0, switch="annex"))
         for n in range(20):
-            tell(mine(f"c{n:02}"))
-        await until(client.settled)
+            at.tell(*mine(f"c{n:02}"))
+        await until(at.running.client.settled)
         await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(20,)])
     assert not (tmp_path / "annex.spool").exists(), "the server has all: nothing is left"
     assert hq.rows("SELECT DISTINCT owner, switch, disposition, billsec, hangup_by FROM cdrs") == [
@@ -130,8 +125,8 @@ async def test_a_switch_without_a_server_has_its_records(hq: Serving, tmp_path: 
 
 async def test_the_server_is_killed_again_and_again(hq: Serving, tmp_path: Path) -> None:
     """Calls at every stage when it dies: each has its record, once, as if nothing had been."""
-    async with switch(tmp_path, hq.port) as client:
-        plugin.call_event(SwitchStarted(at=0, switch="annex"))
+    async with switch(tmp_path, hq.port) as at:
+        at.tell(SwitchStarted(at=0, switch="annex"))
         going: list[list] = []
         count = 0
         for life in range(4):
@@ -140,22 +135,22 @@ async def test_the_server_is_killed_again_and_again(hq: Serving, tmp_path: Path)
                 count += 1
             for step in range(3):
                 for place, events in enumerate(going):
-                    tell(events[: 1 + (place + step) % 3])
+                    at.tell(*events[: 1 + (place + step) % 3])
                     del events[: 1 + (place + step) % 3]
                 if step == 0:
-                    await until(client.settled)
+                    await until(at.running.client.settled)
                 await asyncio.sleep(0)
                 if step == 1:
                     if life % 2:
-                        await until(client.settled)
+                        await until(at.running.client.settled)
                     await hq.kill()
             going = [events for events in going if events]
             # While the server is away calls go on, and events gather on disk.
-            assert client.waiting() > 0
+            assert at.running.client.waiting() > 0
             await hq.start()
         for events in going:
-            tell(events)
-        await until(client.settled)
+            at.tell(*events)
+        await until(at.running.client.settled)
         await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(count,)])
     whole = [("hq", "annex", "1001", "2001", "answered", 200, 13.0, 10.0, "caller", 1, count)]
     assert whole == hq.rows(
@@ -170,14 +165,14 @@ async def test_the_server_is_killed_again_and_again(hq: Serving, tmp_path: Path)
 async def test_a_server_that_is_stopped_leaves_the_calls_to_its_next_life(
     hq: Serving, tmp_path: Path
 ) -> None:
-    async with switch(tmp_path, hq.port) as client:
+    async with switch(tmp_path, hq.port) as at:
         events = mine("c1")
-        tell(events[:6])
-        await until(client.settled)
+        at.tell(*events[:6])
+        await until(at.running.client.settled)
         assert await hq.kill(signal.SIGTERM) == 0
         await hq.start()
-        tell(events[6:])
-        await until(client.settled)
+        at.tell(*events[6:])
+        await until(at.running.client.settled)
         await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(1,)])
     assert hq.rows("SELECT disposition, billsec FROM cdrs") == [("answered", 10.0)]
 
@@ -187,16 +182,16 @@ async def test_a_long_call_survives_its_server(tmp_path: Path) -> None:
     hq = Serving(tmp_path, reregister_within=2.0, linger=0.1)
     await hq.start()
     try:
-        async with switch(tmp_path, hq.port) as client:
+        async with switch(tmp_path, hq.port) as at:
             events = mine("c1")
-            tell(events[:6])
-            await until(client.settled)
+            at.tell(*events[:6])
+            await until(at.running.client.settled)
             await hq.kill()
             await hq.start()
-            await until(client.settled)
+            await until(at.running.client.settled)
             await asyncio.sleep(2.5)  # longer than reregister_within and linger
-            tell(events[6:])
-            await until(client.settled)
+            at.tell(*events[6:])
+            await until(at.running.client.settled)
             await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(1,)])
         assert hq.rows("SELECT disposition, reason, billsec FROM cdrs") == [("answered", "", 10.0)]
     finally:
@@ -212,13 +207,13 @@ async def test_a_switch_killed_while_its_server_is_away(tmp_path: Path) -> None:
         sys.path.insert(0, sys.argv[3])
         import test_serve as t
         async def main():
-            async with t.switch(Path(sys.argv[1]), int(sys.argv[2])):
+            async with t.switch(Path(sys.argv[1]), int(sys.argv[2])) as at:
                 for n in range(10):
-                    t.tell(t.mine(f"c{n}"))
-                t.tell(t.mine("lost")[:6])
+                    at.tell(*t.mine(f"c{n}"))
+                at.tell(*t.mine("lost")[:6])
                 # As the switch does before it sends anything: then it is on disk.
-                store, stored = t.plugin.stored(), []
-                t.tell(t.mine("untold"))
+                store, stored = at.stored(), []
+                at.tell(*t.mine("untold"))
                 store(lambda: stored.append(1))
                 assert stored
                 os.kill(os.getpid(), 9)
@@ -232,11 +227,11 @@ async def test_a_switch_killed_while_its_server_is_away(tmp_path: Path) -> None:
     assert killed.returncode == -9, killed.stderr
     await hq.start()
     try:
-        async with switch(tmp_path, hq.port) as client:
+        async with switch(tmp_path, hq.port) as at:
             # A new life of the switch, which brought nothing back.
-            plugin.call_event(SwitchStarted(at=0, switch="annex"))
-            tell(mine("after"))
-            await until(client.settled)
+            at.tell(SwitchStarted(at=0, switch="annex"))
+            at.tell(*mine("after"))
+            await until(at.running.client.settled)
             await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(12,)])
         assert hq.rows("SELECT call_id, reason, disposition FROM cdrs WHERE reason <> ''") == [
             ("lost", "switch restarted", "answered")
@@ -246,14 +241,14 @@ async def test_a_switch_killed_while_its_server_is_away(tmp_path: Path) -> None:
 
 
 async def test_strangers_and_other_names(hq: Serving, tmp_path: Path) -> None:
-    async with switch(tmp_path, hq.port, "intruder") as client:
-        tell(busy_call("c1"))
+    async with switch(tmp_path, hq.port, "intruder") as at:
+        at.tell(*busy_call("c1"))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await until(client.settled)
-    async with switch(tmp_path, hq.port, "kiosk") as client:
-        tell(mine("c2"))  # of annex, not of kiosk
-        await until(client.settled)
+                await until(at.running.client.settled)
+    async with switch(tmp_path, hq.port, "kiosk") as at:
+        at.tell(*mine("c2"))  # of annex, not of kiosk
+        await until(at.running.client.settled)
     await hq.kill(signal.SIGTERM)
     assert "switch.intruder is not in cds.switches" in hq.log
     assert "an event of another switch, annex" in hq.log

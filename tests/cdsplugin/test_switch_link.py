@@ -16,7 +16,7 @@ from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data.frames import Frame, Switch
 from cdsplugin.tms.spool import Spool
 from cdsplugin.tms.switch_client import PREFIX, SwitchClient
-from cdsplugin.tms.switch_link import SwitchLink
+from cdsplugin.tms.switch_link import SwitchLink, SwitchLinkSettings
 from cdsplugin.tms.tms import UNTOLD, Tms
 from softswitch.events import CallEnded, CallRestored, Event, SwitchStarted
 
@@ -32,18 +32,15 @@ class Pair:
         self.hq = FakeNet().server("hq")
         recovery = Recovery(self.hq.store, self.hq.clock, self.hq.timers, 20.0)
         self.tms = Tms(self.hq.store, self.hq.clock)
-        server: Any = SimpleNamespace(
-            section=SimpleNamespace(
-                database=folder / "hq.db", reregister_within=20.0, alive_interval=5.0,
-                dead_after=30.0,
-            ),
-            link=SimpleNamespace(
-                attach=lambda link: None, send=lambda name, frame: self._to_switch(frame)
-            ),
-            journal=SimpleNamespace(after_commit=lambda then, must: then()),
-            recovery=recovery, timers=self.hq.timers,
+        line: Any = SimpleNamespace(
+            attach=lambda link: None, send=lambda name, frame: self._to_switch(frame)
+        )
+        proxy: Any = None
+        self.link = SwitchLink(
+            self.tms, ["hq"], folder / "hq.db.switches", line, proxy, self.hq.timers,
+            stored=lambda then, must: then(), reported=recovery.reported,
+            settings=SwitchLinkSettings(5.0, 30.0, 20.0),
         )  # fmt: skip
-        self.link = SwitchLink(server, self.tms, ["hq"])
         self.link.start()
 
     def switch(self, timers: FakeTimers) -> None:

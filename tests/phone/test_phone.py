@@ -18,7 +18,7 @@ from softswitch.lab.children import LabError, PhoneChild
 from softswitch.phone.tones import Listener, listen, samples_of, sine
 
 StartPhone = Callable[..., PhoneChild]
-PHONE = [sys.executable, "-m", "softswitch.phone.command"]
+PHONE = [sys.executable, "-m", "softswitch.phone"]
 
 
 def connect(alice: PhoneChild, bob: PhoneChild) -> None:

@@ -14,10 +14,11 @@ from cdsplugin.archive import sqlite as archive
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
 from cdsplugin.data import call_data
+from cdsplugin.data.call import Call
 from cdsplugin.data.clock import Clock
 from cdsplugin.data.entries import Log, Property
 from cdsplugin.data.frames import Update
-from cdsplugin.data.store import Call, Store
+from cdsplugin.data.store import Store
 from cdsplugin.proxy.joined import Joined, Stage
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.proxy.participants import RegistrationMonitor

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdsplugin.data.call import Call
 from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.store import Call
 from softswitch.events import (
     CallEnded,
     CallRestored,

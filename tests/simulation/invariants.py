@@ -13,11 +13,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cdsplugin.data.call import Call, Client
 from cdsplugin.data.call_data import CallData
-from cdsplugin.data.clients import Client
 from cdsplugin.data.entries import Log, Property
 from cdsplugin.data.frames import EndOfCall, Frame, Update
-from cdsplugin.data.store import Call
 
 from .calls import Truth
 from .scheduler import World

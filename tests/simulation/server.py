@@ -9,9 +9,9 @@ from typing import Protocol
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
-from cdsplugin.data.clients import Watcher
+from cdsplugin.data.call import Call, Watcher
 from cdsplugin.data.clock import Clock
-from cdsplugin.data.store import Call, Store, StoreLimits
+from cdsplugin.data.store import Store, StoreLimits
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.tms.tms import Tms
 

@@ -199,7 +199,7 @@ def test_sums_that_do_not_come_out_even_add_no_retransmission(t1: float) -> None
     world = World(t1)
     for method in ("INVITE", "OPTIONS"):
         udp = Wire(world, False)
-        world.layer.settings = TimerSettings(t1, 1e9, T4)
+        world.layer.layer.settings = TimerSettings(t1, 1e9, T4)
         (world.invite if method == "INVITE" else world.send)(udp)
         world.wait(64 * t1 + 1)
         assert len(udp.sent) == 7
@@ -824,4 +824,4 @@ def test_an_ack_of_nothing_goes_to_the_user(world: World, udp: Wire) -> None:
 def test_default_settings() -> None:
     layer = Transactions(Timers(lambda: 0.0), World())
     assert layer.settings == TimerSettings(0.5, 4.0, 5.0)
-    assert layer.timeout == 32.0
+    assert layer.layer.timeout == 32.0

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import msgspec
 from pydantic import Discriminator, Field, Strict, Tag
 
-from softswitch.config.values import Section
+from softswitch.config import Section
 from softswitch.dialplan.actions.kind import Action, Asked, Template
 from softswitch.dialplan.actions.reject import Reject
 from softswitch.dialplan.targets import (

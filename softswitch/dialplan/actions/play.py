@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from pydantic import AfterValidator, Field
 
-from softswitch.config.values import Section, Text
+from softswitch.config import Section, Text
 from softswitch.dialplan.actions.kind import Asked
 from softswitch.dialplan.targets import Stages
 

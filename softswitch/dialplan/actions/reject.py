@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from pydantic import AfterValidator, Field, Strict
 
-from softswitch.config.values import Section, Text
+from softswitch.config import Section, Text
 from softswitch.dialplan.actions.kind import Asked
 from softswitch.dialplan.targets import Stages
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from softswitch.config.places import Where, YamlFile, did_you_mean
+from softswitch.config import Where, YamlFile, did_you_mean
 from softswitch.dialplan.actions.dial import DialKeys, read_dial
 from softswitch.dialplan.actions.kind import Keys, Template
 from softswitch.dialplan.actions.play import PlayKeys, read_play

@@ -17,17 +17,22 @@ from softswitch.calls.journal import CSEQ_AHEAD
 from softswitch.calls.leg import CONFIRMED, Leg
 from softswitch.calls.records import CallRecord, FlowRecord, LegRecord
 from softswitch.calls.search import Search
-from softswitch.sip.client_transaction import ClientRequest, InviteClient
-from softswitch.sip.dialog import Dialog, Unacknowledged
-from softswitch.sip.header_values import parse_uri
-from softswitch.sip.message import MalformedMessage, Request
-from softswitch.sip.parser import parse
-from softswitch.sip.server_transaction import InviteServer
-from softswitch.sip.transaction import server_key
-from softswitch.sip.transaction_states import PROCEEDING
+from softswitch.sip import (
+    PROCEEDING,
+    ClientRequest,
+    Dialog,
+    InviteClient,
+    InviteServer,
+    MalformedMessage,
+    Request,
+    Unacknowledged,
+    parse,
+    parse_uri,
+    server_key,
+)
 
 if TYPE_CHECKING:
-    from softswitch.sip.flow import Flow
+    from softswitch.sip import Flow
 
 RESTARTED = "switch restarted"
 
@@ -206,7 +211,7 @@ def _await_final(
     if where.transport != "udp":
         # §18.2.2: its connection is gone; a new one goes to the port that its Via names.
         where = FlowRecord(where.transport, where.host, request.via.port or 5060, where.sent_by)
-    layer = core.transactions
+    layer = core.transactions.layer
     merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
     key = server_key(request)
     transaction = InviteServer(layer, key, request, RestoredFlow(flows, where), merged)
@@ -231,7 +236,7 @@ def _await_end(core: Core, leg: Leg, record: LegRecord) -> None:
         1,
         max_forwards=invite.max_forwards,
     )
-    layer = core.transactions
+    layer = core.transactions.layer
     client = InviteClient(layer, request, dialog.flow, leg.on_response)
     # Whether a provisional response came is not known; without one a CANCEL does no harm.
     client.state = PROCEEDING

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from cdsplugin.config import server_name
+from cdsplugin.data import server_name
 
 _COMMON_NAME = 64  # characters, X.520
 _BACKDATED = datetime.timedelta(hours=1)

@@ -1,0 +1,112 @@
+"""A call in the local store, and who may register for it.
+
+The clients' methods are the callback of the source's control interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.entries import Log, Property
+
+
+class Back:
+    """Of a call that is back after a restart: it is ``whole`` up to that stamp. What was written
+    here later, and shared while the disk refused, is lost. ``since`` is the first stamp of this
+    life, 0 before there is one; ``asked`` are the servers that were asked for what was lost."""
+
+    __slots__ = ("asked", "since", "whole")
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+        self.since = 0
+        self.asked: set[str] = set()
+
+
+class Call:
+    """One call in the store.
+
+    ``head`` leads it: its owner, or while that is dead the caretaker; whose head this server is,
+    ends here. ``settled`` is about a call that another server leads: true once that has all that
+    was written here. ``kept``: this server wrote a record of another server's call, which has to go
+    once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
+    has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
+    will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
+    back after they had forgotten the call, and up to where what we have of their authors is whole.
+    ``back``: we have restarted ourselves.
+    """
+
+    __slots__ = (
+        "back", "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering",
+        "owner", "refused", "settled",
+    )  # fmt: skip
+
+    def __init__(self, call_id: str, owner: str) -> None:
+        self.call_id = call_id
+        self.owner = owner
+        self.head = owner
+        self.data = CallData()
+        self.clients: tuple[Client, ...] = ()
+        self.lingering = 0
+        self.settled = False
+        self.kept = False
+        self.learnt = False
+        self.gaps: dict[str, dict[str, int]] | None = None
+        self.back: Back | None = None
+        self.refused = False
+
+    def have(self) -> dict[str, int]:
+        """As ``CallData.have``, but no further than it is whole."""
+        have = self.data.have()
+        for server, whole in (self.gaps or {}).items():
+            for author in have:
+                if author.partition("/")[0] == server:
+                    have[author] = whole.get(author, -1)
+        return have
+
+    def have_of(self, server: str) -> dict[str, int]:
+        """As ``CallData.have``, of the authors of one server."""
+        have = self.data.have()
+        return {a: stamp for a, stamp in have.items() if a.partition("/")[0] == server}
+
+    def gap(self, server: str, before: int) -> None:
+        """``server`` comes back, and has forgotten what it wrote until ``before``."""
+        if self.gaps is not None and server in self.gaps:
+            return
+        whole = self.have_of(server)
+        if max(whole.values(), default=0) < before:
+            self.gaps = {**(self.gaps or {}), server: whole}
+
+
+class Client(Protocol):
+    """Who may register. These methods are the control interface's callback function.
+
+    ``properties`` and ``logs`` are the entries that changed, and nothing else. A client is never
+    told of what it wrote itself.
+    """
+
+    def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
+        """Entries of a call changed."""
+
+    def ended(self, call: Call) -> None:
+        """End of call: ``call.data`` has all entries, and the store has forgotten the call."""
+
+
+class Watcher(Client, Protocol):
+    """A client for all calls; it is told of registrations too. It does not keep a call alive."""
+
+    def registered(self, call: Call, client: Client) -> None:
+        """``client`` registered for ``call``."""
+
+    def unregistered(self, call: Call, client: Client) -> None:
+        """``client`` left ``call``; ``call.clients`` is who remains."""
+
+
+@runtime_checkable
+class SwitchClient(Client, Protocol):
+    """A client on behalf of a switch that has the call."""
+
+    switch: str
+    """Its name."""

@@ -1,0 +1,56 @@
+"""Names: of servers, and of the properties of a call that belong to the switches.
+
+``leg/SWITCH/N`` is made and read here alone. What each property holds stands in
+``docs/call-data.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+SUMMARY = frozenset(("call", "answer", "end"))
+"""Properties of the call as a whole, written by the switch at which it originates."""
+
+RESERVED = SUMMARY
+"""Names that a dialplan's ``set:`` and applications may not use (nor any with a slash)."""
+
+RESTARTED = "server restarted"
+"""The ``reason`` of a call, passage or leg whose end nobody saw: it is supposed."""
+
+LEG = "leg/"
+"""How the names of legs begin."""
+
+OF_SWITCHES = (LEG, "switch/", "end")
+"""How the names begin of what a switch says of a call it has, until the call is over there."""
+
+_SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def server_name(text: str) -> str:
+    """``text``, if it may be a server's name. Raises ValueError."""
+    if not _SERVER.fullmatch(text):
+        raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
+    return text
+
+
+def leg_name(switch: str, number: int) -> str:
+    """The property of a leg."""
+    return f"{LEG}{switch}/{number}"
+
+
+# Four legs a call, and a record reads each of their names twice.
+@lru_cache(maxsize=4096)
+def leg_of(name: str) -> tuple[str, int] | None:
+    """The switch and the number in a leg's name; None if it is another name."""
+    if not name.startswith(LEG):
+        return None
+    switch, _, number = name[len(LEG) :].rpartition("/")
+    if not switch or not number.isdecimal() or len(number) > 9:
+        return None
+    return switch, int(number)
+
+
+def passage_name(what: str, switch: str, incoming: int) -> str:
+    """The property ``route`` or ``switch`` of a passage, told apart by its incoming leg."""
+    return f"{what}/{switch}/{incoming}" if incoming else f"{what}/{switch}"

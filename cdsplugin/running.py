@@ -1,0 +1,101 @@
+"""What a process runs of call data: a server, its TMS, the switches elsewhere, and the API.
+
+``plugin`` runs one beside a switch, ``serve`` one without.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cdsplugin.config import CdsSection
+from cdsplugin.server import CallDataServer, StartError
+from cdsplugin.tms import SwitchLink, SwitchLinkSettings, Tms
+
+if TYPE_CHECKING:
+    from cdsplugin.api import Api
+
+log = logging.getLogger("cdsplugin")
+
+
+class Running:
+    """The server ``name`` and all that goes with it. To be made in a running event loop.
+
+    ``soon`` is who calls the TMS back to write what it was told.
+    """
+
+    def __init__(
+        self, name: str, section: CdsSection, soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self.server = server = CallDataServer(name, section)
+        self.tms = Tms(server.store, server.clock, soon)
+        self.switches: SwitchLink | None = None
+        self.api: Api | None = None
+        self.api_port: int | None = None
+        if section.switches:
+            self.switches = SwitchLink(
+                self.tms,
+                section.switches,
+                server.beside(".switches"),
+                server.link,
+                server.proxy,
+                server.timers,
+                stored=server.journal.after_commit,
+                reported=server.recovery.reported,
+                settings=SwitchLinkSettings(
+                    section.alive_interval, section.dead_after, section.reregister_within
+                ),
+            )
+
+    async def start(self) -> None:
+        """Raises ``StartError``; then nothing is left open."""
+        server = self.server
+        try:
+            if self.switches is not None:
+                self.switches.start()
+            await server.start()
+        except OSError as error:
+            raise StartError(str(error)) from error
+        section = server.section.api
+        if section is None:
+            return
+        # Imported here: a server without an API need not carry FastAPI.
+        from cdsplugin.api import Api
+
+        api = Api(server, section)
+        try:
+            self.api_port = await api.start()
+        except OSError as error:
+            await server.close()
+            raise StartError(str(error)) from error
+        self.api = api
+
+    async def stop(self) -> None:
+        """Write what was told, end or keep the calls, close everything.
+
+        Calls in progress at switches elsewhere do not end with their server: they stay in its
+        journal, and it takes them up again when it is back.
+        """
+        server, tms = self.server, self.tms
+        tms.flush()
+        if self.api is not None:
+            await self.api.stop()
+        if self.switches is None:
+            await server.stop()
+            return
+        if tms.live():
+            log.warning("%d calls go on at their switches; they are in the journal", tms.live())
+            try:
+                await server.stored(server.section.stop_within or 2.0)
+            except OSError as error:
+                log.error("the journal: %s", error)
+            await server.close()
+        else:
+            await server.stop()
+        self.switches.stop()
+
+    def tidy(self) -> None:
+        """Give back the room of empty tables."""
+        self.tms.tidy()
+        self.server.tidy()

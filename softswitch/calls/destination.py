@@ -1,0 +1,41 @@
+"""Where an INVITE goes."""
+
+from __future__ import annotations
+
+from softswitch.sip import Flow
+
+
+class Destination:
+    """A party to call: resolved, ready to send to.
+
+    `line` is the party whose count of calls is held for this leg, `switch` whether
+    the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
+    `user_agent` what the phone called itself when it registered (many leave it out of responses).
+    """
+
+    __slots__ = ("flow", "line", "nat", "number", "party", "switch", "uri", "user_agent")
+
+    def __init__(
+        self,
+        party: str,
+        number: str,
+        uri: str,
+        flow: Flow,
+        line: str = "",
+        switch: bool = False,
+        nat: bool = False,
+        user_agent: str = "",
+    ) -> None:
+        self.party = party
+        self.number = number
+        self.uri = uri
+        self.flow = flow
+        self.line = line
+        self.switch = switch
+        self.nat = nat
+        self.user_agent = user_agent
+
+    @property
+    def address(self) -> str:
+        host, port = self.flow.remote
+        return f"{self.flow.transport}:{host}:{port}"

@@ -1,0 +1,42 @@
+"""The plugin as a switch's process has it: registered, and called by its hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cdsplugin import plugin
+from softswitch.events import Event
+from softswitch.hookspecs import make_plugins
+
+
+class Hooks:
+    """A registry of plugins with ours in it."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.plugins = make_plugins()
+        self.plugins.register(plugin)
+
+    async def start(self) -> None:
+        for ready in self.plugins.hook.start(config=self.config, plugins=self.plugins):
+            if ready is not None:
+                await ready
+
+    async def stop(self) -> None:
+        for done in self.plugins.hook.stop():
+            if done is not None:
+                await done
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            self.plugins.hook.call_event(event=event)
+
+    def stored(self) -> Callable[[Callable[[], None]], None]:
+        (store,) = self.plugins.hook.stored()
+        return store
+
+    @property
+    def running(self) -> Any:
+        """What runs for this switch, None if nothing does."""
+        return self.plugins.get_plugin(plugin.RUNNING)
