@@ -1,6 +1,6 @@
 """Call data: entries, names, frames, calls, the local store and its clients. No I/O."""
 
-from cdsplugin.data.call import Back, Call, Client, SwitchClient
+from cdsplugin.data.call import Back, Call, Client, for_a_switch
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
 from cdsplugin.data.entries import Log, Property, Scalar, Value
@@ -63,7 +63,6 @@ __all__ = [
     "Store",
     "StoreLimits",
     "Switch",
-    "SwitchClient",
     "SwitchEvents",
     "SwitchState",
     "Timers",
@@ -71,6 +70,7 @@ __all__ = [
     "Unregistered",
     "Update",
     "Value",
+    "for_a_switch",
     "leg_name",
     "leg_of",
     "passage_name",

@@ -6,7 +6,7 @@ The clients' methods are the callback of the source's control interface.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.entries import Log, Property
@@ -104,9 +104,6 @@ class Watcher(Client, Protocol):
         """``client`` left ``call``; ``call.clients`` is who remains."""
 
 
-@runtime_checkable
-class SwitchClient(Client, Protocol):
-    """A client on behalf of a switch that has the call."""
-
-    switch: str
-    """Its name."""
+def for_a_switch(client: Client) -> bool:
+    """Whether a client acts for a switch that has the call: then it has its name, as ``switch``."""
+    return getattr(client, "switch", None) is not None

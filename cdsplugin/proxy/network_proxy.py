@@ -35,11 +35,11 @@ from cdsplugin.data import (
     Register,
     Registered,
     Store,
-    SwitchClient,
     Timers,
     Unregister,
     Unregistered,
     Update,
+    for_a_switch,
 )
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.joined import Stage
@@ -161,7 +161,7 @@ class NetworkProxy:
         """A local participant came: register with the owner on its behalf."""
         if call.owner != self.server:
             self._registrations.came(call)
-        if call.learnt and isinstance(client, SwitchClient):
+        if call.learnt and for_a_switch(client):
             call.learnt = False
             self._note(call)
 
