@@ -25,7 +25,7 @@ from pathlib import Path
 
 import uvloop
 
-from cdsplugin.archive.record import Row
+from cdsplugin.archive.rows import Row
 from cdsplugin.archive.schema import CDR_COLUMNS
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.config import Address, CdsSection

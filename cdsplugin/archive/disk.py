@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from cdsplugin.data import Handle, Log, Property, Timers
+from cdsplugin.data import NOTHING_ELSE, Handle, Log, Property, Standing, Timers
 
 
 class JournalError(OSError):
@@ -42,14 +42,14 @@ class Entries(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
 class Shared(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Who takes part in a call besides this server. Replaces what was said of the call before.
 
-    ``present`` and ``past`` as in ``participants.Participants``; ``more`` belongs to the proxy.
+    ``present`` and ``past`` as in ``participants.Participants``.
     """
 
     call_id: str
     owner: str
     present: list[str]
     past: list[str]
-    more: dict[str, str | int | bool | list[str]] = {}
+    standing: Standing = NOTHING_ELSE
 
 
 class Lingers(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -30,7 +30,18 @@ from cdsplugin.archive.disk import (
     Shared,
     Whole,
 )
-from cdsplugin.data import Call, CallData, Client, Handle, Log, Property, Store, Timers
+from cdsplugin.data import (
+    NOTHING_ELSE,
+    Call,
+    CallData,
+    Client,
+    Handle,
+    Log,
+    Property,
+    Standing,
+    Store,
+    Timers,
+)
 
 log = logging.getLogger("cdsplugin.journal")
 
@@ -216,13 +227,13 @@ class Journal:
         owner: str,
         present: Sequence[str],
         past: Sequence[str],
-        more: Mapping[str, str | int | bool | list[str]] | None = None,
+        standing: Standing = NOTHING_ELSE,
     ) -> None:
-        """Who takes part in a call besides this server has changed. ``more`` is given back as it
-        is after a restart."""
+        """Who takes part in a call besides this server has changed, or what else it has to know
+        of it after a restart."""
         if call_id not in self._calls or call_id in self._ended:
             self._begin(call_id)
-        record = Shared(call_id, owner, list(present), list(past), dict(more or {}))
+        record = Shared(call_id, owner, list(present), list(past), standing)
         self._shared[call_id] = record
         self._append(record)
 

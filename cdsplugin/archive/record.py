@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow
 from cdsplugin.data import LEG, SUMMARY, Call, Client, Log, Property, Scalar, Value, leg_of
-
-Row = tuple[Any, ...]
 
 _LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 # Few: the texts of times are made one after the other, and each kept one holds on to memory.
@@ -59,8 +58,8 @@ def _scalar(value: Value) -> str | int | float | None:
     return msgspec.json.encode(value).decode()
 
 
-def cdr_row(call: Call, written_by: str, final: bool) -> Row:
-    """The row of ``cdrs`` (columns: ``schema.CDR_COLUMNS``) as the originating switch told it."""
+def cdr_row(call: Call, written_by: str, final: bool) -> Cdr:
+    """The row of ``cdrs`` as the originating switch told it."""
     held = call.data.properties
     origin = _mapping(held.get("call"))
     answer = _mapping(held.get("answer"))
@@ -68,7 +67,7 @@ def cdr_row(call: Call, written_by: str, final: bool) -> Row:
     started = origin.get("started_at")
     answered = answer.get("answered_at")
     ended = end.get("ended_at")
-    return (
+    return Cdr(
         call.call_id,
         call.owner,
         written_by,
@@ -105,10 +104,10 @@ def _times(legs: list[dict[str, Scalar]], key: str) -> list[int]:
     return [at for leg in legs if type(at := leg.get(key)) is int]
 
 
-def pieced_row(call: Call, written_by: str, final: bool) -> Row:
+def pieced_row(call: Call, written_by: str, final: bool) -> Cdr:
     """The row of ``cdrs`` of a call whose originating switch never told its end: from what others
     saw."""
-    row = list(cdr_row(call, written_by, final))
+    row = cdr_row(call, written_by, final)
     held = call.data.properties
     legs = [
         entry.value
@@ -119,26 +118,27 @@ def pieced_row(call: Call, written_by: str, final: bool) -> Row:
     first = origin.get("started_at") or min(_times(legs, "invited_at"), default=None)
     answer = answer_entry.get("answered_at") or min(_times(legs, "answered_at"), default=None)
     last = end.get("ended_at") or max(_times(legs, "ended_at"), default=None)
-    row[11:16] = [
-        iso(first),
-        iso(answer),
-        iso(last),
-        _seconds(first, last),
-        _seconds(answer, last),
-    ]
-    if row[16] is None and last is not None:
-        row[16] = "answered" if answer is not None else "failed"
-    return tuple(row)
+    disposition = row.disposition
+    if disposition is None and last is not None:
+        disposition = "answered" if answer is not None else "failed"
+    return row._replace(
+        started_at=iso(first),
+        answered_at=iso(answer),
+        ended_at=iso(last),
+        duration=_seconds(first, last),
+        billsec=_seconds(answer, last),
+        disposition=disposition,
+    )
 
 
-def leg_row(call_id: str, entry: Property) -> Row | None:
+def leg_row(call_id: str, entry: Property) -> LegRow | None:
     """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``; None if that is not what it is."""
     leg = entry.value
     which = leg_of(entry.name)
     if type(leg) is not dict or which is None:
         return None
     get = leg.get
-    return (
+    return LegRow(
         call_id,
         *which,
         get("direction"),
@@ -160,10 +160,12 @@ def leg_row(call_id: str, entry: Property) -> Row | None:
     )
 
 
-def entry_rows(call_id: str, properties: Sequence[Property]) -> tuple[list[Row], list[Row]]:
+def entry_rows(
+    call_id: str, properties: Sequence[Property]
+) -> tuple[list[LegRow], list[PropertyRow]]:
     """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries."""
-    legs: list[Row] = []
-    others: list[Row] = []
+    legs: list[LegRow] = []
+    others: list[PropertyRow] = []
     for entry in properties:
         name = entry.name
         if name in SUMMARY:
@@ -173,13 +175,14 @@ def entry_rows(call_id: str, properties: Sequence[Property]) -> tuple[list[Row],
             if row is not None:
                 legs.append(row)
                 continue
-        others.append((call_id, name, _scalar(entry.value), iso(entry.stamp), entry.author))
+        set_at = iso(entry.stamp)
+        others.append(PropertyRow(call_id, name, _scalar(entry.value), set_at, entry.author))
     return legs, others
 
 
-def log_rows(call_id: str, logs: Sequence[Log]) -> list[Row]:
+def log_rows(call_id: str, logs: Sequence[Log]) -> list[LogRow]:
     """The rows of ``cdr_logs`` for these lines."""
-    return [(call_id, iso(line.stamp), line.author, line.text) for line in logs]
+    return [LogRow(call_id, iso(line.stamp), line.author, line.text) for line in logs]
 
 
 class Writer(Protocol):
@@ -188,11 +191,11 @@ class Writer(Protocol):
     def put(
         self,
         *,
-        cdr: Row | None = None,
-        fill: Row | None = None,
-        legs: Sequence[Row] = (),
-        properties: Sequence[Row] = (),
-        logs: Sequence[Row] = (),
+        cdr: Cdr | None = None,
+        fill: Cdr | None = None,
+        legs: Sequence[LegRow] = (),
+        properties: Sequence[PropertyRow] = (),
+        logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: str | None = None,
     ) -> None:

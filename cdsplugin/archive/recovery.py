@@ -18,6 +18,7 @@ from cdsplugin.archive.disk import Shared
 from cdsplugin.archive.journal import Found
 from cdsplugin.data import (
     LEG,
+    NOTHING_ELSE,
     OF_SWITCHES,
     RESTARTED,
     Call,
@@ -27,6 +28,7 @@ from cdsplugin.data import (
     Log,
     Property,
     Scalar,
+    Standing,
     Store,
     Timers,
     Value,
@@ -53,7 +55,7 @@ class Proxy(Protocol):
         call: Call,
         present: Sequence[str] = (),
         past: Sequence[str] = (),
-        more: Mapping[str, str | int | bool | list[str]] | None = None,
+        standing: Standing = NOTHING_ELSE,
     ) -> bool:
         """Take up the participants of a call as they were. False if the call was over here and
         only waited for its owner to have it: then it is no live call."""
@@ -100,13 +102,13 @@ class Recovery:
             call = Call(each.call_id, each.owner)
             call.data = each.data
             shared = each.shared or Shared(each.call_id, each.owner, [], [])
-            if shared.more.get("kept"):
-                proxy.restore(call, shared.present, shared.past, shared.more)
+            if shared.standing.kept:
+                proxy.restore(call, shared.present, shared.past, shared.standing)
                 continue
             call.settled = each.settled
-            call.learnt = bool(shared.more.get("learnt"))
+            call.learnt = shared.standing.learnt
             self._store.adopt(call)
-            proxy.restore(call, shared.present, shared.past, shared.more)
+            proxy.restore(call, shared.present, shared.past, shared.standing)
             call.data.newest += lost if each.owner == mine else _LOST
             # Its owner has something of it, most likely: registering again costs less, and brings
             # the same.

@@ -13,54 +13,14 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow
+
 migrations = Migrations("cdsplugin")
 
-CDR_COLUMNS = (
-    "call_id",
-    "owner",
-    "written_by",
-    "switch",
-    "site",
-    "caller",
-    "caller_name",
-    "dialled",
-    "callee",
-    "caller_party",
-    "callee_party",
-    "started_at",
-    "answered_at",
-    "ended_at",
-    "duration",
-    "billsec",
-    "disposition",
-    "sip_status",
-    "reason",
-    "hangup_by",
-    "final",
-)
-LEG_COLUMNS = (
-    "call_id",
-    "switch",
-    "leg",
-    "direction",
-    "party",
-    "callee",
-    "uri",
-    "address",
-    "user_agent",
-    "codec",
-    "invited_at",
-    "ringing_at",
-    "answered_at",
-    "ended_at",
-    "sip_status",
-    "reason",
-    "ended_by",
-    "sip_call_id",
-    "set_at",
-)
-PROPERTY_COLUMNS = ("call_id", "name", "value", "set_at", "author")
-LOG_COLUMNS = ("call_id", "logged_at", "author", "text")
+CDR_COLUMNS = Cdr._fields
+LEG_COLUMNS = LegRow._fields
+PROPERTY_COLUMNS = PropertyRow._fields
+LOG_COLUMNS = LogRow._fields
 
 
 @migrations()

@@ -33,7 +33,7 @@ from sqlite_utils import Database
 from cdsplugin.archive import schema
 from cdsplugin.archive.damage import damaged, foreign, moved_aside
 from cdsplugin.archive.disk import ArchiveError
-from cdsplugin.archive.record import Row
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row
 from cdsplugin.archive.sqlite_connection import Connection
 
 log = logging.getLogger("cdsplugin.archive")
@@ -149,11 +149,11 @@ class Archive:
     def put(
         self,
         *,
-        cdr: Row | None = None,
-        fill: Row | None = None,
-        legs: Sequence[Row] = (),
-        properties: Sequence[Row] = (),
-        logs: Sequence[Row] = (),
+        cdr: Cdr | None = None,
+        fill: Cdr | None = None,
+        legs: Sequence[LegRow] = (),
+        properties: Sequence[PropertyRow] = (),
+        logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: str | None = None,
     ) -> None:

@@ -33,11 +33,14 @@ from cdsplugin.data.names import (
     passage_name,
     server_name,
 )
+from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
 
 __all__ = [
+    "LEARNT",
     "LEG",
     "MAGIC",
+    "NOTHING_ELSE",
     "OF_SWITCHES",
     "RESERVED",
     "RESTARTED",
@@ -60,6 +63,7 @@ __all__ = [
     "Register",
     "Registered",
     "Scalar",
+    "Standing",
     "Store",
     "StoreLimits",
     "Switch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 
-from cdsplugin.data import Call, Store, Timers
+from cdsplugin.data import Call, Standing, Store, Timers
 from cdsplugin.proxy.peers import Journal, Peers
 
 
@@ -140,16 +140,15 @@ class JoinedCalls:
 
     def note(self, call: Call, joined: Joined) -> None:
         """What is to be known of a call after a crash."""
-        more: dict[str, str | int | bool | list[str]] = {"listed": list(joined.listed)}
-        if self.is_kept(call):
-            more["kept"] = True
-        elif call.kept:
-            more["revived"] = True
-        if call.learnt:
-            more["learnt"] = True
-        if joined.unseen is not None and not joined.revealing:
-            more["unseen"] = joined.unseen
-        self._journal.shared(call.call_id, call.owner, (), (), more)
+        kept = self.is_kept(call)
+        standing = Standing(
+            listed=list(joined.listed),
+            kept=kept,
+            revived=call.kept and not kept,
+            learnt=call.learnt,
+            unseen=None if joined.revealing else joined.unseen,
+        )
+        self._journal.shared(call.call_id, call.owner, (), (), standing)
 
     def some(self, call_ids: list[str], do: Callable[[Call, Joined], None]) -> None:
         """Do something for many calls, so many at a time that other work gets its turn."""

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cdsplugin.data import (
+    LEARNT,
+    NOTHING_ELSE,
     Alive,
     Back,
     Call,
@@ -34,6 +36,7 @@ from cdsplugin.data import (
     Refused,
     Register,
     Registered,
+    Standing,
     Store,
     Timers,
     Unregister,
@@ -50,9 +53,6 @@ from cdsplugin.proxy.registration import Registrations
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
 
 log = logging.getLogger("cdsplugin.proxy")
-
-
-_LEARNT: dict[str, str | int | bool | list[str]] = {"learnt": True}
 
 
 def _without(frame: Update, author: str) -> Update:
@@ -323,8 +323,8 @@ class NetworkProxy:
         participants = self.monitor.of(call.call_id)
         if participants is not None:
             present, past = participants.present, participants.past
-            more = _LEARNT if call.learnt else None
-            self._journal.shared(call.call_id, call.owner, present, past, more)
+            standing = LEARNT if call.learnt else NOTHING_ELSE
+            self._journal.shared(call.call_id, call.owner, present, past, standing)
 
     def _on_unregister(self, server: str, frame: Unregister) -> None:
         self._remove(frame.call_id, server)
@@ -537,16 +537,15 @@ class NetworkProxy:
         call: Call,
         present: Sequence[str] = (),
         past: Sequence[str] = (),
-        more: Mapping[str, str | int | bool | list[str]] | None = None,
+        standing: Standing = NOTHING_ELSE,
     ) -> bool:
         """Take up a call after a restart, with what was last told of it to ``Journal.shared``.
 
         False if it was over here and only waits for its owner: then it is in ``Store.kept``, and
         not to be put into the store. Any other is in the store already.
         """
-        more = more or {}
         call.back = Back(call.data.newest)
-        call.kept = bool(more.get("revived"))
+        call.kept = standing.revived
         if call.owner == self.server:
             if present or past:
                 self.monitor.restore(call.call_id, present, past)
@@ -559,16 +558,8 @@ class NetworkProxy:
                         self.health.watch(server)
                         self._network.want(server, True)
             return True
-        listed = more.get("listed")
-        unseen = more.get("unseen")
-        kept = bool(more.get("kept"))
-        self._registrations.restore(
-            call,
-            listed if isinstance(listed, list) else [],
-            kept,
-            unseen if isinstance(unseen, int) else None,
-        )
-        return not kept
+        self._registrations.restore(call, standing.listed, standing.kept, standing.unseen)
+        return not standing.kept
 
     def stop(self, stored: bool = True) -> None:
         """Say what is still to be said and forget everything; the store has ended its calls before.

@@ -8,11 +8,11 @@ measures the round trip; all other frames do, for they must keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from cdsplugin.data import Call, Frame, Handle
+from cdsplugin.data import NOTHING_ELSE, Call, Frame, Handle, Standing
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.participants import RegistrationMonitor
 
@@ -48,9 +48,9 @@ class Journal(Protocol):
         owner: str,
         present: Sequence[str],
         past: Sequence[str],
-        more: Mapping[str, str | int | bool | list[str]] | None = None,
+        standing: Standing = NOTHING_ELSE,
     ) -> None:
-        """Who takes part in a call besides this server; ``more`` is the proxy's own."""
+        """Who takes part in a call besides this server, and what else it has to know of it."""
 
     def left(self, call_id: str, settled: bool = True) -> None:
         """Nobody here takes part in a call; its head has (or has not) all that we have of it."""
@@ -75,7 +75,7 @@ class NoJournal:
         owner: str,
         present: Sequence[str],
         past: Sequence[str],
-        more: Mapping[str, str | int | bool | list[str]] | None = None,
+        standing: Standing = NOTHING_ELSE,
     ) -> None:
         """Not kept."""
 

@@ -6,9 +6,6 @@ the timers it set, sends through the transactions it was given, and tells every 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from softswitch import events
 from softswitch.calls import bridge, outcome
 from softswitch.calls.core import Caller, Core
@@ -42,6 +39,8 @@ class Call:
     """One passage of a call through this switch."""
 
     __slots__ = (
+        "_check",
+        "_longest",
         "answered",
         "answered_at",
         "call_id",
@@ -53,7 +52,6 @@ class Call:
         "owner",
         "row",
         "search",
-        "timer",
         "told",
         "travelled",
         "update",
@@ -76,7 +74,8 @@ class Call:
         self.answered_at = 0.0
         self.over = False
         self.travelled = False
-        self.timer: Timer | None = None
+        self._check: Timer | None = None  # when both sides are asked if they are there
+        self._longest: Timer | None = None  # when it has lasted long enough
         # What was told of the call, and its row in the journal (0: none yet).
         self.told: list[events.Told] | None = [] if core.journal is not None else None
         self.row = 0
@@ -316,55 +315,41 @@ class Call:
         """A request within a dialog that concerns the other party."""
         bridge.relay(self, leg, request, transaction, flow)
 
-    def _watch(self, left: float) -> None:
-        """Ask both sides in `left` seconds whether they are there (0: never), and end the call when
-        it has lasted too long."""
+    def _watch(self, first: float) -> None:
+        """Ask both sides in `first` seconds whether they are there, and then again and again (0:
+        never); end the call when it has lasted too long."""
         core = self.core
-        longest = core.settings.max_duration
-        if not longest:
-            if left:
-                self._set_timer(left, partial(self._check, 0.0))
-            return
-        wait = self.answered_at + longest - core.timers.clock()
-        if wait >= LONG:
-            # Long timers are late by up to one part in LATE: what is left then is timed exactly.
-            wait -= wait / LATE
-        if left and left < wait:
-            self._set_timer(left, partial(self._check, 0.0))
-        else:
-            after = left - wait if left else 0.0
-            self._set_timer(max(wait, 0.0), partial(self._check, after))
+        if first:
+            self._check = core.timers.after(first, self._ask_both)
+        if core.settings.max_duration:
+            self._wait_for_longest()
 
-    def _check(self, left: float) -> None:
-        """The timer of `_watch`; the sides are to be asked in `left` seconds, 0: now."""
+    def _wait_for_longest(self) -> None:
         core = self.core
-        settings = core.settings
-        longest = settings.max_duration
-        if longest and core.timers.clock() - self.answered_at >= longest:
+        left = self.answered_at + core.settings.max_duration - core.timers.clock()
+        if left <= 0:
+            self._longest = None
             self.hang_up_all("the longest time allowed is over")
             return
-        if left <= 0 and settings.session_check:
-            self._ask_both()
-            left = settings.session_check
-        self._watch(max(left, 0.0))
+        if left >= LONG:
+            # Long timers are late by up to one part in LATE: what is left then is timed exactly.
+            left -= left / LATE
+        self._longest = core.timers.after(left, self._wait_for_longest)
 
     def resume(self, wait: float) -> None:
         """A restored call goes on; in `wait` seconds (0: as usual) both sides are asked if they are
         there."""
         self.changed()
-        if wait:
-            self._set_timer(wait, self._ask_and_watch)
-        else:
-            self._watch(self.core.settings.session_check)
-
-    def _ask_and_watch(self) -> None:
-        self._ask_both()
-        self._watch(self.core.settings.session_check)
+        self._watch(wait or self.core.settings.session_check)
 
     def _ask_both(self) -> None:
+        self._check = None
         for leg in (self.caller, self.winner):
             if leg is not None:
                 bridge.probe(self, leg)
+        every = self.core.settings.session_check
+        if every and not self.over:
+            self._check = self.core.timers.after(every, self._ask_both)
 
     # --- the end
 
@@ -424,7 +409,7 @@ class Call:
     def _end(self, disposition: str, status: int, reason: str, by: str) -> None:
         core = self.core
         self.over = True
-        self._stop_timer()
+        self._stop_timers()
         if self.search is not None:
             self.search.close()
             self.search = None
@@ -465,13 +450,8 @@ class Call:
         if self.core.journal is not None and not self.over:
             self.core.journal.changed(self)
 
-    # --- timers
-
-    def _set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._stop_timer()
-        self.timer = self.core.timers.after(seconds, callback)
-
-    def _stop_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+    def _stop_timers(self) -> None:
+        for timer in (self._check, self._longest):
+            if timer is not None:
+                timer.cancel()
+        self._check = self._longest = None

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias, cast
 
-import sipmessage
-
 from softswitch.config.places import did_you_mean
+from softswitch.sip import parse_uri
 
 Transport: TypeAlias = Literal["udp", "tcp", "tls", "ws", "wss"]
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
@@ -101,24 +100,26 @@ def parse_trunk_uri(text: str) -> TrunkAddress:
     """``sip:[USER@]HOST[:PORT][;transport=tcp]``. Raises ValueError, saying what was expected."""
     example = "sip:192.0.2.1:5060 or sip:pbx.example.com;transport=tcp"
     try:
-        uri = sipmessage.URI.parse(text)
+        uri = parse_uri(text)
     except ValueError:
+        if digits := re.search(r":([0-9]+)(?=[;?]|$)", text):
+            _port(digits[1], text)
         raise ValueError(f"found `{text}`, expected a SIP URI such as {example}") from None
-    if uri.scheme.lower() == "sips":
+    if uri.scheme == "sips":
         raise ValueError(f"found `{text}`: TLS is not available yet; use sip:, over udp or tcp")
-    if uri.scheme.lower() != "sip" or not uri.host:
+    if uri.scheme != "sip" or not uri.host:
         raise ValueError(f"found `{text}`, expected a SIP URI such as {example}")
-    transport = (uri.parameters.get("transport") or "udp").lower()
+    transport = (uri.params.get("transport") or "udp").lower()
     if transport not in TRANSPORTS:
         hint = did_you_mean(transport, TRANSPORTS)
         raise ValueError(f"found `{text}`: unknown transport `{transport}`{hint}")
     if transport not in AVAILABLE:
         raise ValueError(f"found `{text}`: {transport} is not available yet, only udp and tcp")
-    host = uri.host.strip("[]").lower()
+    host = uri.host.strip("[]")
     if re.fullmatch(r"[0-9.]+", host) and not _is_address(host):
         raise ValueError(f"found `{text}`: `{host}` is no IP address")
     port = DEFAULT_PORT if uri.port is None else _port(str(uri.port), text)
-    return TrunkAddress(host, port, cast(Transport, transport), uri.user or "")
+    return TrunkAddress(host, port, cast(Transport, transport), uri.user)
 
 
 def parse_trunk_source(text: str) -> TrunkSource:

@@ -4,8 +4,8 @@ The server side keeps no table of nonces: a nonce says when it was made and carr
 that only this server can make. What is kept is which counts (`nc`) of a nonce were used, so that an
 overheard request cannot be sent again; that memory is bounded.
 
-Parameters are parsed here and not by `sipmessage`, which splits at commas inside quotes and refuses
-what phones send (an unquoted `uri`, a comma at the end).
+Parameters are parsed as phones send them: commas inside quotes, an unquoted `uri`, a comma at the
+end.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from cdsplugin.archive.disk import MemoryDisk
 from cdsplugin.archive.journal import Journal
-from cdsplugin.archive.record import Recorder, Row
+from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
+from cdsplugin.archive.rows import Row
 from cdsplugin.data.clock import Timers
 from cdsplugin.data.frames import Alive, EndOfCall, Listing, Refused, Register, Update
 from cdsplugin.data.store import Store

@@ -1,0 +1,83 @@
+"""The rows of the CDR database, column by column (``docs/records.md`` says what each means).
+
+Times are texts as ``record.iso`` makes them; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+Text: TypeAlias = str | None
+
+
+class Cdr(NamedTuple):
+    """A row of ``cdrs``. Of what came over the link the type is what the sender made it."""
+
+    call_id: str
+    owner: str
+    written_by: str
+    switch: Any
+    site: Any
+    caller: Any
+    caller_name: Any
+    dialled: Any
+    callee: Any
+    caller_party: Any
+    callee_party: Any
+    started_at: Text
+    answered_at: Text
+    ended_at: Text
+    duration: float | None
+    billsec: float | None
+    disposition: Any
+    sip_status: Any
+    reason: Any
+    hangup_by: Any
+    final: int
+
+
+class LegRow(NamedTuple):
+    """A row of ``cdr_legs``."""
+
+    call_id: str
+    switch: str
+    leg: int
+    direction: Any
+    party: Any
+    callee: Any
+    uri: Any
+    address: Any
+    user_agent: Any
+    codec: Any
+    invited_at: Text
+    ringing_at: Text
+    answered_at: Text
+    ended_at: Text
+    sip_status: Any
+    reason: Any
+    ended_by: Any
+    sip_call_id: Any
+    set_at: Text
+
+
+class PropertyRow(NamedTuple):
+    """A row of ``cdr_properties``. ``value``: numbers and texts as they are, else JSON."""
+
+    call_id: str
+    name: str
+    value: str | int | float | None
+    set_at: Text
+    author: str
+
+
+class LogRow(NamedTuple):
+    """A row of ``cdr_logs``."""
+
+    call_id: str
+    logged_at: Text
+    author: str
+    text: str
+
+
+Row: TypeAlias = tuple[Any, ...]
+"""Any of them, or a callID alone (``schema.FINISH``, ``schema.REMOVE``)."""
