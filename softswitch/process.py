@@ -23,10 +23,7 @@ from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
 from softswitch.sip import (
-    Flow,
     Outbox,
-    Request,
-    Response,
     Timers,
     Tokens,
     Transport,
@@ -109,59 +106,25 @@ class Process:
         self._hurry = asyncio.Event()
 
     async def main(self) -> int:
+        """Run until it is told to stop; returns the exit status."""
         loop = asyncio.get_running_loop()
         # From the beginning: who is told to stop while plugins start still stops them in order.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        config = self._config
-        limits = config.limits
-        switch: Switch
-
-        outbox = Outbox(
-            loop.call_soon,
-            loop.call_later,
-            loop.time,
-            interval=config.timers.store_every,
-            within=config.timers.store_within,
-        )
-
-        def receive(message: Request | Response, flow: Flow) -> None:
-            switch.transactions.receive(message, flow)
-
-        transport = Transport(
-            loop,
-            receive,
-            TransportLimits(
-                max_message_size=limits.max_message_size,
-                max_headers=limits.max_headers,
-                max_connections=limits.max_connections,
-                tcp_idle=config.timers.tcp_idle,
-            ),
-            outbox,
-        )
-        switch = Switch(
-            config,
-            self._plugins,
-            transport,
-            clock=loop.time,
-            now_us=lambda: time.time_ns() // 1000,
-            tokens=Tokens(),
-        )
-        switch.on_told = outbox.told
-        outbox.store = switch.stored
+        switch, transport = self._make(loop)
         try:
-            await _all(self._plugins.hook.start(config=config, plugins=self._plugins))
+            await _all(self._plugins.hook.start(config=self._config, plugins=self._plugins))
         except Exception as error:
             log.debug("start failed", exc_info=True)
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
             await _all(self._plugins.hook.stop())  # of those that had started
             return 1
-        journal = _restore(switch, config, loop)
+        journal = _restore(switch, self._config, loop)
         metrics = SwitchMetrics(switch, transport)
         REGISTRY.register(metrics)
         driver = TimerDriver(loop, switch.timers)
         try:
-            for listen in config.switch.listen:
+            for listen in self._config.switch.listen:
                 await transport.listen(listen.transport, listen.host, listen.port)
         except OSError as error:
             print(f"softswitch {switch.name}: {error}", file=sys.stderr)
@@ -173,24 +136,12 @@ class Process:
             return 1
         switch.opened()
         await _resolve(loop, switch)
-        tasks = [
-            loop.create_task(self._watch_dialplan(switch)),
-            loop.create_task(_every(1.0, switch.keep_alive)),
-            loop.create_task(_every(1.0, switch.registrations.expire)),
-            loop.create_task(_every(config.timers.nonce_lifetime, switch.digest.expire)),
-            loop.create_task(_keep_resolving(loop, switch)),
-            loop.create_task(_tidy_when_idle(switch, self._plugins)),
-        ]
+        tasks = self._tasks(loop, switch)
         for source in compiled.stale():
             log.warning("%s was changed after it was compiled: run `make compiled`", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
-        # What exists now lives as long as the process. The calls after it leave no cycles behind
-        # (a test holds them to that), and a full collection at 10,000 calls would stop the switch
-        # for longer than its socket buffers last.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
+        _no_more_collections()
         await self._stop.wait()
         await self._drain(switch)
         for task in tasks:
@@ -210,6 +161,51 @@ class Process:
         REGISTRY.unregister(metrics)
         print(f"softswitch {switch.name} stopped", file=sys.stderr, flush=True)
         return 0
+
+    def _make(self, loop: asyncio.AbstractEventLoop) -> tuple[Switch, Transport]:
+        """The switch and its sockets: neither open nor listening yet."""
+        config = self._config
+        limits, timers = config.limits, config.timers
+        outbox = Outbox(
+            loop.call_soon,
+            loop.call_later,
+            loop.time,
+            interval=timers.store_every,
+            within=timers.store_within,
+        )
+        transport = Transport(
+            loop,
+            lambda message, flow: switch.transactions.receive(message, flow),
+            TransportLimits(
+                max_message_size=limits.max_message_size,
+                max_headers=limits.max_headers,
+                max_connections=limits.max_connections,
+                tcp_idle=timers.tcp_idle,
+            ),
+            outbox,
+        )
+        switch = Switch(
+            config,
+            self._plugins,
+            transport,
+            clock=loop.time,
+            now_us=lambda: time.time_ns() // 1000,
+            tokens=Tokens(),
+        )
+        switch.on_told = outbox.told
+        outbox.store = switch.stored
+        return switch, transport
+
+    def _tasks(self, loop: asyncio.AbstractEventLoop, switch: Switch) -> list[asyncio.Task[None]]:
+        """What is done every now and then."""
+        return [
+            loop.create_task(self._watch_dialplan(switch)),
+            loop.create_task(_every(1.0, switch.keep_alive)),
+            loop.create_task(_every(1.0, switch.registrations.expire)),
+            loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
+            loop.create_task(_keep_resolving(loop, switch)),
+            loop.create_task(_tidy_when_idle(switch, self._plugins)),
+        ]
 
     def _signalled(self, number: int) -> None:
         if self._stop.is_set() or number == signal.SIGINT:
@@ -286,6 +282,15 @@ def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) ->
             switch.journal = Journal(switch.timers, file, last, lambda: switch.on_told())
     switch.restore(rows)
     return file
+
+
+def _no_more_collections() -> None:
+    """What exists now lives as long as the process. The calls after it leave no cycles behind (a
+    test holds them to that), and a full collection at 10,000 calls would stop the switch for longer
+    than its socket buffers last."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 async def _emptied(outbox: Outbox) -> None:

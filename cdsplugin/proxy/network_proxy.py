@@ -514,7 +514,7 @@ class NetworkProxy:
     @property
     def kept_dropped(self) -> int:
         """Kept calls that were let go for want of room: their records stay with this server."""
-        return self._registrations.kept_dropped
+        return self._registrations.kept.dropped
 
     def unsettled(self) -> int:
         """Calls whose last word has not been taken by the other side: what ``stop`` waits for.

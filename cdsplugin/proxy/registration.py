@@ -35,6 +35,7 @@ from cdsplugin.data import (
 )
 from cdsplugin.proxy.heads import Heads
 from cdsplugin.proxy.joined import WITH_HEAD, Joined, JoinedCalls, Stage
+from cdsplugin.proxy.kept import KeptCalls
 from cdsplugin.proxy.peers import Journal, Peer, Peers
 
 log = logging.getLogger("cdsplugin.proxy")
@@ -77,6 +78,7 @@ class Registrations:
     ) -> None:
         self.server = store.server
         self._calls = JoinedCalls(store, timers, peers, journal, batch)
+        self.kept = KeptCalls(store, self._calls, journal, kept_calls)
         self._heads = Heads(self._calls, timers, peers, self._register, caretaker_within)
         self.joined = self._calls.joined
         self._store = store
@@ -85,12 +87,9 @@ class Registrations:
         self._peers = peers
         self._journal = journal
         self._side = side
-        self._kept_calls = kept_calls
         self._listed = listed
         self._unknown_owners: set[str] = set()
         self._leavings = 0
-        self._full_said = False
-        self.kept_dropped = 0
 
     # The store says
 
@@ -535,21 +534,7 @@ class Registrations:
             self._peers.network.want(call.owner, True)
 
     def _keep(self, call: Call, joined: Joined) -> None:
-        call.kept = True
-        kept = self._store.kept
-        if len(kept) >= self._kept_calls:
-            oldest = next(iter(kept.values()))
-            self.kept_dropped += 1
-            if not self._full_said:
-                self._full_said = True
-                log.error(
-                    "%d calls wait for their owners (cds.limits.kept_calls): the oldest are not"
-                    " handed over any more, their records stay here (said once)",
-                    len(kept),
-                )
-            self._drop(oldest)
-        kept[call.call_id] = call
-        self._calls.note(call, joined)
+        self.kept.keep(call, joined)
         match joined.stage:
             case Stage.LIVE:
                 self._leave(call, joined)
@@ -562,24 +547,15 @@ class Registrations:
 
     def _revive(self, call: Call) -> None:
         """A call goes on that had ended here: its entries come back."""
-        old = self._store.kept.pop(call.call_id, None)
-        if old is not None and old is not call:
-            call.kept = True
-            call.settled = False
-            call.head = old.head
-            data = old.data
-            self._side.take(self.server, call.call_id, list(data.properties.values()),
-                            data.log_lines())  # fmt: skip
+        old = self.kept.revive(call)
+        if old is not None:
+            properties, logs = old.data.newer({})
+            self._side.take(self.server, call.call_id, properties, logs)
             self.note(call)  # after a crash it is not over either
 
     def _release(self, call: Call) -> None:
-        self._drop(call)
+        self.kept.drop(call)
         self._side.handed_over(call.call_id)
-
-    def _drop(self, call: Call) -> None:
-        self._store.kept.pop(call.call_id, None)
-        self._journal.released(call.call_id)
-        self._calls.forget(call)
 
     # The rest
 
