@@ -31,9 +31,8 @@ def config_sections() -> Mapping[str, type[BaseModel]]:  # type: ignore[empty-bo
 
 @hookspec(firstresult=True)
 def owner_name(config: Config) -> str | None:
-    """The name that goes into the callID header as ``owner``; the switch's own name if no plugin
-    says.
-    """
+    """The name that goes into the callID header as ``owner``: of a server that exists. None from
+    every plugin: the next switch on the way that has a server owns the call."""
 
 
 @hookspec

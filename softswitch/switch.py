@@ -161,7 +161,7 @@ class Switch:
         self.targets = Destinations(
             config.extensions, config.trunks, self.registrar, self.trunks, self.lines, network
         )
-        self.owner = plugins.hook.owner_name(config=config) or self.name
+        self.owner = plugins.hook.owner_name(config=config) or ""
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
@@ -285,7 +285,7 @@ class Switch:
         if carried is None:
             call_id, owner = make_call_id(self.now_us(), self.tokens), self.owner
         else:
-            call_id, owner = carried
+            call_id, owner = carried.call_id, carried.owner or self.owner
         try:
             call = Call.received(
                 self,
@@ -301,6 +301,11 @@ class Switch:
         except ValueError:
             transaction.respond(400, "Bad Contact Or Record-Route")
             return
+        assert call.search is not None
+        if carried is not None:
+            call.search.came = carried.legs
+            # Nobody has told anything of it so far: the first switch that has a server does.
+            call.search.first = not carried.owner and bool(self.owner)
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers.begin(call_id)

@@ -33,7 +33,7 @@ from sqlite_utils import Database
 from cdsplugin.archive import schema
 from cdsplugin.archive.damage import damaged, foreign, moved_aside
 from cdsplugin.archive.disk import ArchiveError
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow
 from cdsplugin.archive.sqlite_connection import Connection
 
 log = logging.getLogger("cdsplugin.archive")
@@ -53,6 +53,7 @@ class ArchiveSettings:
 _STATEMENTS = (
     schema.WRITE_CDR,
     schema.FILL_CDR,
+    schema.WRITE_TALK,
     schema.WRITE_LEG,
     schema.WRITE_PROPERTY,
     schema.WRITE_LOG,
@@ -64,11 +65,14 @@ _STATEMENTS = (
 class _Batch:
     """Rows for each of the statements, in the order in which they came."""
 
-    __slots__ = ("cdrs", "fills", "finished", "legs", "logs", "properties", "removed")
+    __slots__ = (
+        "cdrs", "fills", "finished", "legs", "logs", "properties", "removed", "talks",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.cdrs: list[Row] = []
         self.fills: list[Row] = []
+        self.talks: list[Row] = []
         self.legs: list[Row] = []
         self.properties: list[Row] = []
         self.logs: list[Row] = []
@@ -79,6 +83,7 @@ class _Batch:
         return (
             self.cdrs,
             self.fills,
+            self.talks,
             self.legs,
             self.properties,
             self.logs,
@@ -151,6 +156,7 @@ class Archive:
         *,
         cdr: Cdr | None = None,
         fill: Cdr | None = None,
+        talks: Sequence[TalkRow] = (),
         legs: Sequence[LegRow] = (),
         properties: Sequence[PropertyRow] = (),
         logs: Sequence[LogRow] = (),
@@ -165,6 +171,8 @@ class Archive:
                 batch.cdrs.append(cdr)
             if fill is not None:
                 batch.fills.append(fill)
+            if talks:
+                batch.talks += talks
             if legs:
                 batch.legs += legs
             if properties:
@@ -210,7 +218,9 @@ class Archive:
     def _make(self) -> None:
         conn = self._connect(ready=False)
         try:
-            schema.migrations.apply(Database(conn, execute_plugins=False))
+            db = Database(conn, execute_plugins=False)
+            schema.migrations.apply(db)
+            schema.keep_removal(db)
             conn.execute("BEGIN IMMEDIATE")
             conn.execute("ROLLBACK")
         finally:

@@ -44,9 +44,14 @@ class EventValues:
             "invited_at": at,
         }
         if not event.origin:
-            # For the view at the end, should this process not live to see it.
+            # For the view at the end, should this process not live to see it; and for the record,
+            # should the owner never be reached.
             leg["site"] = event.site
+            leg["caller"] = _text(event.caller)
+            leg["caller_name"] = _text(event.caller_name)
             leg["dialled"] = _text(event.dialled)
+        if event.came:
+            leg["came"] = event.came
         call.legs[event.leg] = leg
         call.passages[event.leg] = Passage(event.origin, event.site, event.dialled, at)
         values: Values = {self.leg_name(event.leg): leg}
@@ -94,7 +99,10 @@ class EventValues:
             "sip_call_id": event.sip_call_id,
             "invited_at": at,
         }
+        if event.between:
+            leg["between"] = True
         if event.incoming:
+            leg["incoming"] = event.incoming
             if call.incoming is None:
                 call.incoming = {}
             call.incoming[event.leg] = event.incoming

@@ -94,6 +94,11 @@ def test_the_row_is_there_at_hangup_and_final_at_the_end(recording: Recording) -
         "callee": "2001",
         "caller_party": "extension:1001",
         "callee_party": "trunk:branch",
+        "answered_party": "trunk:branch",
+        "answered_number": "2001",
+        "answered_switch": "hq",
+        "answered_site": "Sunnyvale",
+        "outgoing_trunk": "branch",
         "started_at": "2027-01-15T08:00:00.000000Z",
         "answered_at": "2027-01-15T08:00:03.000000Z",
         "ended_at": "2027-01-15T08:00:13.000000Z",
@@ -108,6 +113,21 @@ def test_the_row_is_there_at_hangup_and_final_at_the_end(recording: Recording) -
     assert [(leg["switch"], leg["leg"], leg["direction"]) for leg in row["legs"]] == [
         ("hq", 0, "in"),
         ("hq", 1, "out"),
+    ]
+    assert row["parties"] == ["extension:1001", "trunk:branch"]
+    assert row["talks"] == [
+        {
+            "talk": 0,
+            "switch": "hq",
+            "from_party": "extension:1001",
+            "from_number": "1001",
+            "to_party": "trunk:branch",
+            "to_number": "2001",
+            "began_at": row["answered_at"],
+            "ended_at": row["ended_at"],
+            "how": "dialled",
+            "by": "extension:1001",
+        }
     ]
     assert row["legs"][1]["ringing_at"] == "2027-01-15T08:00:01.000000Z"
     assert row["legs"][1]["codec"] == "PCMA/8000"
@@ -335,7 +355,7 @@ def test_when_even_the_spool_fails_the_log_has_the_rows(
     recording.feed(answered_call("c1"))
     assert not recording.archive.close() or recording.archive.lost
     other.close()
-    assert recording.archive.lost == 5
+    assert recording.archive.lost == 6
     assert "INSERT INTO cdrs" in caplog.text
     assert "'c1'" in caplog.text
 
@@ -479,7 +499,7 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
     archive.open()
     for call_id in ("a", "b"):
         archive.put(
-            cdr=(call_id, *[None] * 19, 1),
+            cdr=(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
             logs=[(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
             properties=[(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
         )
