@@ -1,11 +1,11 @@
 """CPU of the call data server per call: what each part costs, measured in this process.
 
-    python bench/cds.py [--calls 10000] [--rate 1000] [--only one|two|memory|archive]
+    python -m bench.cds [--calls 10000] [--rate 1000] [--only one|two|memory|archive]
 
 Feeds the plugin's parts with the events of ordinary answered calls, in the pattern of a switch
 under load: each call's eight events are spread over its life, many calls are alive at once, records
 go to a real file. CPU is that of the whole process, the archive's thread included
-(``time.process_time``).
+(``time.process_time``): so progress says what begins and how long it takes, and nothing in between.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ import time
 import tracemalloc
 import uuid
 from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
+from bench.progress import Progress, Step, load_name
 from cdsplugin.archive.rows import Row
 from cdsplugin.archive.schema import CDR_COLUMNS
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
@@ -307,6 +313,10 @@ def archive_alone(calls: int) -> None:
         print(f"sqlite-utils upsert_all, the row of cdrs alone: {cpu / calls * 1e6:.1f} us CPU")
 
 
+def _run(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    uvloop.run(make())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000)
@@ -316,15 +326,28 @@ def main() -> None:
     parser.add_argument("--only", choices=("one", "two", "memory", "archive"))
     args = parser.parse_args()
     gc.disable()
-    if args.only in (None, "one"):
-        for journal in (False, True):
-            uvloop.run(one_server(args.calls, args.rate, args.alive, args.linger, journal))
-    if args.only in (None, "two"):
-        uvloop.run(two_servers(args.calls, args.rate, args.alive, args.linger))
-    if args.only in (None, "memory"):
-        uvloop.run(memory(2000))
-    if args.only in (None, "archive"):
-        archive_alone(5000)
+    played = (args.calls + args.alive) / args.rate
+    steps: list[tuple[str, Step, Callable[[], None]]] = []
+    for journal in (False, True):
+        name = f"one server, {'journal' if journal else 'no journal'}"
+        one = partial(one_server, args.calls, args.rate, args.alive, args.linger, journal)
+        # Once with the calls, once without: the bench's own part is taken off.
+        step = Step(load_name(name, args.calls, args.rate), 1 + 2 * played + args.linger)
+        steps.append(("one", step, partial(_run, one)))
+    two = partial(two_servers, args.calls, args.rate, args.alive, args.linger)
+    step = Step(load_name("two servers", args.calls, args.rate), 1 + played + args.linger)
+    steps.append(("two", step, partial(_run, two)))
+    steps.append(("memory", Step("memory of 2,000 calls", 1), partial(_run, partial(memory, 2000))))
+    steps.append(
+        ("archive", Step("the archive alone, 5,000 calls", 1), partial(archive_alone, 5000))
+    )
+    chosen = [(step, do) for name, step, do in steps if args.only in (None, name)]
+    progress = Progress([step for step, _ in chosen])
+    for _, do in chosen:
+        # What it prints comes after the step: the line on the terminal is gone by then.
+        with progress.step(), redirect_stdout(StringIO()) as said:
+            do()
+        print(said.getvalue(), end="", flush=True)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KB")
 
 
