@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,8 @@ class CallDataServer:
             raise StartError("cds.database: missing, the file of the call detail records")
         self.on_health: list[Callable[[str, bool], None]] = []
         """Who is told that a server fell silent (false) or is heard again (true)."""
-        timers = LoopTimers(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        timers = LoopTimers(self._loop)
         self.timers: Timers = timers
         self.clock = Clock(name, timers, limits.max_ahead)
         self.store = Store(
@@ -60,6 +62,7 @@ class CallDataServer:
                 queue_rows=limits.queue_rows,
                 synchronous=section.synchronous,
             ),
+            self._archive_renewed,
         )
         self.disk = JournalFile(
             self.beside(".journal"),
@@ -138,6 +141,11 @@ class CallDataServer:
         self.store.initialize()
         log.info("call data server %s: database %s", self.name, section.database)
 
+    def _archive_renewed(self) -> None:
+        """Called in the archive's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(lambda: self.recorder.renewed(self.store))
+
     async def stored(self, within: float = 5.0) -> None:
         """Return once everything written so far is on disk. Raises ``journal.NotStored`` (an
         ``OSError``) with the reason."""
@@ -161,6 +169,12 @@ class CallDataServer:
         self.journal.tidy()
         self.recorder.tidy()
         self.proxy.tidy()
+
+    def refuses(self) -> str | None:
+        """Why nothing can be acknowledged at present, for people; None if it can. Records that wait
+        for their database are no reason: the journal has what was acknowledged."""
+        why = self.disk.trouble
+        return None if why is None else f"journal {self.disk.path}: {why}"
 
     def troubles(self) -> list[str]:
         """What is wrong with the disks at present, a line each; for people."""

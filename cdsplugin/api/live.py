@@ -182,10 +182,8 @@ def make_router(
         values: Mapping[str, Value],
         lines: tuple[str, ...],
     ) -> str:
-        if troubles := server.troubles():
-            raise HTTPException(
-                503, f"nothing was changed: {'; '.join(troubles)}", {"Retry-After": "5"}
-            )
+        if (why := server.refuses()) is not None:
+            raise HTTPException(503, f"nothing was changed: {why}", {"Retry-After": "5"})
         await taking_part(interest, call_id, owner)
         author = f"{server.name}/{grant.name}"
         if not server.store.write(None, call_id, author, values, lines):

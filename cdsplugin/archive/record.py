@@ -325,6 +325,13 @@ class Recorder:
         elif len(call.data):
             self._write(call, final=True)
 
+    def renewed(self, calls: Iterable[Call]) -> None:
+        """The archive's file was gone, and there is a new one: the rows of these live calls, as far
+        as they were written, are in the old one."""
+        for call in calls:
+            if call.call_id in self._written:
+                self._written[call.call_id] = self._write(call, final=False)
+
     def handed_over(self, call_id: str) -> None:
         """The owner of a call has its record: the one written here in its place goes."""
         self._archive.put(remove=call_id)

@@ -5,12 +5,13 @@
 moment, whatever ``synchronous`` says (SQLite's log is in the kernel's hands by then); with ``full``
 it survives the loss of power too, at the price of one fsync for each commit.
 
-Should the database refuse (locked, full, corrupt), that is reported in one line, the rows are kept
-and tried again, and another line says when they are written. When more than ``queue_rows`` wait,
-they move to a file beside the database (``NAME.spool``), from where they are written when the
-database works again, also after a restart. The last resort, when that file cannot be written
-either, is the log: each row in full. A database that is damaged is moved aside, never deleted, and
-a new one is begun: a telephone switch that does not start is worse than records in two files.
+Should the database refuse (locked, full, corrupt), at the start or later, that is reported in one
+line, the rows are kept and tried again, and another line says when they are written. When more than
+``queue_rows`` wait, they move to a file beside the database (``NAME.spool``), from where they are
+written when the database works again, also after a restart. The last resort, when that file cannot
+be written either, is the log: each row in full. A database that is damaged is moved aside, never
+deleted, and a new one is begun: a telephone switch that does not start is worse than records in two
+files. One that somebody has moved, deleted or replaced is made again, and gets what waits.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -31,8 +32,9 @@ import msgspec
 from sqlite_utils import Database
 
 from cdsplugin.archive import schema
-from cdsplugin.archive.damage import damaged, foreign, moved_aside
+from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import ArchiveError
+from cdsplugin.archive.file_watch import FileWatch, leave
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow
 from cdsplugin.archive.sqlite_connection import Connection
 
@@ -41,13 +43,20 @@ log = logging.getLogger("cdsplugin.archive")
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSettings:
-    """Seconds, and rows. See the module for ``synchronous`` and ``queue_rows``."""
+    """Seconds, and rows. See the module for ``synchronous`` and ``queue_rows``.
+
+    ``busy_timeout`` is how long another process may have the database locked before that is
+    reported (``start_timeout`` at the start, which waits for it), ``look_interval`` how often an
+    idle archive looks whether its file is still there.
+    """
 
     commit_interval: float = 0.05
     queue_rows: int = 500_000
     synchronous: Literal["normal", "full"] = "normal"
     busy_timeout: float = 5.0
+    start_timeout: float = 0.5
     retry_interval: float = 1.0
+    look_interval: float = 5.0
 
 
 _STATEMENTS = (
@@ -103,8 +112,18 @@ class Archive:
     """The CDR database of one server. ``put``, ``flush`` and ``close`` may be called from any
     thread."""
 
-    def __init__(self, path: Path, settings: ArchiveSettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: ArchiveSettings | None = None,
+        renewed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``renewed`` is called, in the archive's thread, when its file was gone and a new one has
+        been made."""
         self.path = path
+        self._renewed = renewed
+        self._watch = FileWatch(path)
+        self._made = self._gone = False
         self.spool = path.with_name(path.name + ".spool")
         self.settings = settings or ArchiveSettings()
         self._lock = threading.Lock()
@@ -130,10 +149,12 @@ class Archive:
         """Rows that only the log has."""
 
     def open(self) -> None:
-        """Create or migrate the tables and start the thread. Raises ``ArchiveError``."""
+        """Create or migrate the tables and start the thread. Raises ``ArchiveError`` for what will
+        not pass by itself; a database that is locked, or on a full or read-only disk, is tried
+        again and again: the telephones of a site must not wait for its records."""
         try:
             try:
-                self._make()
+                self._make(self.settings.start_timeout)
             except sqlite3.DatabaseError as error:
                 if not damaged(error) or foreign(self.path):
                     raise
@@ -141,11 +162,15 @@ class Archive:
                 self._make()
         except (sqlite3.Error, OSError) as error:
             why = str(error)
-            if not self.path.parent.is_dir():
+            if passing(error, self.path) and not foreign(self.path):
+                self._troubled(None, error)
+                self._queued.set()
+            elif not self.path.parent.is_dir():
                 why = "no such folder"
             elif not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
                 why = "no permission to write"
-            raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
+            if self.trouble is None:
+                raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
         if self.spool.exists():
             self._queued.set()
         self._runs = threading.Thread(target=self._run, name="cds-archive", daemon=True)
@@ -215,14 +240,15 @@ class Archive:
         thread.join(timeout)
         return not thread.is_alive() and not self.pending() and not self.spool.exists()
 
-    def _make(self) -> None:
-        conn = self._connect(ready=False)
+    def _make(self, timeout: float | None = None) -> None:
+        conn = self._connect(ready=False, timeout=timeout)
         try:
             db = Database(conn, execute_plugins=False)
             schema.migrations.apply(db)
             schema.keep_removal(db)
             conn.execute("BEGIN IMMEDIATE")
             conn.execute("ROLLBACK")
+            self._made = True
         finally:
             conn.close()
 
@@ -239,12 +265,12 @@ class Archive:
 
     # The thread
 
-    def _connect(self, ready: bool = True) -> Connection:
+    def _connect(self, ready: bool = True, timeout: float | None = None) -> Connection:
         """`ready`: the tables are there, and all that will be written can be prepared."""
         conn = sqlite3.connect(
             self.path,
             factory=Connection,
-            timeout=self.settings.busy_timeout,
+            timeout=self.settings.busy_timeout if timeout is None else timeout,
             isolation_level=None,
             cached_statements=len(_STATEMENTS) * len(_SIZES) + 8,
         )
@@ -270,8 +296,8 @@ class Archive:
         batch = _Batch()
         upto = 0
         while True:
-            self._queued.wait()
-            if not self._flushing:
+            idle = not self._queued.wait(self.settings.look_interval)
+            if not self._flushing and not idle:
                 # Others may join this commit. Costs no time of a call: nobody waits for it.
                 self._closing.wait(self.settings.commit_interval)
             self._queued.clear()
@@ -282,8 +308,11 @@ class Archive:
                 self.waiting += len(taken)
             batch.extend(taken)
             try:
+                if conn is not None and self._watch.gone():
+                    old, conn = conn, None
+                    self._leave(old)
                 if conn is None:
-                    conn = self._connect()
+                    conn = self._opened()
                 if self._spool_usable and self.spool.exists():
                     self._from_spool(conn)
                 self._commit(conn, batch)
@@ -294,7 +323,9 @@ class Archive:
                     self._to_spool(batch)
                     batch = _Batch()
                     self.waiting = 0
-                    self.done = upto
+                    with self._committed:
+                        self.done = upto
+                        self._committed.notify_all()
                 if not closing:
                     self._closing.wait(self.settings.retry_interval)
                     self._queued.set()
@@ -312,6 +343,27 @@ class Archive:
                 break
         if conn is not None:
             conn.close()
+
+    def _opened(self) -> Connection:
+        """A connection to the file that has the database's name now, with its tables."""
+        if not self._made:
+            self._make()
+        conn = self._connect()
+        self._watch.begin()
+        if self._gone:
+            self._gone = False
+            self._renewed()
+        return conn
+
+    def _leave(self, conn: Connection) -> None:
+        """The file has another name now, or none."""
+        log.error(
+            "the CDR database %s is not there any more, or another file is in its place: it is made"
+            " again; what was written before is in the file that was there",
+            self.path,
+        )
+        self._made, self._gone = False, True
+        leave(conn, self.path)
 
     def _commit(self, conn: Connection, batch: _Batch) -> None:
         """Write a batch in one transaction; on an error nothing of it is written.
