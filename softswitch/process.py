@@ -177,7 +177,7 @@ class Process:
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
         for source in compiled.stale():
-            log.warning("%s was changed after it was compiled: run `make compiled`", source)
+            log.warning("%s was changed after it was compiled: compile or install anew", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
         # What exists now lives as long as the process. The calls after it leave no cycles behind
