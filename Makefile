@@ -65,7 +65,6 @@ compiled: $(BIN)/.compiled
 # As `pip install -e .` does it, but a module that cannot be compiled is an error. Without a compiler
 # all is plain Python, there is no stamp, and the next make looks again.
 $(BIN)/.compiled: $(BIN)/.installed .ci/compile.py $(shell find softswitch cdsplugin -name '*.py')
-	@rm -f $@
 	@$(BIN)/python .ci/compile.py --lacking || test "$$(id -u)" != 0 || { \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			gcc libc6-dev python3-dev >/dev/null; }

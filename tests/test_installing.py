@@ -180,9 +180,9 @@ def test_the_plain_wheel_is_pure_and_an_sdist_is_enough_for_it(tmp_path: Path) -
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     left = f"softswitch/sip/parser{SUFFIX}"
-    for place in (folder, folder / "build" / "lib", folder / "build" / "bdist.linux" / "wheel"):
-        (place / left).parent.mkdir(parents=True, exist_ok=True)
-        (place / left).touch()
+    for place in (".", "build/lib", f"build/bdist.{sysconfig.get_platform()}/wheel"):
+        (folder / place / left).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place / left).touch()
     no = {"SOFTSWITCH_COMPILE": "no"}
     name, content = wheel(folder, no)
     assert name.endswith("-py3-none-any.whl")
