@@ -138,7 +138,7 @@ class Process:
         await _resolve(loop, switch)
         tasks = self._tasks(loop, switch)
         for source in compiled.stale():
-            log.warning("%s was changed after it was compiled: run `make compiled`", source)
+            log.warning("%s was changed after it was compiled: compile or install anew", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
         _no_more_collections()
