@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pluggy
 import uvloop
@@ -22,6 +22,7 @@ from softswitch.calls import Journal
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
+from softswitch.plugins import call, call_all, in_order, one_line
 from softswitch.sip import (
     Flow,
     Outbox,
@@ -105,6 +106,8 @@ class Process:
     def __init__(self, config: Config, plugins: pluggy.PluginManager) -> None:
         self._config = config
         self._plugins = plugins
+        self._unstarted: set[int] = set()
+        """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -150,11 +153,11 @@ class Process:
         switch.on_told = outbox.told
         outbox.store = switch.stored
         try:
-            await _all(self._plugins.hook.start(config=config, plugins=self._plugins))
+            await self._start_plugins()
         except Exception as error:
             log.debug("start failed", exc_info=True)
-            print(f"softswitch {switch.name}: {error}", file=sys.stderr)
-            await _all(self._plugins.hook.stop())  # of those that had started
+            print(f"softswitch {switch.name}: {one_line(error)}", file=sys.stderr)
+            await self._stop_plugins()
             return 1
         journal = _restore(switch, config, loop)
         metrics = SwitchMetrics(switch, transport)
@@ -169,7 +172,7 @@ class Process:
             # What was restored stays in the journal: nobody could tell its sides anything.
             if journal is not None:
                 journal.close()
-            await _all(self._plugins.hook.stop())
+            await self._stop_plugins()
             return 1
         switch.opened()
         await _resolve(loop, switch)
@@ -204,12 +207,23 @@ class Process:
             switch.journal.end(switch.journal.ended())
             switch.journal = None
             journal.close()
-        await _all(self._plugins.hook.stop())
+        await self._stop_plugins()
         driver.close()
         await transport.close()
         REGISTRY.unregister(metrics)
         print(f"softswitch {switch.name} stopped", file=sys.stderr, flush=True)
         return 0
+
+    async def _start_plugins(self) -> None:
+        """One after the other: who comes later finds the earlier ones running."""
+        starts = in_order(self._plugins.hook.start)
+        self._unstarted = {id(start.plugin) for start in starts}
+        for start in starts:
+            await call(start, config=self._config, plugins=self._plugins)
+            self._unstarted.discard(id(start.plugin))
+
+    async def _stop_plugins(self) -> None:
+        await call_all(self._plugins.hook.stop, lambda plugin: id(plugin) not in self._unstarted)
 
     def _signalled(self, number: int) -> None:
         if self._stop.is_set() or number == signal.SIGINT:
@@ -219,7 +233,7 @@ class Process:
     async def _drain(self, switch: Switch) -> None:
         """No new calls; those in progress end by themselves or after `drain_timeout`."""
         switch.drain()
-        await _all(self._plugins.hook.drain())
+        await call_all(self._plugins.hook.drain)
         idle = asyncio.Event()
         switch.on_idle = idle.set
         timeout = self._config.timers.drain_timeout
@@ -294,12 +308,6 @@ async def _emptied(outbox: Outbox) -> None:
         if not len(outbox):
             break
         await asyncio.sleep(0.005)
-
-
-async def _all(results: list[Awaitable[None] | None]) -> None:
-    for result in results:
-        if result is not None:
-            await result
 
 
 async def _every(seconds: float, what: Callable[[], object]) -> None:
