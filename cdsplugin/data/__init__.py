@@ -34,6 +34,7 @@ from cdsplugin.data.names import (
     server_name,
 )
 from cdsplugin.data.store import Store, StoreLimits
+from cdsplugin.data.writable import NotStorable, TooLong, check_line, check_property
 
 __all__ = [
     "LEG",
@@ -55,6 +56,7 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "NotStorable",
     "Property",
     "Refused",
     "Register",
@@ -66,10 +68,13 @@ __all__ = [
     "SwitchEvents",
     "SwitchState",
     "Timers",
+    "TooLong",
     "Unregister",
     "Unregistered",
     "Update",
     "Value",
+    "check_line",
+    "check_property",
     "for_a_switch",
     "leg_name",
     "leg_of",
