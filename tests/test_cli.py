@@ -211,7 +211,14 @@ class Misnamed:
     def call_evnt(self, event: object) -> None: ...
 
 
-@pytest.mark.parametrize(("plugin", "says"), [(Misnamed(), "unknown hook 'call_evnt'")])
+class Mistaken:
+    @hookimpl
+    def call_data(self, store: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"), [(Misnamed(), "unknown hook 'call_evnt'"), (Mistaken(), "{'store'}")]
+)
 def test_a_hook_that_is_none_is_one_line(
     plugin: object, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +247,10 @@ def test_a_section_that_is_the_switchs_own(folder: Path, plugins: pluggy.PluginM
     for arguments in (("check", "sw.yaml"), ("check", "--schema", "config")):
         result = call(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr == "section `trunks` of a plugin is the switch's own\n"
+        assert (
+            result.stderr
+            == "a plugin owns the section `trunks`, which is there already: remove that plugin\n"
+        )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
 
 from cdsplugin.api.access import Access, Grant, guard
-from cdsplugin.api.interest import Interest, NoSuchCall, OwnerAway
+from cdsplugin.api.interest import Interest
 from cdsplugin.api.models import (
     CALL_ID,
     CallOut,
@@ -28,6 +28,7 @@ from cdsplugin.api.models import (
 from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
 from cdsplugin.data import Call, NotStorable, TooLong, Value, check_line, check_property
+from cdsplugin.local import NoSuchCall, OwnerAway
 
 Limit = Annotated[int, Query(ge=1, description="how many; at most `cds.api.page`")]
 CallId = Annotated[str, Path(min_length=1, max_length=128, examples=[CALL_ID])]

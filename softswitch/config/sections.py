@@ -24,7 +24,9 @@ def with_sections(
     Raises ``SectionTaken`` if ``base`` has such a section.
     """
     if taken := sorted(set(sections) & set(base.model_fields)):
-        raise SectionTaken(f"section `{taken[0]}` of a plugin is the switch's own")
+        raise SectionTaken(
+            f"a plugin owns the section `{taken[0]}`, which is there already: remove that plugin"
+        )
     fields: dict[str, Any] = {
         key: (model, Field(default=None, description=(model.__doc__ or key).split("\n")[0]))
         for key, model in sections.items()

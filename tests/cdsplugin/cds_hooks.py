@@ -8,6 +8,7 @@ from typing import Any
 from cdsplugin import plugin
 from softswitch.events import Event
 from softswitch.hookspecs import make_plugins
+from softswitch.plugins import call, in_order
 
 
 class Hooks:
@@ -19,14 +20,12 @@ class Hooks:
         self.plugins.register(plugin)
 
     async def start(self) -> None:
-        for ready in self.plugins.hook.start(config=self.config, plugins=self.plugins):
-            if ready is not None:
-                await ready
+        for start in in_order(self.plugins.hook.start):
+            await call(start, config=self.config, plugins=self.plugins)
 
     async def stop(self) -> None:
-        for done in self.plugins.hook.stop():
-            if done is not None:
-                await done
+        for stop in in_order(self.plugins.hook.stop):
+            await call(stop)
 
     def tell(self, *events: Event) -> None:
         for event in events:
