@@ -14,9 +14,12 @@ from softswitch.plugins import call, in_order
 class Hooks:
     """A registry of plugins with ours in it."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, *before: object) -> None:
+        """``before`` are plugins that are loaded before ours."""
         self.config = config
         self.plugins = make_plugins()
+        for other in before:
+            self.plugins.register(other, name=type(other).__name__)
         self.plugins.register(plugin)
 
     async def start(self) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +87,16 @@ async def test_each_plugin_has_a_store_of_its_own(tmp_path: Path) -> None:
     assert set(said[-2:]) == {"one stop", "other stop"}, "after the server's"
 
 
+async def test_whoever_is_loaded_first_has_started_before_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    hooks = Hooks(config(tmp_path), Program(said, "early"))
+    hooks.plugins.register(Program(said, "late"), name="late")
+    await hooks.start()
+    assert said == ["late start", "early start", "late call_data", "early call_data"]
+    await hooks.stop()
+    assert set(said[-2:]) == {"late stop", "early stop"}
+
+
 async def test_what_a_restart_brings_back_is_there(tmp_path: Path) -> None:
     before, _, _ = programs(config(tmp_path))
     await before.start()
@@ -157,8 +167,8 @@ async def test_a_plugin_that_fails_stops_the_start(
             raise error
 
     for _ in range(2):  # the second start finds nothing left open by the first
-        hooks, (one, three), said = programs(
-            config(tmp_path, listen=Address("127.0.0.1", 0)), "three", "one"
+        hooks, _, said = programs(
+            config(tmp_path, listen=Address("127.0.0.1", 0), switches=("annex",)), "three", "one"
         )
         hooks.plugins.register(Failing(), name="two")
         with pytest.raises(StartError) as caught:
@@ -166,10 +176,18 @@ async def test_a_plugin_that_fails_stops_the_start(
         assert str(caught.value) == says
         assert hooks.running is None
         assert said == ["one start", "three start"], "the last to be registered is the first asked"
-        assert sorted(os.listdir(tmp_path)) == ["hq.db", "hq.db.journal"], "each is closed"
+        assert open_in(tmp_path) == []
         with closing(sqlite3.connect(tmp_path / "hq.db")) as db:
             db.execute("BEGIN EXCLUSIVE")
-    assert one is not three
+
+
+def open_in(folder: Path) -> list[str]:
+    """Files of a folder that this process has open."""
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{entry}"))
+    return [path for path in found if path.startswith(f"{folder}/")]
 
 
 async def test_a_name_that_cannot_be_an_authors(tmp_path: Path) -> None:
@@ -223,14 +241,20 @@ def config_sections():
 def start(config):
     print("started a switch", file=sys.stderr)
 
+class Held:
+    @hookimpl
+    def stop(self):
+        print("what NAME held stopped", file=sys.stderr, flush=True)
+
 @hookimpl
-async def call_data(local, sections):
+async def call_data(local, sections, plugins):
     global of_all
     print("handed over at", local.server, sections, file=sys.stderr, flush=True)
     of_all = Client(local)
     local.register_all(of_all)
     if "SECTION" in sections and sections["SECTION"].word == "fail":
         raise RuntimeError("as its section says")
+    plugins.register(Held(), name="what NAME holds")
 
 class Client:
     def __init__(self, local):
@@ -286,6 +310,7 @@ async def test_serve_hands_over_the_store(tmp_path: Path) -> None:
     assert "started a switch" not in serving.said + serving.log
     assert "ended c1" in serving.log
     assert serving.log.index("observer stopped") > serving.log.index("ended c1")
+    assert "what observer held stopped" in serving.log
 
 
 def test_serve_checks_plugins_sections(tmp_path: Path) -> None:
@@ -316,7 +341,7 @@ def test_serve_with_a_plugin_that_fails(tmp_path: Path) -> None:
         handed = done.stderr.count("handed over")
         stopped = [said for said in lines if said.endswith(" stopped")]
         assert [said for said in lines if said not in stopped] == [line]
-        assert len(stopped) == handed - 1, "of those that had been handed the store"
+        assert len(stopped) == 2 * (handed - 1), "of those that had been handed the store"
         assert {f.name for f in tmp_path.iterdir() if f.name.startswith("hq")} == {
             "hq.yaml", "hq.db", "hq.db.journal", "hq.db.switches",
         }  # fmt: skip

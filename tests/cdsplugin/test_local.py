@@ -115,6 +115,8 @@ async def test_the_end_comes_once_and_with_everything(hq: Site) -> None:
     for client in (of_one, of_both):
         assert client.names().count("ended") == 1
         assert client.told[-1] == ("c1", "ended", size)
+    (kept,) = store._registrants.values()
+    assert (kept.client, kept.calls) == (of_both, {}), "nothing is kept of what is over"
     hq.feed([started("c2")])
     await told()
     assert of_both.told[-1][0] == "c2"
@@ -300,6 +302,16 @@ async def test_who_leaves_is_not_told_what_was_waiting(hq: Site) -> None:
     store.unregister(client, "c1")
     await told()
     assert client.told == []
+    assert not store._registrants, "nothing is kept of it"
+
+
+async def test_what_was_waiting_is_told_before_a_call_is_said_to_be_whole(hq: Site) -> None:
+    store, client = local(hq), Notes()
+    hq.feed([started("c1")])
+    store.register(client, "c1")
+    store.update(None, "c1", {"note": 1})
+    assert await store.registered("c1") is store.get("c1")
+    assert client.told == [("c1", "note", 1)]
 
 
 async def test_a_program_is_not_taken_for_a_switch(hq: Site) -> None:
