@@ -26,6 +26,7 @@ test: $(BIN)/.installed-test $(COMPILE) peers
 
 types: $(BIN)/.installed-test
 	$(BIN)/mypy
+	$(BIN)/mypy docs/plugins/*/*.py
 	$(BIN)/lint-imports
 
 style: $(BIN)/.installed-test

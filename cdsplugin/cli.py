@@ -36,17 +36,20 @@ for command in (calls, watch, note, set_properties):
 def serve(config: Path) -> None:
     """Run a call data server without a switch, as CONFIG (YAML, a section `cds`) says.
 
-    It manages the switches that `cds.switches` names, wherever they are.
+    It manages the switches that `cds.switches` names, wherever they are. Installed plugins that
+    take part in calls do so here too.
     """
-    from cdsplugin.serve import ServeError, read_config
+    from cdsplugin.serve import ServeError, installed, read_config
     from cdsplugin.serve import serve as run
+    from softswitch.plugins import PluginError, sections_of
 
     try:
-        section = read_config(config)
-    except ServeError as error:
+        plugins = installed()
+        found = read_config(config, sections_of(plugins))
+    except (PluginError, ServeError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    sys.exit(run(section))
+    sys.exit(run(found, plugins))
 
 
 @main.command()

@@ -168,6 +168,11 @@ class CdsLimits(Section):
     """``cds.limits``, what a server holds at most."""
 
     call_entries: Count = Field(default=1000, description="properties and log lines of one call")
+    entry_bytes: Count = Field(
+        default=4096,
+        description="one property (name and value) or log line of a program in the process, as"
+        " UTF-8; a longer one is refused (by HTTP: `api.entry_bytes`)",
+    )
     remote_calls: Count = Field(
         default=200_000, description="calls of this server that others take part in at once"
     )

@@ -112,8 +112,17 @@ class CallDataServer:
         self.link.attach(self.proxy)
 
     async def start(self) -> None:
-        """Open the database, the journal and the link. Raises ``StartError``; then nothing is left
-        open."""
+        """``open`` and ``listen``. Raises ``StartError``; then nothing is left open."""
+        await self.open()
+        try:
+            await self.listen()
+        except StartError:
+            await self.close()
+            raise
+
+    async def open(self) -> None:
+        """Open the database and the journal, and take up the calls in it. Raises ``StartError``;
+        then nothing is left open."""
         section = self.section
         if self.name in section.peers:
             raise StartError(f"cds.peers: `{self.name}` is this server itself")
@@ -132,14 +141,17 @@ class CallDataServer:
             raise StartError(str(error)) from error
         self.recovery.begin(*self.journal.recover(), self.proxy)
         self.disk.start()
+
+    async def listen(self) -> None:
+        """Let others in: servers, switches elsewhere. Raises ``StartError``; then ``close`` is to
+        be called."""
+        listen = self.section.listen
         try:
-            listen = section.listen
             await self.link.start((listen.host, listen.port) if listen is not None else None)
         except OSError as error:
-            await self.close()
             raise StartError(str(error)) from error
         self.store.initialize()
-        log.info("call data server %s: database %s", self.name, section.database)
+        log.info("call data server %s: database %s", self.name, self.section.database)
 
     def _archive_renewed(self) -> None:
         """Called in the archive's thread."""

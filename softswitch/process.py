@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pluggy
 import uvloop
@@ -22,6 +22,7 @@ from softswitch.calls import Journal
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
+from softswitch.plugins import call, call_all, in_order, one_line
 from softswitch.sip import (
     Outbox,
     Timers,
@@ -102,6 +103,8 @@ class Process:
     def __init__(self, config: Config, plugins: pluggy.PluginManager) -> None:
         self._config = config
         self._plugins = plugins
+        self._unstarted: set[int] = set()
+        """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -113,11 +116,11 @@ class Process:
             loop.add_signal_handler(number, self._signalled, number)
         switch, transport = self._make(loop)
         try:
-            await _all(self._plugins.hook.start(config=self._config, plugins=self._plugins))
+            await self._start_plugins()
         except Exception as error:
             log.debug("start failed", exc_info=True)
-            print(f"softswitch {switch.name}: {error}", file=sys.stderr)
-            await _all(self._plugins.hook.stop())  # of those that had started
+            print(f"softswitch {switch.name}: {one_line(error)}", file=sys.stderr)
+            await self._stop_plugins()
             return 1
         journal = _restore(switch, self._config, loop)
         metrics = SwitchMetrics(switch, transport)
@@ -132,7 +135,7 @@ class Process:
             # What was restored stays in the journal: nobody could tell its sides anything.
             if journal is not None:
                 journal.close()
-            await _all(self._plugins.hook.stop())
+            await self._stop_plugins()
             return 1
         switch.opened()
         await _resolve(loop, switch)
@@ -155,7 +158,7 @@ class Process:
             switch.journal.end(switch.journal.ended())
             switch.journal = None
             journal.close()
-        await _all(self._plugins.hook.stop())
+        await self._stop_plugins()
         driver.close()
         await transport.close()
         REGISTRY.unregister(metrics)
@@ -207,6 +210,17 @@ class Process:
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
 
+    async def _start_plugins(self) -> None:
+        """One after the other: who comes later finds the earlier ones running."""
+        starts = in_order(self._plugins.hook.start)
+        self._unstarted = {id(start.plugin) for start in starts}
+        for start in starts:
+            await call(start, config=self._config, plugins=self._plugins)
+            self._unstarted.discard(id(start.plugin))
+
+    async def _stop_plugins(self) -> None:
+        await call_all(self._plugins.hook.stop, lambda plugin: id(plugin) not in self._unstarted)
+
     def _signalled(self, number: int) -> None:
         if self._stop.is_set() or number == signal.SIGINT:
             self._hurry.set()
@@ -215,7 +229,7 @@ class Process:
     async def _drain(self, switch: Switch) -> None:
         """No new calls; those in progress end by themselves or after `drain_timeout`."""
         switch.drain()
-        await _all(self._plugins.hook.drain())
+        await call_all(self._plugins.hook.drain)
         idle = asyncio.Event()
         switch.on_idle = idle.set
         timeout = self._config.timers.drain_timeout
@@ -299,12 +313,6 @@ async def _emptied(outbox: Outbox) -> None:
         if not len(outbox):
             break
         await asyncio.sleep(0.005)
-
-
-async def _all(results: list[Awaitable[None] | None]) -> None:
-    for result in results:
-        if result is not None:
-            await result
 
 
 async def _every(seconds: float, what: Callable[[], object]) -> None:

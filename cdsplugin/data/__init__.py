@@ -35,6 +35,7 @@ from cdsplugin.data.names import (
 )
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
+from cdsplugin.data.writable import NotStorable, TooLong, check_line, check_property
 
 __all__ = [
     "LEARNT",
@@ -58,6 +59,7 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "NotStorable",
     "Property",
     "Refused",
     "Register",
@@ -70,10 +72,13 @@ __all__ = [
     "SwitchEvents",
     "SwitchState",
     "Timers",
+    "TooLong",
     "Unregister",
     "Unregistered",
     "Update",
     "Value",
+    "check_line",
+    "check_property",
     "for_a_switch",
     "leg_name",
     "leg_of",
