@@ -167,7 +167,15 @@ def _grants(tokens: tuple[_AnyToken, ...]) -> tuple[ApiToken, ...]:
 class CdsLimits(Section):
     """``cds.limits``, what a server holds at most."""
 
-    call_entries: Count = Field(default=1000, description="properties and log lines of one call")
+    call_entries: Count = Field(
+        default=1000, description="properties and log lines of one application in one call"
+    )
+    switch_entries: Count = Field(
+        default=10_000, description="properties of one call by the switches of one server"
+    )
+    peer_authors: Count = Field(
+        default=200, description="applications and servers that may have written to one call"
+    )
     entry_bytes: Count = Field(
         default=4096,
         description="one property (name and value) or log line of a program in the process, as"

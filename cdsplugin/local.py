@@ -76,7 +76,7 @@ class OwnerAway(ConnectionError):
 
 
 class CallFull(RuntimeError):
-    """The call has as many entries as it may have (``cds.limits.call_entries``)."""
+    """This program has written to the call what it may (``cds.limits.call_entries``)."""
 
 
 class Server(Protocol):
@@ -262,8 +262,8 @@ class LocalStore:
         registrant = None if client is None else self._registrants.get(id(client))
         if not store.write(registrant, call_id, self.author, values, lines):
             raise CallFull(
-                f"call `{call_id}` has {limits.call_entries} entries (cds.limits.call_entries): no"
-                " more are taken"
+                f"`{self.author}` has written {limits.call_entries} entries to `{call_id}`"
+                " (cds.limits.call_entries): no more are taken"
             )
 
     async def stored(self, within: float = 5.0) -> None:

@@ -53,7 +53,13 @@ class CallDataServer:
             name,
             self.clock,
             timers,
-            StoreLimits(section.linger, section.linger + section.dead_after, limits.call_entries),
+            StoreLimits(
+                section.linger,
+                section.linger + section.dead_after,
+                limits.call_entries,
+                limits.switch_entries,
+                limits.peer_authors,
+            ),
         )
         self.archive = Archive(
             section.database,

@@ -196,7 +196,7 @@ def make_router(
                 raise HTTPException(404, "the call has ended")
             raise HTTPException(
                 409,
-                f"the call has {server.section.limits.call_entries} entries"
+                f"`{author}` has written {server.section.limits.call_entries} entries"
                 " (cds.limits.call_entries): no more are taken",
             )
         try:

@@ -55,7 +55,7 @@ class Call:
         self.learnt = False
         self.gaps: dict[str, dict[str, int]] | None = None
         self.back: Back | None = None
-        self.refused = False
+        self.refused: frozenset[str] | None = None
 
     def have(self) -> dict[str, int]:
         """As ``CallData.have``, but no further than it is whole."""

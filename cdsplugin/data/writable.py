@@ -5,9 +5,8 @@ that are theirs, and values that every server can hold and send on.
 from __future__ import annotations
 
 from cdsplugin.data.entries import Value
-from cdsplugin.data.names import RESERVED
+from cdsplugin.data.names import check_name
 
-_LONGEST_NAME = 128
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -25,10 +24,11 @@ def check_property(name: str, value: Value, most: int, setting: str) -> None:
     if type(name) is not str:
         raise NotStorable(f"found {_kind(name)} as a property's name, expected text")
     shown = name[:40].encode("utf-8", "replace").decode()
-    if not 0 < len(name) <= _LONGEST_NAME:
-        raise NotStorable(f"`{shown}`: a name has 1 to {_LONGEST_NAME} characters")
-    if name in RESERVED or "/" in name:
-        raise NotStorable(f"`{shown}`: such names belong to the switches")
+    _utf8(name, _printable(shown))
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise NotStorable(f"`{_printable(shown)}`: {error}") from None
     _fits(shown, len(_utf8(name, shown)) + _size(value, shown), most, setting)
 
 
@@ -37,6 +37,10 @@ def check_line(text: str, most: int, setting: str) -> None:
     if type(text) is not str or not text:
         raise NotStorable(f"found {_kind(text)} as a log line, expected text")
     _fits("text", len(_utf8(text, "text")), most, setting)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _fits(what: str, size: int, most: int, setting: str) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cdsplugin.data import RESERVED, Value, leg_name, passage_name
+from cdsplugin.data import Value, check_name, leg_name, passage_name
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall
 from softswitch.events import (
     CallEnded,
@@ -77,14 +77,12 @@ class EventValues:
             }
         }
         for name, value in event.properties.items():
-            if name in RESERVED or "/" in name or not 0 < len(name) <= 128:
+            try:
+                check_name(name)
+            except ValueError as error:
                 if name not in self._reserved_said and len(self._reserved_said) < 1000:
                     self._reserved_said.add(name)
-                    log.warning(
-                        "%s: set: %r is a name of the call data's own; disregarded",
-                        event.where,
-                        name,
-                    )
+                    log.warning("%s: set: %r: %s; disregarded", event.where, name, error)
             else:
                 values[name] = _text(value)
         return values

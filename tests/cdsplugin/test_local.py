@@ -179,19 +179,22 @@ async def test_what_is_written(hq: Site) -> None:
 
 
 async def test_what_is_not_written(tmp_path: Path) -> None:
-    limits = CdsLimits(call_entries=8, entry_bytes=100)
+    limits = CdsLimits(call_entries=2, entry_bytes=100)
     async with sites(tmp_path, "hq", limits=limits) as (hq,):
         store = local(hq)
         hq.feed(answered_call("c1")[:6])
         for properties, lines, error, says in (
             ({"ok": 1, "call": 2}, [], NotStorable, "belong to the switches"),
             ({"leg/hq/1": 2}, [], NotStorable, "belong to the switches"),
+            ({"Call": 2}, [], NotStorable, "belong to the switches"),
+            ({"vip ": 2}, [], NotStorable, "no blanks at its ends"),
+            ({"v\x1bip": 2}, [], NotStorable, "`v.ip`: a name has no control characters"),
             ({"ok": (1, 2)}, [], NotStorable, "found `tuple`, expected text, a number"),
             ({"ok": {"a": [1]}}, [], NotStorable, "flat list or mapping"),
             ({"ok": "x" * 100}, [], TooLong, "cds.limits.entry_bytes"),
             ({"ok": 1}, ["x" * 101], TooLong, "cds.limits.entry_bytes"),
             ({"ok": 1}, "a text", NotStorable, "expected a list of log lines"),
-            ({"ok": 1}, ["one", "two"], CallFull, "8 entries .cds.limits.call_entries."),
+            ({"ok": 1}, ["one", "two"], CallFull, "2 entries to `c1` .cds.limits.call_entries."),
         ):
             with pytest.raises(error, match=says):
                 store.update(None, "c1", properties, lines)  # type: ignore[arg-type]
