@@ -29,7 +29,7 @@ def test_what_can_be_set(value: Any) -> None:
         ("answer", 1, "belong to the switches"),
         ("end", 1, "belong to the switches"),
         ("leg/hq/0", 1, "belong to the switches"),
-        ("\ud800/x", 1, "`?/x`: such names belong"),
+        ("\ud800/x", 1, "`?/x`: no valid Unicode text"),
         ("", 1, "1 to 128 characters"),
         ("n" * 129, 1, "1 to 128 characters"),
         (7, 1, "found `int` as a property's name"),
