@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 
-from softswitch.disk.record_file import HEAD, ForeignFile, RecordFile, read_records
+from softswitch.disk.record_file import ForeignFile, RecordFile, read_records
 
 log = logging.getLogger(__name__)
 
@@ -278,7 +278,7 @@ class JournalFile:
                 self.behind = self._finish_due = True
         if not self._rows and not self._new:
             self._file.clear()
-        self._file.counts = len(_MAGIC) + sum(HEAD + len(row) for row in self._rows.values())
+        self._file.count(self._rows.values())
 
 
 def _nothing() -> None:

@@ -119,6 +119,10 @@ class RecordFile:
         """Return when power may fail too. Raises OSError."""
         os.fdatasync(self._fd)
 
+    def count(self, records: Iterable[bytes]) -> None:
+        """These are all of its records that still count."""
+        self.counts = len(self._magic) + sum(HEAD + len(data) for data in records)
+
     def crowded(self, least: int) -> bool:
         """Whether it is longer than `least` bytes, and a quarter of it at most counts: time to
         `renew` it."""
