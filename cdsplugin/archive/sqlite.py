@@ -7,15 +7,15 @@ it survives the loss of power too, at the price of one fsync for each commit.
 
 Should the database refuse (locked, full, corrupt), that is reported in one line, the rows are kept
 and tried again, and another line says when they are written. When more than ``queue_rows`` wait,
-they move to a file beside the database (``NAME.spool``), from where they are written when the
-database works again, also after a restart. The last resort, when that file cannot be written
-either, is the log: each row in full. A database that is damaged is moved aside, never deleted, and
-a new one is begun: a telephone switch that does not start is worse than records in two files.
+they move to a file beside the database (``NAME.spool``: ``overflow``), from where they are written
+when the database works again, also after a restart. The last resort, when that file cannot be
+written either, is the log: each row in full. A database that is damaged is moved aside, never
+deleted, and a new one is begun: a telephone switch that does not start is worse than records in two
+files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sqlite3
@@ -27,12 +27,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from sqlite_utils import Database
 
 from cdsplugin.archive import schema
 from cdsplugin.archive.damage import damaged, foreign, moved_aside
 from cdsplugin.archive.disk import ArchiveError
+from cdsplugin.archive.overflow import Overflow
 from cdsplugin.archive.record import Row
 from cdsplugin.archive.sqlite_connection import Connection
 
@@ -50,6 +50,7 @@ class ArchiveSettings:
     retry_interval: float = 1.0
 
 
+# In the overflow's file a row has the place of its statement here: what is new comes last.
 _STATEMENTS = (
     schema.WRITE_CDR,
     schema.FILL_CDR,
@@ -141,7 +142,7 @@ class Archive:
             elif not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
                 why = "no permission to write"
             raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
-        if self.spool.exists():
+        if self._overflow().exists():
             self._queued.set()
         self._runs = threading.Thread(target=self._run, name="cds-archive", daemon=True)
         self._runs.start()
@@ -205,7 +206,7 @@ class Archive:
         self._closing.set()
         self._queued.set()
         thread.join(timeout)
-        return not thread.is_alive() and not self.pending() and not self.spool.exists()
+        return not thread.is_alive() and not self.pending() and not self._overflow().exists()
 
     def _make(self) -> None:
         conn = self._connect(ready=False)
@@ -274,7 +275,7 @@ class Archive:
             try:
                 if conn is None:
                     conn = self._connect()
-                if self._spool_usable and self.spool.exists():
+                if self._spool_usable and self._overflow().exists():
                     self._from_spool(conn)
                 self._commit(conn, batch)
             except (sqlite3.Error, OSError) as error:
@@ -367,49 +368,41 @@ class Archive:
                 log.error("the CDR database %s: %s", self.path, again)
         return conn
 
+    def _overflow(self) -> Overflow:
+        return Overflow(self.spool, len(_STATEMENTS))
+
     def _to_spool(self, batch: _Batch) -> None:
         if not len(batch):
             return
-        lines = [
-            msgspec.json.encode([which, row]) + b"\n"
-            for which, rows in enumerate(batch.tables())
-            for row in rows
-        ]
-        before = self.spool.stat().st_size if self.spool.exists() else 0
+        tables = batch.tables()
         try:
-            with self.spool.open("ab") as file:
-                file.write(b"".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
+            refused = self._overflow().add(tables)
         except OSError as error:
-            # Half a line would spoil what is appended to it later.
-            with contextlib.suppress(OSError):
-                os.truncate(self.spool, before)
-            for which, rows in enumerate(batch.tables()):
+            for statement, rows in zip(_STATEMENTS, tables, strict=True):
                 for row in rows:
-                    self._to_log(_STATEMENTS[which], row, str(error))
+                    self._to_log(statement, row, str(error))
             return
-        self.spooled += len(lines)
-        log.error("%d rows wait in %s for the CDR database", len(lines), self.spool)
+        for which, row, why in refused:
+            self._to_log(_STATEMENTS[which], row, why)
+        count = len(batch) - len(refused)
+        self.spooled += count
+        log.error("%d rows wait in %s for the CDR database", count, self.spool)
 
     def _from_spool(self, conn: Connection) -> None:
         batch = _Batch()
         tables = batch.tables()
+        overflow = self._overflow()
         try:
-            lines = self.spool.read_bytes().splitlines()
+            rows = overflow.rows()
         except OSError as error:
             # Left for a person to look at: it must not hold up the records of today.
             self._spool_usable = False
             log.error("%s cannot be read: %s; its rows are not in the database", self.spool, error)
             return
-        for line in lines:
-            try:
-                which, row = msgspec.json.decode(line, type=tuple[int, list[object]])
-                tables[which].append(tuple(row))
-            except (msgspec.DecodeError, IndexError):
-                log.error("%s: a line cannot be read: %r", self.spool, line)
+        for which, row in rows:
+            tables[which].append(row)
         self._commit(conn, batch)
-        self.spool.unlink()
+        overflow.remove()
         log.warning("%d rows of %s are in the CDR database now", len(batch), self.spool)
 
     def _to_log(self, statement: str, row: Row, why: str) -> None:

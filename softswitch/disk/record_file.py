@@ -99,8 +99,9 @@ class RecordFile:
         elif os.pread(self._fd, len(self._magic), 0) != self._magic:
             raise ForeignFile
 
-    def append(self, records: Iterable[Record]) -> None:
-        """Raises OSError; then none of them is in the file."""
+    def append(self, records: Iterable[Record], *, sync: bool = False) -> None:
+        """Raises OSError; then none of them is in the file. With `sync` power may fail afterwards,
+        too."""
         pack, crc = _HEAD.pack, zlib.crc32
         parts: list[bytes] = []
         add = parts.append
@@ -108,7 +109,7 @@ class RecordFile:
             begin = number if number < 1 << 32 else number ^ number >> 32
             add(pack(len(data), crc(data, begin), number))
             add(data)
-        self._write(b"".join(parts))
+        self._write(b"".join(parts), sync)
 
     def clear(self) -> None:
         """Leave no record in it. Raises OSError."""
@@ -116,7 +117,7 @@ class RecordFile:
         self.size = self.counts = len(self._magic)
 
     def sync(self) -> None:
-        """Return when power may fail too. Raises OSError."""
+        """From now on power may fail, too. Raises OSError."""
         os.fdatasync(self._fd)
 
     def count(self, records: Iterable[bytes]) -> None:
@@ -163,11 +164,13 @@ class RecordFile:
         self.size = 0
         self._write(self._magic)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, sync: bool = False) -> None:
         at = self.size
         try:
             if os.pwrite(self._fd, data, at) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fdatasync(self._fd)
         except OSError:
             # Half a record would be in the way of those after it.
             with contextlib.suppress(OSError):
