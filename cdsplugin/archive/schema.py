@@ -174,6 +174,18 @@ FINISH = "UPDATE cdrs SET final = 1 WHERE call_id IN (?)"
 REMOVE = "DELETE FROM cdrs WHERE call_id IN (?)"
 
 
+_NARROW = 21
+
+
+def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
+    """A row that an earlier version has put aside, with the columns that there are now."""
+    if statement in (WRITE_CDR, FILL_CDR) and len(row) == _NARROW:
+        # Of before m003, which put the true ends behind ``callee_party``.
+        at = CDR_COLUMNS.index("answered_party")
+        return row[:at] + (None,) * (len(CDR_COLUMNS) - _NARROW) + row[at:]
+    return row
+
+
 JOURNAL_VERSION = 1
 
 JOURNAL = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, records BLOB NOT NULL)"

@@ -16,7 +16,6 @@ files. One that somebody has moved, deleted or replaced is made again, and gets 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sqlite3
@@ -28,13 +27,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from sqlite_utils import Database
 
 from cdsplugin.archive import schema
 from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.file_watch import FileWatch, leave
+from cdsplugin.archive.overflow import Overflow
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow
 from cdsplugin.archive.sqlite_connection import Connection
 
@@ -71,6 +70,18 @@ _STATEMENTS = (
 )
 
 
+_KEPT = (
+    schema.WRITE_CDR,
+    schema.FILL_CDR,
+    schema.WRITE_LEG,
+    schema.WRITE_PROPERTY,
+    schema.WRITE_LOG,
+    schema.FINISH,
+    schema.REMOVE,
+    schema.WRITE_TALK,
+)
+
+
 class _Batch:
     """Rows for each of the statements, in the order in which they came."""
 
@@ -98,6 +109,20 @@ class _Batch:
             self.logs,
             self.finished,
             self.removed,
+        )
+
+    def kept(self) -> tuple[list[Row], ...]:
+        """As ``_KEPT``: in the overflow's file a row has the place of its statement there, so that
+        what is new comes last."""
+        return (
+            self.cdrs,
+            self.fills,
+            self.legs,
+            self.properties,
+            self.logs,
+            self.finished,
+            self.removed,
+            self.talks,
         )
 
     def __len__(self) -> int:
@@ -138,6 +163,8 @@ class Archive:
         self._flushing = 0
         self._runs: threading.Thread | None = None
         self._spool_usable = True
+        self._unspooled: _Batch | None = None
+        """What the overflow has, read and not committed yet: it is not read again at each try."""
         self.trouble: str | None = None
         """What is wrong with the database at present, for people; None if nothing."""
         self.commits = 0
@@ -171,7 +198,7 @@ class Archive:
                 why = "no permission to write"
             if self.trouble is None:
                 raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
-        if self.spool.exists():
+        if self._overflow().exists():
             self._queued.set()
         self._runs = threading.Thread(target=self._run, name="cds-archive", daemon=True)
         self._runs.start()
@@ -238,7 +265,7 @@ class Archive:
         self._closing.set()
         self._queued.set()
         thread.join(timeout)
-        return not thread.is_alive() and not self.pending() and not self.spool.exists()
+        return not thread.is_alive() and not self.pending() and not self._overflow().exists()
 
     def _make(self, timeout: float | None = None) -> None:
         conn = self._connect(ready=False, timeout=timeout)
@@ -313,7 +340,7 @@ class Archive:
                     self._leave(old)
                 if conn is None:
                     conn = self._opened()
-                if self._spool_usable and self.spool.exists():
+                if self._spool_usable and self._overflow().exists():
                     self._from_spool(conn)
                 self._commit(conn, batch)
             except (sqlite3.Error, OSError) as error:
@@ -429,49 +456,47 @@ class Archive:
                 log.error("the CDR database %s: %s", self.path, again)
         return conn
 
+    def _overflow(self) -> Overflow:
+        return Overflow(self.spool, len(_KEPT))
+
     def _to_spool(self, batch: _Batch) -> None:
         if not len(batch):
             return
-        lines = [
-            msgspec.json.encode([which, row]) + b"\n"
-            for which, rows in enumerate(batch.tables())
-            for row in rows
-        ]
-        before = self.spool.stat().st_size if self.spool.exists() else 0
+        tables = batch.kept()
         try:
-            with self.spool.open("ab") as file:
-                file.write(b"".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
+            refused = self._overflow().add(tables)
         except OSError as error:
-            # Half a line would spoil what is appended to it later.
-            with contextlib.suppress(OSError):
-                os.truncate(self.spool, before)
-            for which, rows in enumerate(batch.tables()):
+            for statement, rows in zip(_KEPT, tables, strict=True):
                 for row in rows:
-                    self._to_log(_STATEMENTS[which], row, str(error))
+                    self._to_log(statement, row, str(error))
             return
-        self.spooled += len(lines)
-        log.error("%d rows wait in %s for the CDR database", len(lines), self.spool)
+        for which, row, why in refused:
+            self._to_log(_KEPT[which], row, why)
+        count = len(batch) - len(refused)
+        self.spooled += count
+        log.error("%d rows wait in %s for the CDR database", count, self.spool)
 
     def _from_spool(self, conn: Connection) -> None:
-        batch = _Batch()
-        tables = batch.tables()
-        try:
-            lines = self.spool.read_bytes().splitlines()
-        except OSError as error:
-            # Left for a person to look at: it must not hold up the records of today.
-            self._spool_usable = False
-            log.error("%s cannot be read: %s; its rows are not in the database", self.spool, error)
-            return
-        for line in lines:
+        overflow = self._overflow()
+        batch = self._unspooled
+        if batch is None:
+            batch = _Batch()
+            tables = batch.kept()
             try:
-                which, row = msgspec.json.decode(line, type=tuple[int, list[object]])
-                tables[which].append(tuple(row))
-            except (msgspec.DecodeError, IndexError):
-                log.error("%s: a line cannot be read: %r", self.spool, line)
+                rows = overflow.rows()
+            except OSError as error:
+                # Left for a person to look at: it must not hold up the records of today.
+                self._spool_usable = False
+                log.error(
+                    "%s cannot be read: %s; its rows are not in the database", self.spool, error
+                )
+                return
+            for which, row in rows:
+                tables[which].append(schema.widened(_KEPT[which], row))
+            self._unspooled = batch
         self._commit(conn, batch)
-        self.spool.unlink()
+        self._unspooled = None
+        overflow.remove()
         log.warning("%d rows of %s are in the CDR database now", len(batch), self.spool)
 
     def _to_log(self, statement: str, row: Row, why: str) -> None:

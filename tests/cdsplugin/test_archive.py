@@ -342,7 +342,52 @@ def test_rows_beyond_the_limit_go_to_the_spool_and_from_there_to_the_database(
     assert archive.close()
     assert count(path) == 50
     assert sqlite3.connect(path).execute("SELECT sum(final) FROM cdrs").fetchone() == (50,)
-    assert "a line cannot be read" in caplog.text
+    assert "are damaged: not in the database" in caplog.text
+    (aside,) = (entry for entry in tmp_path.iterdir() if "spool.damaged" in entry.name)
+    assert aside.read_bytes().endswith(b"half a li")
+
+
+def test_rows_of_an_earlier_versions_spool_come_first(tmp_path: Path) -> None:
+    """The database is still locked when a later version begins, and more rows have to wait."""
+    path = tmp_path / "hq.db"
+    archive = Archive(path, ArchiveSettings(0.001, queue_rows=0, busy_timeout=0.02))
+    archive.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    line = b'[3,["c0","account","x","2026-01-02T03:04:05.678901Z","hq"]]\n'
+    (tmp_path / "hq.db.spool").write_bytes(line)
+    archive.put(properties=[("c0", "account", "y", "2026-01-02T03:04:06.678901Z", "hq")])
+    assert not archive.close()
+    assert (tmp_path / "hq.db.spool.before").exists()
+    other.execute("ROLLBACK")
+    archive = Archive(path)
+    archive.open()
+    wait_until(lambda: not (tmp_path / "hq.db.spool").exists())
+    assert archive.close()
+    assert [entry.name for entry in tmp_path.iterdir() if "spool" in entry.name] == []
+    assert other.execute("SELECT call_id, name, value FROM cdr_properties").fetchall() == [
+        ("c0", "account", "y")
+    ]
+    other.close()
+
+
+def test_a_row_that_the_spool_does_not_take_holds_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = Recording(tmp_path / "hq.db")
+    other = sqlite3.connect(recording.archive.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.feed(answered_call("c1"))
+    assert not recording.archive.close()
+    other.close()
+    assert recording.archive.lost == 1
+    assert caplog.text.count("a row cannot be written") == 1
+    archive = Archive(recording.archive.path)
+    archive.open()
+    wait_until(lambda: not archive.spool.exists())
+    assert archive.close()
+    assert count(archive.path) == 1
 
 
 def test_when_even_the_spool_fails_the_log_has_the_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -151,3 +152,24 @@ def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
         assert conn.execute("SELECT count(*) FROM cdr_logs WHERE call_id = 'old'").fetchone() == (
             0,
         )
+
+
+def test_rows_put_aside_by_a_version_of_before_get_in(tmp_path: Path) -> None:
+    """They have no true ends, and are neither refused nor shifted by a column."""
+    values = {
+        "call_id": "old", "owner": "hq", "written_by": "hq", "switch": "hq", "site": "s",
+        "caller": "1001", "caller_name": "Alice", "dialled": "2001", "callee": "2001",
+        "caller_party": "extension:1001", "callee_party": "trunk:pstn",
+        "started_at": "2026-01-02T03:04:05.000000Z", "answered_at": None, "ended_at": None,
+        "duration": 1.5, "billsec": 0.0, "disposition": "answered", "sip_status": 200,
+        "reason": "", "hangup_by": "caller", "final": 1,
+    }  # fmt: skip
+    (tmp_path / "hq.db.spool").write_text(json.dumps([0, list(values.values())]) + "\n")
+    archive = Archive(tmp_path / "hq.db")
+    archive.open()
+    assert archive.close()
+    with sqlite3.connect(tmp_path / "hq.db") as conn:
+        conn.row_factory = sqlite3.Row
+        (row,) = conn.execute("SELECT * FROM cdrs").fetchall()
+    assert {name: row[name] for name in values} == values
+    assert row["answered_party"] is None
