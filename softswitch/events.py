@@ -21,6 +21,9 @@ import msgspec
 class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """An INVITE was admitted and has its callID; the leg it came in on exists. The first event.
 
+    One that the switch refused at once, of a caller that it knows, is told too: its LegEnded and
+    CallEnded follow in the same turn.
+
     A call that comes back to a switch it has passed already (hq to branch to hq) is there twice:
     each passage has its own CallStarted and CallEnded, told apart by ``leg``, the number of the
     incoming leg (0 for the first passage; numbers go on, they are never used twice for a call).
@@ -30,8 +33,8 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     ``origin``, else the name the header carried; empty where there is no server. ``came`` are the
     legs by which it came here over other switches (``SWITCH/N``, separated by blanks), if known.
     ``caller`` is the caller's number (user part of P-Asserted-Identity or From; for a phone its
-    extension),
-    ``dialled`` the user part of the Request-URI as received.
+    extension), ``dialled`` the user part of the Request-URI as received (of one that cannot be
+    read, and was refused for it, its first 128 characters).
     """
 
     call_id: str

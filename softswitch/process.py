@@ -18,7 +18,7 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from softswitch import compiled
-from softswitch.calls import Journal
+from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
 from softswitch.metrics import SwitchMetrics
@@ -152,6 +152,7 @@ class Process:
         await asyncio.gather(*tasks, return_exceptions=True)
         # Nothing comes after this: what was answered to it could not be written down any more.
         transport.stop_reading()
+        switch.refusals.sum_up()
         await _emptied(transport.outbox)
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
@@ -205,6 +206,7 @@ class Process:
             loop.create_task(self._watch_dialplan(switch)),
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
+            loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),

@@ -65,6 +65,10 @@ class TransactionUser(Protocol):
     def ack(self, request: Request, flow: Flow) -> None:
         """An ACK that belongs to a 2xx."""
 
+    def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
+        """An INVITE outside of a dialog gets this answer, a challenge perhaps, and no transaction.
+        Of one that cannot be read any header may be missing."""
+
 
 class Transactions:
     """All transactions of a switch, and the matching of §17.1.3 and §17.2.3."""
@@ -172,15 +176,17 @@ class Transactions:
     ) -> None:
         """Answer without a transaction (§8.2.7): the To tag is made from the request alone."""
         headers = request.headers
+        if "to" in headers and not request.to_tag:
+            # The parser may have stopped before it came to the To.
+            request.to_tag = _tag_of(headers["to"][0])
+        if request.method == "INVITE" and not request.to_tag:
+            self.user.refused(request, flow, status, reason)
         if "via" not in headers or not headers["via"][0]:
             # Nobody to answer to.
             return
         call_id = headers.get("call-id", [""])[0]
         tag = tag_for(request.via.branch + call_id)
         if all(name in headers for name in ("from", "to", "call-id", "cseq")):
-            if not request.to_tag:
-                # The parser may have stopped before it came to the To.
-                request.to_tag = _tag_of(headers["to"][0])
             flow.send(response_bytes(request, status, reason, to_tag=tag, extra=extra))
             return
         lines = [
