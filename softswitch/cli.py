@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from softswitch import compiled
+from softswitch.memory import prefer_system_malloc
 
 if TYPE_CHECKING:
     import pluggy
@@ -96,7 +96,8 @@ def check(config_path: Path | None, schema: str | None) -> None:
 @config_argument
 def run(config_path: Path) -> None:
     """Run a switch until it is told to stop (SIGTERM or Ctrl-C)."""
-    _prefer_system_malloc()
+    if sys.argv[1:2] == ["run"]:
+        prefer_system_malloc()
     plugins = _plugins()
     config = _load(config_path, plugins)
     from softswitch.process import run as run_switch
@@ -166,18 +167,6 @@ def _schema(kind: str) -> dict[str, object]:
         _fail(str(error))
     schema = model.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _prefer_system_malloc() -> None:
-    """Start this process over with the C library's allocator, unless PYTHONMALLOC says which.
-
-    Python's own gives memory back a megabyte at a time, and after a busy hour hardly any megabyte
-    is without some small object that stays. The C library's gives back single pages, at nearly the
-    same cost of a call (docs/performance.md).
-    """
-    if sys.argv[1:2] == ["run"] and "PYTHONMALLOC" not in os.environ:
-        os.environ["PYTHONMALLOC"] = "malloc"
-        os.execv(sys.executable, sys.orig_argv)
 
 
 def _plugins() -> pluggy.PluginManager:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -21,6 +19,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
+from softswitch.memory import Tidying, without_collections
 from softswitch.metrics import SwitchMetrics
 from softswitch.plugins import call, call_all, in_order, one_line
 from softswitch.sip import (
@@ -144,7 +143,7 @@ class Process:
             log.warning("%s was changed after it was compiled: compile or install anew", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
-        _no_more_collections()
+        without_collections()
         await self._stop.wait()
         await self._drain(switch)
         for task in tasks:
@@ -300,15 +299,6 @@ def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) ->
     return file
 
 
-def _no_more_collections() -> None:
-    """What exists now lives as long as the process. The calls after it leave no cycles behind (a
-    test holds them to that), and a full collection at 10,000 calls would stop the switch for longer
-    than its socket buffers last."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-
-
 async def _emptied(outbox: Outbox) -> None:
     """Return when all that was sent has left, as it does within `timers.store_within`."""
     for _ in range(int(LAST_WORDS / 0.005)):
@@ -348,34 +338,15 @@ async def _keep_resolving(loop: asyncio.AbstractEventLoop, switch: Switch) -> No
 
 
 async def _tidy_when_idle(switch: Switch, plugins: pluggy.PluginManager) -> None:
-    """Give back what a busy time has left behind, once there is nothing else to do.
-
-    Empty tables are made small, cycles that a library may have made are collected, and freed memory
-    goes back to the system:
-    the C library keeps it otherwise, for good, wherever one small block at its end is in use.
-    """
-    trim = _malloc_trim()
-    busy = 0
+    """Give back what a busy time has left behind, once there is nothing else to do."""
+    tidying = Tidying()
     while True:
         await asyncio.sleep(IDLE_CHECK)
-        calls = switch.counters.calls
-        tables = switch.transactions.tables()
-        if calls != busy and not switch.legs and not any(tables.values()):
-            busy = calls
+        in_progress = switch.legs or any(switch.transactions.tables().values())
+        if not in_progress and tidying.due(switch.counters.calls):
             switch.tidy()
             try:
                 plugins.hook.idle()
             except Exception:
                 log.exception("a plugin failed to tidy up")
-            gc.collect()
-            if trim is not None:
-                trim(0)
-
-
-def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's malloc_trim; None with another C library."""
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None
-    return trim
+            tidying.finish()

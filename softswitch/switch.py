@@ -42,6 +42,7 @@ from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
+from softswitch.memory import give_back
 from softswitch.parties import (
     Destinations,
     Lines,
@@ -596,10 +597,8 @@ class Switch:
             self.trunks.answered(trunk, response.status)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self.calls, self.legs):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.calls, self.legs)
         self.numbers.tidy()
         self.refusals.tidy()
         self.lines.tidy()

@@ -16,7 +16,18 @@ import msgspec
 
 from cdsplugin.archive.ends import Ends, Leg, legs_of, true_ends
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
-from cdsplugin.data import LEG, SUMMARY, Call, Client, Log, Property, Scalar, Value, leg_of
+from cdsplugin.data import (
+    LEG,
+    SUMMARY,
+    Call,
+    Client,
+    Log,
+    Property,
+    Scalar,
+    Value,
+    give_back,
+    leg_of,
+)
 
 _LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 # Few: the texts of times are made one after the other, and each kept one holds on to memory.
@@ -281,9 +292,8 @@ class Recorder:
         return len(self._written)
 
     def tidy(self) -> None:
-        """Give back the room of the table, if it is empty."""
-        if not self._written:
-            self._written.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._written)
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """At hangup: the whole record. After it: what changed."""

@@ -36,6 +36,7 @@ from cdsplugin.data.names import (
 )
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
+from cdsplugin.data.tables import give_back
 from cdsplugin.data.writable import NotStorable, TooLong, check_line, check_property
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "check_name",
     "check_property",
     "for_a_switch",
+    "give_back",
     "leg_name",
     "leg_of",
     "passage_name",

@@ -19,6 +19,7 @@ from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
 from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
 
@@ -193,10 +194,8 @@ class Store:
         return len(self._calls)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self._calls, self.kept, self.fading):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._calls, self.kept, self.fading)
 
     def adopt(self, call: Call) -> None:
         """Take in a call as the journal has it, without telling anybody."""
