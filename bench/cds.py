@@ -31,7 +31,7 @@ from typing import Any
 import uvloop
 
 from bench.progress import Progress, Step, load_name
-from cdsplugin.archive.rows import Row
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.archive.schema import CDR_COLUMNS
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.config import Address, CdsSection
@@ -261,19 +261,22 @@ async def memory(calls: int) -> None:
 def archive_alone(calls: int) -> None:
     """The two writes of a call, and sqlite-utils' own upsert for comparison."""
 
-    def rows(n: int) -> tuple[Row, list[Row], list[Row], list[Row]]:
+    def rows(n: int) -> tuple[Cdr, list[LegRow], list[PropertyRow], list[LogRow], list[TalkRow]]:
         identity = f"{n:012x}-7000-{uuid.uuid4().hex[:20]}"
         iso = "2026-01-02T03:04:05.678901Z"
-        cdr = (identity, "hq", "hq", "hq", "Sunnyvale", "1001", "Alice", "2001", "2001",
-               "extension:1001", "trunk:branch", iso, iso, iso, 12.5, 11.5, "answered", 200, None,
-               "caller", 0)  # fmt: skip
-        legs: list[Row] = [
-            (identity, "hq", leg, "out", "trunk:branch", "2001", "sip:2001@127.0.0.1",
+        cdr = Cdr(identity, "hq", "hq", "hq", "Sunnyvale", "1001", "Alice", "2001", "2001",
+                  "extension:1001", "trunk:branch", "trunk:branch", "2001", "hq", "Sunnyvale", None,
+                  '["extension:1001","trunk:branch"]', iso, iso, iso, 12.5, 11.5, "answered", 200,
+                  None, "caller", 0)  # fmt: skip
+        talk = TalkRow(identity, 0, "hq", "extension:1001", "1001", "trunk:branch", "2001", iso,
+                       iso, "dialled", "extension:1001")  # fmt: skip
+        legs = [
+            LegRow(identity, "hq", leg, "out", "trunk:branch", "2001", "sip:2001@127.0.0.1",
              "udp:127.0.0.1:5070", "SIPp", "PCMU/8000", iso, iso, iso, iso, 200, None, "remote",
              "1-234@127.0.0.1", iso) for leg in range(2)]  # fmt: skip
-        properties: list[Row] = [(identity, f"name{i}", "value", iso, "hq") for i in range(10)]
-        logs: list[Row] = [(identity, iso[:-2] + f"{i}Z", "hq", "a line") for i in range(2)]
-        return cdr, legs, properties, logs
+        properties = [PropertyRow(identity, f"name{i}", "value", iso, "hq") for i in range(10)]
+        logs = [LogRow(identity, iso[:-2] + f"{i}Z", "hq", "a line") for i in range(2)]
+        return cdr, legs, properties, logs, [talk]
 
     made = [rows(n) for n in range(calls)]
     for mode in ("normal", "full"):
@@ -285,8 +288,8 @@ def archive_alone(calls: int) -> None:
             archive.open()
             cpu = time.process_time()
             for first in range(0, calls, 20):
-                for cdr, legs, properties, logs in made[first : first + 20]:
-                    archive.put(cdr=cdr, legs=legs, properties=properties, logs=logs)
+                for cdr, legs, properties, logs, talks in made[first : first + 20]:
+                    archive.put(cdr=cdr, talks=talks, legs=legs, properties=properties, logs=logs)
                 for cdr, *_ in made[max(first - 2000, 0) : max(first - 1980, 0)]:
                     archive.put(finish=cdr[0])
                 archive.flush()
