@@ -163,7 +163,7 @@ class Archive:
         self._flushing = 0
         self._runs: threading.Thread | None = None
         self._spool_usable = True
-        self._unspooled: _Batch | None = None
+        self._unspooled: tuple[Overflow, _Batch] | None = None
         """What the overflow has, read and not committed yet: it is not read again at each try."""
         self.trouble: str | None = None
         """What is wrong with the database at present, for people; None if nothing."""
@@ -463,6 +463,7 @@ class Archive:
         if not len(batch):
             return
         tables = batch.kept()
+        self._unspooled = None  # it has not all any more
         try:
             refused = self._overflow().add(tables)
         except OSError as error:
@@ -477,10 +478,8 @@ class Archive:
         log.error("%d rows wait in %s for the CDR database", count, self.spool)
 
     def _from_spool(self, conn: Connection) -> None:
-        overflow = self._overflow()
-        batch = self._unspooled
-        if batch is None:
-            batch = _Batch()
+        if self._unspooled is None:
+            overflow, batch = self._overflow(), _Batch()
             tables = batch.kept()
             try:
                 rows = overflow.rows()
@@ -493,7 +492,8 @@ class Archive:
                 return
             for which, row in rows:
                 tables[which].append(schema.widened(_KEPT[which], row))
-            self._unspooled = batch
+            self._unspooled = overflow, batch
+        overflow, batch = self._unspooled
         self._commit(conn, batch)
         self._unspooled = None
         overflow.remove()

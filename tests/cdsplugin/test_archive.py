@@ -371,6 +371,29 @@ def test_rows_of_an_earlier_versions_spool_come_first(tmp_path: Path) -> None:
     other.close()
 
 
+def test_rows_that_come_to_the_spool_while_it_is_tried(tmp_path: Path) -> None:
+    """What was read of it is not all of it any more; and what is damaged of it is kept."""
+    path = tmp_path / "hq.db"
+    archive = Archive(path, ArchiveSettings(0.001, queue_rows=0, busy_timeout=0.02))
+    archive.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for n in range(1, 4):
+        archive.put(properties=[("c0", f"p{n}", "x", "2026-01-02T03:04:05.678901Z", "hq")])
+        wait_until(lambda n=n: archive.spooled == n)
+        if n == 1:
+            with archive.spool.open("ab") as file:
+                file.write(b"not a record")
+        wait_until(lambda: archive._unspooled is not None)
+    other.execute("ROLLBACK")
+    wait_until(lambda: not archive.spool.exists())
+    assert archive.close()
+    names = other.execute("SELECT name FROM cdr_properties ORDER BY name").fetchall()
+    assert names == [("p1",), ("p2",), ("p3",)]
+    assert [entry for entry in tmp_path.iterdir() if "spool.damaged" in entry.name]
+    other.close()
+
+
 def test_a_row_that_the_spool_does_not_take_holds_up_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
