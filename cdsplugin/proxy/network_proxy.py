@@ -278,6 +278,8 @@ class NetworkProxy:
         have = call.have() if frame.have else {}
         if call.back is not None:
             self._ask_lost(call, call.back, server, frame.have, have)
+        elif frame.have:
+            self._ask_forgotten(call, frame.have, have)
         utc = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
@@ -298,6 +300,13 @@ class NetworkProxy:
         for author, newest in call.have_of(self.server).items():
             if author in have and not 0 < back.since <= theirs.get(author, 0) <= newest:
                 have[author] = min(have[author], back.whole)
+
+    def _ask_forgotten(self, call: Call, theirs: dict[str, int], have: dict[str, int]) -> None:
+        """The same of a call that this server had lost as a whole, and has begun anew: who has
+        nothing of it that is as new as the oldest here may have what was there before."""
+        for author, oldest in call.data.oldest_of(self.server).items():
+            if theirs.get(author, oldest) < oldest:
+                have[author] = -1
 
     def _listed(self, call: Call) -> list[str]:
         participants = self.monitor.of(call.call_id)

@@ -705,6 +705,25 @@ def test_what_was_lost_is_not_asked_of_who_has_heard_of_what_came_next() -> None
     assert [e.name for frame in updates for e in frame.properties if e.author == "ant"] == []
 
 
+def test_what_an_owner_lost_with_the_whole_call_comes_back_while_that_goes_on() -> None:
+    world = World("ant", "bee", commit=0.0)
+    ant, bee = world["ant"], world["bee"]
+    ant.disk.full = True
+    world.call()
+    ant.server.store.write(None, "c1", "ant", {}, ["shared"])
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    world.pass_time(5)
+    ant.join("c1")
+    ant.write("c1", "from ant", "again")
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.server.store.get("c1").data == bee.server.store.get("c1").data
+    assert [line.text for line in ant.server.store.get("c1").data.log_lines()] == ["shared"]
+
+
 @pytest.mark.parametrize("later", [False, True])
 def test_what_an_owner_lost_with_the_whole_call_is_in_its_record(later: bool) -> None:
     """Its disk had nothing of the call, so it does not know that it asks for too little."""
