@@ -96,6 +96,7 @@ class JoinedCalls:
     def add(self, call: Call, joined: Joined) -> Joined:
         """We take part in this call from now on."""
         self.joined[call.call_id] = joined
+        call.head = joined.head
         if self._back:
             back = self._back.pop(call.call_id, None)
             if back is not None:

@@ -41,6 +41,11 @@ from cdsplugin.proxy.peers import Journal, Peer, Peers
 log = logging.getLogger("cdsplugin.proxy")
 
 
+_HANDED = 3
+"""So often an owner is given everything that ends a call without it. What it then still lacks it
+does not take: it is stamped too far in the future."""
+
+
 class Side(Protocol):
     """The other side of the proxy: of those that are registered here."""
 
@@ -96,6 +101,7 @@ class Registrations:
     def came(self, call: Call) -> None:
         """Somebody here takes part in a call of another server: register on its behalf."""
         self._revive(call)
+        call.handed = 0
         joined = self.joined.get(call.call_id)
         if joined is not None:
             # It comes back while we are leaving: the head takes both in their order.
@@ -141,14 +147,18 @@ class Registrations:
         if joined is None:
             if not author:
                 # A word after the last participant here has left.
-                call.settled = False
-                self._journal.left(call.call_id, False)
-                self.came(call)
+                self._again(call)
         elif joined.stage in (Stage.FIRST, Stage.LIVE):
             if joined.head != author:
                 self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
         elif joined.stage is Stage.LEAVING and joined.head != author:
             self._register(call, joined)
+
+    def _again(self, call: Call) -> None:
+        """Register once more for a call that we have left: something of it is to be said yet."""
+        call.settled = False
+        self._journal.left(call.call_id, False)
+        self.came(call)
 
     def left(self, call: Call) -> None:
         """Nobody here takes part any more: unregister with the head."""
@@ -339,18 +349,33 @@ class Registrations:
         complete = all((e.stamp, e.author) in theirs for e in data.properties.values()) and all(
             key in theirs for key in data.logs or ()
         )
-        if not self._calls.is_kept(call):
+        kept = self._calls.is_kept(call)
+        if complete and kept:
+            self._release(call)
+        elif complete or not (kept or joined is None):
             call.settled = complete
             self._store.end(frame.call_id)
-        elif complete:
-            self._release(call)
+        elif joined is not None and joined.stage is Stage.FIRST:
+            pass  # it is being given everything
+        elif call.handed < _HANDED:
+            # What we left with another head, this one lacks; or it has lost it in a crash. Which
+            # entries these are ``have`` need not tell: the head may have lost some of an author's
+            # and have later ones. So it is given everything.
+            handed = call.handed
+            if joined is None:
+                call.lingering = 0  # until its owner ends it once more
+                self._again(call)
+                self._store.linger(call)
+            else:
+                joined.known = False
+                joined.before = 0
+                self._register(call, joined)
+            call.handed = handed + 1
+        elif kept:
+            self.kept.drop(call)  # it does not take them: they are in our record, which stays
         else:
-            # Which they are ``have`` need not tell: the head may have lost some of an author's and
-            # have later ones. So it is given everything.
-            joined = self.joined[frame.call_id]
-            joined.known = False
-            joined.before = 0
-            self._register(call, joined)
+            call.settled = False
+            self._store.end(frame.call_id)
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
