@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from cdsplugin.data import (
@@ -47,7 +48,7 @@ from cdsplugin.data import (
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.joined import Stage
 from cdsplugin.proxy.participants import Listings, RegistrationMonitor
-from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peers
+from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peer, Peers
 from cdsplugin.proxy.registration import Registrations
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
@@ -58,6 +59,9 @@ log = logging.getLogger("cdsplugin.proxy")
 def _without(frame: Update, author: str) -> Update:
     properties = [e for e in frame.properties if e.author != author]
     return Update(frame.call_id, properties, [e for e in frame.logs if e.author != author])
+
+
+_ASKED = 1000  # calls in one frame
 
 
 class Records(Protocol):
@@ -110,6 +114,7 @@ class NetworkProxy:
         self._network = network
         self._max_remote_calls = max_remote_calls
         self._gather = gather
+        self._ask_after = alive_interval
         self._journal = journal if journal is not None else NoJournal()
         self._records = records
         self.on_handed_over = on_handed_over
@@ -195,6 +200,8 @@ class NetworkProxy:
         self.health.heard(server)
         if peer.joined or peer.headed:
             self._send_alive(server)
+        if peer.asking is None and self.monitor.awaited(server):
+            peer.asking = self._timers.schedule(self._ask_after, partial(self._ask, server, peer))
         self._registrations.connected(server)
 
     def disconnected(self, server: str) -> None:
@@ -202,7 +209,13 @@ class NetworkProxy:
         peer = self._peers.of(server)
         peer.connected = False
         peer.session += 1
+        if peer.asking is not None:
+            peer.asking.cancel()
+            peer.asking = None
         self.monitor.cut_off(server)
+        if self.monitor.awaited(server):
+            # It may have nothing here any more that it would dial for, and cannot say so then.
+            self._network.want(server, True)
         self._registrations.disconnected(server)
 
     def received(self, server: str, frame: Frame) -> None:
@@ -226,7 +239,7 @@ class NetworkProxy:
                 self._on_alive(server, frame)
             case Listing():
                 for call_id, names in frame.calls:
-                    self._registrations.listed(call_id, names)
+                    self._registrations.on_listing(server, call_id, names)
             case Refused():
                 self._registrations.on_refused(server, frame)
             case Hello():
@@ -352,6 +365,18 @@ class NetworkProxy:
                 if call.owner != self.server and not call.clients:
                     self._registrations.left(call)
         self._unwatch(server)
+
+    def _ask(self, server: str, peer: Peer) -> None:
+        """``server`` is back for a while, and has not registered again for all its calls. Of those
+        that it knows nothing of (any more) it is not waited for: see ``on_listing``."""
+        peer.asking = None
+        asked = [
+            (call_id, self._listed(call))
+            for call_id in self.monitor.awaited(server)
+            if (call := self._store.get(call_id)) is not None
+        ]
+        for first in range(0, len(asked), _ASKED):
+            self._peers.send(server, Listing(asked[first : first + _ASKED]))
 
     def _not_renewed(self, call_id: str, server: str) -> None:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)

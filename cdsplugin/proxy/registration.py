@@ -393,6 +393,16 @@ class Registrations:
             if listed != (self.server,) or call.kept:
                 self._calls.note(call, joined)
 
+    def on_listing(self, server: str, call_id: str, names: Sequence[str]) -> None:
+        """The head of a call says who takes part. If we do not (any more), having left it by way of
+        another server or lost it in a crash, the head is told so."""
+        call = self._calls.call(call_id)
+        joined = self.joined.get(call_id)
+        if call is None or joined is None or server not in (joined.head, call.owner):
+            self._peers.send(server, Unregister(call_id))
+        else:
+            self.listed(call_id, names)
+
     def tidy(self) -> None:
         """Give back the room of tables that are empty."""
         self._calls.tidy()
