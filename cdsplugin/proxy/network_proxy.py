@@ -180,7 +180,7 @@ class NetworkProxy:
         disk."""
         participants = self.monitor.end(call.call_id)
         if call.owner != self.server:
-            self._registrations.over(call)
+            self._registrations.over(call, participants.present if participants else ())
         if participants is None:
             return
         for server in participants.present:
@@ -276,8 +276,12 @@ class NetworkProxy:
             call = self._store.register(self, call_id, owner)
         if learnt:
             call.learnt = True
+        if frame.left:
+            self._drop(call, frame.left)
         if owner != self.server:
-            self._registrations.accept(call, frame.participants)
+            here = participants.present if participants is not None else ()
+            left = [name for name in frame.left if name not in (*here, self.server)]
+            self._registrations.accept(server, call, frame.participants, left)
         if frame.before:
             call.gap(server, frame.before)
         self.take(server, call_id, frame.properties, frame.logs)
@@ -348,7 +352,22 @@ class NetworkProxy:
             standing = LEARNT if call.learnt else NOTHING_ELSE
             self._journal.shared(call.call_id, call.owner, present, past, standing)
 
+    def _drop(self, call: Call, names: Sequence[str]) -> None:
+        """These have left the call while they were cut off from here, as the server says by way of
+        which they took part meanwhile. Who has registered again has come back since."""
+        gone = [name for name in names if self.monitor.awaits(call.call_id, name)]
+        for name in gone:
+            self.monitor.remove(call.call_id, name)
+            self._unwatch(name)
+        if gone:
+            self._note(call)  # on disk before the answer: it will not be said again
+
     def _on_unregister(self, server: str, frame: Unregister) -> None:
+        call = self._store.get(frame.call_id)
+        participants = self.monitor.of(frame.call_id)
+        present = participants.present if participants is not None else ()
+        if call is not None and call.owner != self.server and server in present:
+            self._registrations.went(call, (server,))
         self._remove(frame.call_id, server)
         # This answer says that everything is on disk.
         self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
@@ -592,7 +611,7 @@ class NetworkProxy:
                         self.health.watch(server)
                         self._network.want(server, True)
             return True
-        self._registrations.restore(call, standing.listed, standing.kept, standing.unseen)
+        self._registrations.restore(call, standing)
         return not standing.kept
 
     def stop(self, stored: bool = True) -> None:

@@ -753,7 +753,8 @@ def test_what_an_owner_lost_with_the_whole_call_is_in_its_record(later: bool) ->
     assert (len(ant.server.store), len(bee.server.store.kept)) == (0, 0)
 
 
-def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
+@pytest.mark.parametrize("away", [False, True])
+def test_a_stamp_far_in_the_future_is_left_to_who_made_it(away: bool) -> None:
     world = World("ant", "bee", "cat")
     world.call()
     bee = world["bee"].server
@@ -765,12 +766,21 @@ def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world["cat"].write("c1", "sane")
     world.pass_time(1)
     assert world["ant"].server.store.get("c1").data.newest < START + HOUR
+    if away:
+        world.net.part("ant", "bee cat")
+        world.pass_time(40)
     for site in world.sites.values():
         site.leave("c1")
+    world.pass_time(40)
+    world.net.heal()
     # It is handed over a few times more, and not for ever.
     world.pass_time(250)
+    world.net.log.clear()
+    world.pass_time(100)
+    assert [f for _, _, f in world.net.log if not isinstance(f, Alive)] == []
     assert world["ant"].rows.entries["c1"] == {"from ant", "from bee", "from cat", "sane"}
     assert "mad" in world["bee"].rows.entries["c1"], "nothing is lost"
+    assert world["bee"].server.store.kept == {}
 
 
 @given(
