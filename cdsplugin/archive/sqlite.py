@@ -22,8 +22,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +33,7 @@ from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.file_watch import FileWatch, leave
 from cdsplugin.archive.overflow import Overflow
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow
-from cdsplugin.archive.sqlite_connection import Connection
+from cdsplugin.archive.sqlite_connection import SIZES, Connection
 
 log = logging.getLogger("cdsplugin.archive")
 
@@ -299,7 +297,7 @@ class Archive:
             factory=Connection,
             timeout=self.settings.busy_timeout if timeout is None else timeout,
             isolation_level=None,
-            cached_statements=len(_STATEMENTS) * len(_SIZES) + 8,
+            cached_statements=len(_STATEMENTS) * len(SIZES) + 8,
         )
         try:
             # Before there is anything in it: a commit under load touches half as many pages.
@@ -311,8 +309,7 @@ class Archive:
             conn.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
             if ready:
                 for statement in _STATEMENTS:
-                    for size in _SIZES:
-                        conn.prepare(_for_rows(statement, size))
+                    conn.prepare(statement)
         except sqlite3.Error:
             conn.close()
             raise
@@ -404,7 +401,7 @@ class Archive:
             conn.run("BEGIN IMMEDIATE")
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 if rows:
-                    _write(conn, statement, rows)
+                    conn.write(statement, rows)
             conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -502,28 +499,6 @@ class Archive:
     def _to_log(self, statement: str, row: Row, why: str) -> None:
         self.lost += 1
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
-
-
-# Few sizes: a prepared statement for each stays for good, and every one made in the middle of a
-# load would hold on to a piece of the memory that the load's calls had.
-_SIZES = (32, 16, 8, 4, 2, 1)
-_for_rows = lru_cache(maxsize=None)(schema.for_rows)
-
-
-def _write(conn: Connection, statement: str, rows: list[Row]) -> None:
-    """Write rows, up to 32 with one statement.
-
-    Python hands its lock over at each statement, and under load has to wait until it gets it back:
-    fewer statements, less of that. sqlite-utils' own ``upsert_all`` is not used here because it
-    builds its statement, and looks up the table's columns, each time (``bench/cds.py`` measures
-    both).
-    """
-    first = 0
-    for size in _SIZES:
-        while len(rows) - first >= size:
-            together = rows[first : first + size]
-            conn.run(_for_rows(statement, size), tuple(chain.from_iterable(together)))
-            first += size
 
 
 def _roll_back(conn: Connection) -> None:
