@@ -114,13 +114,21 @@ class Switch:
         clock: Callable[[], float],
         now_us: Callable[[], int],
         tokens: Tokens,
+        steady_us: Callable[[], int] | None = None,
+        boot: str = "",
     ) -> None:
+        """`clock` gives seconds and never goes back; `now_us` is the time of day, in microseconds,
+        which somebody may set. `steady_us` is what nobody sets, also in microseconds: `clock`, if
+        there is no other. Both go on in the next process as long as `boot` has the same name; if it
+        is empty, they may not."""
         self.config = config
         self.name = config.switch.name
         self.site = config.switch.site
         self.network = network
         self.tokens = tokens
         self.now_us = now_us
+        self.steady_us = steady_us or (lambda: int(clock() * 1e6))
+        self.boot = boot
         self.timers = Timers(clock)
         timers = config.timers
         limits = config.limits
@@ -163,6 +171,7 @@ class Switch:
             self.timers,
             self._journal,
             self._ahead,
+            boot,
         )
         self.trunks = Trunks(config.trunks.values())
         self.lines = Lines(config.extensions, self.trunks)
@@ -173,7 +182,7 @@ class Switch:
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
-        self.numbers = LegNumbers(self.timers)
+        self.numbers = LegNumbers(self.timers, self._base)
         self.refusals = Refusals(self, limits.refused_records)
         self.counters = Counters()
         self.draining = False
@@ -190,6 +199,10 @@ class Switch:
     def _ahead(self) -> float:
         """By how many seconds UTC is ahead of our clock."""
         return self.now_us() / 1e6 - self.timers.clock()
+
+    def _base(self) -> int:
+        """By how many microseconds UTC is ahead of the steady clock."""
+        return self.now_us() - self.steady_us()
 
     def emit(self, event: Event) -> None:
         """Tell every plugin, and that there is something new to be stored."""
@@ -463,7 +476,7 @@ class Switch:
 
     def adopt(self, call: Call, next_leg: int) -> None:
         """A restored passage is one of ours."""
-        self.numbers.begin(call.call_id, next_leg)
+        self.numbers.go_on(call.call_id, next_leg, call.base)
         self.calls.add(call)
 
     def remember(self, leg: Leg) -> None:

@@ -43,6 +43,7 @@ class Call:
         "_longest",
         "answered",
         "answered_at",
+        "base",
         "call_id",
         "caller",
         "core",
@@ -66,6 +67,7 @@ class Call:
         self.owner = owner
         self.origin = origin
         self.identity = identity
+        self.base = 0  # what the steady clock lacks to the call's time (`softswitch.calls.numbers`)
         self.caller: Leg
         self.winner: Leg | None = None
         self.search: Search | None = None
@@ -111,6 +113,8 @@ class Call:
             tuple([leg.record() for leg in legs]),
             received,
             received_by,
+            self.base,
+            self.core.boot,
         )
 
     def __repr__(self) -> str:
@@ -135,6 +139,7 @@ class Call:
         """
         dialog = Dialog.from_request(request, core.tokens.token(), flow)
         call = cls(core, call_id, owner, origin, identity)
+        call.base = core.numbers.base(call_id)
         call.caller = leg = Leg(
             call, core.numbers.next(call_id), str(source), identity.number, dialog
         )
@@ -169,7 +174,7 @@ class Call:
         self.tell(
             events.CallRouted(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 match=route.match,
                 where=route.where,
@@ -192,7 +197,7 @@ class Call:
         self.tell(
             events.CallStarted(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 site=core.site,
                 owner=self.owner,
@@ -248,7 +253,7 @@ class Call:
         self.tell(
             events.LegAnswered(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 leg=leg.index,
                 status=response.status,
@@ -398,7 +403,7 @@ class Call:
         self.tell(
             events.LegEnded(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 leg=leg.index,
                 status=status,
@@ -417,7 +422,7 @@ class Call:
         self.tell(
             events.CallEnded(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 disposition=disposition,
                 sip_status=status,
@@ -433,6 +438,11 @@ class Call:
         if core.journal is not None:
             core.journal.over(self)
         core.call_over(self)
+
+    def now_us(self) -> int:
+        """The call's time: microseconds since the epoch, UTC, as if nobody had set the time of day
+        since the call came."""
+        return self.base + self.core.steady_us()
 
     def tell(self, event: events.Told) -> None:
         """Tell an event, and note what a restart would have to tell again."""

@@ -62,7 +62,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `received` is the head of the caller's INVITE as far as responses repeat it, empty once the call
     is answered, and `received_by` where they go. `next_leg` is the next free leg number of the call
-    at this switch.
+    at this switch. `base` is its time base (`softswitch.calls.numbers`), which holds since the
+    machine's start that `boot` names (`softswitch.steady`); empty: no longer than the process.
     """
 
     call_id: str
@@ -79,6 +80,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     legs: tuple[LegRecord, ...]
     received: str = ""
     received_by: FlowRecord | None = None
+    base: int = 0
+    boot: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -90,6 +90,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     identity = Caller(record.number, record.name, record.private)
     call = Call(core, record.call_id, record.owner, record.origin, identity)
     call.travelled, call.update = record.travelled, record.update
+    call.base = _base(core, record)
     first, *others = record.legs
     call.caller = caller = _leg(call, flows, first)
     legs = [_leg(call, flows, other) for other in others]
@@ -97,7 +98,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         call.told = list(record.told)
     if record.answered:
         call.answered, call.winner = True, legs[0]
-        call.answered_at = core.timers.clock() - max(0, core.now_us() - answered_at) / 1e6
+        call.answered_at = core.timers.clock() - max(0, call.now_us() - answered_at) / 1e6
         _confirm(core, caller, first)
         _confirm(core, legs[0], others[0])
     else:
@@ -114,13 +115,22 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     core.emit(
         events.CallRestored(
             call_id=call.call_id,
-            at=core.now_us(),
+            at=call.now_us(),
             switch=core.name,
             leg=caller.index,
             told=record.told,
         )
     )
     return call
+
+
+def _base(core: Core, record: CallRecord) -> int:
+    """The call's time base. Over a restart of the machine only the time of day goes on, which may
+    have been set: nothing may be told before what was told already."""
+    steady = core.steady_us()
+    goes_on = record.boot and record.boot == core.boot
+    base = record.base if goes_on else core.now_us() - steady
+    return max(base, max((event.at for event in record.told), default=0) - steady)
 
 
 def _take(core: Core, line: str, holder: object) -> str:
