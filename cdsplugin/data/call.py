@@ -35,18 +35,23 @@ class Call:
     has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
     will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
     back after they had forgotten the call, and up to where what we have of their authors is whole.
-    ``back``: we have restarted ourselves. ``handed``: how often its owner ended it without all
+    ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
+    (``clock``); ``based``: it is the owner's, and stays; ``base_kept`` is what the journal has of
+    it. ``handed``: how often its owner ended it without all
     that is here, and was given everything once more.
     """
 
     __slots__ = (
-        "back", "call_id", "clients", "data", "gaps", "handed", "head", "kept", "learnt",
-        "lingering", "owner", "refused", "settled",
+        "back", "base", "base_kept", "based", "call_id", "clients", "data", "gaps", "handed",
+        "head", "kept", "learnt", "lingering", "owner", "refused", "settled",
     )  # fmt: skip
 
-    def __init__(self, call_id: str, owner: str) -> None:
+    def __init__(self, call_id: str, owner: str, base: int = 0, based: bool = False) -> None:
         self.call_id = call_id
         self.owner = owner
+        self.base = base
+        self.based = based
+        self.base_kept = 0
         self.head = owner
         self.data = CallData()
         self.clients: tuple[Client, ...] = ()

@@ -17,11 +17,15 @@ from typing import Protocol
 
 from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
-from cdsplugin.data.clock import Clock, Handle, Timers
+from cdsplugin.data.clock import Clock, Handle, Timers, moved
 from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.names import TIMED
 from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
+
+_OFF = 50_000
+"""Microseconds by which times have to be off to be written anew."""
 
 _SAID = 20
 """Authors of one call of whom the log says that they write too much."""
@@ -101,7 +105,9 @@ class Store:
             if owner == self.server:
                 call = self.fading.pop(call_id, None)
             if call is None:
-                call = Call(call_id, owner)
+                call = Call(
+                    call_id, owner, self._clock.time_base(owner), based=owner == self.server
+                )
                 if self._left is not None:
                     call.data.newest = self._left.pop(call_id)
             self._calls[call_id] = call
@@ -176,7 +182,7 @@ class Store:
             call, author, values, lines
         ):
             return False
-        stamp = self._clock.stamp(call.owner, data.newest)
+        stamp = self._clock.stamp(call.base, data.newest)
         changed, added = data.write(stamp, author, values, lines)
         self._tell(client, call, changed, added)
         return True
@@ -214,23 +220,55 @@ class Store:
             (self._own_lingers if own else self._handed_lingers).add(call)
 
     def restamp(self, call: Call, shift: int, after: int = 0) -> None:
-        """Move the stamps that are greater than ``after`` by ``shift`` microseconds, in their order
-        and never behind ``after``. Nobody else may have seen them."""
+        """The call's time is by ``shift`` microseconds another. Move the stamps that are greater
+        than ``after``, in their order and never behind ``after`` nor ahead of now, and what those
+        entries say of times. Nobody else may have seen them."""
+        call.base += shift
         data = call.data
+        shift = min(shift, self._clock.monotonic_us() + call.base - data.newest)
         properties = list(data.properties.values())
         lines = data.log_lines()
-        moved: dict[int, int] = {}
+        stamps: dict[int, int] = {}
         newest = after
-        stamps = {e.stamp for e in properties} | {e.stamp for e in lines}
-        for stamp in sorted(stamp for stamp in stamps if stamp > after):
-            newest = moved[stamp] = max(stamp + shift, newest + 1)
+        old = {e.stamp for e in properties} | {e.stamp for e in lines}
+        for stamp in sorted(stamp for stamp in old if stamp > after):
+            newest = stamps[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
-            [Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author) for e in properties],
-            [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
+            [
+                Property(e.name, self._timed(e, shift), stamps.get(e.stamp, e.stamp), e.author)
+                if e.stamp > after
+                else e
+                for e in properties
+            ],
+            [Log(stamps.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
         call.data.newest = max(call.data.newest, newest)
         if call.back is not None and call.back.since > after:
-            call.back.since = min(moved.values(), default=0)
+            call.back.since = min(stamps.values(), default=0)
+
+    def rebase(self, call: Call, base: int) -> None:
+        """The owner has said what time it is in the call. What was written here by a clock that was
+        off is written anew; its times, as its stamps have been seen."""
+        off = base - call.base
+        call.based, call.base_kept = True, 0
+        if abs(off) < 1000:
+            return
+        call.base = base
+        if abs(off) < _OFF:
+            return
+        values = {
+            entry.name: self._timed(entry, off)
+            for entry in call.data.properties.values()
+            if self._is_timed(entry)
+        }
+        if values:
+            self.write(None, call.call_id, self.server, values)
+
+    def _is_timed(self, entry: Property) -> bool:
+        return entry.author == self.server and entry.name.startswith(TIMED)
+
+    def _timed(self, entry: Property, by: int) -> Value:
+        return moved(entry.value, by) if self._is_timed(entry) else entry.value
 
     def _tell(
         self,

@@ -33,18 +33,20 @@ class SwitchCall:
     """What a switch's module keeps of a live call.
 
     ``legs`` holds the values last written, ``passages`` those not over, by their incoming leg, and
-    ``incoming`` the passage of each outgoing leg that belongs to another than the first.
+    ``incoming`` the passage of each outgoing leg that belongs to another than the first. ``base``
+    is the switch's time of the call minus our monotonic clock, ``ahead`` by how much the times in
+    here are ahead of it, in microseconds.
     """
 
-    __slots__ = ("based", "incoming", "legs", "owner", "passages", "released")
+    __slots__ = ("ahead", "base", "incoming", "legs", "owner", "passages", "released")
 
-    def __init__(self, owner: str, based: bool) -> None:
+    def __init__(self, owner: str, base: int) -> None:
         self.owner = owner
+        self.base = base
+        self.ahead = 0
         self.legs: dict[int, Leg] = {}
         self.passages: dict[int, Passage] = {}
         self.incoming: dict[int, int] | None = None
-        self.based = based
-        """Whether the times in here are in the owner's time base."""
         self.released = False
         """Whether the store was told that we are no participant any more; see ``release``."""
 
@@ -54,16 +56,26 @@ class SwitchCall:
             return number
         return self.incoming.get(number, 0) if self.incoming else 0
 
+    def move(self, by: int) -> None:
+        """All times in here, by so many microseconds."""
+        self.ahead += by
+        for passage in self.passages.values():
+            passage.started_at += by
+        for number, leg in self.legs.items():
+            self.legs[number] = {k: v + by if k in TIMES else v for k, v in leg.items()}
 
-def found_again(call: Call, switch: str) -> SwitchCall | None:
-    """A call as the store has it, for the module of a switch; None if it is over there."""
+
+def found_again(call: Call, switch: str, base: int) -> SwitchCall | None:
+    """A call as the store has it, for the module of a switch; None if it is over there. ``base`` as
+    in ``SwitchCall``."""
     legs: dict[int, Leg] = {}
     values = call.data.properties
     for name, entry in values.items():
         found = leg_of(name)
         if found is not None and found[0] == switch and type(entry.value) is dict:
             legs[found[1]] = dict(entry.value)
-    taken = SwitchCall(call.owner, based=True)
+    taken = SwitchCall(call.owner, base)
+    taken.ahead = call.base - base
     taken.legs = legs
     newest = max(
         (leg.get("invited_at", 0) for leg in legs.values() if leg.get("direction") == "in"),

@@ -30,7 +30,18 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeAlias
 
-from cdsplugin.data import Call, Clock, Log, Property, Store, Value, give_back, passage_name
+from cdsplugin.data import (
+    TIMED,
+    Call,
+    Clock,
+    Log,
+    Property,
+    Store,
+    Value,
+    give_back,
+    moved,
+    passage_name,
+)
 from cdsplugin.tms.event_values import WRITERS, EventValues
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
@@ -80,8 +91,13 @@ class Tms:
         self._clock = clock
         self._soon = soon
         self._switches: dict[str, SwitchModule] = {}
+        self._elsewhere: frozenset[str] = frozenset()
         self._seals = 0
         self.unknown_events = 0
+
+    def elsewhere(self, switches: Iterable[str]) -> None:
+        """The events of these come over a network, and may have waited for it."""
+        self._elsewhere = frozenset(switches)
 
     def event(self, event: Event) -> None:
         """Take a call-state event. An event of a call that was never started is counted, no
@@ -144,7 +160,7 @@ class Tms:
         module = self._switches.get(switch)
         if module is None:
             module = self._switches[switch] = SwitchModule(
-                switch, self._store, self._clock, self._soon
+                switch, self._store, self._clock, self._soon, switch in self._elsewhere
             )
         return module
 
@@ -152,8 +168,12 @@ class Tms:
 class SwitchModule:
     """The TMS/SWITCH module of one switch, a client of the local store."""
 
-    def __init__(self, switch: str, store: Store, clock: Clock, soon: Soon | None) -> None:
+    def __init__(
+        self, switch: str, store: Store, clock: Clock, soon: Soon | None, late: bool = False
+    ) -> None:
         self.switch = switch
+        self.late = late
+        """Whether its events may be old when they come."""
         self._soon = soon
         self._unwritten: dict[str, tuple[SwitchCall, dict[str, Value]]] = {}
         """What was told of calls and is not in the store yet."""
@@ -166,7 +186,8 @@ class SwitchModule:
         self._values = EventValues(switch)
         self._restored: set[tuple[str, int]] = set()
         """Passages, by call and incoming leg."""
-        self._last_at = 0
+        self._last: int | None = None
+        """When the last event was made, by our monotonic clock."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -188,9 +209,10 @@ class SwitchModule:
             if held is None or not self.adopt(held):
                 return False
             call = self._calls[call_id]
-        at = self._last_at = event.at
+        at = event.at
+        self._last = at - call.base
         if call.owner != self._server:
-            at += self._ahead(call)
+            at += self._ahead(call_id, call)
         values = writer(self._values, call, event, at)
         if not call.passages and type(event) is CallEnded:
             del self._calls[call_id]
@@ -200,7 +222,7 @@ class SwitchModule:
     def _special(self, event: Event) -> bool:
         """What begins a call, or a switch's life."""
         if type(event) is CallStarted:
-            self._started(event)
+            self._started(event, self._clock.own())
         elif type(event) is CallRestored:
             return self._is_restored(event)
         else:
@@ -249,6 +271,8 @@ class SwitchModule:
 
     def _put(self, told: dict[str, tuple[SwitchCall, dict[str, Value]]]) -> None:
         for call_id, (call, values) in told.items():
+            if call.owner != self._server:
+                values = self._timed(call_id, call, values)
             if call.released or (
                 values
                 and not self._store.write(self, call_id, self._server, values)
@@ -266,7 +290,8 @@ class SwitchModule:
         """Take up a call from what the store has of it; false if it is over at this switch."""
         if call.call_id in self._calls:
             return False
-        taken = found_again(call, self.switch)
+        base = call.base if call.owner == self._server else self._clock.own()
+        taken = found_again(call, self.switch, base)
         if taken is None:
             return False
         self._calls[call.call_id] = taken
@@ -319,15 +344,30 @@ class SwitchModule:
             # the switch's journal: the first end is the true one.
             return True
         self._restored.add((call_id, event.leg))
-        if call is not None and call.released:
-            self._again(call_id, call, {})
+        base = self._clock.own() if self.late else event.at - self._clock.monotonic_us()
+        if call is not None:
+            self._goes_on(call, held, base)
+            if call.released:
+                self._again(call_id, call, {})
         for told in event.told:
-            if not self._knows(self._calls.get(call_id), told):
+            if self._knows(self._calls.get(call_id), told):
+                continue
+            if type(told) is CallStarted:
+                self._started(told, base)
+            else:
                 self.event(told)
         self.flush()
         if call_id in self._calls:
             self._speak(call_id)
         return call_id in self._calls
+
+    def _goes_on(self, call: SwitchCall, held: Call | None, base: int) -> None:
+        """A call that was found again in the store: what its switch's time is had to be guessed.
+        One that is here has told it already."""
+        if not self.late:
+            call.base = base
+            if held is not None:
+                call.ahead = held.base - base
 
     def _ended_before(self, held: Call, event: CallRestored) -> bool:
         """Whether the store has an end of this passage already."""
@@ -369,7 +409,11 @@ class SwitchModule:
             latest = max(
                 (leg[key] for leg in call.legs.values() for key in TIMES if key in leg), default=0
             )
-            at = max(latest, self._last_at + self._clock.ahead(call.owner))
+            at = latest
+            if self._last is not None:
+                own = call.owner == self._server
+                ahead = 0 if own else self._ahead(call_id, call)
+                at = max(latest, self._last + call.base + ahead)
             values: dict[str, Value] = {}
             for number, leg in call.legs.items():
                 its = call.passage_of(number)
@@ -413,32 +457,37 @@ class SwitchModule:
 
     # The events
 
-    def _started(self, event: CallStarted) -> None:
+    def _started(self, event: CallStarted, base: int) -> None:
         owner = self._server if event.origin or not event.owner else event.owner
-        call = self._calls.get(event.call_id)
+        call_id = event.call_id
+        call = self._calls.get(call_id)
         if call is None:
-            call = self._calls[event.call_id] = SwitchCall(owner, based=owner == self._server)
+            call = self._calls[call_id] = SwitchCall(owner, base)
         call.released = False
-        self._store.register(self, event.call_id, call.owner)
+        self._store.register(self, call_id, call.owner)
         at = event.at
         if call.owner != self._server:
-            at += self._ahead(call)
-        self._write(event.call_id, call, self._values.started(call, event, at))
+            at += self._ahead(call_id, call)
+        self._write(call_id, call, self._values.started(call, event, at))
 
     # Times, and a call that has to be taken up again
 
-    def _ahead(self, call: SwitchCall) -> int:
-        """How far the owner's clock is ahead; times noted before that was known are put right."""
-        if self._clock.base(call.owner) is None:
-            return 0
-        ahead = self._clock.ahead(call.owner)
-        if not call.based:
-            call.based = True
-            for passage in call.passages.values():
-                passage.started_at += ahead
-            for number, leg in call.legs.items():
-                call.legs[number] = {k: v + ahead if k in TIMES else v for k, v in leg.items()}
-        return ahead
+    def _ahead(self, call_id: str, call: SwitchCall) -> int:
+        """How far the owner's time is ahead; times noted before that was known are put right."""
+        held = self._store.get(call_id)
+        if held is not None and held.base - call.base != call.ahead:
+            by = held.base - call.base - call.ahead
+            call.move(by)
+            for told in (*(told for _, told in self._sealed), self._unwritten):
+                if call_id in told:
+                    told[call_id] = call, _moved(told[call_id][1], by)
+        return call.ahead
+
+    def _timed(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> dict[str, Value]:
+        """What is to be written, should the owner's time be known by now."""
+        before = call.ahead
+        by = self._ahead(call_id, call) - before
+        return _moved(values, by) if by else values
 
     def _again(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> None:
         """The store no longer has this call as ours (its owner ended it, or we were gone for too
@@ -451,3 +500,10 @@ class SwitchModule:
             legs: dict[str, Value] = {self._values.leg_name(n): leg for n, leg in call.legs.items()}
             values = {**legs, **values}
         self._store.write(self, call_id, self._server, values)
+
+
+def _moved(values: dict[str, Value], by: int) -> dict[str, Value]:
+    return {
+        name: moved(value, by) if name.startswith(TIMED) else value
+        for name, value in values.items()
+    }

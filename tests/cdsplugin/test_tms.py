@@ -8,6 +8,7 @@ import pytest
 from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
+from cdsplugin.archive.disk import Beat
 from cdsplugin.archive.journal import Found
 from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data.call_data import CallData
@@ -251,7 +252,7 @@ def restarted(server: FakeServer) -> tuple[FakeServer, Tms, Recovery]:
     back = FakeNet().server("hq")
     recovery = Recovery(back.store, back.clock, back.timers, 20.0)
     data = server.store.get("c1").data
-    recovery.begin([Found("c1", "hq", CallData(data.properties.values()))], AT, back.proxy)
+    recovery.begin([Found("c1", "hq", CallData(data.properties.values()))], Beat(AT), back.proxy)
     return back, Tms(back.store, back.clock), recovery
 
 

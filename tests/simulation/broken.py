@@ -43,8 +43,8 @@ def _author_disregarded() -> AbstractContextManager[Any]:
         return new.stamp > old.stamp
 
     # Equal stamps are rare with a clock of microseconds: this one ticks once in five seconds.
-    def stamp(self: Clock, owner: str, newest: int) -> int:
-        return max((self.now(owner) // 5_000_000 + 1) * 5_000_000, newest + 1)
+    def stamp(self: Clock, base: int, newest: int) -> int:
+        return max(((self.monotonic_us() + base) // 5_000_000 + 1) * 5_000_000, newest + 1)
 
     return _both(
         patch.object(call_data, "supersedes", supersedes), patch.object(Clock, "stamp", stamp)
@@ -54,7 +54,7 @@ def _author_disregarded() -> AbstractContextManager[Any]:
 def _local_clock() -> AbstractContextManager[Any]:
     """Stamps from the local clock, and never mind what was seen."""
 
-    def stamp(self: Clock, owner: str, newest: int) -> int:
+    def stamp(self: Clock, base: int, newest: int) -> int:
         return self._now_us()
 
     return patch.object(Clock, "stamp", stamp)
