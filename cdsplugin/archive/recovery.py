@@ -146,6 +146,16 @@ class Recovery:
         call.data = found.data
         if found.base is not None and self._goes_on(found):
             call.base, call.based = found.base.base, found.base.based
+        elif not own:
+            # What was written by the clock of the last life is the owner's time, if that was known.
+            unseen = found.shared.standing.unseen if found.shared is not None else None
+            call.sure = {
+                (entry.name, key): value
+                for entry in call.data.properties.values()
+                if unseen is None or entry.stamp <= unseen
+                if isinstance(entry.value, dict)
+                for key, value in entry.value.items()
+            }
         return call
 
     def _alive_at(self, found: Found, call: Call, alive: Beat) -> int:

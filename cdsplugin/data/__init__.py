@@ -2,7 +2,7 @@
 
 from cdsplugin.data.call import Back, Call, Client, for_a_switch
 from cdsplugin.data.call_data import CallData
-from cdsplugin.data.clock import Clock, Handle, Timers, moved
+from cdsplugin.data.clock import Clock, Handle, Timers
 from cdsplugin.data.entries import Log, Property, Scalar, Value
 from cdsplugin.data.frames import (
     MAGIC,
@@ -88,7 +88,6 @@ __all__ = [
     "give_back",
     "leg_name",
     "leg_of",
-    "moved",
     "passage_name",
     "server_name",
 ]

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cdsplugin.data.call_data import CallData
-from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.entries import Log, Property, Scalar, Value
+from cdsplugin.data.names import TIMED
 
 
 class Back:
@@ -37,13 +38,14 @@ class Call:
     back after they had forgotten the call, and up to where what we have of their authors is whole.
     ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
     (``clock``); ``based``: it is the owner's, and stays; ``base_kept`` is what the journal has of
-    it. ``handed``: how often its owner ended it without all
-    that is here, and was given everything once more.
+    it. ``sure``: while it is not, times that are the owner's all the same, by property and key.
+    ``handed``: how often its owner ended it without all that is here, and was given everything once
+    more.
     """
 
     __slots__ = (
         "back", "base", "base_kept", "based", "call_id", "clients", "data", "gaps", "handed",
-        "head", "kept", "learnt", "lingering", "owner", "refused", "settled",
+        "head", "kept", "learnt", "lingering", "owner", "refused", "settled", "sure",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str, base: int = 0, based: bool = False) -> None:
@@ -52,6 +54,7 @@ class Call:
         self.base = base
         self.based = based
         self.base_kept = 0
+        self.sure: dict[tuple[str, str], Scalar] | None = None
         self.head = owner
         self.data = CallData()
         self.clients: tuple[Client, ...] = ()
@@ -63,6 +66,23 @@ class Call:
         self.back: Back | None = None
         self.refused: frozenset[str] | None = None
         self.handed = 0
+
+    def retimed(self, name: str, value: Value, by: int) -> Value:
+        """The value of a property of ours, its times moved by so many microseconds but for those
+        that are sure."""
+        if isinstance(value, dict) and name.startswith(TIMED):
+            return self.retimed_leg(name, value, by)
+        return value
+
+    def retimed_leg(self, name: str, value: dict[str, Scalar], by: int) -> dict[str, Scalar]:
+        """As ``retimed``, of a property that has times."""
+        sure = self.sure or {}
+        return {
+            key: one + by
+            if key.endswith("_at") and type(one) is int and sure.get((name, key)) != one
+            else one
+            for key, one in value.items()
+        }
 
     def have(self) -> dict[str, int]:
         """As ``CallData.have``, but no further than it is whole."""

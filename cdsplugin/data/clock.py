@@ -18,8 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cdsplugin.data.entries import Value
-
 
 class Handle(Protocol):
     """A timer that was scheduled."""
@@ -146,16 +144,6 @@ class Clock:
         """
         now = self._monotonic_us() + base
         return now if now > newest else newest + 1
-
-
-def moved(value: Value, by: int) -> Value:
-    """A value of a switch's with its times moved by so many microseconds."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: one + by if key.endswith("_at") and type(one) is int else one
-        for key, one in value.items()
-    }
 
 
 _LAST_STAMP = 1 << 61

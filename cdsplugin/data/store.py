@@ -17,9 +17,8 @@ from typing import Protocol
 
 from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
-from cdsplugin.data.clock import Clock, Handle, Timers, moved
+from cdsplugin.data.clock import Clock, Handle, Timers
 from cdsplugin.data.entries import Log, Property, Value
-from cdsplugin.data.names import TIMED
 from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
@@ -105,11 +104,7 @@ class Store:
             if owner == self.server:
                 call = self.fading.pop(call_id, None)
             if call is None:
-                call = Call(
-                    call_id, owner, self._clock.time_base(owner), based=owner == self.server
-                )
-                if self._left is not None:
-                    call.data.newest = self._left.pop(call_id)
+                call = self._new(call_id, owner)
             self._calls[call_id] = call
         if client not in call.clients:
             call.clients = (*call.clients, client)
@@ -121,6 +116,13 @@ class Store:
                     except Exception:
                         log.exception("call %s: a client failed to take a registration", call_id)
             call.settled = False
+        return call
+
+    def _new(self, call_id: str, owner: str) -> Call:
+        newest, base = self._left.pop(call_id) if self._left is not None else (0, 0)
+        based = owner == self.server or base != 0
+        call = Call(call_id, owner, base or self._clock.time_base(owner), based)
+        call.data.newest = newest
         return call
 
     def unregister(self, client: Client, call_id: str) -> None:
@@ -222,10 +224,15 @@ class Store:
     def restamp(self, call: Call, shift: int, after: int = 0) -> None:
         """The call's time is by ``shift`` microseconds another. Move the stamps that are greater
         than ``after``, in their order and never behind ``after`` nor ahead of now, and what those
-        entries say of times. Nobody else may have seen them."""
-        call.base += shift
+        entries say of times. Nobody else may have seen them.
+
+        If others have seen times of ours that are by the old clock, all wait for ``rebase``.
+        """
         data = call.data
-        shift = min(shift, self._clock.monotonic_us() + call.base - data.newest)
+        seen = (e for e in data.properties.values() if e.stamp <= after)
+        by = 0 if any(self._timed(call, e, shift) != e.value for e in seen) else shift
+        call.base += by
+        shift = min(shift, self._clock.monotonic_us() + call.base + shift - by - data.newest)
         properties = list(data.properties.values())
         lines = data.log_lines()
         stamps: dict[int, int] = {}
@@ -235,7 +242,7 @@ class Store:
             newest = stamps[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
             [
-                Property(e.name, self._timed(e, shift), stamps.get(e.stamp, e.stamp), e.author)
+                Property(e.name, self._timed(call, e, by), stamps[e.stamp], e.author)
                 if e.stamp > after
                 else e
                 for e in properties
@@ -256,19 +263,18 @@ class Store:
         call.base = base
         if abs(off) < _OFF:
             return
-        values = {
-            entry.name: self._timed(entry, off)
-            for entry in call.data.properties.values()
-            if self._is_timed(entry)
-        }
+        values: dict[str, Value] = {}
+        for entry in call.data.properties.values():
+            timed = self._timed(call, entry, off)
+            if timed != entry.value:
+                values[entry.name] = timed
         if values:
             self.write(None, call.call_id, self.server, values)
 
-    def _is_timed(self, entry: Property) -> bool:
-        return entry.author == self.server and entry.name.startswith(TIMED)
-
-    def _timed(self, entry: Property, by: int) -> Value:
-        return moved(entry.value, by) if self._is_timed(entry) else entry.value
+    def _timed(self, call: Call, entry: Property, by: int) -> Value:
+        if entry.author != self.server:
+            return entry.value
+        return call.retimed(entry.name, entry.value, by)
 
     def _tell(
         self,
@@ -347,7 +353,7 @@ class Store:
         call.lingering = 0
         if self._left is None:
             self._left = _Left()
-        self._left.put(call.call_id, call.data.newest)
+        self._left.put(call.call_id, call.data.newest, call.base if call.based else 0)
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
@@ -360,20 +366,22 @@ class Store:
 
 
 class _Left:
-    """The newest stamps of the calls that ended here last: should one come back, as it went on
-    elsewhere, nothing may be stamped behind what we said of it before.
+    """The newest stamps of the calls that ended here last, and their time bases: should one come
+    back, as it went on elsewhere, nothing may be stamped behind what we said of it before, nor by
+    another clock.
 
-    Numbers in two arrays of a fixed size, and no objects: thousands of small ones, made while many
-    calls were alive, would each hold a piece of the memory that those calls had. Each callID has
-    `_WAYS` places, and the newest calls have them.
+    Numbers in three arrays of a fixed size, and no objects: thousands of small ones, made while
+    many calls were alive, would each hold a piece of the memory that those calls had. Each callID
+    has `_WAYS` places, and the newest calls have them.
     """
 
     def __init__(self) -> None:
         self._keys = array("q", bytes(8 * _WAYS * _SETS))
         self._stamps = array("q", bytes(8 * _WAYS * _SETS))
+        self._bases = array("q", bytes(8 * _WAYS * _SETS))
 
-    def put(self, call_id: str, stamp: int) -> None:
-        """A call has ended."""
+    def put(self, call_id: str, stamp: int, base: int) -> None:
+        """A call has ended. ``base`` is 0 if it is not known."""
         key = hash(call_id) or 1
         keys, stamps = self._keys, self._stamps
         at = first = key % _SETS * _WAYS
@@ -385,17 +393,18 @@ class _Left:
                 at = other
         keys[at] = key
         stamps[at] = stamp
+        self._bases[at] = base
 
-    def pop(self, call_id: str) -> int:
-        """A call comes back: its newest stamp, 0 if that is not known (any more)."""
+    def pop(self, call_id: str) -> tuple[int, int]:
+        """A call comes back: its newest stamp and its base, 0 if that is not known (any more)."""
         key = hash(call_id) or 1
         first = key % _SETS * _WAYS
         for at in range(first, first + _WAYS):
             if self._keys[at] == key:
                 stamp = self._stamps[at]
                 self._keys[at] = self._stamps[at] = 0
-                return stamp
-        return 0
+                return stamp, self._bases[at]
+        return 0, 0
 
 
 _WAYS, _SETS = 4, 2048

@@ -525,7 +525,7 @@ class Registrations:
             if self._hides(call, joined):
                 self._reveal(call, joined, joined.unseen)
                 return
-            if not call.based:
+            if not (call.based or call.have_of(self.server)):
                 call.base = self._clock.time_base(call.owner)
             joined.unseen = None
             self._calls.note(call, joined)

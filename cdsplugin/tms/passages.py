@@ -56,14 +56,6 @@ class SwitchCall:
             return number
         return self.incoming.get(number, 0) if self.incoming else 0
 
-    def move(self, by: int) -> None:
-        """All times in here, by so many microseconds."""
-        self.ahead += by
-        for passage in self.passages.values():
-            passage.started_at += by
-        for number, leg in self.legs.items():
-            self.legs[number] = {k: v + by if k in TIMES else v for k, v in leg.items()}
-
 
 def found_again(call: Call, switch: str, base: int) -> SwitchCall | None:
     """A call as the store has it, for the module of a switch; None if it is over there. ``base`` as

@@ -31,7 +31,6 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeAlias
 
 from cdsplugin.data import (
-    TIMED,
     Call,
     Clock,
     Log,
@@ -39,7 +38,6 @@ from cdsplugin.data import (
     Store,
     Value,
     give_back,
-    moved,
     passage_name,
 )
 from cdsplugin.tms.event_values import WRITERS, EventValues
@@ -211,8 +209,7 @@ class SwitchModule:
             call = self._calls[call_id]
         at = event.at
         self._last = at - call.base
-        if call.owner != self._server:
-            at += self._ahead(call_id, call)
+        at += call.ahead if call.owner == self._server else self._ahead(call_id, call)
         values = writer(self._values, call, event, at)
         if not call.passages and type(event) is CallEnded:
             del self._calls[call_id]
@@ -222,7 +219,7 @@ class SwitchModule:
     def _special(self, event: Event) -> bool:
         """What begins a call, or a switch's life."""
         if type(event) is CallStarted:
-            self._started(event, self._clock.own())
+            self._started(event, self._base(event.at))
         elif type(event) is CallRestored:
             return self._is_restored(event)
         else:
@@ -344,7 +341,7 @@ class SwitchModule:
             # the switch's journal: the first end is the true one.
             return True
         self._restored.add((call_id, event.leg))
-        base = self._clock.own() if self.late else event.at - self._clock.monotonic_us()
+        base = self._base(event.at)
         if call is not None:
             self._goes_on(call, held, base)
             if call.released:
@@ -364,10 +361,13 @@ class SwitchModule:
     def _goes_on(self, call: SwitchCall, held: Call | None, base: int) -> None:
         """A call that was found again in the store: what its switch's time is had to be guessed.
         One that is here has told it already."""
-        if not self.late:
-            call.base = base
-            if held is not None:
-                call.ahead = held.base - base
+        if self.late:
+            return
+        call.base = base
+        if held is not None:
+            if call.owner == self._server:
+                held.base = base
+            call.ahead = held.base - base
 
     def _ended_before(self, held: Call, event: CallRestored) -> bool:
         """Whether the store has an end of this passage already."""
@@ -411,9 +411,7 @@ class SwitchModule:
             )
             at = latest
             if self._last is not None:
-                own = call.owner == self._server
-                ahead = 0 if own else self._ahead(call_id, call)
-                at = max(latest, self._last + call.base + ahead)
+                at = max(latest, self._last + call.base + self._ahead(call_id, call))
             values: dict[str, Value] = {}
             for number, leg in call.legs.items():
                 its = call.passage_of(number)
@@ -464,30 +462,40 @@ class SwitchModule:
         if call is None:
             call = self._calls[call_id] = SwitchCall(owner, base)
         call.released = False
-        self._store.register(self, call_id, call.owner)
-        at = event.at
-        if call.owner != self._server:
-            at += self._ahead(call_id, call)
+        held = self._store.register(self, call_id, call.owner)
+        if owner == self._server and not held.data.newest:
+            # It may have begun before we did.
+            held.base = base
+        at = event.at + self._ahead(call_id, call)
         self._write(call_id, call, self._values.started(call, event, at))
 
     # Times, and a call that has to be taken up again
+
+    def _base(self, at: int) -> int:
+        """The time base of a call in which it is just this time at the switch."""
+        return self._clock.own() if self.late else at - self._clock.monotonic_us()
 
     def _ahead(self, call_id: str, call: SwitchCall) -> int:
         """How far the owner's time is ahead; times noted before that was known are put right."""
         held = self._store.get(call_id)
         if held is not None and held.base - call.base != call.ahead:
             by = held.base - call.base - call.ahead
-            call.move(by)
+            call.ahead += by
+            for number, leg in call.legs.items():
+                call.legs[number] = held.retimed_leg(self._values.leg_name(number), leg, by)
+            for number, passage in call.passages.items():
+                passage.started_at = call.legs[number]["invited_at"]
             for told in (*(told for _, told in self._sealed), self._unwritten):
                 if call_id in told:
-                    told[call_id] = call, _moved(told[call_id][1], by)
+                    told[call_id] = call, _retimed(held, told[call_id][1], by)
         return call.ahead
 
     def _timed(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> dict[str, Value]:
         """What is to be written, should the owner's time be known by now."""
         before = call.ahead
         by = self._ahead(call_id, call) - before
-        return _moved(values, by) if by else values
+        held = self._store.get(call_id)
+        return _retimed(held, values, by) if by and held is not None else values
 
     def _again(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> None:
         """The store no longer has this call as ours (its owner ended it, or we were gone for too
@@ -502,8 +510,5 @@ class SwitchModule:
         self._store.write(self, call_id, self._server, values)
 
 
-def _moved(values: dict[str, Value], by: int) -> dict[str, Value]:
-    return {
-        name: moved(value, by) if name.startswith(TIMED) else value
-        for name, value in values.items()
-    }
+def _retimed(call: Call, values: dict[str, Value], by: int) -> dict[str, Value]:
+    return {name: call.retimed(name, value, by) for name, value in values.items()}

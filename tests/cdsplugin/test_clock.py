@@ -6,7 +6,7 @@ from cds_fakes import START, FakeTimers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdsplugin.data.clock import DRIFT_PPM, Clock, moved
+from cdsplugin.data.clock import DRIFT_PPM, Clock
 
 HOUR = 3_600_000_000
 

@@ -380,7 +380,9 @@ def test_a_call_whose_end_the_switch_forgot_keeps_it(hq: FakeServer) -> None:
 def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     feed(tms, answered_call("c1")[:6])
+    hq.timers.advance(60)
     feed(tms, busy_call("c2", AT + 60 * SECOND)[:2])
+    hq.timers.advance(3540)
     tms.event(SwitchStarted(at=AT + 3600 * SECOND, switch="hq"))
     assert tms.live() == 0
     end = hq.values("c1")["end"]

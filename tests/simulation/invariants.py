@@ -84,6 +84,11 @@ class Auditor:
         self.changed: dict[str, int] = {}
         """When a call was last written to or registered for by anyone's local client."""
         self._touched: list[tuple[Server, Call]] = []
+        self.unbased: set[tuple[str, str]] = set()
+        """Calls, and servers that could not know their owner's time: it was never reached."""
+        self.anew: set[str] = set()
+        """Calls that came back to an owner that had ended them in an earlier life."""
+        self._ended_by: dict[str, Process] = {}
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
         errors.found.clear()
@@ -194,9 +199,18 @@ class Auditor:
         lingered = server.settings.linger * 999_000
         if left is not None and call.owner == server.name and self.world.now - left < lingered:
             raise Violated(f"5: {server.name} ends {call.call_id} without lingering")
+        if not call.based:
+            self.unbased.add((call.call_id, server.name))
+        if call.owner == server.name:
+            self._ended_by[call.call_id] = process
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
+
+    def registered(self, process: Process, call: Call) -> None:
+        """Somebody came to a call."""
+        if self._ended_by.get(call.call_id, process) is not process:
+            self.anew.add(call.call_id)
 
     def touched(self, server: Server, call: Call) -> None:
         self._touched.append((server, call))
@@ -261,6 +275,8 @@ class _Watch:
         auditor.touched(self._server, call)
 
     def registered(self, call: Call, client: Client) -> None:
+        if call.owner == self._server.name:
+            self._auditor.registered(self._process, call)
         if self._auditor.incoming is not self._server:
             self._auditor.changed[call.call_id] = self._auditor.world.now
         self._auditor.touched(self._server, call)

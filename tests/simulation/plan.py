@@ -82,7 +82,8 @@ class FaultItem:
     ``kind``: ``partition`` (all ways between ``group`` and the rest), ``oneway`` (from ``one`` to
     ``other``), ``cut`` (both ways), ``reset`` (the connection, once), ``jump`` (the wall clock of
     ``one``, by ``by`` microseconds), ``full`` (the disk of ``one``), ``kill`` (the process; its
-    switch is one with it), ``power`` (the machine).
+    switch is one with it), ``power`` (the machine), ``away`` (the process, and its machine's wall
+    clock is set by ``by`` before it is back).
     """
 
     kind: str
@@ -112,8 +113,9 @@ class Plan:
         return [i for n, i in enumerate(self.items) if keep is None or n in keep]
 
 
-KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
+KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power", "away")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
+"""Of all but the last, which is drawn with a call to happen in."""
 
 
 def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
@@ -129,6 +131,7 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         item = _fault(rng, settings, items)
         if item.kind in kinds:
             items.append(item)
+    items += [item for item in _clocks(rng, settings, calls) if item.kind in kinds]
     return Plan(seed, settings, tuple(items))
 
 
@@ -228,7 +231,7 @@ def _soon(rng: random.Random, items: list[Item]) -> int:
 
 
 def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultItem:
-    kind = rng.choices(KINDS, _WEIGHTS)[0]
+    kind = rng.choices(KINDS[:-1], _WEIGHTS)[0]
     end = settings.faults_end
     at = rng.randrange(end - SECOND)
     if kind in ("kill", "power", "cut", "oneway", "reset") and rng.random() < 0.6:
@@ -245,3 +248,22 @@ def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultIt
     if kind in ("full", "kill", "power"):
         return FaultItem(kind, at, until, one)
     return FaultItem(kind, at, at if kind == "reset" else until, one, other)
+
+
+def _clocks(rng: random.Random, settings: Settings, calls: list[CallItem]) -> list[FaultItem]:
+    """Clocks that are set by an hour or so while a call lasts, or just before one begins."""
+    faults: list[FaultItem] = []
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        passage = rng.choice(rng.choice(calls).passages)
+        by = rng.choice((-1, 1)) * rng.choice((60, 3600)) * SECOND
+        at = rng.randrange(passage.begins, passage.ends)
+        last = settings.faults_end
+        if rng.random() < 0.5:
+            faults.append(FaultItem("jump", min(at, last), min(at, last), passage.switch, by=by))
+            continue
+        if rng.random() < 0.5:
+            at = max(passage.begins - int(rng.uniform(0.5, 3) * SECOND), 0)
+        at = min(at, last - SECOND)
+        until = min(at + int(rng.uniform(0.05, 2) * SECOND), last)
+        faults.append(FaultItem("away", at, until, passage.switch, by=by))
+    return faults

@@ -15,6 +15,7 @@ from .network import SimNetwork
 from .plan import CallItem, FaultItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
+from .times import times_are_right
 
 SECOND = 1_000_000
 MAX_STEPS = 300_000
@@ -119,6 +120,7 @@ class Simulation:
                 raise Violated(f"{quiet:g} s after everything was over: {left}")
             self._until(min(self.world.now + 5 * SECOND, deadline))
         one_right_row(self.servers, self.truths)
+        times_are_right(self.plan, self.servers, self.truths, self.auditor)
 
     def close(self) -> None:
         """Free the databases."""
@@ -179,6 +181,8 @@ class Simulation:
             )
         if fault.kind == "full":
             return (lambda: server.disk.fill(True)), (lambda: server.disk.fill(False))
+        if fault.kind == "away":
+            return (lambda: self._kill(server, False)), (lambda: self._restart(server, fault.by))
         return (lambda: self._kill(server, fault.kind == "power")), (lambda: self._restart(server))
 
     def _kill(self, server: Server, power: bool) -> None:
@@ -186,7 +190,8 @@ class Simulation:
             server.kill(power)
             self.switches[server.name].killed()
 
-    def _restart(self, server: Server) -> None:
+    def _restart(self, server: Server, by: int = 0) -> None:
+        server.machine.off += by
         if server.process is None:
             self._boot(server.name)
             self.switches[server.name].restarted()

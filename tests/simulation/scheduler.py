@@ -95,6 +95,10 @@ class Machine:
         now = self.world.now
         return START + now + now * self.drift // 1_000_000 + self.off
 
+    def time_base(self) -> int:
+        """What its monotonic clock lacks to what it takes for UTC."""
+        return self.now_us() - self.monotonic_us()
+
     def reboot(self) -> None:
         """Its monotonic clock begins anew."""
         self.booted = self.world.now
