@@ -189,6 +189,8 @@ class Switch:
         self.journal: Journal | None = None
         # Told whenever something was told that what is sent may rely on (`stored`).
         self.on_told: Callable[[], None] = _nothing
+        # Whose answer goes out with what is being sent.
+        self._answers: list[Call] = []
         self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
@@ -218,13 +220,29 @@ class Switch:
         """
         stores = self.listeners.stores()
         journal = self.journal
+        ended: list[int] = []
+        answers: list[Call] = []
+        # Before the switch listens, what restored calls have to say last has not even been sent.
+        if self._unsent is None:
+            answers, self._answers = self._answers, answers
+            if journal is not None:
+                ended = journal.ended()
         if journal is None:
             store_all(stores, then)
-            return None
-        # Before the switch listens, what restored calls have to say last has not even been sent.
-        ended = journal.ended() if self._unsent is None else []
-        journal.commit(partial(store_all, stores, then))
-        return partial(journal.end, ended) if ended else None
+        else:
+            journal.commit(partial(store_all, stores, then))
+        return partial(self._left, journal, ended, answers) if ended or answers else None
+
+    def _left(self, journal: Journal | None, ended: list[int], answers: list[Call]) -> None:
+        """What waited for `stored` has left."""
+        if ended and journal is not None:
+            journal.end(ended)
+        for call in answers:
+            call.answer_left()
+
+    def answered(self, call: Call) -> None:
+        """A caller's 2xx was sent: the call wants to know when it leaves."""
+        self._answers.append(call)
 
     # --- requests
 

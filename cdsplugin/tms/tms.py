@@ -44,6 +44,7 @@ from cdsplugin.tms.event_values import WRITERS, EventValues
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
     CallEnded,
+    CallerTold,
     CallRestored,
     CallRouted,
     CallStarted,
@@ -386,7 +387,7 @@ class SwitchModule:
             held = self._store.get(told.call_id)
             name = passage_name("route", self.switch, told.incoming)
             return held is not None and name in held.data.properties
-        if isinstance(told, CallEnded | CallRestored | SwitchStarted):
+        if isinstance(told, CallEnded | CallRestored | SwitchStarted | CallerTold):
             return False
         leg = call.legs.get(told.leg, {})
         if type(told) is LegMedia:

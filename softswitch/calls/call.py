@@ -32,6 +32,9 @@ from softswitch.sip import (
 # keeps call data has that on its own disk, and a leg is found out to be over when it is asked.
 _LITTLE = frozenset((events.LegRinging, events.LegEnded, events.CallEnded))
 
+TOLD_LATE = 0.05
+"""Seconds after its answer within which a caller usually is told: it is not said otherwise."""
+
 _NORMAL = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
 
 
@@ -297,6 +300,22 @@ class Call:
             # Neither its ACK nor its CANCEL repeats these, and they are much of a call's memory.
             leg.invite.request.extra, leg.invite.request.body = "", b""
         self._watch(core.settings.session_check)
+        core.answered(self)
+
+    def answer_left(self) -> None:
+        """The caller's 2xx has left."""
+        now = self.core.timers.clock()
+        if self.over or now - self.answered_at <= TOLD_LATE:
+            return
+        self.answered_at = now
+        self.tell(
+            events.CallerTold(
+                call_id=self.call_id,
+                at=self.now_us(),
+                switch=self.core.name,
+                leg=self.caller.index,
+            )
+        )
 
     def late_answer(self, leg: Leg, cseq: int, request: Request) -> None:
         """The ACK that carries the answer: the other leg's INVITE waits for it."""

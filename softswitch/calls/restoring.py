@@ -101,6 +101,10 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         call.answered_at = core.timers.clock() - max(0, call.now_us() - answered_at) / 1e6
         _confirm(core, caller, first)
         _confirm(core, legs[0], others[0])
+        if first.answer:
+            # It may never have left. Nobody can tell: the caller is told now.
+            caller.dialog.flow.send(first.answer)
+            core.answered(call)
     else:
         assert request is not None
         call.search = search = Search(call, request)
@@ -193,9 +197,12 @@ def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
 def _answered_at(record: CallRecord) -> int:
     if len(record.legs) != 2:
         raise ValueError(f"an answered call of {len(record.legs)} legs")
+    at = 0
     for event in record.told:
-        if type(event) is events.LegAnswered:
-            return event.at
+        if type(event) is events.LegAnswered or type(event) is events.CallerTold:
+            at = event.at
+    if at:
+        return at
     raise ValueError("an answered call without its answer")
 
 
