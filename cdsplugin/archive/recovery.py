@@ -146,7 +146,11 @@ class Recovery:
         call.data = found.data
         if found.base is not None and self._goes_on(found):
             call.base, call.based = found.base.base, found.base.based
-        elif not own:
+        if not call.based:
+            mine = self._store.server
+            written = found.data.properties.values()
+            call.guessed = {entry.name for entry in written if entry.author == mine}
+        if not (call.based or self._goes_on(found)):
             # What was written by the clock of the last life is the owner's time, if that was known.
             unseen = found.shared.standing.unseen if found.shared is not None else None
             call.sure = {

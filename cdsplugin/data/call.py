@@ -26,6 +26,9 @@ class Back:
         self.asked: set[str] = set()
 
 
+_NONE: set[str] = set()
+
+
 class Call:
     """One call in the store.
 
@@ -38,14 +41,14 @@ class Call:
     back after they had forgotten the call, and up to where what we have of their authors is whole.
     ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
     (``clock``); ``based``: it is the owner's, and stays; ``base_kept`` is what the journal has of
-    it. ``sure``: while it is not, times that are the owner's all the same, by property and key.
-    ``handed``: how often its owner ended it without all that is here, and was given everything once
-    more.
+    it. ``guessed``: what was written here with times while it is not; ``sure``: which of these
+    are the owner's all the same, by property and key. ``handed``: how often its owner ended it
+    without all that is here, and was given everything once more.
     """
 
     __slots__ = (
-        "back", "base", "base_kept", "based", "call_id", "clients", "data", "gaps", "handed",
-        "head", "kept", "learnt", "lingering", "owner", "refused", "settled", "sure",
+        "back", "base", "base_kept", "based", "call_id", "clients", "data", "gaps", "guessed",
+        "handed", "head", "kept", "learnt", "lingering", "owner", "refused", "settled", "sure",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str, base: int = 0, based: bool = False) -> None:
@@ -54,6 +57,7 @@ class Call:
         self.base = base
         self.based = based
         self.base_kept = 0
+        self.guessed: set[str] = _NONE
         self.sure: dict[tuple[str, str], Scalar] | None = None
         self.head = owner
         self.data = CallData()

@@ -185,6 +185,8 @@ class Store:
         ):
             return False
         stamp = self._clock.stamp(call.base, data.newest)
+        if not call.based and author == self.server:
+            call.guessed = call.guessed | values.keys()
         changed, added = data.write(stamp, author, values, lines)
         self._tell(client, call, changed, added)
         return True
@@ -257,22 +259,20 @@ class Store:
         """The owner has said what time it is in the call. What was written here by a clock that was
         off is written anew; its times, as its stamps have been seen."""
         off = base - call.base
-        call.based, call.base_kept = True, 0
-        if abs(off) < 1000:
-            return
-        call.base = base
-        if abs(off) < _OFF:
-            return
         values: dict[str, Value] = {}
-        for entry in call.data.properties.values():
-            timed = self._timed(call, entry, off)
-            if timed != entry.value:
-                values[entry.name] = timed
+        if abs(off) >= 1000:
+            call.base = base
+        if abs(off) >= _OFF:
+            for entry in call.data.properties.values():
+                timed = self._timed(call, entry, off)
+                if timed != entry.value:
+                    values[entry.name] = timed
+        call.based, call.base_kept, call.guessed = True, 0, set()
         if values:
             self.write(None, call.call_id, self.server, values)
 
     def _timed(self, call: Call, entry: Property, by: int) -> Value:
-        if entry.author != self.server:
+        if entry.author != self.server or entry.name not in call.guessed:
             return entry.value
         return call.retimed(entry.name, entry.value, by)
 

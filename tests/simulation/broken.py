@@ -13,6 +13,7 @@ from unittest.mock import patch
 from cdsplugin.archive import sqlite as archive
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data import call_data
 from cdsplugin.data.call import Call
 from cdsplugin.data.clock import Clock
@@ -23,6 +24,8 @@ from cdsplugin.proxy.joined import Joined, Stage
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.proxy.participants import RegistrationMonitor
 from cdsplugin.proxy.registration import Registrations
+from cdsplugin.tms.passages import SwitchCall
+from cdsplugin.tms.tms import SwitchModule
 
 Broken = Callable[[], AbstractContextManager[Any]]
 
@@ -171,6 +174,29 @@ def _expired_forgotten() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "_expire", lambda self, server: None)
 
 
+def _wall_clocks() -> AbstractContextManager[Any]:
+    """How far the owner's time is ahead is looked up anew for each event, by the wall clock."""
+
+    def ahead(self: SwitchModule, call_id: str, call: SwitchCall) -> int:
+        return self._clock.time_base(call.owner) - self._clock.own()
+
+    return patch.object(SwitchModule, "_ahead", ahead)
+
+
+def _base_not_told() -> AbstractContextManager[Any]:
+    """Who joins a call takes the owner's clock as it is, not as it was when the call began."""
+
+    def rebase(self: Store, call: Call, base: int) -> None:
+        call.based = True
+
+    return patch.object(Store, "rebase", rebase)
+
+
+def _base_not_kept() -> AbstractContextManager[Any]:
+    """After a restart calls go on by the wall clock."""
+    return patch.object(Recovery, "_goes_on", lambda self, found: False)
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -191,6 +217,9 @@ RULES: Mapping[str, Broken] = {
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,
+    "wall-clocks": _wall_clocks,
+    "base-not-told": _base_not_told,
+    "base-not-kept": _base_not_kept,
 }
 
 

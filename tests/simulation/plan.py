@@ -131,7 +131,11 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         item = _fault(rng, settings, items)
         if item.kind in kinds:
             items.append(item)
-    items += [item for item in _clocks(rng, settings, calls) if item.kind in kinds]
+    full = {item.one for item in items if isinstance(item, FaultItem) and item.kind == "full"}
+    for item in _clocks(rng, settings, calls):
+        # What is lost on a full disk is another matter: ``kill`` sees to that.
+        if item.kind in kinds and not (item.kind == "away" and item.one in full):
+            items.append(item)
     return Plan(seed, settings, tuple(items))
 
 
