@@ -40,10 +40,11 @@ class Call:
     will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
     back after they had forgotten the call, and up to where what we have of their authors is whole.
     ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
-    (``clock``); ``based``: it is the owner's, and stays; ``base_kept`` is what the journal has of
-    it. ``guessed``: what was written here with times while it is not; ``sure``: which of these
-    are the owner's all the same, by property and key. ``handed``: how often its owner ended it
-    without all that is here, and was given everything once more.
+    (``clock``); ``based``: it is the owner's, and stays (once the machine has been started anew,
+    that of a call of ours is the switch's to say); ``base_kept`` is what the journal has of it.
+    ``guessed``: what was written here with times while it is not; ``sure``: which of these are the
+    owner's all the same, by property and key. ``handed``: how often its owner ended it without all
+    that is here, and was given everything once more.
     """
 
     __slots__ = (

@@ -185,7 +185,7 @@ class Store:
         ):
             return False
         stamp = self._clock.stamp(call.base, data.newest)
-        if not call.based and author == self.server:
+        if not call.based and author == self.server != call.owner:
             call.guessed = call.guessed | values.keys()
         changed, added = data.write(stamp, author, values, lines)
         self._tell(client, call, changed, added)
