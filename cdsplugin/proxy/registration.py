@@ -267,8 +267,9 @@ class Registrations:
         renewed = joined.stage is Stage.RENEWING
         if not renewed and joined.stage is not Stage.FIRST:
             return
+        anew: list[Property] = []
         if server == call.owner and not call.based:
-            self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
+            anew = self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
         joined.known = True
         joined.stage = Stage.LIVE
         if server == call.owner:
@@ -292,6 +293,9 @@ class Registrations:
             logs = [e for e in logs if (e.stamp, e.author) not in theirs]
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
+        if anew:
+            self._journal.restamped(call)
+            self._peers.send(server, Update(frame.call_id, anew, []))
         if server != call.owner:
             self._side.send_away(call, server)
         if untold:

@@ -336,3 +336,25 @@ def test_a_late_answer_comes_back_with_its_call(world: World) -> None:
     values: Any = world["ant"].server.values("c1")
     assert values["answer"]["answered_at"] == START + 8 * SECOND
     assert isinstance(ant.told["c1"][0], CallStarted)
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR])
+def test_a_call_that_is_over_here_before_its_owner_says_what_time_it_is(
+    world: World, by: int
+) -> None:
+    ant, bee = Switch(world["ant"]), Switch(world["bee"])
+    ant.begins()
+    world.pass_time(1)
+    step(world, "ant", by)
+    world.net.part("ant", "bee")
+    bee.begins()
+    world.pass_time(5)
+    bee.ends()
+    world.pass_time(80)
+    assert world["bee"].server.store.get("c1") is None, "it is kept"
+    world.net.heal()
+    world.pass_time(15)
+    assert times(world, "ant", "bee") == {"invited_at": 1.0, "ended_at": 6.0}
+    ant.ends()
+    world.pass_time(45)
+    assert not world["bee"].server.store.kept
