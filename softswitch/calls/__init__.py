@@ -6,10 +6,11 @@ from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
 from softswitch.calls.journal import Journal
+from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.records import decode
-from softswitch.calls.restoring import RESTARTED, restore
+from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
 
 __all__ = [
     "ALLOW",
@@ -23,9 +24,13 @@ __all__ = [
     "Leg",
     "LegNumbers",
     "decode",
+    "is_failure",
+    "is_goodbye",
     "make_call_id",
     "read_call_id",
     "readable",
     "restore",
+    "restore_failure",
+    "restore_goodbye",
     "unsupported",
 ]
