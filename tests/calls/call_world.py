@@ -222,6 +222,10 @@ class Recorder:
         self._world = world
 
     @hookimpl
+    def owner_name(self, config: Config) -> str:
+        return config.switch.name
+
+    @hookimpl
     def call_event(self, event: Event) -> None:
         self._world.events.append(event)
 
