@@ -282,7 +282,7 @@ class CdsSection(Section):
         description="normal: committed records survive kill -9; full: also a loss of power",
     )
     commit_interval: Seconds = Field(
-        default=0.05, description="seconds for which records are gathered before one commit"
+        default=0.1, description="seconds for which records are gathered before one commit"
     )
     journal_interval: Seconds = Field(
         default=0.005,

@@ -17,11 +17,11 @@ from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 
 migrations = Migrations("cdsplugin")
 
-CDR_COLUMNS = Cdr._fields
-LEG_COLUMNS = LegRow._fields
-TALK_COLUMNS = TalkRow._fields
-PROPERTY_COLUMNS = PropertyRow._fields
-LOG_COLUMNS = LogRow._fields
+CDR_COLUMNS = Cdr.__struct_fields__
+LEG_COLUMNS = LegRow.__struct_fields__
+TALK_COLUMNS = TalkRow.__struct_fields__
+PROPERTY_COLUMNS = PropertyRow.__struct_fields__
+LOG_COLUMNS = LogRow.__struct_fields__
 
 
 @migrations()

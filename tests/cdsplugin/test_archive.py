@@ -18,6 +18,7 @@ from cds_fakes import FakeNet, FakeServer
 from cdsplugin.archive import reading, schema
 from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.record import Recorder, entry_rows, iso
+from cdsplugin.archive.rows import Cdr, LogRow, PropertyRow
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.data.entries import Log, Property
 from cdsplugin.tms.tms import Tms
@@ -241,6 +242,7 @@ def test_an_older_leg_or_property_does_not_replace_a_newer_one(recording: Record
                 Property("leg/odd", "not a leg", stamp, "hq"),
                 Property("leg/hq/x", {"a": 1}, stamp, "hq"),
             ],
+            {},
         )
         assert (len(legs), len(others)) == (1, 3)
         recording.archive.put(legs=legs, properties=others)
@@ -356,7 +358,7 @@ def test_rows_of_an_earlier_versions_spool_come_first(tmp_path: Path) -> None:
     other.execute("BEGIN EXCLUSIVE")
     line = b'[3,["c0","account","x","2026-01-02T03:04:05.678901Z","hq"]]\n'
     (tmp_path / "hq.db.spool").write_bytes(line)
-    archive.put(properties=[("c0", "account", "y", "2026-01-02T03:04:06.678901Z", "hq")])
+    archive.put(properties=[PropertyRow("c0", "account", "y", "2026-01-02T03:04:06.678901Z", "hq")])
     assert not archive.close()
     assert (tmp_path / "hq.db.spool.before").exists()
     other.execute("ROLLBACK")
@@ -379,7 +381,9 @@ def test_rows_that_come_to_the_spool_while_it_is_tried(tmp_path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     for n in range(1, 4):
-        archive.put(properties=[("c0", f"p{n}", "x", "2026-01-02T03:04:05.678901Z", "hq")])
+        archive.put(
+            properties=[PropertyRow("c0", f"p{n}", "x", "2026-01-02T03:04:05.678901Z", "hq")]
+        )
         wait_until(lambda n=n: archive.spooled == n)
         if n == 1:
             with archive.spool.open("ab") as file:
@@ -400,7 +404,7 @@ def test_a_row_that_the_spool_does_not_take_holds_up_no_other(
     recording = Recording(tmp_path / "hq.db")
     other = sqlite3.connect(recording.archive.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.archive.put(properties=[PropertyRow("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
     recording.feed(answered_call("c1"))
     assert not recording.archive.close()
     other.close()
@@ -431,8 +435,8 @@ def test_when_even_the_spool_fails_the_log_has_the_rows(
 def test_a_row_that_sqlite_does_not_take_holds_up_no_other(
     recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recording.archive.put(logs=[("c0", iso(AT), "crm", None)])  # NOT NULL
-    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.archive.put(logs=[LogRow("c0", iso(AT), "crm", None)])  # NOT NULL
+    recording.archive.put(properties=[PropertyRow("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
     recording.feed(answered_call("c1"))
     assert recording.archive.flush()
     assert count(recording.archive.path) == 1
@@ -553,7 +557,7 @@ def test_a_damaged_database_is_moved_aside(
     damaged = path.read_bytes()
     archive = Archive(path)
     archive.open()
-    archive.put(logs=[("c", "2026-01-02T03:04:05.678901Z", "hq", "a line")])
+    archive.put(logs=[LogRow("c", "2026-01-02T03:04:05.678901Z", "hq", "a line")])
     assert archive.close()
     (aside,) = [p for p in tmp_path.iterdir() if "damaged" in p.name]
     assert aside.read_bytes() == damaged
@@ -567,9 +571,9 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
     archive.open()
     for call_id in ("a", "b"):
         archive.put(
-            cdr=(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
-            logs=[(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
-            properties=[(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
+            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
+            logs=[LogRow(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
+            properties=[PropertyRow(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
         )
     assert archive.flush()
     archive.put(remove="a")
