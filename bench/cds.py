@@ -265,7 +265,7 @@ def archive_alone(calls: int) -> None:
             (identity, "hq", leg, "out", "trunk:branch", "2001", "sip:2001@127.0.0.1",
              "udp:127.0.0.1:5070", "SIPp", "PCMU/8000", iso, iso, iso, iso, 200, None, "remote",
              "1-234@127.0.0.1", iso) for leg in range(2)]  # fmt: skip
-        properties: list[Row] = [(identity, f"name{i}", "value", iso, "hq") for i in range(10)]
+        properties: list[Row] = [(identity, f"name{i}", "value", iso, "hq", 0) for i in range(10)]
         logs: list[Row] = [(identity, iso[:-2] + f"{i}Z", "hq", "a line") for i in range(2)]
         return cdr, legs, properties, logs
 

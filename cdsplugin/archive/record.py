@@ -176,7 +176,9 @@ def entry_rows(
                 legs.append(row)
                 continue
         set_at = iso(entry.stamp)
-        others.append(PropertyRow(call_id, name, _scalar(entry.value), set_at, entry.author))
+        others.append(
+            PropertyRow(call_id, name, _scalar(entry.value), set_at, entry.author, entry.once)
+        )
     return legs, others
 
 

@@ -77,6 +77,12 @@ def m002_removal(db: Database) -> None:
     )
 
 
+@migrations()
+def m003_once(db: Database) -> None:
+    """Which properties were only to be set where there was none."""
+    db.execute("ALTER TABLE cdr_properties ADD COLUMN once INTEGER NOT NULL DEFAULT 0")
+
+
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     marks = ", ".join("?" * len(columns))
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
@@ -108,9 +114,16 @@ WRITE_LEG = (
 WRITE_PROPERTY = (
     _insert("cdr_properties", PROPERTY_COLUMNS)
     + " ON CONFLICT (call_id, name) DO UPDATE SET"
-    + " value = excluded.value, set_at = excluded.set_at, author = excluded.author"
-    + " WHERE (excluded.set_at, excluded.author) > (cdr_properties.set_at, cdr_properties.author)"
+    + " value = excluded.value, set_at = excluded.set_at, author = excluded.author,"
+    + " once = excluded.once WHERE CASE"
+    + " WHEN excluded.once AND cdr_properties.once THEN"
+    + " (excluded.once, excluded.set_at, excluded.author)"
+    + " < (cdr_properties.once, cdr_properties.set_at, cdr_properties.author)"
+    + " WHEN excluded.once OR cdr_properties.once THEN NOT excluded.once"
+    + " ELSE (excluded.set_at, excluded.author) > (cdr_properties.set_at, cdr_properties.author)"
+    + " END"
 )
+"""Which of two rows stays is what ``data.entries`` says of two entries."""
 
 WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 

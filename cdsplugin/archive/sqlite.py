@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from sqlite_utils import Database
@@ -59,6 +59,7 @@ _STATEMENTS = (
     schema.FINISH,
     schema.REMOVE,
 )
+_PROPERTIES: Final = _STATEMENTS.index(schema.WRITE_PROPERTY)
 
 
 class _Batch:
@@ -404,9 +405,10 @@ class Archive:
             return
         for line in lines:
             try:
-                which, row = msgspec.json.decode(line, type=tuple[int, list[object]])
-                tables[which].append(tuple(row))
-            except (msgspec.DecodeError, IndexError):
+                which, row = msgspec.json.decode(line, type=tuple[int, list[Any]])
+                # Columns that are newer than the file have their defaults.
+                tables[which].append(PropertyRow(*row) if which == _PROPERTIES else tuple(row))
+            except (msgspec.DecodeError, IndexError, TypeError):
                 log.error("%s: a line cannot be read: %r", self.spool, line)
         self._commit(conn, batch)
         self.spool.unlink()

@@ -3,7 +3,7 @@
 from cdsplugin.data.call import Back, Call, Client, for_a_switch
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Scalar, Value
+from cdsplugin.data.entries import FIRST, LATER, Log, Once, Property, Scalar, Value
 from cdsplugin.data.frames import (
     MAGIC,
     VERSION,
@@ -37,6 +37,8 @@ from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
 
 __all__ = [
+    "FIRST",
+    "LATER",
     "LEARNT",
     "LEG",
     "MAGIC",
@@ -58,6 +60,7 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "Once",
     "Property",
     "Refused",
     "Register",

@@ -18,7 +18,7 @@ from typing import Protocol
 from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.entries import Log, Once, Property, Value
 
 log = logging.getLogger("cdsplugin.store")
 
@@ -147,7 +147,7 @@ class Store:
         client: Client | None,
         call_id: str,
         author: str,
-        values: Mapping[str, Value],
+        values: Mapping[str, Value | Once],
         lines: Sequence[str] = (),
     ) -> bool:
         """Take in what a local client has to say: stamp it in the owner's time base and tell the
@@ -166,7 +166,8 @@ class Store:
             return False
         stamp = self._clock.stamp(call.owner, data.newest)
         changed, added = data.write(stamp, author, values, lines)
-        self._tell(client, call, changed, added)
+        if changed or added:
+            self._tell(client, call, changed, added)
         return True
 
     # What others need to know
@@ -215,7 +216,10 @@ class Store:
         for stamp in sorted(stamp for stamp in stamps if stamp > after):
             newest = moved[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
-            [Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author) for e in properties],
+            [
+                Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author, e.once)
+                for e in properties
+            ],
             [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
         call.data.newest = max(call.data.newest, newest)
@@ -244,7 +248,7 @@ class Store:
                 except Exception:
                     log.exception("call %s: a client failed to take an update", call.call_id)
 
-    def _full(self, call: Call, values: Mapping[str, Value], lines: Sequence[str]) -> bool:
+    def _full(self, call: Call, values: Mapping[str, Value | Once], lines: Sequence[str]) -> bool:
         new = sum(name not in call.data.properties for name in values) + len(lines)
         if not new or len(call.data) + new <= self.limits.call_entries:
             return False
