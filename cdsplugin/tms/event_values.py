@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cdsplugin.data import RESERVED, Value, leg_name, passage_name
+from cdsplugin.data import FIRST, LATER, RESERVED, Once, Value, leg_name, passage_name
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall
 from softswitch.events import (
     CallEnded,
@@ -21,7 +21,7 @@ from softswitch.events import (
 
 log = logging.getLogger("cdsplugin.tms")
 
-Values = dict[str, Value]
+Values = dict[str, Value | Once]
 
 
 class EventValues:
@@ -63,7 +63,7 @@ class EventValues:
         return values
 
     def routed(self, call: SwitchCall, event: CallRouted, at: int) -> Values:
-        """The dialplan's choice, and what its route says (``set:``)."""
+        """The dialplan's choice, and what its route says (``set:``, ``set_once:``)."""
         values: Values = {
             passage_name("route", self.switch, event.incoming): {
                 "match": event.match,
@@ -73,16 +73,27 @@ class EventValues:
         }
         for name, value in event.properties.items():
             if name in RESERVED or "/" in name or not 0 < len(name) <= 128:
-                if name not in self._reserved_said and len(self._reserved_said) < 1000:
-                    self._reserved_said.add(name)
-                    log.warning(
-                        "%s: set: %r is a name of the call data's own; disregarded",
-                        event.where,
-                        name,
-                    )
+                self._disregard(name, event)
             else:
                 values[name] = _text(value)
+        if event.once:
+            call.once = True
+            passage = call.passages.get(event.incoming)
+            rank = FIRST if passage is not None and passage.origin else LATER
+            for name, value in event.once.items():
+                if name in RESERVED or "/" in name or not 0 < len(name) <= 128:
+                    self._disregard(name, event)
+                elif name not in values:
+                    values[name] = Once(_text(value), rank)
         return values
+
+    def _disregard(self, name: str, event: CallRouted) -> None:
+        """Say of a name that a route may not set it; once for each name."""
+        if name not in self._reserved_said and len(self._reserved_said) < 1000:
+            self._reserved_said.add(name)
+            log.warning(
+                "%s: set: %r is a name of the call data's own; disregarded", event.where, name
+            )
 
     def invited(self, call: SwitchCall, event: LegInvited, at: int) -> Values:
         """An outgoing leg."""

@@ -418,6 +418,9 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
                 raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
             continue
         _right(call_id, truth, found_rows)
+        account = properties.get((call_id, "account"))
+        if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
+            raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
         for name, status in truth.legs.items():
             leg_row = legs.get((call_id, name))
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
