@@ -23,6 +23,7 @@ from softswitch.calls import (
     Call,
     Caller,
     CallSettings,
+    CarriedCallID,
     Destination,
     Journal,
     Leg,
@@ -41,6 +42,7 @@ from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
+from softswitch.memory import give_back
 from softswitch.parties import (
     Destinations,
     Lines,
@@ -167,7 +169,7 @@ class Switch:
         self.targets = Destinations(
             config.extensions, config.trunks, self.registrar, self.trunks, self.lines, network
         )
-        self.owner = plugins.hook.owner_name(config=config) or self.name
+        self.owner = plugins.hook.owner_name(config=config) or ""
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
@@ -291,20 +293,14 @@ class Switch:
         if hops is not None and int(hops[0]) == 0:
             self._refuse(request, transaction, flow, 483)
             return
-        carried = None
-        if source.switch and self._header_key in headers:
-            carried = read_call_id(headers[self._header_key][0])
-        origin = carried is None
-        if carried is None:
-            call_id, owner = make_call_id(self.now_us(), self.tokens), self.owner
-        else:
-            call_id, owner = carried
+        named, carried = self._call_id(request, source)
+        call_id = named.call_id
         try:
             call = Call.received(
                 self,
                 call_id,
-                owner,
-                origin,
+                named.owner,
+                carried is None,
                 source,
                 self._caller(request, source),
                 request,
@@ -314,6 +310,11 @@ class Switch:
         except ValueError:
             self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
+        assert call.search is not None
+        if carried is not None:
+            call.search.came = carried.legs
+            # Nobody has told anything of it so far: the first switch that has a server does.
+            call.search.first = not carried.owner and bool(self.owner)
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers.begin(call_id)
@@ -360,14 +361,25 @@ class Switch:
             return
         if not self.refusals.admits(request, flow, stateless=transaction is None):
             return
-        carried = None
+        named, carried = self._call_id(request, source)
+        identity = self._caller(request, source)
+        # Nobody has told anything of it so far: the first switch that has a server does.
+        first = carried is None or (not carried.owner and bool(self.owner))
+        self.refusals.record(
+            named.call_id, named.owner, first, source, identity, request, flow, status, reason
+        )
+
+    def _call_id(
+        self, request: Request, source: Source
+    ) -> tuple[CarriedCallID, CarriedCallID | None]:
+        """The callID of a call that comes in and the server that owns it; and what another of our
+        switches said of that, None if the callID is made here."""
         if source.switch and self._header_key in request.headers:
             carried = read_call_id(request.headers[self._header_key][0])
-        call_id, owner = carried or (make_call_id(self.now_us(), self.tokens), self.owner)
-        identity = self._caller(request, source)
-        self.refusals.record(
-            call_id, owner, carried is None, source, identity, request, flow, status, reason
-        )
+            if carried is not None:
+                owner = carried.owner or self.owner
+                return CarriedCallID(carried.call_id, owner, carried.legs), carried
+        return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), None
 
     def _authenticate(self, request: Request) -> Answer | None:
         """Notes the extension that a phone has proved to be, or says what it is answered."""
@@ -585,10 +597,8 @@ class Switch:
             self.trunks.answered(trunk, response.status)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self.calls, self.legs):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.calls, self.legs)
         self.numbers.tidy()
         self.refusals.tidy()
         self.lines.tidy()

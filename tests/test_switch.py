@@ -195,7 +195,7 @@ def test_the_call_id_is_made_and_travels_to_switches_only(world: World) -> None:
         assert int(made.replace("-", "")[:12], 16) == pytest.approx(world.now * 1000, abs=2)
         invite = callee.line.received[0]
         if callee is branch:
-            assert invite["x-cds-call-id"] == f"{made};owner=hq"
+            assert invite["x-cds-call-id"] == f'{made};owner=hq;legs="hq/1"'
         else:
             assert "x-cds-call-id" not in invite
             assert made.encode() not in invite.data
@@ -231,7 +231,7 @@ def test_the_call_id_is_believed_from_switches_only(world: World) -> None:
     "value",
     [
         "",
-        FORGED,
+        f"{FORGED}x",
         f"{FORGED};owner=",
         f"{FORGED[:-1]};owner=x",
         f"{FORGED};owner=a b",
@@ -262,7 +262,7 @@ def test_the_call_id_goes_on_from_switch_to_switch(world: World, tmp_path: Path)
     a = world.agent("10.0.0.2", "b").call(
         "3001", extra=f"X-CDS-Call-ID: {FORGED.upper()} ; owner=x.y\r\n"
     )
-    assert third.line.received[0]["x-cds-call-id"] == f"{FORGED};owner=x.y"
+    assert third.line.received[0]["x-cds-call-id"] == f'{FORGED};owner=x.y;legs="hq/1"'
     third.line.reply(486)
     a.acknowledge(a.last)
     world.end()

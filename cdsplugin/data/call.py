@@ -35,12 +35,13 @@ class Call:
     has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
     will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
     back after they had forgotten the call, and up to where what we have of their authors is whole.
-    ``back``: we have restarted ourselves.
+    ``back``: we have restarted ourselves. ``handed``: how often its owner ended it without all
+    that is here, and was given everything once more.
     """
 
     __slots__ = (
-        "back", "call_id", "clients", "data", "gaps", "head", "kept", "learnt", "lingering",
-        "owner", "refused", "settled",
+        "back", "call_id", "clients", "data", "gaps", "handed", "head", "kept", "learnt",
+        "lingering", "owner", "refused", "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -55,7 +56,8 @@ class Call:
         self.learnt = False
         self.gaps: dict[str, dict[str, int]] | None = None
         self.back: Back | None = None
-        self.refused = False
+        self.refused: frozenset[str] | None = None
+        self.handed = 0
 
     def have(self) -> dict[str, int]:
         """As ``CallData.have``, but no further than it is whole."""

@@ -68,6 +68,9 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     before: Stamp = 0
     """With a first one: the registrant took part before and has forgotten the call, in which this
     was the newest stamp. What it wrote then, others may still have to hand over."""
+    left: list[Name] = []
+    """Who took part by way of the registrant, as by the caretaker, and has left the call there:
+    the head need not wait for them to register again."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):

@@ -9,7 +9,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``listed``: who takes care of the call after whom, as its head said last. ``unseen``: entries
     newer than that stamp were written before the owner's clock was known. The others as in
     ``call.Call``: ``kept`` waits in ``Store.kept`` for its owner; a call that is alive again after
-    that is ``revived``; ``learnt`` came from another server.
+    that is ``revived``; ``learnt`` came from another server. ``left`` as in ``joined.Joined``.
     """
 
     listed: list[str] = []
@@ -17,6 +17,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     revived: bool = False
     learnt: bool = False
     unseen: int | None = None
+    left: list[str] = []
 
 
 NOTHING_ELSE = Standing()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from cdsplugin.data import Call, Standing, Store, Timers
+from cdsplugin.data import Call, Standing, Store, Timers, give_back
 from cdsplugin.proxy.peers import Journal, Peers
 
 
@@ -34,12 +34,13 @@ class Joined:
     ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
     before the owner answers: what was shared while the disk refused, others have and we have lost.
     ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
-    refused.
+    refused. ``left``: who has left the call here, and its owner does not know that yet; ``told``:
+    who of them the last registration spoke of.
     """
 
     __slots__ = (
-        "before", "head", "known", "leaving", "listed", "revealing", "stage", "tried", "unseen",
-        "whole",
+        "before", "head", "known", "leaving", "left", "listed", "revealing", "stage", "told",
+        "tried", "unseen", "whole",
     )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
@@ -53,6 +54,12 @@ class Joined:
         self.listed: tuple[str, ...] = ()
         self.tried: frozenset[str] = frozenset()
         self.leaving = 0
+        self.left: tuple[str, ...] = ()
+        self.told: tuple[str, ...] = ()
+
+    def untold(self) -> tuple[str, ...]:
+        """Who has left, and the head has not been told."""
+        return tuple(name for name in self.left if name not in self.told)
 
 
 class JoinedCalls:
@@ -71,8 +78,8 @@ class JoinedCalls:
         self._peers = peers
         self._journal = journal
         self._batch = batch
-        self._back: dict[str, tuple[tuple[str, ...], int | None, dict[str, int]]] = {}
-        """From before a restart, of calls that nobody spoke of yet: their participants, and what is
+        self._back: dict[str, tuple[Standing, int | None, dict[str, int]]] = {}
+        """From before a restart, of calls that nobody spoke of yet: their standing, and what is
         ``unseen`` and ``whole``."""
 
     def call(self, call_id: str) -> Call | None:
@@ -84,10 +91,10 @@ class JoinedCalls:
         return self._store.kept.get(call.call_id) is call
 
     def was(
-        self, call_id: str, listed: Sequence[str], unseen: int | None, whole: dict[str, int]
+        self, call_id: str, standing: Standing, unseen: int | None, whole: dict[str, int]
     ) -> None:
         """What is known of a call from before a restart."""
-        self._back[call_id] = tuple(listed), unseen, whole
+        self._back[call_id] = standing, unseen, whole
 
     def was_over(self, call_id: str) -> None:
         """What is known of a call from before a restart is not needed any more."""
@@ -96,10 +103,13 @@ class JoinedCalls:
     def add(self, call: Call, joined: Joined) -> Joined:
         """We take part in this call from now on."""
         self.joined[call.call_id] = joined
+        call.head = joined.head
         if self._back:
             back = self._back.pop(call.call_id, None)
             if back is not None:
-                joined.listed, joined.unseen, joined.whole = back
+                standing, joined.unseen, joined.whole = back
+                joined.listed = tuple(standing.listed)
+                joined.left = tuple(standing.left)
         if self._peers.network.knows(call.owner) or joined.known:
             self._peers.of(call.owner).joined[call.call_id] = None
         return joined
@@ -147,6 +157,7 @@ class JoinedCalls:
             revived=call.kept and not kept,
             learnt=call.learnt,
             unseen=None if joined.revealing else joined.unseen,
+            left=list(joined.left),
         )
         self._journal.shared(call.call_id, call.owner, (), (), standing)
 
@@ -162,7 +173,5 @@ class JoinedCalls:
             self._timers.schedule(0.01, lambda: self.some(later, do))
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty."""
-        for table in (self.joined, self._back):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.joined, self._back)

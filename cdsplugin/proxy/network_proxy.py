@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from cdsplugin.data import (
@@ -47,7 +48,7 @@ from cdsplugin.data import (
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.joined import Stage
 from cdsplugin.proxy.participants import Listings, RegistrationMonitor
-from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peers
+from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peer, Peers
 from cdsplugin.proxy.registration import Registrations
 
 __all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
@@ -58,6 +59,9 @@ log = logging.getLogger("cdsplugin.proxy")
 def _without(frame: Update, author: str) -> Update:
     properties = [e for e in frame.properties if e.author != author]
     return Update(frame.call_id, properties, [e for e in frame.logs if e.author != author])
+
+
+_ASKED = 1000  # calls in one frame
 
 
 class Records(Protocol):
@@ -110,6 +114,7 @@ class NetworkProxy:
         self._network = network
         self._max_remote_calls = max_remote_calls
         self._gather = gather
+        self._ask_after = alive_interval
         self._journal = journal if journal is not None else NoJournal()
         self._records = records
         self.on_handed_over = on_handed_over
@@ -175,7 +180,7 @@ class NetworkProxy:
         disk."""
         participants = self.monitor.end(call.call_id)
         if call.owner != self.server:
-            self._registrations.over(call)
+            self._registrations.over(call, participants.present if participants else ())
         if participants is None:
             return
         for server in participants.present:
@@ -195,6 +200,8 @@ class NetworkProxy:
         self.health.heard(server)
         if peer.joined or peer.headed:
             self._send_alive(server)
+        if peer.asking is None and self.monitor.awaited(server):
+            peer.asking = self._timers.schedule(self._ask_after, partial(self._ask, server, peer))
         self._registrations.connected(server)
 
     def disconnected(self, server: str) -> None:
@@ -202,7 +209,13 @@ class NetworkProxy:
         peer = self._peers.of(server)
         peer.connected = False
         peer.session += 1
+        if peer.asking is not None:
+            peer.asking.cancel()
+            peer.asking = None
         self.monitor.cut_off(server)
+        if self.monitor.awaited(server):
+            # It may have nothing here any more that it would dial for, and cannot say so then.
+            self._network.want(server, True)
         self._registrations.disconnected(server)
 
     def received(self, server: str, frame: Frame) -> None:
@@ -226,7 +239,7 @@ class NetworkProxy:
                 self._on_alive(server, frame)
             case Listing():
                 for call_id, names in frame.calls:
-                    self._registrations.listed(call_id, names)
+                    self._registrations.on_listing(server, call_id, names)
             case Refused():
                 self._registrations.on_refused(server, frame)
             case Hello():
@@ -263,8 +276,13 @@ class NetworkProxy:
             call = self._store.register(self, call_id, owner)
         if learnt:
             call.learnt = True
+        if frame.left:
+            self._drop(call, frame.left)
         if owner != self.server:
-            self._registrations.accept(call, frame.participants)
+            here = participants.present if participants is not None else ()
+            registered = [*here, self.server]
+            left = [name for name in frame.left if name not in registered]
+            self._registrations.accept(server, call, frame.participants, left)
         if frame.before:
             call.gap(server, frame.before)
         self.take(server, call_id, frame.properties, frame.logs)
@@ -278,6 +296,8 @@ class NetworkProxy:
         have = call.have() if frame.have else {}
         if call.back is not None:
             self._ask_lost(call, call.back, server, frame.have, have)
+        elif frame.have:
+            self._ask_forgotten(call, frame.have, have)
         utc = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
@@ -298,6 +318,13 @@ class NetworkProxy:
         for author, newest in call.have_of(self.server).items():
             if author in have and not 0 < back.since <= theirs.get(author, 0) <= newest:
                 have[author] = min(have[author], back.whole)
+
+    def _ask_forgotten(self, call: Call, theirs: dict[str, int], have: dict[str, int]) -> None:
+        """The same of a call that this server had lost as a whole, and has begun anew: who has
+        nothing of it that is as new as the oldest here may have what was there before."""
+        for author, oldest in call.data.oldest_of(self.server).items():
+            if theirs.get(author, oldest) < oldest:
+                have[author] = -1
 
     def _listed(self, call: Call) -> list[str]:
         participants = self.monitor.of(call.call_id)
@@ -326,7 +353,22 @@ class NetworkProxy:
             standing = LEARNT if call.learnt else NOTHING_ELSE
             self._journal.shared(call.call_id, call.owner, present, past, standing)
 
+    def _drop(self, call: Call, names: Sequence[str]) -> None:
+        """These have left the call while they were cut off from here, as the server says by way of
+        which they took part meanwhile. Who has registered again has come back since."""
+        gone = [name for name in names if self.monitor.awaits(call.call_id, name)]
+        for name in gone:
+            self.monitor.remove(call.call_id, name)
+            self._unwatch(name)
+        if gone:
+            self._note(call)  # on disk before the answer: it will not be said again
+
     def _on_unregister(self, server: str, frame: Unregister) -> None:
+        call = self._store.get(frame.call_id)
+        participants = self.monitor.of(frame.call_id)
+        present = participants.present if participants is not None else ()
+        if call is not None and call.owner != self.server and server in present:
+            self._registrations.went(call, (server,))
         self._remove(frame.call_id, server)
         # This answer says that everything is on disk.
         self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
@@ -343,6 +385,18 @@ class NetworkProxy:
                 if call.owner != self.server and not call.clients:
                     self._registrations.left(call)
         self._unwatch(server)
+
+    def _ask(self, server: str, peer: Peer) -> None:
+        """``server`` is back for a while, and has not registered again for all its calls. Of those
+        that it knows nothing of (any more) it is not waited for: see ``on_listing``."""
+        peer.asking = None
+        asked = [
+            (call_id, self._listed(call))
+            for call_id in self.monitor.awaited(server)
+            if (call := self._store.get(call_id)) is not None
+        ]
+        for first in range(0, len(asked), _ASKED):
+            self._peers.send(server, Listing(asked[first : first + _ASKED]))
 
     def _not_renewed(self, call_id: str, server: str) -> None:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
@@ -558,7 +612,7 @@ class NetworkProxy:
                         self.health.watch(server)
                         self._network.want(server, True)
             return True
-        self._registrations.restore(call, standing.listed, standing.kept, standing.unseen)
+        self._registrations.restore(call, standing)
         return not standing.kept
 
     def stop(self, stored: bool = True) -> None:

@@ -8,10 +8,10 @@ module unregisters the remote participant." The local participants are the store
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
-from cdsplugin.data import Handle, Listing, Timers
+from cdsplugin.data import Handle, Listing, Timers, give_back
 
 
 class Participants:
@@ -61,6 +61,10 @@ class RegistrationMonitor:
         has: what it holds of each author must stay a beginning of what that author wrote."""
         calls = self._to_renew.get(server)
         return calls is not None and call_id in calls
+
+    def awaited(self, server: str) -> Collection[str]:
+        """The callIDs for which ``server`` was cut off and has not registered again."""
+        return self._to_renew.get(server, ())
 
     def add(self, call_id: str, server: str) -> bool:
         """Register; true if it is the call's first remote participant at present."""
@@ -124,9 +128,8 @@ class RegistrationMonitor:
         self._expiries[server] = self._timers.schedule(self._within, lambda: self._expire(server))
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty."""
-        if not self._lists:
-            self._lists.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._lists)
 
     def stop(self) -> None:
         """Forget everything."""

@@ -93,7 +93,7 @@ class Peer:
     """A server that we heard of or share calls with. The sets are of callIDs, in order."""
 
     __slots__ = (
-        "basing", "connected", "headed", "heard_at", "heard_sent", "joined", "preferred",
+        "asking", "basing", "connected", "headed", "heard_at", "heard_sent", "joined", "preferred",
         "reachable", "session", "trying",
     )  # fmt: skip
 
@@ -114,6 +114,8 @@ class Peer:
         self.basing: Handle | None = None
         """Connected, but its clock is not known yet."""
         self.trying: Handle | None = None
+        self.asking: Handle | None = None
+        """Connected again, and to be asked for the calls that it has not registered for by then."""
 
 
 class Peers:
@@ -187,12 +189,12 @@ class Peers:
             peer.trying = None
         if not self._monitor.calls_of(server):
             self.health.unwatch(server)
-        self.network.want(server, False)
+        self.network.want(server, bool(self._monitor.awaited(server)))
 
     def clear(self) -> None:
         """Forget everything."""
         for peer in self._peers.values():
-            for timer in (peer.trying, peer.basing):
+            for timer in (peer.trying, peer.basing, peer.asking):
                 if timer is not None:
                     timer.cancel()
         self._peers.clear()

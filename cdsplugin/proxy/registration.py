@@ -27,6 +27,7 @@ from cdsplugin.data import (
     Refused,
     Register,
     Registered,
+    Standing,
     Store,
     Timers,
     Unregister,
@@ -39,6 +40,11 @@ from cdsplugin.proxy.kept import KeptCalls
 from cdsplugin.proxy.peers import Journal, Peer, Peers
 
 log = logging.getLogger("cdsplugin.proxy")
+
+
+_HANDED = 3
+"""So often an owner is given everything that ends a call without it. What it then still lacks it
+does not take: it is stamped too far in the future."""
 
 
 class Side(Protocol):
@@ -96,6 +102,7 @@ class Registrations:
     def came(self, call: Call) -> None:
         """Somebody here takes part in a call of another server: register on its behalf."""
         self._revive(call)
+        call.handed = 0
         joined = self.joined.get(call.call_id)
         if joined is not None:
             # It comes back while we are leaving: the head takes both in their order.
@@ -141,14 +148,18 @@ class Registrations:
         if joined is None:
             if not author:
                 # A word after the last participant here has left.
-                call.settled = False
-                self._journal.left(call.call_id, False)
-                self.came(call)
+                self._again(call)
         elif joined.stage in (Stage.FIRST, Stage.LIVE):
             if joined.head != author:
                 self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
         elif joined.stage is Stage.LEAVING and joined.head != author:
             self._register(call, joined)
+
+    def _again(self, call: Call) -> None:
+        """Register once more for a call that we have left: something of it is to be said yet."""
+        call.settled = False
+        self._journal.left(call.call_id, False)
+        self.came(call)
 
     def left(self, call: Call) -> None:
         """Nobody here takes part any more: unregister with the head."""
@@ -157,8 +168,9 @@ class Registrations:
         if joined is not None and joined.stage is Stage.LIVE:
             self._leave(call, joined)
 
-    def over(self, call: Call) -> None:
-        """The call ended here. What its owner lacks of it is kept."""
+    def over(self, call: Call, present: Sequence[str] = ()) -> None:
+        """The call ended here, also for those who were ``present``. What its owner lacks of it is
+        kept."""
         joined = self.joined.get(call.call_id)
         self._calls.was_over(call.call_id)
         if call.settled or not len(call.data):
@@ -173,6 +185,7 @@ class Registrations:
         ):
             self._calls.forget(call)
             return
+        joined.left = tuple(dict.fromkeys((*joined.left, *present)))
         self._keep(call, joined)
 
     # The network says
@@ -258,6 +271,10 @@ class Registrations:
             joined.whole = None
         joined.tried = frozenset()
         self.listed(frame.call_id, frame.participants)
+        untold = joined.untold()
+        if server == call.owner and joined.left != untold:
+            joined.left = untold
+            self._calls.note(call, joined)
         self._take(server, call, frame.properties, frame.logs)
         if renewed:
             # After taking its entries: what they have replaced here it need not hear of again.
@@ -273,7 +290,9 @@ class Registrations:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if server != call.owner:
             self._side.send_away(call, server)
-        if not call.clients:
+        if untold:
+            self._register(call, joined)
+        elif not call.clients:
             self._leave(call, joined)
 
     def on_unregistered(self, server: str, frame: Unregistered) -> None:
@@ -339,18 +358,33 @@ class Registrations:
         complete = all((e.stamp, e.author) in theirs for e in data.properties.values()) and all(
             key in theirs for key in data.logs or ()
         )
-        if not self._calls.is_kept(call):
+        kept = self._calls.is_kept(call)
+        if complete and kept:
+            self._release(call)
+        elif complete or not (kept or joined is None):
             call.settled = complete
             self._store.end(frame.call_id)
-        elif complete:
-            self._release(call)
+        elif joined is not None and joined.stage is Stage.FIRST:
+            pass  # it is being given everything
+        elif call.handed < _HANDED:
+            # What we left with another head, this one lacks; or it has lost it in a crash. Which
+            # entries these are ``have`` need not tell: the head may have lost some of an author's
+            # and have later ones. So it is given everything.
+            handed = call.handed
+            if joined is None:
+                call.lingering = 0  # until its owner ends it once more
+                self._again(call)
+                self._store.linger(call)
+            else:
+                joined.known = False
+                joined.before = 0
+                self._register(call, joined)
+            call.handed = handed + 1
+        elif kept:
+            self.kept.drop(call)  # it does not take them: they are in our record, which stays
         else:
-            # Which they are ``have`` need not tell: the head may have lost some of an author's and
-            # have later ones. So it is given everything.
-            joined = self.joined[frame.call_id]
-            joined.known = False
-            joined.before = 0
-            self._register(call, joined)
+            call.settled = False
+            self._store.end(frame.call_id)
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
@@ -367,6 +401,16 @@ class Registrations:
             # Alone on it we are the caretaker with or without it.
             if listed != (self.server,) or call.kept:
                 self._calls.note(call, joined)
+
+    def on_listing(self, server: str, call_id: str, names: Sequence[str]) -> None:
+        """The head of a call says who takes part. If we do not (any more), having left it by way of
+        another server or lost it in a crash, the head is told so."""
+        call = self._calls.call(call_id)
+        joined = self.joined.get(call_id)
+        if call is None or joined is None or server not in (joined.head, call.owner):
+            self._peers.send(server, Unregister(call_id))
+        else:
+            self.listed(call_id, names)
 
     def tidy(self) -> None:
         """Give back the room of tables that are empty."""
@@ -399,8 +443,9 @@ class Registrations:
             return None  # each takes the other for the head
         return joined.head
 
-    def accept(self, call: Call, listed: Sequence[str]) -> None:
-        """Somebody else registered here for a call of another server, as ``admits`` allowed."""
+    def accept(self, server: str, call: Call, listed: Sequence[str], left: Sequence[str]) -> None:
+        """``server`` registered here for a call of another server, as ``admits`` allowed. Those in
+        ``left`` have left the call there, and do not take part here."""
         self._revive(call)
         joined = self.joined.get(call.call_id)
         if joined is None:
@@ -412,10 +457,27 @@ class Registrations:
         if joined.unseen is not None or call.learnt:
             joined.unseen = None
             self._calls.note(call, joined)
+        if server in joined.left:
+            joined.left = tuple(name for name in joined.left if name != server)
+            self._calls.note(call, joined)
+        self.went(call, left)
         if joined.stage in (Stage.LEAVING, Stage.LEFT):
             self._register(call, joined)
         elif joined.head != call.owner or not self._peers.connected(call.owner):
             self._heads.care(call, joined)
+
+    def went(self, call: Call, names: Sequence[str]) -> None:
+        """These took part in a call of another server by way of this one, and have left it. Its
+        head may be waiting for them since before they came here."""
+        joined = self.joined.get(call.call_id)
+        if joined is None:
+            return
+        left = tuple(dict.fromkeys((*joined.left, *names)))
+        if left != joined.left:
+            joined.left = left
+            self._calls.note(call, joined)
+            if joined.stage is Stage.LIVE:
+                self._register(call, joined)
 
     def participants(self, call_id: str, registered: Sequence[str]) -> list[str]:
         """The list that a caretaker tells: the owner's, and who came after that."""
@@ -463,18 +525,20 @@ class Registrations:
             self._calls.note(call, joined)
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
+        joined.told = joined.left
+        left = list(joined.left)
         if joined.known:
             joined.stage = Stage.RENEWING
             have = call.have()
             if joined.whole is not None:
                 for author in call.have_of(self.server):
                     have[author] = joined.whole.get(author, -1)
-            frame = Register(call.call_id, call.owner, sent, have, [], [], listed)
+            frame = Register(call.call_id, call.owner, sent, have, [], [], listed, 0, left)
         else:
             joined.stage = Stage.FIRST
             properties, logs = call.data.newer({})
             frame = Register(
-                call.call_id, call.owner, sent, {}, properties, logs, listed, joined.before
+                call.call_id, call.owner, sent, {}, properties, logs, listed, joined.before, left
             )
         self._peers.send(joined.head, frame)
 
@@ -511,6 +575,9 @@ class Registrations:
             self._register(call, joined)
 
     def _leave(self, call: Call, joined: Joined) -> None:
+        if joined.untold():
+            self._register(call, joined)  # and leave when that is answered
+            return
         self._leavings += 1
         joined.leaving = self._leavings
         joined.stage = Stage.LEAVING
@@ -518,15 +585,16 @@ class Registrations:
 
     # Calls that are over here, but not for their owner
 
-    def restore(self, call: Call, listed: Sequence[str], kept: bool, unseen: int | None) -> None:
+    def restore(self, call: Call, standing: Standing) -> None:
         """A call is back after a restart; if it is not over, the store will say who takes part."""
+        unseen = standing.unseen
         if unseen is not None and max(call.data.have().values(), default=0) <= unseen:
             unseen = None  # nothing was written
         whole = call.have_of(self.server)
         if len(whole) == len(call.data.have()):
             whole = {}  # a copy that was begun anew, perhaps: the owner has never answered
-        self._calls.was(call.call_id, listed, unseen, whole)
-        if kept:
+        self._calls.was(call.call_id, standing, unseen, whole)
+        if standing.kept:
             call.kept = True
             self._store.kept[call.call_id] = call
             self._calls.add(call, Joined(call.owner, True))

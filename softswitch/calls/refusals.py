@@ -18,6 +18,7 @@ from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import readable
 from softswitch.calls.outcome import disposition
 from softswitch.dialplan import Source
+from softswitch.memory import give_back
 from softswitch.sip import Flow, Request, parse_uri
 
 log = logging.getLogger(__name__)
@@ -232,9 +233,8 @@ class Refusals:
             self._unsaid = self._without = 0
 
     def tidy(self) -> None:
-        """Give back the room of a table that is empty."""
-        if not self._recent:
-            self._recent.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._recent)
 
 
 def _dialled(request: Request) -> str:

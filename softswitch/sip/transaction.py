@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, cast
 
+from softswitch.memory import give_back
 from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
 from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import parse_address
@@ -223,10 +224,8 @@ class Transactions:
         return client
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self.servers, self.clients, self.merged):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.servers, self.clients, self.merged)
 
     def tables(self) -> dict[str, int]:
         """How many of each are alive: zero in an idle switch."""

@@ -2,165 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import pytest
-from cds_fakes import START, FakeNet, FakeServer, Listener
+from cds_fakes import START, Listener
+from cds_world import DEAD, LIVE, NAMES, Rows, Site, World, listed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdsplugin.archive.disk import MemoryDisk
-from cdsplugin.archive.journal import Journal
-from cdsplugin.archive.record import Recorder
-from cdsplugin.archive.recovery import Recovery
-from cdsplugin.archive.rows import Row
-from cdsplugin.data.clock import Timers
 from cdsplugin.data.frames import Alive, EndOfCall, Listing, Refused, Register, Update
-from cdsplugin.data.store import Store
 
 HOUR = 3_600_000_000
-NAMES = ("ant", "bee", "cat", "dog", "elk")
-
-
-class Rows:
-    """The archive of one machine: what is put is on disk at once, and survives the process."""
-
-    def __init__(self) -> None:
-        self.cdrs: dict[str, Row] = {}
-        self.entries: dict[str, set[str]] = {}
-        self.puts = self.done = 0
-        self.slow = False
-
-    def put(
-        self,
-        *,
-        cdr: Row | None = None,
-        fill: Row | None = None,
-        legs: Sequence[Row] = (),
-        properties: Sequence[Row] = (),
-        logs: Sequence[Row] = (),
-        finish: str | None = None,
-        remove: str | None = None,
-    ) -> None:
-        row = cdr or fill
-        if row is not None:
-            self.cdrs[row[0]] = row
-        for call_id, name, *_ in properties:
-            self.entries.setdefault(call_id, set()).add(name)
-        if remove is not None:
-            del self.cdrs[remove]
-            self.entries.pop(remove, None)
-        self.puts += 1
-        if not self.slow:
-            self.done = self.puts
-
-
-class Site:
-    """A machine with a server, its archive and somebody who takes part in calls."""
-
-    def __init__(
-        self,
-        net: FakeNet,
-        name: str,
-        wrong: int = 0,
-        commit: float | None = None,
-        **options: object,
-    ) -> None:
-        self.disk = MemoryDisk(net.timers(0), commit) if commit is not None else None
-        self.net = net
-        self.name = name
-        self.wrong = wrong
-        self.options = options
-        self.rows = Rows()
-        self.start()
-
-    def start(self) -> None:
-        """The first start, or one with nothing left in memory; what is on disk comes back."""
-        others = tuple(name for name in NAMES if name != self.name)
-        options = dict(self.options)
-        if self.disk is not None:
-            self.disk.crash()
-            options["make_journal"] = self._journal
-        self.server = self.net.server(
-            self.name, *others, wrong=self.wrong, records=self.rows, **options
-        )
-        recorder = Recorder(self.name, self.rows)
-        self.server.store.watch(recorder)
-        self.server.proxy.on_handed_over = recorder.handed_over
-        self.client = Listener()
-        if self.disk is not None:
-            store, timers, clock = self.server.store, self.server.timers, self.server.clock
-            recovery = Recovery(store, clock, timers, 20.0)
-            recovery.begin(*self.journal.recover(), self.server.proxy)
-
-    def _journal(self, store: Store, timers: Timers) -> Journal:
-        assert self.disk is not None
-        self.journal = Journal(store, timers, self.disk, self.rows)
-        return self.journal
-
-    def restart(self) -> None:
-        self.kill()
-        self.wrong = self.server.timers.wrong
-        self.start()
-
-    def join(self, call_id: str, owner: str = "ant") -> None:
-        self.server.store.register(self.client, call_id, owner)
-
-    def leave(self, call_id: str) -> None:
-        self.server.store.unregister(self.client, call_id)
-
-    def write(self, call_id: str, name: str, value: object = 1) -> bool:
-        return self.server.store.write(self.client, call_id, self.name, {name: value})
-
-    def stage(self, call_id: str = "c1") -> str:
-        return self.server.proxy.stage(call_id)
-
-    def has(self, call_id: str = "c1") -> set[str]:
-        return set(self.server.values(call_id))
-
-    def kill(self) -> None:
-        self.net.kill(self.name)
-
-
-class World:
-    def __init__(self, *names: str, **options: object) -> None:
-        self.net = FakeNet()
-        self.sites = {name: Site(self.net, name, **options) for name in names}
-
-    def __getitem__(self, name: str) -> Site:
-        return self.sites[name]
-
-    def call(self, call_id: str = "c1") -> None:
-        """A call of ant, in which the others take part in the order of their names."""
-        for name, site in self.sites.items():
-            site.join(call_id)
-            self.pass_time(0.1)
-            site.write(call_id, f"from {name}")
-            self.pass_time(0.1)
-
-    def pass_time(self, seconds: float) -> None:
-        """With attempts to reach others now and then, as the link makes them."""
-        while seconds > 0:
-            self.net.redial()
-            self.net.advance(min(seconds, 1.0), step=0.1 if seconds < 2 else 0.5)
-            seconds -= 1.0
-
-    def rows(self) -> dict[str, list[str]]:
-        """Which archives have a row of each call."""
-        found: dict[str, list[str]] = {}
-        for name, site in self.sites.items():
-            for call_id in site.rows.cdrs:
-                found.setdefault(call_id, []).append(name)
-        return found
-
-
-DEAD = "taking care of it while its owner is dead"
-LIVE = "registered"
-
-
-def listed(server: FakeServer, call_id: str = "c1") -> tuple[str, ...]:
-    return server.proxy._registrations.joined[call_id].listed
 
 
 def test_the_list_travels_to_each_participant_in_its_order() -> None:
@@ -503,7 +355,7 @@ def test_a_call_brought_back_by_others_is_held_for_no_switch_after_a_restart(goe
     ant.write("c1", "end", {"disposition": "answered", "ended_at": START + 1})
     ant.leave("c1")
     world.pass_time(70)
-    assert ant.rows.cdrs["c1"][13] == "2027-01-15T08:00:00.000001Z"
+    assert ant.rows.cdrs["c1"].ended_at == "2027-01-15T08:00:00.000001Z"
     world.net.heal()
     world.pass_time(5)
     assert "end" not in ant.has()
@@ -853,6 +705,25 @@ def test_what_was_lost_is_not_asked_of_who_has_heard_of_what_came_next() -> None
     assert [e.name for frame in updates for e in frame.properties if e.author == "ant"] == []
 
 
+def test_what_an_owner_lost_with_the_whole_call_comes_back_while_that_goes_on() -> None:
+    world = World("ant", "bee", commit=0.0)
+    ant, bee = world["ant"], world["bee"]
+    ant.disk.full = True
+    world.call()
+    ant.server.store.write(None, "c1", "ant", {}, ["shared"])
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    world.pass_time(5)
+    ant.join("c1")
+    ant.write("c1", "from ant", "again")
+    world.net.heal()
+    world.pass_time(15)
+    assert ant.server.store.get("c1").data == bee.server.store.get("c1").data
+    assert [line.text for line in ant.server.store.get("c1").data.log_lines()] == ["shared"]
+
+
 @pytest.mark.parametrize("later", [False, True])
 def test_what_an_owner_lost_with_the_whole_call_is_in_its_record(later: bool) -> None:
     """Its disk had nothing of the call, so it does not know that it asks for too little."""
@@ -882,7 +753,8 @@ def test_what_an_owner_lost_with_the_whole_call_is_in_its_record(later: bool) ->
     assert (len(ant.server.store), len(bee.server.store.kept)) == (0, 0)
 
 
-def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
+@pytest.mark.parametrize("away", [False, True])
+def test_a_stamp_far_in_the_future_is_left_to_who_made_it(away: bool) -> None:
     world = World("ant", "bee", "cat")
     world.call()
     bee = world["bee"].server
@@ -894,11 +766,21 @@ def test_a_stamp_far_in_the_future_is_left_to_who_made_it() -> None:
     world["cat"].write("c1", "sane")
     world.pass_time(1)
     assert world["ant"].server.store.get("c1").data.newest < START + HOUR
+    if away:
+        world.net.part("ant", "bee cat")
+        world.pass_time(40)
     for site in world.sites.values():
         site.leave("c1")
-    world.pass_time(60)
+    world.pass_time(40)
+    world.net.heal()
+    # It is handed over a few times more, and not for ever.
+    world.pass_time(250)
+    world.net.log.clear()
+    world.pass_time(100)
+    assert [f for _, _, f in world.net.log if not isinstance(f, Alive)] == []
     assert world["ant"].rows.entries["c1"] == {"from ant", "from bee", "from cat", "sane"}
     assert "mad" in world["bee"].rows.entries["c1"], "nothing is lost"
+    assert world["bee"].server.store.kept == {}
 
 
 @given(
