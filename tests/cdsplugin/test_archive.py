@@ -307,7 +307,7 @@ def test_a_database_and_a_spool_of_before(tmp_path: Path) -> None:
     """Tables without the newest column get it, and rows without it are taken."""
     path = tmp_path / "hq.db"
     conn = sqlite3.connect(path)
-    schema.migrations.apply(Database(conn), stop_before="m003_once")
+    schema.migrations.apply(Database(conn), stop_before="m004_once")
     conn.execute("INSERT INTO cdr_properties VALUES ('c1', 'note', 'old', ?, 'hq')", [iso(AT)])
     conn.commit()
     conn.close()
