@@ -257,7 +257,8 @@ def entry_rows(
                 found[place] = value
                 legs.append(leg_row(call_id, place, value, entry.stamp))
                 continue
-        others.append(PropertyRow(call_id, name, _scalar(value), iso(entry.stamp), entry.author))
+        set_at = iso(entry.stamp)
+        others.append(PropertyRow(call_id, name, _scalar(value), set_at, entry.author, entry.once))
     return legs, others
 
 

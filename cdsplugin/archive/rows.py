@@ -69,13 +69,15 @@ class LegRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class PropertyRow(msgspec.Struct, frozen=True, gc=False):
-    """A row of ``cdr_properties``. ``value``: numbers and texts as they are, else JSON."""
+    """A row of ``cdr_properties``. ``value``: numbers and texts as they are, else JSON; ``once`` as
+    in ``data.entries``: 0 for what was set."""
 
     call_id: str
     name: str
     value: str | int | float | None
     set_at: Text
     author: str
+    once: int = 0
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):

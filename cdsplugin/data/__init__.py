@@ -3,7 +3,7 @@
 from cdsplugin.data.call import Back, Call, Client, for_a_switch
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Scalar, Value
+from cdsplugin.data.entries import FIRST, LATER, Log, Once, Property, Scalar, Value
 from cdsplugin.data.frames import (
     MAGIC,
     VERSION,
@@ -40,6 +40,8 @@ from cdsplugin.data.tables import give_back
 from cdsplugin.data.writable import NotStorable, TooLong, check_line, check_property
 
 __all__ = [
+    "FIRST",
+    "LATER",
     "LEARNT",
     "LEG",
     "MAGIC",
@@ -62,6 +64,7 @@ __all__ = [
     "Listing",
     "Log",
     "NotStorable",
+    "Once",
     "Property",
     "Refused",
     "Register",

@@ -188,6 +188,7 @@ class Call:
                 number=readable(route.number),
                 properties=route.properties,
                 incoming=self.caller.index,
+                once=route.once,
             )
         )
         assert self.search is not None

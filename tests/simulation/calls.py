@@ -189,7 +189,13 @@ class Switch:
         self._tell(
             state,
             CallRouted(
-                **base, match="X", where="x:1", number=call.callee, properties={}, incoming=first
+                **base,
+                match="X",
+                where="x:1",
+                number=call.callee,
+                properties={},
+                incoming=first,
+                once={"account": f"{self.server.name} {first}"},
             ),
         )
         self._tell(

@@ -372,11 +372,22 @@ def busy(servers: dict[str, Server]) -> str | None:
     return None
 
 
+_PropertyRow = tuple[str, str, Any, int]
+"""``set_at``, ``author``, ``value``, ``once``."""
+
+
+def _kept(one: _PropertyRow, other: _PropertyRow) -> _PropertyRow:
+    """Which of two rows of a property, in two archives, is its value."""
+    if one[3] and other[3]:
+        return min(one, other, key=lambda row: (row[3], row))
+    return max(one, other, key=lambda row: (not row[3], row))
+
+
 def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
     """The union of all archives has one row for each call, and it is right."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
-    properties: dict[tuple[str, str], tuple[str, str, Any]] = {}
+    properties: dict[tuple[str, str], _PropertyRow] = {}
     lines: set[tuple[str, str, str, str]] = set()
     for server in servers.values():
         conn = server.disk.archive
@@ -393,9 +404,12 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
         ):
             leg_key = (call_id, f"leg/{switch}/{leg}")
             legs[leg_key] = max(legs.get(leg_key, ("", 0, 0)), (set_at, ended or "", status))
-        for call_id, name, value, set_at, author in conn.execute("SELECT * FROM cdr_properties"):
+        for call_id, name, value, set_at, author, once in conn.execute(
+            "SELECT * FROM cdr_properties"
+        ):
             key = (call_id, name)
-            properties[key] = max(properties.get(key, ("", "", "")), (set_at, author, value))
+            row_found = (set_at, author, value, once)
+            properties[key] = _kept(properties.get(key, row_found), row_found)
         lines.update(conn.execute("SELECT * FROM cdr_logs"))
     for call_id, truth in truths.items():
         found_rows = rows.pop(call_id, {})
@@ -404,13 +418,16 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
                 raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
             continue
         _right(call_id, truth, found_rows)
+        account = properties.get((call_id, "account"))
+        if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
+            raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
         for name, status in truth.legs.items():
             leg_row = legs.get((call_id, name))
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
                 raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
         for entry in truth.properties:
             kept = properties.get((call_id, entry.name))
-            if kept is None or kept[:2] < (_iso(entry.stamp), entry.author):
+            if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
