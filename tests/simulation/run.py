@@ -10,7 +10,15 @@ from cdsplugin.data.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth
-from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
+from .invariants import (
+    Auditor,
+    Violated,
+    busy,
+    copies_are_equal,
+    listening,
+    one_right_row,
+    one_row_in_time,
+)
 from .network import SimNetwork
 from .plan import CallItem, FaultItem, NoteItem, Plan
 from .scheduler import World
@@ -22,12 +30,16 @@ MAX_STEPS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``failure`` is None if every invariant held. ``trace``: the last lines, if asked for."""
+    """``failure`` is None if every invariant held. ``trace``: the last lines, if asked for.
+
+    Seconds: ``simulated``, and ``settled``: the longest that a call's only row was not a final one
+    at its owner, after all was healed and the call was over.
+    """
 
     failure: str | None
     steps: int
     simulated: float
-    """Seconds."""
+    settled: float
     trace: tuple[str, ...] = ()
 
 
@@ -67,6 +79,10 @@ class Simulation:
         self.network = SimNetwork(world, settings.delay_us, settings.jitter_us)
         self.servers: dict[str, Server] = {}
         self.truths: dict[str, Truth] = {}
+        self._healed: int | None = None
+        """When all faults were over."""
+        self.settled = 0
+        """See ``Outcome``, in microseconds."""
         self.auditor = Auditor(world, self.servers, self.truths)
         self.network.on_frame = self.auditor.frame_sent
         for name in settings.servers:
@@ -99,10 +115,14 @@ class Simulation:
                 self.network.heal(one, other)
         for server in self.servers.values():
             server.disk.fill(False)
+        self._healed = self.world.now
+        slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
+        # A connection that one side alone believes in is known for what it is after ``dead_after``.
+        noticed = settings.dead_after + settings.alive_interval
+        self._settles_within = slow + int((noticed + settings.linger) * SECOND)
         settle = settings.dead_after + 2 * settings.alive_interval + 25 + settings.jitter_us / 1e5
         self._until(self.world.now + int(settle * SECOND))
         self.world.note("world", "all copies must be equal now")
-        slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
         since = self.world.now - slow
         copies_are_equal(self.servers, self.truths, self.auditor.changed, since)
         last = max(
@@ -126,6 +146,17 @@ class Simulation:
             server.disk.close()
 
     def _until(self, when: int) -> None:
+        if self._healed is None:
+            self._steps(when)
+            return
+        while self.world.now < when:
+            self._steps(min(when, self.world.now + SECOND))
+            took = one_row_in_time(
+                self.servers, self.truths, self.auditor.acted, self._healed, self._settles_within
+            )
+            self.settled = max(self.settled, took)
+
+    def _steps(self, when: int) -> None:
         step, check = self.world.step, self.auditor.check
         while step(when):
             check()
@@ -179,12 +210,16 @@ class Simulation:
             )
         if fault.kind == "full":
             return (lambda: server.disk.fill(True)), (lambda: server.disk.fill(False))
+        if fault.kind == "freeze":
+            machine = server.machine
+            return (lambda: machine.freeze() if server.process is not None else None), machine.go_on
         return (lambda: self._kill(server, fault.kind == "power")), (lambda: self._restart(server))
 
     def _kill(self, server: Server, power: bool) -> None:
         if server.process is not None:
             server.kill(power)
             self.switches[server.name].killed()
+            server.machine.go_on()  # a signal that a frozen process dies of too
 
     def _restart(self, server: Server) -> None:
         if server.process is None:
@@ -213,7 +248,8 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
         if simulation is not None:
             simulation.close()
     world = simulation.world if simulation is not None else World(0)
-    outcome = Outcome(failure, world.steps, world.now / 1e6, tuple(world.trace()))
+    settled = simulation.settled / SECOND if simulation is not None else 0.0
+    outcome = Outcome(failure, world.steps, world.now / SECOND, settled, tuple(world.trace()))
     gc.collect(1)
     return outcome
 

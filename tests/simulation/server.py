@@ -55,7 +55,7 @@ class Process:
         # First of all clients: it sees what is written before anyone can send it.
         watch = server.audit.watch(server, self)
         self.store.watch(watch)
-        self.link = SimLink(server.network, name, settings.peers[name])
+        self.link = SimLink(server.network, server.machine, name, settings.peers[name])
         self.archive = SimArchive(server.disk, settings.commit_interval)
         self.journal = Journal(
             self.store,
