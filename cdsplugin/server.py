@@ -99,6 +99,7 @@ class CallDataServer:
             caretaker_within=section.caretaker_within,
             kept_calls=limits.kept_calls,
             listed=limits.listed,
+            missed=limits.missed,
             on_health=self._health,
             on_handed_over=self.recorder.handed_over,
             journal=self.journal,

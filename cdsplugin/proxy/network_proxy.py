@@ -101,6 +101,7 @@ class NetworkProxy:
         caretaker_within: float = 10.0,
         kept_calls: int = 20_000,
         listed: int = 16,
+        missed: int = 1000,
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
         on_handed_over: Callable[[str], None] | None = None,
@@ -123,7 +124,7 @@ class NetworkProxy:
             self.health_listeners.append(on_health)
         self.monitor = RegistrationMonitor(timers, reregister_within, self._not_renewed)
         self.health = Health(
-            timers, alive_interval, dead_after, self._send_alive, self._down, self._up
+            timers, alive_interval, dead_after, self._send_alive, self._down, self._report, missed
         )
         self._peers = Peers(network, self._journal, self.health, self.monitor)
         self._listings = Listings(timers, self._peers.send, listed, gather)
@@ -520,17 +521,16 @@ class NetworkProxy:
         self._peers.send_now(server, Alive(max(self._timers.now_us(), 0), now, 0, 0))
 
     def _down(self, server: str) -> None:
-        log.warning("server %s is silent: the network or that server may be down", server)
         if self._peers.connected(server):
             self._network.drop(server)
         self._registrations.down(server)
-        self._tell_health(server, False)
 
-    def _up(self, server: str) -> None:
-        log.warning("server %s is back", server)
-        self._tell_health(server, True)
-
-    def _tell_health(self, server: str, up: bool) -> None:
+    def _report(self, server: str, up: bool) -> None:
+        if up:
+            log.warning("server %s is back", server)
+            self._peers.idle(server)  # it need not be dialled for that any more
+        else:
+            log.warning("server %s is silent: the network or that server may be down", server)
         for listener in self.health_listeners:
             try:
                 listener(server, up)

@@ -73,6 +73,7 @@ class Process:
             dead_after=settings.dead_after,
             reregister_within=settings.reregister_within,
             reregister_batch=2,
+            on_health=lambda peer, up: server.audit.reported(self, peer, up),
             on_handed_over=self._handed_over,
             journal=_Audited(self.journal, watch),
             records=self.archive,
@@ -117,6 +118,9 @@ class Audit(Protocol):
 
     def watch(self, server: Server, process: Process) -> Watch:
         """A client of the store for all calls."""
+
+    def reported(self, process: Process, peer: str, up: bool) -> None:
+        """A server fell silent, or is heard again."""
 
 
 class Server:
