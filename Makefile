@@ -8,9 +8,10 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGES_RUN := sip-tester
 # Whether what every call passes is compiled first; "no": plain Python.
-COMPILED ?= yes
+COMPILED ?= $(if $(filter no,$(SOFTSWITCH_COMPILE)),no,yes)
 COMPILE := $(if $(filter no,$(COMPILED)),plain,$(BIN)/.compiled)
 PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli
 
@@ -25,6 +26,7 @@ test: $(BIN)/.installed-test $(COMPILE) peers
 
 types: $(BIN)/.installed-test
 	$(BIN)/mypy
+	$(BIN)/mypy docs/plugins/*/*.py
 	$(BIN)/lint-imports
 
 style: $(BIN)/.installed-test
@@ -50,26 +52,29 @@ $(BIN)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(BIN)/.installed: $(BIN)/.venv pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+# What is compiled comes after this, by a step that says what it does and does only what is needed.
+$(BIN)/.installed: $(BIN)/.venv pyproject.toml .ci/backend.py
+	SOFTSWITCH_COMPILE=no $(PIP) -e .
 	@touch $@
 
 $(BIN)/.installed-test: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@$(BIN)/python .ci/compile.py --extra test | $(PIP) -r /dev/stdin
 	@touch $@
 
 compiled: $(BIN)/.compiled
 
-$(BIN)/.compiled: $(BIN)/.installed .ci/compile.py pyproject.toml $(shell find softswitch cdsplugin -name '*.py')
+# As `pip install -e .` does it, but a module that cannot be compiled is an error. Without a compiler
+# all is plain Python, there is no stamp, and the next make looks again.
+$(BIN)/.compiled: $(BIN)/.installed .ci/compile.py $(shell find softswitch cdsplugin -name '*.py')
 	@$(BIN)/python .ci/compile.py --lacking || test "$$(id -u)" != 0 || { \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			gcc libc6-dev python3-dev >/dev/null; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compile]'
-	@$(BIN)/python .ci/compile.py
-	@touch $@
+	@! $(BIN)/python .ci/compile.py --lacking || \
+		$(BIN)/python .ci/compile.py --extra compile | $(PIP) -r /dev/stdin
+	@$(BIN)/python .ci/compile.py --stamp $@
 
 plain: $(BIN)/.installed
-	@$(BIN)/python .ci/compile.py --clean
+	@$(BIN)/python .ci/compile.py --plain
 	@rm -f $(BIN)/.compiled
 
 # SIPp plays thousands of phones; the lab's call does without.

@@ -1,11 +1,11 @@
 """CPU of the call data server per call: what each part costs, measured in this process.
 
-    python bench/cds.py [--calls 10000] [--rate 1000] [--only one|two|memory|archive]
+    python -m bench.cds [--calls 10000] [--rate 1000] [--only one|two|memory|archive]
 
 Feeds the plugin's parts with the events of ordinary answered calls, in the pattern of a switch
 under load: each call's eight events are spread over its life, many calls are alive at once, records
 go to a real file. CPU is that of the whole process, the archive's thread included
-(``time.process_time``).
+(``time.process_time``): so progress says what begins and how long it takes, and nothing in between.
 """
 
 from __future__ import annotations
@@ -21,11 +21,17 @@ import time
 import tracemalloc
 import uuid
 from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from cdsplugin.archive.rows import Row
+from bench.progress import Progress, Step, load_name
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.archive.schema import CDR_COLUMNS
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.config import Address, CdsSection
@@ -255,19 +261,22 @@ async def memory(calls: int) -> None:
 def archive_alone(calls: int) -> None:
     """The two writes of a call, and sqlite-utils' own upsert for comparison."""
 
-    def rows(n: int) -> tuple[Row, list[Row], list[Row], list[Row]]:
+    def rows(n: int) -> tuple[Cdr, list[LegRow], list[PropertyRow], list[LogRow], list[TalkRow]]:
         identity = f"{n:012x}-7000-{uuid.uuid4().hex[:20]}"
         iso = "2026-01-02T03:04:05.678901Z"
-        cdr = (identity, "hq", "hq", "hq", "Sunnyvale", "1001", "Alice", "2001", "2001",
-               "extension:1001", "trunk:branch", iso, iso, iso, 12.5, 11.5, "answered", 200, None,
-               "caller", 0)  # fmt: skip
-        legs: list[Row] = [
-            (identity, "hq", leg, "out", "trunk:branch", "2001", "sip:2001@127.0.0.1",
+        cdr = Cdr(identity, "hq", "hq", "hq", "Sunnyvale", "1001", "Alice", "2001", "2001",
+                  "extension:1001", "trunk:branch", "trunk:branch", "2001", "hq", "Sunnyvale", None,
+                  '["extension:1001","trunk:branch"]', iso, iso, iso, 12.5, 11.5, "answered", 200,
+                  None, "caller", 0)  # fmt: skip
+        talk = TalkRow(identity, 0, "hq", "extension:1001", "1001", "trunk:branch", "2001", iso,
+                       iso, "dialled", "extension:1001")  # fmt: skip
+        legs = [
+            LegRow(identity, "hq", leg, "out", "trunk:branch", "2001", "sip:2001@127.0.0.1",
              "udp:127.0.0.1:5070", "SIPp", "PCMU/8000", iso, iso, iso, iso, 200, None, "remote",
              "1-234@127.0.0.1", iso) for leg in range(2)]  # fmt: skip
-        properties: list[Row] = [(identity, f"name{i}", "value", iso, "hq") for i in range(10)]
-        logs: list[Row] = [(identity, iso[:-2] + f"{i}Z", "hq", "a line") for i in range(2)]
-        return cdr, legs, properties, logs
+        properties = [PropertyRow(identity, f"name{i}", "value", iso, "hq") for i in range(10)]
+        logs = [LogRow(identity, iso[:-2] + f"{i}Z", "hq", "a line") for i in range(2)]
+        return cdr, legs, properties, logs, [talk]
 
     made = [rows(n) for n in range(calls)]
     for mode in ("normal", "full"):
@@ -279,8 +288,8 @@ def archive_alone(calls: int) -> None:
             archive.open()
             cpu = time.process_time()
             for first in range(0, calls, 20):
-                for cdr, legs, properties, logs in made[first : first + 20]:
-                    archive.put(cdr=cdr, legs=legs, properties=properties, logs=logs)
+                for cdr, legs, properties, logs, talks in made[first : first + 20]:
+                    archive.put(cdr=cdr, talks=talks, legs=legs, properties=properties, logs=logs)
                 for cdr, *_ in made[max(first - 2000, 0) : max(first - 1980, 0)]:
                     archive.put(finish=cdr[0])
                 archive.flush()
@@ -307,6 +316,10 @@ def archive_alone(calls: int) -> None:
         print(f"sqlite-utils upsert_all, the row of cdrs alone: {cpu / calls * 1e6:.1f} us CPU")
 
 
+def _run(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    uvloop.run(make())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000)
@@ -316,15 +329,28 @@ def main() -> None:
     parser.add_argument("--only", choices=("one", "two", "memory", "archive"))
     args = parser.parse_args()
     gc.disable()
-    if args.only in (None, "one"):
-        for journal in (False, True):
-            uvloop.run(one_server(args.calls, args.rate, args.alive, args.linger, journal))
-    if args.only in (None, "two"):
-        uvloop.run(two_servers(args.calls, args.rate, args.alive, args.linger))
-    if args.only in (None, "memory"):
-        uvloop.run(memory(2000))
-    if args.only in (None, "archive"):
-        archive_alone(5000)
+    played = (args.calls + args.alive) / args.rate
+    steps: list[tuple[str, Step, Callable[[], None]]] = []
+    for journal in (False, True):
+        name = f"one server, {'journal' if journal else 'no journal'}"
+        one = partial(one_server, args.calls, args.rate, args.alive, args.linger, journal)
+        # Once with the calls, once without: the bench's own part is taken off.
+        step = Step(load_name(name, args.calls, args.rate), 1 + 2 * played + args.linger)
+        steps.append(("one", step, partial(_run, one)))
+    two = partial(two_servers, args.calls, args.rate, args.alive, args.linger)
+    step = Step(load_name("two servers", args.calls, args.rate), 1 + played + args.linger)
+    steps.append(("two", step, partial(_run, two)))
+    steps.append(("memory", Step("memory of 2,000 calls", 1), partial(_run, partial(memory, 2000))))
+    steps.append(
+        ("archive", Step("the archive alone, 5,000 calls", 1), partial(archive_alone, 5000))
+    )
+    chosen = [(step, do) for name, step, do in steps if args.only in (None, name)]
+    progress = Progress([step for step, _ in chosen])
+    for _, do in chosen:
+        # What it prints comes after the step: the line on the terminal is gone by then.
+        with progress.step(), redirect_stdout(StringIO()) as said:
+            do()
+        print(said.getvalue(), end="", flush=True)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KB")
 
 

@@ -19,6 +19,10 @@ With ``--freeze`` three switches stand in a row, and the owner's process does no
 seconds (SIGSTOP, then SIGCONT), longer than ``dead_after``, while the callees hang up: the others'
 calls end meanwhile, and one of them writes their records. Within ten seconds after that each call
 has one right row at ``hq``, and no other server has any.
+
+What SIPp made of it is shown too: calls that failed at its caller or callee (a kill cuts some off),
+messages that either sent again, and datagrams dropped by any socket of the network namespace. A
+killed process takes the counts of its own sockets with it.
 """
 
 from __future__ import annotations
@@ -31,13 +35,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from bench.drops import dropped_here
+from bench.progress import Progress, Step, Watch, load_name, unwatched
 from bench.sipp import Sipp, sipp_callee, start_caller
 from bench.sites import Site, Timing, make_sites
+from bench.split import MOST
 from softswitch.lab.ports import free_port
+
+RESTARTS = 10.0
+"""Seconds of a run besides its calls, about: starts, the restart, the records."""
 
 
 @dataclass(slots=True)
@@ -100,6 +110,28 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What both SIPps saw, in sum, and the datagrams that were dropped meanwhile."""
+
+    failed: int = 0
+    retransmissions: int = 0
+    dropped: int = 0
+
+    def __add__(self, other: Trouble) -> Trouble:
+        return Trouble(
+            self.failed + other.failed,
+            self.retransmissions + other.retransmissions,
+            self.dropped + other.dropped,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"SIPp: {self.failed} calls failed, {self.retransmissions} messages sent again,"
+            f" {self.dropped} datagrams dropped"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a run. The sets are of SIP Call-IDs, of callIDs where they say so."""
 
@@ -112,6 +144,8 @@ class Outcome:
     """Rows at ``branch``."""
     unfinished: int
     kill: Kill
+    trouble: Trouble | None = None
+    """None if it was not looked at."""
 
     def missing(self) -> set[str]:
         """Calls of which the caller was told, that are not recorded and should be."""
@@ -159,7 +193,9 @@ class Outcome:
             f" {len(self.recorded)} records: missing {len(self.missing())},"
             f" unlike {len(self.unlike())}, doubled {len(self.doubled())},"
             f" at both {len(self.both)}, not final {self.unfinished}; back in {kill.back:.2f} s"
-            f"{live}{noticed}" + (f"; lost, told {lost} ms before the kill" if lost else "")
+            f"{live}{noticed}"
+            + (f"; {self.trouble}" if self.trouble else "")
+            + (f"; lost, told {lost} ms before the kill" if lost else "")
         )
 
 
@@ -201,6 +237,7 @@ def run(
     seconds: float = 4,
     timing: Timing | None = None,
     notice: bool = False,
+    watch: Watch = unwatched,
 ) -> Outcome:
     """One run: load, SIGKILL at a random moment, restart, wait for the records.
 
@@ -208,6 +245,8 @@ def run(
     """
     timing = timing or Timing()
     caller_port = free_port()
+    dropped = dropped_here()
+    watch("starts", None)
     with sipp_callee("uas-answered", hold_ms=50, timeout=90, grace=1) as callee:
         hq, branch = make_sites(directory, caller_port, callee.port, timing)
         sites = {site.name: site for site in (hq, branch)}
@@ -215,18 +254,28 @@ def run(
             launched(branch, hq)
             calls = int(rate * seconds)
             with load(directory, hq, caller_port, calls=calls, rate=rate) as sipp:
+                watch("calls", None)
                 wait_while(lambda: _sipp_silent(directory), 5)
                 time.sleep(rng.uniform(0.7, seconds - 1.0))
+                watch("killed", None)
                 seen = _kill(sites, kill, rng, timing, notice)
+                watch("back, calls end", None)
                 # A call whose other side has died may leave SIPp waiting for ever.
                 wait_while(lambda: sipp.process.poll() is None, seconds + 2)
+            watch("waits for the records", None)
             wait_for(lambda: outcome(directory, hq, branch, seen), timing)
         finally:
             # Calls may go on, though SIPp knows nothing of them any more: now they end. The owner
             # goes last, to have everybody's last words.
             branch.stop()
             hq.stop()
-    return outcome(directory, hq, branch, seen)
+    counts = (sipp.counts(), callee.counted)
+    trouble = Trouble(
+        sum(count.failed for count in counts),
+        sum(count.retransmissions for count in counts),
+        dropped_here() - dropped,
+    )
+    return replace(outcome(directory, hq, branch, seen), trouble=trouble)
 
 
 FREEZING = Timing(alive_interval=0.2, dead_after=1.0, reregister_within=60.0, linger=0.4, t1=0.03)
@@ -385,21 +434,29 @@ def main() -> None:
     )
     parser.add_argument("--kill", choices=("hq", "branch", "both"), default="hq")
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=50, help="calls a second")
+    parser.add_argument("--rate", type=float, default=50, help=f"calls a second, {MOST} at most")
     parser.add_argument("--seconds", type=float, default=4, help="of calls in each run")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--freeze", type=float, default=None, help="the owner, so many seconds")
     args = parser.parse_args()
     if args.freeze is not None:
         sys.exit(_freeze(args.freeze, args.times, args.rate))
+    if args.rate > MOST:
+        parser.error(f"--rate: one SIPp places the calls, {MOST} a second at most")
     seed = args.seed if args.seed is not None else random.randrange(1 << 30)
     kill = ("hq", "branch") if args.kill == "both" else (args.kill,)
+    calls_a_run = int(args.rate * args.seconds)
+    step = Step(
+        load_name(f"kill {' and '.join(kill)}", calls_a_run, args.rate), args.seconds + RESTARTS
+    )
+    progress = Progress([step] * args.times)
     wrong = calls = 0
+    trouble = Trouble()
     lost: list[float] = []
     back: list[float] = []
     noticed: list[float] = []
     for number in range(args.times):
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, progress.step() as watch:
             found = run(
                 Path(name),
                 kill,
@@ -407,16 +464,19 @@ def main() -> None:
                 rate=args.rate,
                 seconds=args.seconds,
                 notice=number % 2 == 1,
+                watch=watch,
             )
         print(f"seed {seed + number}: {found}", flush=True)
         wrong += found.wrong()
+        trouble += found.trouble or Trouble()
         calls += len(found.told.answered)
         lost += found.lost()
         back.append(found.kill.back)
         if found.kill.noticed is not None:
             noticed.append(found.kill.noticed)
     print(
-        f"{args.times} runs, {calls} answered calls, {wrong} runs wrong; back in {_range(back)} s"
+        f"{args.times} runs, {calls} answered calls, {wrong} runs wrong; back in {_range(back)} s;"
+        f" {trouble}"
     )
     if noticed:
         print(f"the survivor reported it after {_range(noticed)} s")

@@ -4,8 +4,9 @@ Feeds a real `Switch` the datagrams of a caller and a callee and throws away wha
 the figure is the Python of a call alone: parsing, transactions, dialogs, the call, its events.
 `--profile` prints where the time goes.
 
-`--hold N` keeps N calls up, `--journal` writes them down as `softswitch run` does. Without `--hold`
-no call lasts long enough to get to the disk.
+`--hold N` keeps N calls up, `--journal` writes them down as `softswitch run` does at 1,000 calls/s:
+what five calls changed with one write. Without `--hold` no call lasts long enough to get to the
+disk.
 """
 
 from __future__ import annotations
@@ -148,6 +149,11 @@ def main() -> None:
             switch.journal = Journal(switch.timers, file)
         held: deque[Callable[[], None]] = deque()
 
+        def store() -> None:
+            if switch.journal is not None:
+                switch.journal.commit()
+                switch.journal.end(switch.journal.ended())
+
         def run() -> None:
             nonlocal now
             for number in range(args.calls):
@@ -155,6 +161,8 @@ def main() -> None:
                 if len(held) > args.hold:
                     held.popleft()()
                 now += 0.001
+                if number % 5 == 0:
+                    store()
                 if number % 10 == 0:
                     switch.timers.advance()
             while held:
@@ -166,9 +174,8 @@ def main() -> None:
             profile.runcall(run)
         else:
             run()
-        if file is not None and switch.journal is not None:
-            switch.journal.commit()
-            switch.journal.end(switch.journal.ended())
+        if file is not None:
+            store()
             file.close()
         spent = time.process_time() - start
         print(f"{spent / args.calls * 1e6:.1f} us a call, the peers' part included")

@@ -104,13 +104,17 @@ class Sipp:
 
     def _last_line(self) -> dict[str, str]:
         try:
-            with (self._directory / "stat.csv").open(newline="") as file:
-                rows = list(csv.reader(file, delimiter=";"))
+            lines = (self._directory / "stat.csv").read_text().splitlines()
         except FileNotFoundError:
             return {}
         # The last line may be half written while SIPp runs.
+        rows = list(csv.reader([*lines[:1], *lines[1:][-2:]], delimiter=";"))
         complete = [row for row in rows[1:] if len(row) >= len(rows[0]) - 1]
         return dict(zip(rows[0], complete[-1], strict=False)) if complete else {}
+
+    def placed(self) -> int:
+        """Calls created so far (SIPp counts once a second)."""
+        return int(self._last_line().get("TotalCallCreated") or 0)
 
     def counts(self) -> SippResult:
         """The counts as of now (SIPp writes them once a second); final ones once it has ended."""
@@ -134,18 +138,32 @@ class Sipp:
             },
         )
 
-    def wait(self, timeout: float) -> SippResult:
-        """Its result once it has ended; after `timeout` s it is killed and `SippFailure` raised."""
+    def ended(self, within: float) -> bool:
+        """Whether it ends within so many seconds; true if it has."""
         try:
-            self.process.wait(timeout)
+            self.process.wait(within)
         except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def broke(self) -> bool:
+        """Whether it has ended because it could not run, or by a signal."""
+        code = self.process.poll()
+        return code is not None and not 0 <= code <= 100
+
+    def kill(self) -> None:
+        """End it at once if it still runs; its calls are left as they are."""
+        if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-            raise SippFailure(
-                f"{self.scenario} did not end in {timeout:g} s: {self.counts()}"
-            ) from None
+
+    def wait(self, timeout: float) -> SippResult:
+        """Its result once it has ended; after `timeout` s it is killed and `SippFailure` raised."""
+        if not self.ended(timeout):
+            self.kill()
+            raise SippFailure(f"{self.scenario} did not end in {timeout:g} s: {self.counts()}")
         result = self.counts()
-        if result.exit_code > 100 or result.exit_code < 0:
+        if self.broke():
             screen = (self._directory / "screen.log").read_text(errors="replace").strip()
             raise SippFailure(f"{self.scenario}: exit {result.exit_code}\n{screen[-1000:]}")
         return result
@@ -154,16 +172,11 @@ class Sipp:
         """Let calls in progress end for up to `grace` seconds, then end it; its final counts."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGUSR1)
-            try:
-                self.process.wait(grace)
-            except subprocess.TimeoutExpired:
+            if not self.ended(grace):
                 # Twice: SIPp gives up the calls that are left, and still writes its counts.
                 self.process.send_signal(signal.SIGUSR1)
-                try:
-                    self.process.wait(2)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-                    self.process.wait()
+                if not self.ended(2):
+                    self.kill()
         return self.counts()
 
 

@@ -1,7 +1,8 @@
 """What is measured: one switch, two switches in a row, or Kamailio; each with its own database.
 
 A system is started in a directory that it may fill, takes calls at `remote` from the given caller
-ports and sends them to the callee's port. `rows()` reads its records.
+ports and sends them to the callee's port. With several callees, the number dialled says which one
+(`bench.split.number`); a call is the same work then. `rows()` reads its records.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any
 
 import yaml
 
+from bench.drops import dropped_by
 from bench.process import Process, ProcessFailure, cpu_seconds, memory_bytes
 from bench.sipp import HOST
+from bench.split import number
 from softswitch.lab.ports import free_port
 
 HERE = Path(__file__).resolve().parent
@@ -54,6 +57,10 @@ class System:
     def memory_bytes(self) -> int:
         """Memory of all processes, shared pages counted once."""
         return sum(memory_bytes(process.pid) for process in self._processes)
+
+    def dropped(self) -> int:
+        """Datagrams that its own sockets dropped so far."""
+        return dropped_by(process.pid for process in self._processes)
 
     def rows(self) -> Rows:
         """The records as of now."""
@@ -107,22 +114,39 @@ def _trunk(port: int, **more: Any) -> dict[str, Any]:
 
 
 def _callers(ports: Sequence[int]) -> tuple[dict[str, Any], list[str]]:
-    trunks = {f"caller{number}": _trunk(port) for number, port in enumerate(ports)}
+    trunks = {f"caller{place}": _trunk(port) for place, port in enumerate(ports)}
     return trunks, [f"trunk:{name}" for name in trunks]
 
 
-def switch(directory: Path, callers: Sequence[int], callee: int, *, linger: float = 5) -> System:
+def _callees(
+    ports: Sequence[int], sources: list[str] | str, **more: Any
+) -> tuple[dict[str, Any], list[Any]]:
+    """Trunks, and routes to them: a single one takes whatever is dialled."""
+    if len(ports) == 1:
+        route = {"match": ".", "from": sources, "dial": "trunk:callee", **more}
+        return {"callee": _trunk(ports[0])}, [route]
+    trunks = {f"callee{place}": _trunk(port) for place, port in enumerate(ports)}
+    routes = [
+        {"match": number(place), "from": sources, "dial": f"trunk:{name}", **more}
+        for place, name in enumerate(trunks)
+    ]
+    return trunks, routes
+
+
+def switch(
+    directory: Path, callers: Sequence[int], callees: Sequence[int], *, linger: float = 5
+) -> System:
     """One switch with call data and records. `linger` is its cds setting, in seconds."""
     port = free_port()
     trunks, sources = _callers(callers)
-    config = _config("bench", port, trunks | {"callee": _trunk(callee)}, linger)
-    routes = [{"match": ".", "from": sources, "dial": "trunk:callee", "timeout": 60}]
+    targets, routes = _callees(callees, sources, timeout=60)
+    config = _config("bench", port, trunks | targets, linger)
     process = _start_switch(directory, "bench", config, routes)
     return System("switch", f"{HOST}:{port}", [process], directory / "bench.db", SWITCH_ROWS)
 
 
 def two_switches(
-    directory: Path, callers: Sequence[int], callee: int, *, linger: float = 5
+    directory: Path, callers: Sequence[int], callees: Sequence[int], *, linger: float = 5
 ) -> System:
     """Two switches in a row: the first owns the calls, the second registers for each of them."""
     first_port, second_port = free_port(), free_port()
@@ -130,17 +154,13 @@ def two_switches(
     first = _config(
         "first", first_port, trunks | {"second": _trunk(second_port, switch=True)}, linger
     )
+    targets, routes = _callees(callees, "internal")
     second = _config(
-        "second",
-        second_port,
-        {"first": _trunk(first_port, switch=True), "callee": _trunk(callee)},
-        linger,
+        "second", second_port, {"first": _trunk(first_port, switch=True), **targets}, linger
     )
     first["cds"]["peers"] = {"second": second["cds"]["listen"]}
     second["cds"]["peers"] = {"first": first["cds"]["listen"]}
-    behind = _start_switch(
-        directory, "second", second, [{"match": ".", "from": "internal", "dial": "trunk:callee"}]
-    )
+    behind = _start_switch(directory, "second", second, routes)
     try:
         front = _start_switch(
             directory, "first", first, [{"match": ".", "from": sources, "dial": "trunk:second"}]
@@ -154,7 +174,12 @@ def two_switches(
 
 
 def kamailio(
-    directory: Path, callers: Sequence[int], callee: int, *, workers: int = 1, memory_mb: int = 1024
+    directory: Path,
+    callers: Sequence[int],
+    callees: Sequence[int],
+    *,
+    workers: int = 1,
+    memory_mb: int = 1024,
 ) -> System:
     """Kamailio with `bench/kamailio.cfg`: tm, dialog, one row a call in SQLite; any caller.
 
@@ -178,8 +203,14 @@ def kamailio(
         *(program, "-DD", "-E", "-f", str(HERE / "kamailio.cfg"), "-m", str(memory_mb), "-M", "16"),
         *("-Y", str(run), "-P", str(run / "kamailio.pid"), "-w", str(directory)),
         *("-A", f"PORT={port}", "-A", f"WORKERS={workers}"),
-        *("-A", f'CALLEE="sip:{HOST}:{callee}"', "-A", f'DATABASE="sqlite:///{database}"'),
+        *("-A", f'CALLEE="sip:{HOST}:{callees[0]}"', "-A", f'DATABASE="sqlite:///{database}"'),
     ]
+    if len(callees) > 1:
+        cases = (
+            f'case "{number(place)}": $du = "sip:{HOST}:{callee}"; break;'
+            for place, callee in enumerate(callees)
+        )
+        command += ["-A", f"CALLEES={' '.join(cases)}"]
     process = Process(command, directory, "kamailio")
     process.wait_until(lambda: _answers(port))
     query = "SELECT count(*), count(DISTINCT call_id), 0, sum(duration > 0) FROM acc_cdrs"

@@ -3,6 +3,7 @@ and records and the cost report from the SQLite file."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import sys
@@ -14,12 +15,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cdsplugin.accounts import GROUPS, Rates, RatesError, cost_report, read_rates
+from cdsplugin.accounts import GROUPS, Rates, RatesError, Report, cost_report, read_rates
 from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
 from cdsplugin.link import keys
-
-_DATABASE = click.argument("database", type=click.Path(dir_okay=False, path_type=Path))
 
 
 @click.group()
@@ -37,17 +36,20 @@ for command in (calls, watch, note, set_properties):
 def serve(config: Path) -> None:
     """Run a call data server without a switch, as CONFIG (YAML, a section `cds`) says.
 
-    It manages the switches that `cds.switches` names, wherever they are.
+    It manages the switches that `cds.switches` names, wherever they are. Installed plugins that
+    take part in calls do so here too.
     """
-    from cdsplugin.serve import ServeError, read_config
+    from cdsplugin.serve import ServeError, installed, read_config
     from cdsplugin.serve import serve as run
+    from softswitch.plugins import PluginError, sections_of
 
     try:
-        section = read_config(config)
-    except ServeError as error:
+        plugins = installed()
+        found = read_config(config, sections_of(plugins))
+    except (PluginError, ServeError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    sys.exit(run(section))
+    sys.exit(run(found, plugins))
 
 
 @main.command()
@@ -106,7 +108,9 @@ def _is_file(text: str) -> bool:
 
 
 @main.command()
-@_DATABASE
+@click.argument(
+    "databases", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path)
+)
 @click.option(
     "--by",
     default="account",
@@ -119,47 +123,93 @@ def _is_file(text: str) -> bool:
 @click.option("--since", metavar="DATE", help="Only calls from this day or time (UTC) on.")
 @click.option("--until", metavar="DATE", help="Only calls before this day or time (UTC).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def report(
-    database: Path,
+    databases: tuple[Path, ...],
     by: str,
     rate_file: Path | None,
     since: str | None,
     until: str | None,
     as_csv: bool,
+    as_json: bool,
 ) -> None:
-    """The cost report of DATABASE: calls, answered calls, minutes and costs."""
+    """The cost report of one or more DATABASES: calls, answered calls, minutes and costs.
+
+    A call that several of them have counts once.
+    """
     groups = [name.strip() for name in by.split(",") if name.strip()]
-    rates: Rates | None = None
     try:
         rates = read_rates(rate_file) if rate_file is not None else None
-        with reading_records(database) as db:
-            lines = cost_report(db, groups, rates, since, until)
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(reading_records(path)) for path in databases]
+            found = cost_report(opened, groups, rates, since, until)
     except (ReadError, RatesError) as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--by") from error
+    if as_json:
+        click.echo(json.dumps(_report_json(found, groups, rates), indent=2))
+        return
     heads = [*groups, "calls", "answered", "minutes"]
     if rates is not None:
-        heads.append(f"cost {rates.currency}".strip())
+        heads += [f"cost {rates.currency}".strip(), "no rate"]
     rows = [
         [
             *line.group,
             str(line.calls),
             str(line.answered),
             str(line.minutes),
-            *([str(_money(line.cost))] if rates is not None else []),
+            *([str(_money(line.cost)), str(line.uncovered)] if rates is not None else []),
         ]
-        for line in lines
+        for line in found.lines
     ]
     if as_csv:
         csv.writer(sys.stdout).writerows([heads, *rows])
+    else:
+        table = Table(*heads)
+        for column in table.columns[len(groups) :]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+    _say_uncovered(found)
+
+
+def _say_uncovered(found: Report) -> None:
+    """Which calls cost something that nobody has said."""
+    if not found.uncovered:
         return
-    table = Table(*heads)
-    for column in table.columns[len(groups) :]:
-        column.justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    most = sorted(found.uncovered.items(), key=lambda one: (-one[1], one[0]))
+    calls = sum(found.uncovered.values())
+    click.echo(f"{calls} calls by carriers have no rate, and cost nothing above:", err=True)
+    for (switch, trunk, number), count in most[:_NAMED]:
+        click.echo(f"  {count} to {number} by trunk {trunk} of {switch}", err=True)
+    if len(most) > _NAMED:
+        click.echo(f"  and to {len(most) - _NAMED} other numbers", err=True)
+
+
+_NAMED = 20
+"""Numbers without a rate that are named."""
+
+
+def _report_json(found: Report, groups: list[str], rates: Rates | None) -> dict[str, Any]:
+    """Amounts are texts: a JSON number would be rounded."""
+    lines = []
+    for line in found.lines:
+        told: dict[str, Any] = dict(zip(groups, line.group, strict=True))
+        told |= {"calls": line.calls, "answered": line.answered, "seconds": str(line.seconds)}
+        told["minutes"] = str(line.minutes)
+        if rates is not None:
+            told |= {"cost": str(_money(line.cost)), "uncovered": line.uncovered}
+        lines.append(told)
+    report: dict[str, Any] = {"lines": lines}
+    if rates is not None:
+        report["currency"] = rates.currency
+        report["uncovered"] = [
+            {"switch": switch, "trunk": trunk, "number": number, "calls": count}
+            for (switch, trunk, number), count in sorted(found.uncovered.items())
+        ]
+    return report
 
 
 def _money(amount: Decimal) -> Decimal:

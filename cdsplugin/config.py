@@ -97,7 +97,20 @@ class ApiSection(Section):
         " `name` and `role`; a request must carry one of them",
     )
     page: Count = Field(default=1000, description="calls or records in one answer, at most")
-    connections: Count = Field(default=200, description="HTTP connections at once; more get 503")
+    connections: Count = Field(
+        default=200,
+        description="HTTP connections at once; for more the oldest without a token goes, else 503",
+    )
+    per_address: Count = Field(default=100, description="HTTP connections at once of one address")
+    for_health: Count = Field(
+        default=20, description="connections beyond these that may ask for /health alone"
+    )
+    head_within: Seconds = Field(
+        default=10.0, description="seconds in which a request's head has to be there"
+    )
+    body_within: Seconds = Field(
+        default=30.0, description="seconds in which a request's body has to be there after that"
+    )
     rate: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] = Field(
         default=100.0, description="requests a second of one token; more get 429"
     )
@@ -154,7 +167,20 @@ def _grants(tokens: tuple[_AnyToken, ...]) -> tuple[ApiToken, ...]:
 class CdsLimits(Section):
     """``cds.limits``, what a server holds at most."""
 
-    call_entries: Count = Field(default=1000, description="properties and log lines of one call")
+    call_entries: Count = Field(
+        default=1000, description="properties and log lines of one application in one call"
+    )
+    switch_entries: Count = Field(
+        default=10_000, description="properties of one call by the switches of one server"
+    )
+    peer_authors: Count = Field(
+        default=200, description="applications and servers that may have written to one call"
+    )
+    entry_bytes: Count = Field(
+        default=4096,
+        description="one property (name and value) or log line of a program in the process, as"
+        " UTF-8; a longer one is refused (by HTTP: `api.entry_bytes`)",
+    )
     remote_calls: Count = Field(
         default=200_000, description="calls of this server that others take part in at once"
     )

@@ -2,7 +2,9 @@
 
 With ``cds.server_at`` the server is elsewhere, and this process only sends it the switch's events.
 Without a section ``cds`` in the configuration the plugin does nothing. What runs is an object of
-its own, registered at the start: ``Beside`` or ``Elsewhere``, under the name ``RUNNING``.
+its own, registered at the start: ``Beside`` or ``Elsewhere``, under the name ``RUNNING``. Other
+plugins are handed the store of a server beside the switch by the hook ``call_data``, which this one
+adds.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from cdsplugin import hookspecs
 from cdsplugin.config import CdsSection
 from cdsplugin.link import Link, LinkLimits, SecurityError, load_security
+from cdsplugin.programs import Programs
 from cdsplugin.running import Running
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.timers import LoopTimers
@@ -45,6 +49,12 @@ def _section(config: Config) -> CdsSection | None:
 
 
 @hookimpl
+def add_hooks(plugins: pluggy.PluginManager) -> None:
+    """``call_data``."""
+    plugins.add_hookspecs(hookspecs)
+
+
+@hookimpl
 def config_sections() -> Mapping[str, type[BaseModel]]:
     """``cds``."""
     return {"cds": CdsSection}
@@ -57,9 +67,10 @@ def owner_name(config: Config) -> str | None:
     return None if section is None else section.server or config.switch.name
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | None:
-    """Start the server. What is awaited raises ``StartError`` with one clear line."""
+    """Start the server, when other plugins are ready to be handed its store. What is awaited raises
+    ``StartError`` with one clear line."""
     section = _section(config)
     return None if section is None else _start(config, section, plugins)
 
@@ -67,7 +78,8 @@ def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | No
 async def _start(config: Config, section: CdsSection, plugins: pluggy.PluginManager) -> None:
     runs: Beside | Elsewhere
     if section.server_at is None:
-        runs = Beside(section.server or config.switch.name, section)
+        programs = Programs(plugins, config.sections)
+        runs = Beside(section.server or config.switch.name, section, programs)
     else:
         path = getattr(config, "path", None)
         runs = Elsewhere(config.switch.name, section, path.parent if path is not None else Path())
@@ -104,13 +116,14 @@ class _WhenAsked:
 class Beside:
     """The server in the switch's own process."""
 
-    def __init__(self, name: str, section: CdsSection) -> None:
+    def __init__(self, name: str, section: CdsSection, programs: Programs) -> None:
         self._unasked = _WhenAsked()
+        self._programs = programs
         self.running = Running(name, section, self._unasked)
 
     async def start(self) -> None:
         """Raises ``StartError``."""
-        await self.running.start()
+        await self.running.start(self._programs)
 
     @property
     def server(self) -> CallDataServer:
@@ -139,9 +152,10 @@ class Beside:
         """Give back the room of empty tables."""
         self.running.tidy()
 
-    @hookimpl
+    @hookimpl(tryfirst=True)
     async def stop(self) -> None:
-        """End every call's data, write every record, close."""
+        """End every call's data, write every record, close. Before other plugins stop, which are
+        told of these ends."""
         self._unasked.asked()
         await self.running.stop()
 

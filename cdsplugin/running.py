@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cdsplugin.config import CdsSection
+from cdsplugin.programs import Programs
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.tms import SwitchLink, SwitchLinkSettings, Tms
 
@@ -48,28 +49,41 @@ class Running:
                 ),
             )
 
-    async def start(self) -> None:
-        """Raises ``StartError``; then nothing is left open."""
+    async def start(self, programs: Programs) -> None:
+        """Raises ``StartError``; then nothing is left open.
+
+        Programs are handed the store before anybody else can reach it.
+        """
         server = self.server
         try:
             if self.switches is not None:
                 self.switches.start()
-            await server.start()
+            try:
+                await server.open()
+                await self._let_in(programs)
+            except BaseException:
+                if self.switches is not None:
+                    self.switches.stop()
+                raise
         except OSError as error:
             raise StartError(str(error)) from error
-        section = server.section.api
-        if section is None:
-            return
-        # Imported here: a server without an API need not carry FastAPI.
-        from cdsplugin.api import Api
 
-        api = Api(server, section)
+    async def _let_in(self, programs: Programs) -> None:
+        server = self.server
         try:
-            self.api_port = await api.start()
-        except OSError as error:
+            await programs.start(server)
+            await server.listen()
+            section = server.section.api
+            if section is not None:
+                # Imported here: a server without an API need not carry FastAPI.
+                from cdsplugin.api import Api
+
+                api = Api(server, section)
+                self.api_port = await api.start()
+                self.api = api
+        except BaseException:
             await server.close()
-            raise StartError(str(error)) from error
-        self.api = api
+            raise
 
     async def stop(self) -> None:
         """Write what was told, end or keep the calls, close everything.

@@ -1,5 +1,8 @@
 """``cds serve``: a call data server without a switch, which manages those of sites without one.
 
+Plugins are loaded as a switch does it, and those that take part in calls (``call_data``) do so here
+too. The hooks that are about a switch are not called.
+
 From the source: "a server is not required for each site (...) the first and second switches of the
 second site can be managed by a TMS instance running on, for example, the first server".
 """
@@ -11,19 +14,34 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import pluggy
 import uvloop
-from pydantic import Field
+from pydantic import BaseModel, Field
 
+from cdsplugin import hookspecs
 from cdsplugin.config import CdsSection
+from cdsplugin.programs import Programs
 from cdsplugin.running import Running
 from cdsplugin.server import StartError
-from softswitch.config import Section, check_model, read_yaml, resolve_paths
+from softswitch.config import (
+    Section,
+    SectionTaken,
+    check_model,
+    fill_empty_sections,
+    read_yaml,
+    resolve_paths,
+    with_sections,
+)
+from softswitch.hookspecs import make_plugins
+from softswitch.plugins import load_installed
 
 
 class ServeFile(Section):
-    """The configuration of a server without a switch: the section ``cds`` alone."""
+    """The configuration of a server without a switch: ``cds``, and plugins' sections."""
 
     cds: CdsSection = Field(description="the call data server")
 
@@ -32,12 +50,35 @@ class ServeError(Exception):
     """The file cannot be used. The text has a line for each mistake."""
 
 
-def read_config(path: Path) -> CdsSection:
-    """Read and check a file; relative paths in it are relative to it. Raises ``ServeError``."""
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """A file without mistakes. ``sections`` has ``cds`` too, and no section that is not in the
+    file; paths are resolved."""
+
+    cds: CdsSection
+    sections: Mapping[str, BaseModel]
+
+
+def installed() -> pluggy.PluginManager:
+    """What is installed, but for what runs a server beside a switch. Raises ``PluginError``."""
+    plugins = make_plugins()
+    plugins.set_blocked("cds")
+    plugins.add_hookspecs(hookspecs)
+    load_installed(plugins)
+    return plugins
+
+
+def read_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> ServeConfig:
+    """Read and check a file; relative paths in it are relative to it. ``sections`` are those that
+    plugins own. Raises ``ServeError``."""
     read = read_yaml(path)
     model = None
     if not read.mistakes or read.value is not None:
-        model = check_model(ServeFile, read)
+        fill_empty_sections(read)
+        try:
+            model = check_model(with_sections("ServeFile", ServeFile, sections), read)
+        except SectionTaken as error:
+            raise ServeError(str(error)) from None
         if model is not None:
             if model.cds.server is None:
                 read.at(("cds",), "missing key `server`: this server's name, unique in the network")
@@ -45,31 +86,36 @@ def read_config(path: Path) -> CdsSection:
                 read.at(("cds", "server_at"), "a server has no server elsewhere")
     if read.mistakes or model is None:
         raise ServeError("\n".join(str(mistake) for mistake in sorted(read.mistakes)))
-    section = resolve_paths(model.cds, path.parent)
-    assert isinstance(section, CdsSection)
-    return section
+    cds = resolve_paths(model.cds, path.parent)
+    found: dict[str, BaseModel] = {"cds": cds}
+    for name in sections:
+        section = getattr(model, name)
+        if section is not None:
+            found[name] = resolve_paths(section, path.parent)
+    return ServeConfig(cds, found)
 
 
-def serve(section: CdsSection) -> int:
+def serve(config: ServeConfig, plugins: pluggy.PluginManager) -> int:
     """Run a server until SIGTERM or Ctrl-C; returns the exit status."""
     logging.basicConfig(
         level=os.environ.get("CDS_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(section))
+        return runner.run(_serve(config.cds, Programs(plugins, config.sections)))
 
 
-async def _serve(section: CdsSection) -> int:
+async def _serve(section: CdsSection, programs: Programs) -> int:
     assert section.server is not None
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
     running = Running(section.server, section, loop.call_soon)
     try:
-        await running.start()
+        await running.start(programs)
     except StartError as error:
         print(f"cds {section.server}: {error}", file=sys.stderr)
+        await programs.stop()
         return 1
     server = running.server
     api = f", API on port {running.api_port}" if running.api_port is not None else ""
@@ -77,5 +123,6 @@ async def _serve(section: CdsSection) -> int:
     print(f"cds {server.name} ready on {at}{api}", file=sys.stderr, flush=True)
     await over.wait()
     await running.stop()
+    await programs.stop()
     print(f"cds {server.name} stopped", file=sys.stderr, flush=True)
     return 0

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -44,14 +45,21 @@ class CallDataServer:
             raise StartError("cds.database: missing, the file of the call detail records")
         self.on_health: list[Callable[[str, bool], None]] = []
         """Who is told that a server fell silent (false) or is heard again (true)."""
-        timers = LoopTimers(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        timers = LoopTimers(self._loop)
         self.timers: Timers = timers
         self.clock = Clock(name, timers, limits.max_ahead)
         self.store = Store(
             name,
             self.clock,
             timers,
-            StoreLimits(section.linger, section.linger + section.dead_after, limits.call_entries),
+            StoreLimits(
+                section.linger,
+                section.linger + section.dead_after,
+                limits.call_entries,
+                limits.switch_entries,
+                limits.peer_authors,
+            ),
         )
         self.archive = Archive(
             section.database,
@@ -60,6 +68,7 @@ class CallDataServer:
                 queue_rows=limits.queue_rows,
                 synchronous=section.synchronous,
             ),
+            self._archive_renewed,
         )
         self.disk = JournalFile(
             self.beside(".journal"),
@@ -110,8 +119,17 @@ class CallDataServer:
         self.link.attach(self.proxy)
 
     async def start(self) -> None:
-        """Open the database, the journal and the link. Raises ``StartError``; then nothing is left
-        open."""
+        """``open`` and ``listen``. Raises ``StartError``; then nothing is left open."""
+        await self.open()
+        try:
+            await self.listen()
+        except StartError:
+            await self.close()
+            raise
+
+    async def open(self) -> None:
+        """Open the database and the journal, and take up the calls in it. Raises ``StartError``;
+        then nothing is left open."""
         section = self.section
         if self.name in section.peers:
             raise StartError(f"cds.peers: `{self.name}` is this server itself")
@@ -130,14 +148,22 @@ class CallDataServer:
             raise StartError(str(error)) from error
         self.recovery.begin(*self.journal.recover(), self.proxy)
         self.disk.start()
+
+    async def listen(self) -> None:
+        """Let others in: servers, switches elsewhere. Raises ``StartError``; then ``close`` is to
+        be called."""
+        listen = self.section.listen
         try:
-            listen = section.listen
             await self.link.start((listen.host, listen.port) if listen is not None else None)
         except OSError as error:
-            await self.close()
             raise StartError(str(error)) from error
         self.store.initialize()
-        log.info("call data server %s: database %s", self.name, section.database)
+        log.info("call data server %s: database %s", self.name, self.section.database)
+
+    def _archive_renewed(self) -> None:
+        """Called in the archive's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(lambda: self.recorder.renewed(self.store))
 
     async def stored(self, within: float = 5.0) -> None:
         """Return once everything written so far is on disk. Raises ``journal.NotStored`` (an
@@ -162,6 +188,12 @@ class CallDataServer:
         self.journal.tidy()
         self.recorder.tidy()
         self.proxy.tidy()
+
+    def refuses(self) -> str | None:
+        """Why nothing can be acknowledged at present, for people; None if it can. Records that wait
+        for their database are no reason: the journal has what was acknowledged."""
+        why = self.disk.trouble
+        return None if why is None else f"journal {self.disk.path}: {why}"
 
     def troubles(self) -> list[str]:
         """What is wrong with the disks at present, a line each; for people."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from softswitch import compiled
+from softswitch.memory import prefer_system_malloc
 
 if TYPE_CHECKING:
     import pluggy
@@ -96,7 +96,8 @@ def check(config_path: Path | None, schema: str | None) -> None:
 @config_argument
 def run(config_path: Path) -> None:
     """Run a switch until it is told to stop (SIGTERM or Ctrl-C)."""
-    _prefer_system_malloc()
+    if sys.argv[1:2] == ["run"]:
+        prefer_system_malloc()
     plugins = _plugins()
     config = _load(config_path, plugins)
     from softswitch.process import run as run_switch
@@ -156,51 +157,42 @@ def _source(config: Config, caller: str) -> Source:
 
 
 def _schema(kind: str) -> dict[str, object]:
+    from softswitch.config import SectionTaken
     from softswitch.configuration import config_model
     from softswitch.dialplan import DialplanModel
 
-    model = DialplanModel if kind == "dialplan" else config_model(_sections(_plugins()))
+    try:
+        model = DialplanModel if kind == "dialplan" else config_model(_sections(_plugins()))
+    except SectionTaken as error:
+        _fail(str(error))
     schema = model.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _prefer_system_malloc() -> None:
-    """Start this process over with the C library's allocator, unless PYTHONMALLOC says which.
-
-    Python's own gives memory back a megabyte at a time, and after a busy hour hardly any megabyte
-    is without some small object that stays. The C library's gives back single pages, at nearly the
-    same cost of a call (docs/performance.md).
-    """
-    if sys.argv[1:2] == ["run"] and "PYTHONMALLOC" not in os.environ:
-        os.environ["PYTHONMALLOC"] = "malloc"
-        os.execv(sys.executable, sys.orig_argv)
-
-
 def _plugins() -> pluggy.PluginManager:
     from softswitch.hookspecs import make_plugins
+    from softswitch.plugins import PluginError, load_installed
 
     plugins = make_plugins()
     try:
-        plugins.load_setuptools_entrypoints("softswitch")
-    except Exception as error:
-        # Another's code: whatever it raises, the admin has to know which plugin to mend or remove.
-        _fail(f"a plugin cannot be loaded: {type(error).__name__}: {error}")
+        load_installed(plugins)
+    except PluginError as error:
+        _fail(str(error))
     return plugins
 
 
 def _sections(plugins: pluggy.PluginManager) -> dict[str, type[BaseModel]]:
-    sections: dict[str, type[BaseModel]] = {}
-    for offered in plugins.hook.config_sections():
-        for name, model in offered.items():
-            if name in sections:
-                _fail(f"two plugins own the section `{name}`: remove one of them")
-            sections[name] = model
-    return sections
+    from softswitch.plugins import PluginError, sections_of
+
+    try:
+        return sections_of(plugins)
+    except PluginError as error:
+        _fail(str(error))
 
 
 def _load(path: Path, plugins: pluggy.PluginManager) -> Config:
     """The configuration; its warnings are shown. Mistakes are listed, then exit status 2."""
-    from softswitch.config import ConfigErrors
+    from softswitch.config import ConfigErrors, SectionTaken
     from softswitch.configuration import load_config
 
     try:
@@ -210,6 +202,8 @@ def _load(path: Path, plugins: pluggy.PluginManager) -> Config:
             click.echo(str(mistake), err=True)
         click.echo(f"{_count(len(errors.mistakes), 'mistake')}; nothing was started", err=True)
         sys.exit(2)
+    except SectionTaken as error:
+        _fail(str(error))
     for warning in config.warnings:
         click.echo(
             f"{warning.file}:{warning.line}:{warning.column}: warning: {warning.message}", err=True

@@ -1,7 +1,13 @@
-"""Whether the modules that every call passes are compiled (`make compiled`), and from what."""
+"""Whether the modules that every call passes are compiled, and from what.
+
+``make`` compiles beside the sources of a checkout, ``pip install`` brings both.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
@@ -34,10 +40,35 @@ def state() -> str:
     return "compiled" if found and (found.origin or "").endswith(".so") else "plain Python"
 
 
+def _installed() -> dict[Path, str]:
+    """The files that a wheel brought, each with the hash that the wheel has of it."""
+    try:
+        files = importlib.metadata.files("softswitch") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    return {
+        Path(str(file.locate())).resolve(): file.hash.value
+        for file in files
+        if file.hash is not None and file.hash.mode == "sha256"
+    }
+
+
+def _hash(path: Path) -> str:
+    """As wheels have it: in base64, without what fills that up."""
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
 def stale() -> list[Path]:
     """Sources that were changed after they were compiled: what runs is what they were before."""
-    return sorted(
-        source
-        for source, library in libraries().items()
-        if source.stat().st_mtime > library.stat().st_mtime
-    )
+    found = libraries()
+    # Installed files have the times at which they were written, sources after their libraries.
+    installed = _installed() if found else {}
+
+    def changed(source: Path) -> bool:
+        hashed = installed.get(source.resolve())
+        if hashed is not None:
+            return hashed != _hash(source)
+        return source.stat().st_mtime > found[source].stat().st_mtime
+
+    return sorted(filter(changed, found))

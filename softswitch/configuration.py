@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel
 
 from softswitch.config import (
     ConfigErrors,
@@ -26,10 +26,12 @@ from softswitch.config import (
     YamlFile,
     as_written,
     check_model,
+    fill_empty_sections,
     parse_listen,
     read_yaml,
     resolve_paths,
     trunk_clashes,
+    with_sections,
 )
 from softswitch.dialplan import Dialplan, DialplanWatch, Stamp, Surroundings, load_dialplan, stamp
 
@@ -64,26 +66,20 @@ class Config:
 
 
 def config_model(sections: Mapping[str, type[BaseModel]] = {}) -> type[ConfigModel]:
-    """The model of a whole file, plugins' sections included. ValueError if a name is taken."""
-    if taken := sorted(set(sections) & set(ConfigModel.model_fields)):
-        raise ValueError(f"section `{taken[0]}` of a plugin is the switch's own")
-    fields: dict[str, Any] = {
-        name: (model, Field(default=None, description=(model.__doc__ or name).split("\n")[0]))
-        for name, model in sections.items()
-    }
-    return create_model("Configuration", __base__=ConfigModel, **fields)
+    """The model of a whole file, plugins' sections included. Raises ``SectionTaken``."""
+    return with_sections("Configuration", ConfigModel, sections)
 
 
 def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Config:
     """Read and check a configuration and its dialplan.
 
     ``sections`` are the top-level sections that plugins own. Raises ConfigErrors with every mistake
-    of both files.
+    of both files, and ``SectionTaken``.
     """
     read = read_yaml(path)
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
-    _fill_empty_sections(read)
+    fill_empty_sections(read, but=("dialplan",))
     model = check_model(config_model(sections), read)
     for where, message in _cross_checks(read):
         read.at(where, message)
@@ -138,14 +134,6 @@ def _journal_path(section: SwitchSection, folder: Path) -> Path | None:
     if journal is None:
         return folder / f"{section.name}.calls"
     return folder / journal.expanduser() if isinstance(journal, Path) else None
-
-
-def _fill_empty_sections(read: YamlFile) -> None:
-    """``limits:`` with nothing under it, all of it commented out, say, is an empty section."""
-    if isinstance(read.value, dict):
-        for key, value in read.value.items():
-            if value is None and key != "dialplan":
-                read.value[key] = {}
 
 
 def _dialplan_of(

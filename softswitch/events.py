@@ -21,15 +21,20 @@ import msgspec
 class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """An INVITE was admitted and has its callID; the leg it came in on exists. The first event.
 
+    One that the switch refused at once, of a caller that it knows, is told too: its LegEnded and
+    CallEnded follow in the same turn.
+
     A call that comes back to a switch it has passed already (hq to branch to hq) is there twice:
     each passage has its own CallStarted and CallEnded, told apart by ``leg``, the number of the
     incoming leg (0 for the first passage; numbers go on, they are never used twice for a call).
 
-    ``origin`` is true at the switch that made the callID. ``owner`` is the name of the server that
-    owns the call's data: this switch's own when ``origin``, else the name the header carried.
+    ``origin`` is true at the switch that made the callID, or at the first on its way that has a
+    server. ``owner`` is the name of the server that owns the call's data: this switch's own when
+    ``origin``, else the name the header carried; empty where there is no server. ``came`` are the
+    legs by which it came here over other switches (``SWITCH/N``, separated by blanks), if known.
     ``caller`` is the caller's number (user part of P-Asserted-Identity or From; for a phone its
-    extension),
-    ``dialled`` the user part of the Request-URI as received.
+    extension), ``dialled`` the user part of the Request-URI as received (of one that cannot be
+    read, and was refused for it, its first 128 characters).
     """
 
     call_id: str
@@ -46,6 +51,7 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     user_agent: str
     sip_call_id: str
     leg: int = 0
+    came: str = ""
 
 
 class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -65,7 +71,8 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """An INVITE was sent on a new outgoing leg. ``uri`` is its Request-URI, ``incoming`` the number
-    of the incoming leg of the passage that it belongs to (``CallStarted.leg``).
+    of the incoming leg of the passage that it belongs to (``CallStarted.leg``); ``between``: it
+    leads to another of our switches.
     """
 
     call_id: str
@@ -77,6 +84,7 @@ class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     address: str
     sip_call_id: str
     incoming: int = 0
+    between: bool = False
 
 
 class LegRinging(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -22,6 +22,11 @@ hookspec = pluggy.HookspecMarker("softswitch")
 hookimpl = pluggy.HookimplMarker("softswitch")
 
 
+@hookspec(historic=True)
+def add_hooks(plugins: pluggy.PluginManager) -> None:
+    """The plugin was registered: add hooks of its own for others (``plugins.add_hookspecs``)."""
+
+
 @hookspec
 def config_sections() -> Mapping[str, type[BaseModel]]:  # type: ignore[empty-body]
     """Top-level sections of the configuration that the plugin owns, with the model that checks
@@ -31,17 +36,18 @@ def config_sections() -> Mapping[str, type[BaseModel]]:  # type: ignore[empty-bo
 
 @hookspec(firstresult=True)
 def owner_name(config: Config) -> str | None:
-    """The name that goes into the callID header as ``owner``; the switch's own name if no plugin
-    says.
-    """
+    """The name that goes into the callID header as ``owner``: of a server that exists. None from
+    every plugin: the next switch on the way that has a server owns the call."""
 
 
 @hookspec
 def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | None:
-    """The switch is about to listen. What is returned is awaited; an exception stops the start.
+    """The switch is about to listen. What is returned is awaited before the next plugin is asked;
+    an exception stops the start, and its text is the line that the admin reads.
 
-    ``plugins`` is the registry: what has state registers an object there, whose hooks are called
-    from then on, and there is nothing to call before it runs.
+    ``config.sections`` has the plugin's own section, if it is in the file. ``plugins`` is the
+    registry: what has state registers an object there, whose hooks are called from then on, and
+    there is nothing to call before it runs.
     """
 
 
@@ -73,12 +79,15 @@ def idle() -> None:
 
 @hookspec
 def drain() -> Awaitable[None] | None:
-    """No new calls from here on; calls in progress go on."""
+    """No new calls from here on; calls in progress go on. What is returned is awaited."""
 
 
 @hookspec
 def stop() -> Awaitable[None] | None:
-    """All calls have ended and their events were told; what is returned is awaited before exit."""
+    """All calls have ended and their events were told; what is returned is awaited before exit.
+
+    Called of every plugin that is not without its ``start``, also when another's start failed.
+    """
 
 
 def make_plugins() -> pluggy.PluginManager:
@@ -87,4 +96,5 @@ def make_plugins() -> pluggy.PluginManager:
     import softswitch.hookspecs as hooks
 
     plugins.add_hookspecs(hooks)
+    plugins.hook.add_hooks.call_historic(kwargs={"plugins": plugins})
     return plugins

@@ -31,7 +31,11 @@ class SwitchMetrics:
         for name, value, text in (
             ("calls", counters.calls, "INVITEs that became calls."),
             ("answered", counters.answered, "Calls that were answered."),
-            ("refused", counters.refused, "INVITEs refused while draining or full."),
+            (
+                "refused_unrecorded",
+                switch.refusals.unrecorded,
+                "Refused calls without a record, beyond limits.refused_records.",
+            ),
             ("challenged", counters.challenged, "Requests answered with a digest challenge."),
             ("registrations", counters.registered, "REGISTERs accepted."),
             ("malformed", self._transport.malformed, "Messages dropped unread."),
@@ -40,6 +44,12 @@ class SwitchMetrics:
             ("hurried", self._transport.outbox.hurried, "Batches sent before the disk had them."),
         ):
             yield CounterMetricFamily(f"softswitch_{name}", text, value=value)
+        refused = CounterMetricFamily(
+            "softswitch_refused", "INVITEs refused before there was a call.", labels=["reason"]
+        )
+        for reason, count in switch.refusals.counts.items():
+            refused.add_metric([reason], count)
+        yield refused
         up = GaugeMetricFamily(
             "softswitch_trunk_up", "1 if the trunk answers (or is not asked).", labels=["trunk"]
         )

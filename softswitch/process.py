@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pluggy
 import uvloop
 from prometheus_client import REGISTRY
 
 from softswitch import compiled
-from softswitch.calls import Journal
+from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
+from softswitch.memory import Tidying, without_collections
 from softswitch.metrics import SwitchMetrics
+from softswitch.plugins import call, call_all, in_order, one_line
 from softswitch.sip import (
     Outbox,
     Timers,
@@ -102,6 +102,8 @@ class Process:
     def __init__(self, config: Config, plugins: pluggy.PluginManager) -> None:
         self._config = config
         self._plugins = plugins
+        self._unstarted: set[int] = set()
+        """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -113,11 +115,11 @@ class Process:
             loop.add_signal_handler(number, self._signalled, number)
         switch, transport = self._make(loop)
         try:
-            await _all(self._plugins.hook.start(config=self._config, plugins=self._plugins))
+            await self._start_plugins()
         except Exception as error:
             log.debug("start failed", exc_info=True)
-            print(f"softswitch {switch.name}: {error}", file=sys.stderr)
-            await _all(self._plugins.hook.stop())  # of those that had started
+            print(f"softswitch {switch.name}: {one_line(error)}", file=sys.stderr)
+            await self._stop_plugins()
             return 1
         journal = _restore(switch, self._config, loop)
         metrics = SwitchMetrics(switch, transport)
@@ -132,16 +134,16 @@ class Process:
             # What was restored stays in the journal: nobody could tell its sides anything.
             if journal is not None:
                 journal.close()
-            await _all(self._plugins.hook.stop())
+            await self._stop_plugins()
             return 1
         switch.opened()
         await _resolve(loop, switch)
         tasks = self._tasks(loop, switch)
         for source in compiled.stale():
-            log.warning("%s was changed after it was compiled: run `make compiled`", source)
+            log.warning("%s was changed after it was compiled: compile or install anew", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
         print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
-        _no_more_collections()
+        without_collections()
         await self._stop.wait()
         await self._drain(switch)
         for task in tasks:
@@ -149,13 +151,14 @@ class Process:
         await asyncio.gather(*tasks, return_exceptions=True)
         # Nothing comes after this: what was answered to it could not be written down any more.
         transport.stop_reading()
+        switch.refusals.sum_up()
         await _emptied(transport.outbox)
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
             switch.journal.end(switch.journal.ended())
             switch.journal = None
             journal.close()
-        await _all(self._plugins.hook.stop())
+        await self._stop_plugins()
         driver.close()
         await transport.close()
         REGISTRY.unregister(metrics)
@@ -202,10 +205,22 @@ class Process:
             loop.create_task(self._watch_dialplan(switch)),
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
+            loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
+
+    async def _start_plugins(self) -> None:
+        """One after the other: who comes later finds the earlier ones running."""
+        starts = in_order(self._plugins.hook.start)
+        self._unstarted = {id(start.plugin) for start in starts}
+        for start in starts:
+            await call(start, config=self._config, plugins=self._plugins)
+            self._unstarted.discard(id(start.plugin))
+
+    async def _stop_plugins(self) -> None:
+        await call_all(self._plugins.hook.stop, lambda plugin: id(plugin) not in self._unstarted)
 
     def _signalled(self, number: int) -> None:
         if self._stop.is_set() or number == signal.SIGINT:
@@ -215,7 +230,7 @@ class Process:
     async def _drain(self, switch: Switch) -> None:
         """No new calls; those in progress end by themselves or after `drain_timeout`."""
         switch.drain()
-        await _all(self._plugins.hook.drain())
+        await call_all(self._plugins.hook.drain)
         idle = asyncio.Event()
         switch.on_idle = idle.set
         timeout = self._config.timers.drain_timeout
@@ -284,27 +299,12 @@ def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) ->
     return file
 
 
-def _no_more_collections() -> None:
-    """What exists now lives as long as the process. The calls after it leave no cycles behind (a
-    test holds them to that), and a full collection at 10,000 calls would stop the switch for longer
-    than its socket buffers last."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-
-
 async def _emptied(outbox: Outbox) -> None:
     """Return when all that was sent has left, as it does within `timers.store_within`."""
     for _ in range(int(LAST_WORDS / 0.005)):
         if not len(outbox):
             break
         await asyncio.sleep(0.005)
-
-
-async def _all(results: list[Awaitable[None] | None]) -> None:
-    for result in results:
-        if result is not None:
-            await result
 
 
 async def _every(seconds: float, what: Callable[[], object]) -> None:
@@ -338,34 +338,15 @@ async def _keep_resolving(loop: asyncio.AbstractEventLoop, switch: Switch) -> No
 
 
 async def _tidy_when_idle(switch: Switch, plugins: pluggy.PluginManager) -> None:
-    """Give back what a busy time has left behind, once there is nothing else to do.
-
-    Empty tables are made small, cycles that a library may have made are collected, and freed memory
-    goes back to the system:
-    the C library keeps it otherwise, for good, wherever one small block at its end is in use.
-    """
-    trim = _malloc_trim()
-    busy = 0
+    """Give back what a busy time has left behind, once there is nothing else to do."""
+    tidying = Tidying()
     while True:
         await asyncio.sleep(IDLE_CHECK)
-        calls = switch.counters.calls
-        tables = switch.transactions.tables()
-        if calls != busy and not switch.legs and not any(tables.values()):
-            busy = calls
+        in_progress = switch.legs or any(switch.transactions.tables().values())
+        if not in_progress and tidying.due(switch.counters.calls):
             switch.tidy()
             try:
                 plugins.hook.idle()
             except Exception:
                 log.exception("a plugin failed to tidy up")
-            gc.collect()
-            if trim is not None:
-                trim(0)
-
-
-def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's malloc_trim; None with another C library."""
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None
-    return trim
+            tidying.finish()

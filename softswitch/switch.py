@@ -15,19 +15,25 @@ import pluggy
 
 from softswitch.calls import (
     ALLOW,
+    DRAINING,
     KNOWN_METHODS,
+    LINE_FULL,
+    LOOP,
     RESTARTED,
     Call,
     Caller,
     CallSettings,
+    CarriedCallID,
     Destination,
     Journal,
     Leg,
     LegNumbers,
+    Refusals,
     decode,
     make_call_id,
     read_call_id,
     readable,
+    reason_of_status,
     restore,
     unsupported,
 )
@@ -36,6 +42,7 @@ from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
+from softswitch.memory import give_back
 from softswitch.parties import (
     Destinations,
     Lines,
@@ -46,6 +53,7 @@ from softswitch.parties import (
 )
 from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import (
+    REASON_PHRASES,
     Answer,
     Authenticated,
     ClientRequest,
@@ -74,6 +82,8 @@ from softswitch.sip import forget as forget_parsed
 log = logging.getLogger(__name__)
 
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
+_BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
+_LATER = "Retry-After: 10\r\n"
 # Of how many restored calls a second the sides are asked whether they are still there.
 RESTART_CHECKS = 500.0
 
@@ -88,7 +98,6 @@ class Counters:
 
     calls: int = 0
     answered: int = 0
-    refused: int = 0
     challenged: int = 0
     registered: int = 0
 
@@ -112,7 +121,6 @@ class Switch:
         self.network = network
         self.tokens = tokens
         self.now_us = now_us
-        self.clock = clock
         self.timers = Timers(clock)
         timers = config.timers
         limits = config.limits
@@ -161,11 +169,12 @@ class Switch:
         self.targets = Destinations(
             config.extensions, config.trunks, self.registrar, self.trunks, self.lines, network
         )
-        self.owner = plugins.hook.owner_name(config=config) or self.name
+        self.owner = plugins.hook.owner_name(config=config) or ""
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
         self.numbers = LegNumbers(self.timers)
+        self.refusals = Refusals(self, limits.refused_records)
         self.counters = Counters()
         self.draining = False
         self.journal: Journal | None = None
@@ -180,7 +189,7 @@ class Switch:
 
     def _ahead(self) -> float:
         """By how many seconds UTC is ahead of our clock."""
-        return self.now_us() / 1e6 - self.clock()
+        return self.now_us() / 1e6 - self.timers.clock()
 
     def emit(self, event: Event) -> None:
         """Tell every plugin, and that there is something new to be stored."""
@@ -214,12 +223,8 @@ class Switch:
                 return None
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
-            host, port = flow.remote
-            trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
-            if trunk is not None:
-                request.party = Source("trunk", trunk.name, trunk.switch)
-                return None
-            return self._authenticate(request)
+            request.party = self._trunk(request, flow)
+            return None if request.party is not None else self._authenticate(request)
         if method == "OPTIONS":
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
@@ -247,6 +252,17 @@ class Switch:
         if leg is not None:
             leg.acked(request)
 
+    def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
+        """An INVITE outside of a dialog gets this answer and no transaction."""
+        if status != 401:
+            self._refused(request, None, flow, status, reason)
+
+    def _trunk(self, request: Request, flow: Flow) -> Source | None:
+        """The trunk from which a request comes, by its address."""
+        host, port = flow.remote
+        trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
+        return None if trunk is None else Source("trunk", trunk.name, trunk.switch)
+
     def _not_understood(self, request: Request) -> Answer | None:
         missing = unsupported(request)
         return Answer(420, None, missing) if missing else None
@@ -254,44 +270,37 @@ class Switch:
     def _invite(self, request: Request, transaction: InviteServer, flow: Flow) -> None:
         source = request.party
         assert isinstance(source, Source)
-        if self.draining or len(self.calls) >= self.config.limits.max_calls:
-            self.counters.refused += 1
-            transaction.respond(503, extra="Retry-After: 10\r\n")
+        limits = self.config.limits
+        if self.draining:
+            self._refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
             return
-        if len(self.legs) >= self.config.limits.max_dialogs:
-            self.counters.refused += 1
-            transaction.respond(503, "Too Many Dialogs", extra="Retry-After: 10\r\n")
+        if len(self.calls) >= limits.max_calls:
+            self._refuse(request, transaction, flow, 503, extra=_LATER)
+            return
+        if len(self.legs) >= limits.max_dialogs:
+            self._refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
             return
         headers = request.headers
-        refused = self._not_understood(request)
-        if refused is not None:
-            transaction.respond(refused.status, extra=refused.extra)
+        if "require" in headers or "proxy-require" in headers:
+            self._refuse(request, transaction, flow, 420, extra=unsupported(request))
             return
         if request.body:
             kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
             if kind != "application/sdp" and not kind.startswith("multipart/"):
-                transaction.respond(
-                    415, extra="Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
-                )
+                self._refuse(request, transaction, flow, 415, extra=_BODIES)
                 return
         hops = headers.get("max-forwards")
         if hops is not None and int(hops[0]) == 0:
-            transaction.respond(483)
+            self._refuse(request, transaction, flow, 483)
             return
-        carried = None
-        if source.switch and self._header_key in headers:
-            carried = read_call_id(headers[self._header_key][0])
-        origin = carried is None
-        if carried is None:
-            call_id, owner = make_call_id(self.now_us(), self.tokens), self.owner
-        else:
-            call_id, owner = carried
+        named, carried = self._call_id(request, source)
+        call_id = named.call_id
         try:
             call = Call.received(
                 self,
                 call_id,
-                owner,
-                origin,
+                named.owner,
+                carried is None,
                 source,
                 self._caller(request, source),
                 request,
@@ -299,17 +308,78 @@ class Switch:
                 flow,
             )
         except ValueError:
-            transaction.respond(400, "Bad Contact Or Record-Route")
+            self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
+        assert call.search is not None
+        if carried is not None:
+            call.search.came = carried.legs
+            # Nobody has told anything of it so far: the first switch that has a server does.
+            call.search.first = not carried.owner and bool(self.owner)
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers.begin(call_id)
         if not self.lines.take(str(source), call.caller):
-            call.refuse(request, parse_uri(request.uri).user, 503, "Too Many Calls At Once")
+            # It has the place of a call already, and the record of one.
+            why = "Too Many Calls At Once"
+            self.refusals.count(LINE_FULL, source, request, flow, 503, why)
+            call.refuse(request, parse_uri(request.uri).user, 503, why)
             return
         call.caller.line = str(source)
         dialled = parse_uri(request.uri).user
         call.start(request, dialled, self.dialplan.route(dialled, source))
+
+    def _refuse(
+        self,
+        request: Request,
+        transaction: InviteServer,
+        flow: Flow,
+        status: int,
+        reason: str | None = None,
+        extra: str = "",
+        why: str = "",
+    ) -> None:
+        """Answer an INVITE of which no call is made."""
+        transaction.respond(status, reason, extra=extra)
+        self._refused(request, transaction, flow, status, reason, why)
+
+    def _refused(
+        self,
+        request: Request,
+        transaction: InviteServer | None,
+        flow: Flow,
+        status: int,
+        reason: str | None,
+        why: str = "",
+    ) -> None:
+        """Whatever refuses an INVITE before there is a call of it comes here: see `Refusals`."""
+        why = why or reason_of_status(status)
+        reason = reason or REASON_PHRASES.get(status, "")
+        source = request.party if isinstance(request.party, Source) else self._trunk(request, flow)
+        self.refusals.count(why, source, request, flow, status, reason)
+        # Of a merged request (§8.2.2.2) there is a call, by another path; that has the record.
+        if source is None or why == LOOP:
+            return
+        if not self.refusals.admits(request, flow, stateless=transaction is None):
+            return
+        named, carried = self._call_id(request, source)
+        identity = self._caller(request, source)
+        # Nobody has told anything of it so far: the first switch that has a server does.
+        first = carried is None or (not carried.owner and bool(self.owner))
+        self.refusals.record(
+            named.call_id, named.owner, first, source, identity, request, flow, status, reason
+        )
+
+    def _call_id(
+        self, request: Request, source: Source
+    ) -> tuple[CarriedCallID, CarriedCallID | None]:
+        """The callID of a call that comes in and the server that owns it; and what another of our
+        switches said of that, None if the callID is made here."""
+        if source.switch and self._header_key in request.headers:
+            carried = read_call_id(request.headers[self._header_key][0])
+            if carried is not None:
+                owner = carried.owner or self.owner
+                return CarriedCallID(carried.call_id, owner, carried.legs), carried
+        return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), None
 
     def _authenticate(self, request: Request) -> Answer | None:
         """Notes the extension that a phone has proved to be, or says what it is answered."""
@@ -497,7 +567,7 @@ class Switch:
 
     def keep_alive(self) -> None:
         """Ask the trunks that are due whether they are there (OPTIONS, §11). Call every second."""
-        for trunk in self.trunks.due(self.clock()):
+        for trunk in self.trunks.due(self.timers.clock()):
             flow = self.targets.flow_to_trunk(trunk)
             if flow is None:
                 self.trunks.answered(trunk.name, 503)
@@ -527,11 +597,10 @@ class Switch:
             self.trunks.answered(trunk, response.status)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self.calls, self.legs):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.calls, self.legs)
         self.numbers.tidy()
+        self.refusals.tidy()
         self.lines.tidy()
         self.transactions.tidy()
         self.timers.tidy()
@@ -554,6 +623,7 @@ class Switch:
             "calls": len(self.calls),
             "legs": len(self.legs),
             "numbers": len(self.numbers),
+            "refused": len(self.refusals),
             "lines": len(self.lines),
             **self.transactions.tables(),
             "timers": len(self.timers),

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PLAN = """routes:
@@ -86,7 +86,9 @@ class Peer:
 class Running:
     """A switch in a process of its own, and what it said so far."""
 
-    def __init__(self, config: Path, command: Sequence[str] = ()) -> None:
+    def __init__(
+        self, config: Path, command: Sequence[str] = (), env: Mapping[str, str] = {}
+    ) -> None:
         """`command` runs a switch when the configuration's path is added to it."""
         self.config = config
         self.said = ""
@@ -94,7 +96,7 @@ class Running:
             [*(command or (sys.executable, "-m", "softswitch.cli", "run")), str(config)],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "SOFTSWITCH_LOG": "INFO"},
+            env={**os.environ, "SOFTSWITCH_LOG": "INFO", **env},
         )
 
     def until(self, text: str) -> None:

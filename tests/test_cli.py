@@ -204,6 +204,55 @@ def test_a_plugin_that_cannot_be_loaded_is_one_line(
     assert result.stderr == "a plugin cannot be loaded: ImportError: no module named left_pad\n"
 
 
+class Misnamed:
+    """Its author wrote a hook's name wrong, or an argument's."""
+
+    @hookimpl
+    def call_evnt(self, event: object) -> None: ...
+
+
+class Mistaken:
+    @hookimpl
+    def call_data(self, store: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"), [(Misnamed(), "unknown hook 'call_evnt'"), (Mistaken(), "{'store'}")]
+)
+def test_a_hook_that_is_none_is_one_line(
+    plugin: object, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sw.yaml").write_text(CONFIG)
+    load = pluggy.PluginManager.load_setuptools_entrypoints
+
+    def with_ours(self: pluggy.PluginManager, group: str) -> int:
+        self.register(plugin)
+        return load(self, group)
+
+    monkeypatch.setattr(pluggy.PluginManager, "load_setuptools_entrypoints", with_ours)
+    result = call("check", str(tmp_path / "sw.yaml"))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("a plugin cannot be loaded: PluginValidationError: ")
+    assert says in line
+
+
+def test_a_section_that_is_the_switchs_own(folder: Path, plugins: pluggy.PluginManager) -> None:
+    class Greedy:
+        @hookimpl
+        def config_sections(self) -> dict[str, type[BaseModel]]:
+            return {"trunks": Section}
+
+    plugins.register(Greedy())
+    for arguments in (("check", "sw.yaml"), ("check", "--schema", "config")):
+        result = call(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert (
+            result.stderr
+            == "a plugin owns the section `trunks`, which is there already: remove that plugin\n"
+        )
+
+
 @pytest.mark.parametrize(
     ("kind", "keys"),
     [("config", {"switch", "trunks", "timers", "store"}), ("dialplan", {"routes"})],

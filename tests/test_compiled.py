@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 from softswitch import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
+SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
 LISTED: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
     "compiled"
 ]
@@ -51,18 +54,48 @@ print(len(compiled.libraries()), compiled.state())
     assert counted == (f"{len(FILES)} compiled" if kinds == "True" else "0 plain Python")
 
 
-def test_a_source_that_is_newer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    source, library = tmp_path / "thing.py", tmp_path / f"thing{suffix}"
+@pytest.fixture
+def thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A compiled module of the switch: its source and its library."""
+    source, library = tmp_path / "softswitch/thing.py", tmp_path / f"softswitch/thing{SUFFIX}"
+    source.parent.mkdir()
     source.write_text("")
     library.write_text("")
     module, package = type(sys)("softswitch.thing"), type(sys)("softswitch")
     module.__file__ = "/somewhere/else.so"
-    package.__file__ = str(tmp_path / "__init__.py")
-    monkeypatch.setattr(sys, "modules", {"softswitch": package, "softswitch.thing": module})
+    package.__file__ = str(source.with_name("__init__.py"))
+    monkeypatch.setitem(sys.modules, "softswitch", package)
+    for name in [n for n in sys.modules if n.startswith(("softswitch.", "cdsplugin."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "softswitch.thing", module)
     os.utime(source, (1000, 1000))
     os.utime(library, (1001, 1001))
+    return source, library
+
+
+def test_a_source_that_is_newer_is_named(thing: tuple[Path, Path]) -> None:
+    source, library = thing
     assert compiled.libraries() == {source: library}
     assert compiled.stale() == []
     os.utime(source, (1002, 1002))
+    assert compiled.stale() == [source]
+
+
+def test_a_source_of_a_wheel_is_named_if_it_was_changed(
+    thing: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time says only when it was written: `pip` writes sources after their libraries."""
+    source, _ = thing
+    site = source.parent.parent
+    digest = hashlib.sha256(source.read_bytes()).digest()
+    hashed = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    info = site / "softswitch-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: softswitch\nVersion: 1\n")
+    (info / "RECORD").write_text(f"softswitch/thing.py,sha256={hashed},0\n")
+    monkeypatch.syspath_prepend(site)
+    os.utime(source, (1002, 1002))
+    assert compiled.stale() == []
+    source.write_text("changed = True\n")
+    os.utime(source, (1000, 1000))
     assert compiled.stale() == [source]

@@ -13,6 +13,7 @@ import pytest
 
 import cdsplugin.plugin as cds
 from bench.hotpath import CONFIG, PLAN, Net, call
+from cdsplugin.local import Call, LocalStore, Log, Property, hookimpl
 from softswitch.calls.journal import Journal
 from softswitch.configuration import load_config
 from softswitch.disk.journal_file import JournalFile
@@ -120,11 +121,47 @@ def register(number: int, contact: str, expires: int = 3600) -> Request:
 register.cseq = 0  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("what", ["calls", "registrations"])
+class Program:
+    """A plugin that takes part in every call, with a client of its own for each."""
+
+    def __init__(self) -> None:
+        self.ended_calls = 0
+
+    @hookimpl
+    def call_data(self, local: LocalStore) -> None:
+        self.local = local
+        local.register_all(self)
+
+    def updated(self, call: Call, properties: list[Property], logs: list[Log]) -> None:
+        if any(entry.name == "call" for entry in properties):
+            OfOne(self.local, call.call_id)
+
+    def ended(self, call: Call) -> None:
+        assert call.data.value("seen")
+        self.ended_calls += 1
+
+
+class OfOne:
+    def __init__(self, local: LocalStore, call_id: str) -> None:
+        self.local = local
+        self.updated(local.register(self, call_id), [], [])
+
+    def updated(self, call: Call, properties: list[Property], logs: list[Log]) -> None:
+        self.local.update(self, call.call_id, {"seen": len(call.data)}, ["seen"])
+        if call.data.value("end") is not None:
+            self.local.unregister(self, call.call_id)
+
+    def ended(self, call: Call) -> None: ...
+
+
+@pytest.mark.parametrize("what", ["calls", "calls with a program", "registrations"])
 async def test_nothing_is_left_that_keeps_itself_alive(tmp_path: Path, what: str) -> None:
     process = Process(tmp_path)
+    program = Program()
+    if what == "calls with a program":
+        process.plugins.register(program)
     await process.start()
-    do = process.calls if what == "calls" else process.registrations
+    do = process.registrations if what == "registrations" else process.calls
     await do(range(5))
     gc.collect()
     gc.disable()
@@ -140,6 +177,7 @@ async def test_nothing_is_left_that_keeps_itself_alive(tmp_path: Path, what: str
         # Per call; a few may be of the event loop, which is another in production.
         assert not ours, ours
         assert len(gc.garbage) < 20, Counter(type(found) for found in gc.garbage)
+        assert program.ended_calls == (25 if what == "calls with a program" else 0)
     finally:
         gc.set_debug(0)
         gc.garbage.clear()

@@ -131,6 +131,88 @@ def test_a_signal_before_it_is_ready(start: Start) -> None:
     assert "stopped in order" in done.stderr
 
 
+PLUGINS_THAT_FAIL = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from softswitch.configuration import load_config
+from softswitch.hookspecs import hookimpl, make_plugins
+from softswitch.process import run
+
+def say(text):
+    print(text, file=sys.stderr)
+
+class First:
+    @hookimpl(tryfirst=True)
+    async def start(self):
+        await asyncio.sleep(0.05)
+        say("first started")
+
+    @hookimpl
+    async def stop(self):
+        say("first stopped")
+
+class Second:
+    @hookimpl
+    def start(self):
+        say("second")
+        if sys.argv[2] == "start":
+            raise RuntimeError("its disk\\nis full")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    @hookimpl(tryfirst=True)
+    def stop(self):
+        say("second stopped")
+        raise RuntimeError("cannot stop")
+
+class Third:
+    @hookimpl(trylast=True)
+    def start(self):
+        say("third")
+
+    @hookimpl
+    def stop(self):
+        say("third stopped")
+
+plugins = make_plugins()
+for plugin in (Third(), Second(), First()):
+    plugins.register(plugin)
+sys.exit(run(load_config(Path(sys.argv[1])), plugins))
+"""
+
+
+def test_a_plugin_that_cannot_start(start: Start) -> None:
+    """It and those after it had no start, so they get no stop; those before it do."""
+    config = start(wait=False).config
+    done = subprocess.run(
+        [sys.executable, "-c", PLUGINS_THAT_FAIL, str(config), "start"],
+        capture_output=True,
+        timeout=PATIENCE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "first started",
+        "second",
+        "softswitch hq: its disk is full",
+        "first stopped",
+    ]
+
+
+def test_a_plugin_that_cannot_stop_keeps_no_other_from_it(start: Start) -> None:
+    config = start(wait=False).config
+    done = subprocess.run(
+        [sys.executable, "-c", PLUGINS_THAT_FAIL, str(config), "stop"],
+        capture_output=True,
+        timeout=PATIENCE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "failed to stop" in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.endswith(" stopped")]
+    assert told[0] == "second stopped"
+    assert {"first stopped", "third stopped"} < set(told)
+
+
 def test_sigterm_drains(start: Start, caller: Peer, callee: Peer) -> None:
     switch = start()
     port = switch.port

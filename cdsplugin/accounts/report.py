@@ -1,123 +1,61 @@
-"""The cost report: what the calls of an archive were, and what they cost.
+"""The cost report: what the calls of one or several archives were, and what they cost.
 
 From the source: "a call accounting process may later retrieve information from the database to
-generate a cost report." Costs come of a rate file (YAML)::
-
-    currency: EUR
-    rates:
-      - {trunk: pstn, prefix: "0044", per_minute: 0.03, setup: 0.05, increment: 60}
-      - {prefix: "0", per_minute: 0.02}
-
-The longest ``prefix`` of the number called wins, among equal ones a rate that names the trunk by
-which the call left. ``increment`` is the seconds to which a call is rounded up, ``setup`` is
-charged once for each answered call. A call that no rate covers costs nothing.
+generate a cost report." A call costs what the carrier takes by whose trunk it really left our
+switches, at whichever of them that was; what goes from switch to switch costs nothing. A call that
+left by a carrier and that no rate covers is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
-from pathlib import Path
-from typing import Annotated, Any
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, NamedTuple
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from sqlite_utils import Database
+
+from cdsplugin.accounts.rates import Rates
+
+# Records of before the true ends were known name the trunk of the first switch alone.
+_OUTGOING = (
+    "coalesce(c.outgoing_trunk, CASE WHEN c.answered_party IS NULL AND c.callee_party LIKE"
+    " 'trunk:%' THEN substr(c.callee_party, 7) END, '')"
+)
+
+_ENDS = ("answered_party", "answered_number", "answered_switch", "outgoing_trunk")
 
 GROUPS = {
     "account": "coalesce((SELECT p.value FROM cdr_properties p"
     " WHERE p.call_id = c.call_id AND p.name = 'account'), '')",
     "extension": "CASE WHEN c.caller_party LIKE 'extension:%' THEN substr(c.caller_party, 11)"
     " ELSE '' END",
-    "trunk": "CASE WHEN c.callee_party LIKE 'trunk:%' THEN substr(c.callee_party, 7) ELSE '' END",
+    "site": "coalesce(c.site, '')",
+    "switch": "coalesce(c.switch, '')",
+    "incoming": "CASE WHEN c.caller_party LIKE 'trunk:%' THEN substr(c.caller_party, 7)"
+    " ELSE '' END",
+    "outgoing": _OUTGOING,
+    "trunk": _OUTGOING,
+    "callee": "coalesce(c.answered_number, c.callee, c.dialled, '')",
     "day": "substr(c.started_at, 1, 10)",
 }
-"""What a report may group by, and the SQL for it. The day is in UTC."""
-
-
-class RatesError(Exception):
-    """The rate file cannot be used. The text says why, a line for each mistake."""
-
-
-def _decimal(value: object) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("expected a number")
-    try:
-        number = Decimal(str(value))
-    except ArithmeticError as error:
-        raise ValueError(f"found `{value}`, expected a number") from error
-    if not number.is_finite() or number < 0:
-        raise ValueError(f"found `{value}`, expected a number that is not negative")
-    return number
-
-
-Money = Annotated[Decimal, BeforeValidator(_decimal)]
-
-
-class Rate(BaseModel):
-    """What calls to numbers with ``prefix`` cost, by trunk ``trunk`` if it is named."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prefix: Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = ""
-    trunk: str | None = None
-    per_minute: Money
-    setup: Money = Decimal(0)
-    increment: int = Field(default=1, ge=1)
-
-
-class Rates(BaseModel):
-    """A rate file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    currency: str = ""
-    rates: tuple[Rate, ...]
-
-    def cost(self, number: str, trunk: str, billsec: Decimal) -> Decimal | None:
-        """What an answered call costs; None if no rate covers it."""
-        best: Rate | None = None
-        for rate in self.rates:
-            if not number.startswith(rate.prefix) or rate.trunk not in (None, trunk):
-                continue
-            if best is None or _rank(rate) > _rank(best):
-                best = rate
-        if best is None:
-            return None
-        increments = (billsec / best.increment).to_integral_value(ROUND_CEILING)
-        return best.setup + best.per_minute * increments * best.increment / 60
-
-
-def _rank(rate: Rate) -> tuple[int, bool]:
-    return len(rate.prefix), rate.trunk is not None
-
-
-def read_rates(path: Path) -> Rates:
-    """Read a rate file. Raises ``RatesError``."""
-    try:
-        return Rates.model_validate(yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader))
-    except OSError as error:
-        raise RatesError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RatesError(f"{path}: {error}") from error
-    except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise RatesError("\n".join(lines)) from error
+"""What a report may group by, and the SQL for it. ``site`` and ``switch`` are where a call began,
+``incoming`` and ``outgoing`` the carriers' trunks by which it came and left (``trunk`` is the same
+as ``outgoing``), ``callee`` the number that answered, or that was dialled; the day is in UTC."""
 
 
 @dataclass(slots=True)
 class Line:
-    """A line of the report: its group's values, and the sums."""
+    """A line of the report: its group's values, and the sums. ``uncovered`` counts the calls that
+    left by a carrier's trunk and that no rate covers."""
 
     group: tuple[str, ...]
     calls: int = 0
     answered: int = 0
     seconds: Decimal = Decimal(0)
     cost: Decimal = Decimal(0)
+    uncovered: int = 0
 
     @property
     def minutes(self) -> Decimal:
@@ -125,14 +63,31 @@ class Line:
         return (self.seconds / 60).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
+class Uncovered(NamedTuple):
+    """Where calls went that no rate covers."""
+
+    switch: str
+    trunk: str
+    number: str
+
+
+@dataclass(slots=True)
+class Report:
+    """The lines in the order of their groups; how many calls went where no rate covers them."""
+
+    lines: list[Line] = field(default_factory=list)
+    uncovered: dict[Uncovered, int] = field(default_factory=dict)
+
+
 def cost_report(
-    db: Database,
+    databases: Sequence[Database],
     by: Iterable[str],
     rates: Rates | None = None,
     since: str | None = None,
     until: str | None = None,
-) -> list[Line]:
-    """Calls, answered calls, minutes and cost for each group, in the order of the groups.
+) -> Report:
+    """Calls, answered calls, minutes and cost for each group. A call that several databases have
+    counts once.
 
     ``since`` and ``until`` (excluded) are ISO 8601 dates or times in UTC. ValueError for an unknown
     group.
@@ -140,31 +95,72 @@ def cost_report(
     groups = list(by)
     if unknown := [name for name in groups if name not in GROUPS]:
         raise ValueError(f"`{unknown[0]}` is not one of {', '.join(GROUPS)}")
-    columns = ", ".join([*(GROUPS[name] for name in groups), ""]) if groups else ""
-    terms, values = ["c.started_at IS NOT NULL"], []
-    if since is not None:
-        terms.append("c.started_at >= ?")
-        values.append(since)
-    if until is not None:
-        terms.append("c.started_at < ?")
-        values.append(until)
-    query = (
-        f"SELECT {columns} {GROUPS['trunk']}, coalesce(c.callee, c.dialled, ''), c.disposition,"
-        f" coalesce(c.billsec, 0) FROM cdrs c WHERE {' AND '.join(terms)}"
-    )
     lines: dict[tuple[str, ...], Line] = {}
-    row: tuple[Any, ...]
-    for row in db.execute(query, values):
-        *group, trunk, number, disposition, billsec = row
+    report = Report()
+    for row in _each_once(_rows(db, groups, since, until) for db in databases):
+        switch, trunk, number, disposition, billsec, *group = row
         key = tuple("" if value is None else str(value) for value in group)
         line = lines.get(key)
         if line is None:
             line = lines[key] = Line(key)
         line.calls += 1
-        if disposition == "answered":
-            seconds = Decimal(str(billsec))
-            line.answered += 1
-            line.seconds += seconds
-            if rates is not None:
-                line.cost += rates.cost(number, trunk, seconds) or 0
-    return [lines[key] for key in sorted(lines)]
+        if disposition != "answered":
+            continue
+        seconds = Decimal(str(billsec))
+        line.answered += 1
+        line.seconds += seconds
+        if rates is None or not trunk:
+            continue
+        cost = rates.cost(number, trunk, switch, seconds)
+        if cost is None:
+            line.uncovered += 1
+            where = Uncovered(switch, trunk, number)
+            report.uncovered[where] = report.uncovered.get(where, 0) + 1
+        else:
+            line.cost += cost
+    report.lines = [lines[key] for key in sorted(lines)]
+    return report
+
+
+_Found = tuple[str, int, tuple[Any, ...]]
+
+
+def _rows(
+    db: Database, groups: Sequence[str], since: str | None, until: str | None
+) -> Iterator[_Found]:
+    """CallID, how good the row is (greater is better), and what the report needs of it; in the
+    order of the callIDs."""
+    terms, values = ["c.started_at IS NOT NULL"], []
+    for compared, when in ((">=", since), ("<", until)):
+        if when is not None:
+            terms.append(f"c.started_at {compared} ?")
+            values.append(when)
+    # The owner's own record before one that another server has pieced together meanwhile.
+    good = "(c.ended_at IS NOT NULL) * 4 + (c.written_by IS c.owner) * 2 + c.final"
+    columns = [
+        "c.call_id", good, "coalesce(c.answered_switch, c.switch, '')", _OUTGOING,
+        "coalesce(c.answered_number, c.callee, c.dialled, '')", "c.disposition",
+        "coalesce(c.billsec, 0)", *(GROUPS[name] for name in groups),
+    ]  # fmt: skip
+    known = {column.name for column in db.table("cdrs").columns}
+    # A database that an earlier version wrote, and that no server has opened since.
+    lacking = "".join(f", NULL AS {name}" for name in _ENDS if name not in known)
+    query = (
+        f"SELECT {', '.join(columns)} FROM (SELECT cdrs.*{lacking} FROM cdrs) c"
+        f" WHERE {' AND '.join(terms)} ORDER BY c.call_id"
+    )
+    for call_id, rank, *rest in db.execute(query, values):
+        yield call_id, rank, tuple(rest)
+
+
+def _each_once(found: Iterable[Iterator[_Found]]) -> Iterator[tuple[Any, ...]]:
+    """The best row of each callID."""
+    best: _Found | None = None
+    for row in heapq.merge(*found, key=lambda one: one[0]):
+        if best is not None and best[0] != row[0]:
+            yield best[2]
+            best = None
+        if best is None or row[1] > best[1]:
+            best = row
+    if best is not None:
+        yield best[2]

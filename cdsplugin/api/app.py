@@ -42,7 +42,7 @@ class Application:
 
     def __init__(self, server: Served, section: ApiSection) -> None:
         self._server = server
-        self._access = Access(section, time.monotonic)
+        self.access = Access(section, time.monotonic)
         self._interest = Interest(server, section)
         self._feed = Feed(server.store, section.followers, section.follower_queue)
         server.on_health.append(self._feed.health)
@@ -59,11 +59,11 @@ class Application:
         )
         app.add_exception_handler(RequestValidationError, _unprocessable)
         app.add_middleware(BodyLimit, limit=section.body_bytes)
-        app.include_router(live.make_router(server, section, self._access, self._interest))
+        app.include_router(live.make_router(server, section, self.access, self._interest))
         app.include_router(
-            streams.make_router(server, section, self._access, self._interest, self._feed)
+            streams.make_router(server, section, self.access, self._interest, self._feed)
         )
-        app.include_router(records.make_router(server, section, self._access))
+        app.include_router(records.make_router(server, section, self.access))
         self._server_routes(app)
         self.app = app
 
@@ -89,11 +89,11 @@ class Application:
             return JSONResponse(body.model_dump(), 503 if trouble else 200)
 
         registry = CollectorRegistry()
-        registry.register(ServerMetrics(server, self._access, self._feed))
+        registry.register(ServerMetrics(server, self.access, self._feed))
 
         @app.get(
             "/metrics",
-            dependencies=[Depends(guard(self._access, write=False))],
+            dependencies=[Depends(guard(self.access, write=False))],
             response_class=Response,
             tags=["server"],
         )

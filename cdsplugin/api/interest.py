@@ -7,23 +7,13 @@ the network proxy registers with the call's owner on its behalf. A request holds
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-from cdsplugin.data import Call, Handle, Log, Property
+from cdsplugin.data import Call, Client, Handle, Log, Property
+from cdsplugin.local import NoSuchCall, OwnerAway, Registrant, answered
 from cdsplugin.proxy import Stage
-
-_DONE = (Stage.LIVE.value, Stage.CARETAKER.value, Stage.UNSHARED.value, "")
-
-
-class NoSuchCall(LookupError):
-    """There is no such live call; the text says what to do about it."""
-
-
-class OwnerAway(ConnectionError):
-    """The call's owner does not answer, and nothing is known of the call here."""
 
 
 class Interest:
@@ -68,12 +58,12 @@ class Interest:
             if known is None:
                 raise NoSuchCall("no live call has this callID")
             return known
-        if known is not None and any(client is not self for client in known.clients):
+        if known is not None and any(map(self._has_data, known.clients)):
             return known  # a switch here takes part, and so does this server
         if known is None and not server.link.knows(owner):
             raise NoSuchCall(f"the server `{owner}` is not known here (cds.peers)")
         self._lease(call_id, owner)
-        stage = await self._registered(call_id)
+        stage = await answered(server, call_id, self._section.wait)
         found = server.store.get(call_id)
         if found is not None and len(found.data):
             return found
@@ -135,16 +125,6 @@ class Interest:
             del self._holds[call_id]
             self._server.store.unregister(self, call_id)
 
-    async def _registered(self, call_id: str) -> str:
-        """Wait until the owner has answered, for at most ``wait`` seconds; the stage then."""
-        proxy, timers = self._server.proxy, self._server.timers
-        deadline = timers.monotonic_us() + int(self._section.wait * 1_000_000)
-        pause = 0.001
-        while True:
-            stage = proxy.stage(call_id)
-            if stage in _DONE:
-                return stage
-            if timers.monotonic_us() >= deadline:
-                return stage
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.05)
+    def _has_data(self, client: Client) -> bool:
+        # Applications and programs may be waiting for the owner themselves.
+        return client is not self and not isinstance(client, Registrant)

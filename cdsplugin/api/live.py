@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
 
 from cdsplugin.api.access import Access, Grant, guard
-from cdsplugin.api.interest import Interest, NoSuchCall, OwnerAway
+from cdsplugin.api.interest import Interest
 from cdsplugin.api.models import (
     CALL_ID,
     CallOut,
@@ -26,7 +27,8 @@ from cdsplugin.api.models import (
 )
 from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
-from cdsplugin.data import RESERVED, Call, Value
+from cdsplugin.data import Call, NotStorable, TooLong, Value, check_line, check_property
+from cdsplugin.local import NoSuchCall, OwnerAway
 
 Limit = Annotated[int, Query(ge=1, description="how many; at most `cds.api.page`")]
 CallId = Annotated[str, Path(min_length=1, max_length=128, examples=[CALL_ID])]
@@ -42,6 +44,8 @@ Only = Annotated[str | None, Query(max_length=256)]
 
 _AT_ONCE = 2000
 """Calls looked at before others get their turn."""
+
+_ENTRY_BYTES = "cds.api.entry_bytes"
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"model": Mistake, "description": "No valid token"},
@@ -166,7 +170,8 @@ def make_router(
         Log lines are never replaced: this request, repeated, adds the line again. Author and time
         of the answer are as for `PATCH`.
         """
-        _fits("text", len(_utf8(line.text, "text")), section)
+        with _answered():
+            check_line(line.text, section.entry_bytes, _ENTRY_BYTES)
         author = await write(call_id, owner, grant, {}, (line.text,))
         call = server.store.get(call_id)
         lines = call.data.log_lines() if call is not None else []
@@ -182,10 +187,8 @@ def make_router(
         values: Mapping[str, Value],
         lines: tuple[str, ...],
     ) -> str:
-        if troubles := server.troubles():
-            raise HTTPException(
-                503, f"nothing was changed: {'; '.join(troubles)}", {"Retry-After": "5"}
-            )
+        if (why := server.refuses()) is not None:
+            raise HTTPException(503, f"nothing was changed: {why}", {"Retry-After": "5"})
         await taking_part(interest, call_id, owner)
         author = f"{server.name}/{grant.name}"
         if not server.store.write(None, call_id, author, values, lines):
@@ -193,7 +196,7 @@ def make_router(
                 raise HTTPException(404, "the call has ended")
             raise HTTPException(
                 409,
-                f"the call has {server.section.limits.call_entries} entries"
+                f"`{author}` has written {server.section.limits.call_entries} entries"
                 " (cds.limits.call_entries): no more are taken",
             )
         try:
@@ -240,43 +243,17 @@ def check(values: Mapping[str, Value], section: ApiSection) -> None:
         raise HTTPException(422, "expected at least one property")
     if len(values) > section.entries:
         raise HTTPException(413, f"more than {section.entries} properties (cds.api.entries)")
-    for name, value in values.items():
-        shown = name[:40]
-        if not 0 < len(name) <= 128:
-            raise HTTPException(422, f"`{shown}`: a name has 1 to 128 characters")
-        if name in RESERVED or "/" in name:
-            raise HTTPException(422, f"`{shown}`: such names belong to the switches")
-        _fits(shown, len(_utf8(name, shown)) + _size(value, shown), section)
+    with _answered():
+        for name, value in values.items():
+            check_property(name, value, section.entry_bytes, _ENTRY_BYTES)
 
 
-def _fits(what: str, size: int, section: ApiSection) -> None:
-    if size > section.entry_bytes:
-        raise HTTPException(
-            413,
-            f"`{what}` has {size} bytes, and an entry may have {section.entry_bytes}"
-            " (cds.api.entry_bytes)",
-        )
-
-
-def _size(value: Value, name: str) -> int:
-    """Bytes, roughly as encoded; HTTPException 422 for what cannot be stored."""
-    if isinstance(value, dict):
-        return sum(len(_utf8(key, name)) + _size(v, name) + 2 for key, v in value.items())
-    if isinstance(value, list):
-        return sum(_size(v, name) + 1 for v in value)
-    if isinstance(value, str):
-        return len(_utf8(value, name))
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        raise HTTPException(422, f"`{name}`: not a finite number")
-    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
-        raise HTTPException(422, f"`{name}`: whole numbers have at most 64 bits")
-    return 8
-
-
-def _utf8(text: str, name: str) -> bytes:
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """What cannot be stored, as the API's answer."""
     try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise HTTPException(
-            422, f"`{name.encode('ascii', 'replace').decode()}`: no valid Unicode text"
-        ) from None
+        yield
+    except TooLong as error:
+        raise HTTPException(413, str(error)) from None
+    except NotStorable as error:
+        raise HTTPException(422, str(error)) from None

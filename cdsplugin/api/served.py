@@ -28,5 +28,8 @@ class Served(Protocol):
     async def stored(self, within: float = ...) -> None:
         """Return once everything written so far is on disk. Raises OSError with the reason."""
 
+    def refuses(self) -> str | None:
+        """Why nothing can be acknowledged at present, for people; None if it can."""
+
     def troubles(self) -> list[str]:
         """What is wrong with the disks at present, a line each; for people."""

@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from cdsplugin.api.app import Application
+from cdsplugin.api.door import Door
+from cdsplugin.api.http import Connection, Deadlines
 from cdsplugin.api.served import Served
 from cdsplugin.config import ApiSection
 
@@ -46,6 +50,14 @@ class Api:
         self.app = self._application.app
         self._uvicorn: _Server | None = None
         self._task: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._door = Door(section.connections, section.per_address, section.for_health)
+        self._connection = partial(
+            Connection,
+            door=self._door,
+            deadlines=Deadlines(section.head_within, section.body_within),
+            access=self._application.access,
+        )
 
     async def start(self) -> int:
         """Listen; returns the port. Raises ``ApiError``."""
@@ -76,7 +88,7 @@ class Api:
             log_config=None,
             access_log=False,
             lifespan="off",
-            limit_concurrency=self._section.connections,
+            http=cast(type[asyncio.Protocol], self._connection),
             timeout_graceful_shutdown=2,
             ws="websockets-sansio",
             ws_max_size=self._section.body_bytes,
@@ -84,6 +96,7 @@ class Api:
             ws_ping_timeout=self._section.keepalive,
         )
         self._uvicorn = _Server(config)
+        self._sweeper = asyncio.create_task(self._sweep())
         self._task = asyncio.create_task(self._uvicorn.serve(sockets=[sock]))
         serving = asyncio.create_task(self._uvicorn.serving.wait())
         await asyncio.wait([serving, self._task], return_when=asyncio.FIRST_COMPLETED)
@@ -93,8 +106,18 @@ class Api:
             raise ApiError(f"cds.api.listen: cannot serve on {address}: {self._task.exception()}")
         return port
 
+    async def _sweep(self) -> None:
+        """Close what is late."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            for connection in self._door:
+                cast(Connection, connection).check(loop.time())
+
     async def stop(self) -> None:
         """Close; requests in progress get two seconds, followers are told that it is over."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         if self._uvicorn is not None and self._task is not None:
             self._application.close()
             self._uvicorn.should_exit = True

@@ -1,5 +1,6 @@
 """The journal and the records, on disk."""
 
+from cdsplugin.archive.disk import NotStored
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.journal_file import FileSettings, JournalFile
 from cdsplugin.archive.reading import ReadError, read_record, read_records, reading_records
@@ -14,6 +15,7 @@ __all__ = [
     "Journal",
     "JournalFile",
     "JournalSettings",
+    "NotStored",
     "ReadError",
     "Recorder",
     "Recovery",

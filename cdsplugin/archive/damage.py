@@ -1,8 +1,11 @@
-"""Damaged database files: told from locked and full ones, and moved aside, never deleted."""
+"""Database files that refuse: what will pass (locked, full, read-only), and what is damaged: that
+is moved aside, never deleted."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -30,6 +33,41 @@ def damaged(error: Exception) -> bool:
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
     )
+
+
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+)
+
+
+def passing(error: Exception, path: Path) -> bool:
+    """Whether what keeps us from the database may be over without anybody touching the
+    configuration: another process has it locked, the disk is full or read-only. Not so: there is no
+    such folder, or we have no right to write there."""
+    if not path.parent.is_dir() or path.is_dir():
+        return False
+    if not isinstance(error, sqlite3.OperationalError):
+        return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EIO)
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING:
+        return False
+    return _mounted_read_only(path.parent) or _writable(path)
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path if path.exists() else path.parent, os.W_OK)
+
+
+def _mounted_read_only(folder: Path) -> bool:
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def foreign(path: Path) -> bool:

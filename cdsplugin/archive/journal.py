@@ -41,6 +41,7 @@ from cdsplugin.data import (
     Standing,
     Store,
     Timers,
+    give_back,
 )
 
 log = logging.getLogger("cdsplugin.journal")
@@ -295,10 +296,8 @@ class Journal:
         self._store.unwatch(self)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self._calls, self._shared, self._ended):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._calls, self._shared, self._ended)
 
     def __len__(self) -> int:
         """Calls in the journal."""

@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,8 +29,9 @@ from typing import Literal
 
 import msgspec
 
-from cdsplugin.archive.damage import damaged, foreign, moved_aside
+from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import JournalError, Record
+from cdsplugin.archive.file_watch import FileWatch, leave
 from cdsplugin.archive.schema import JOURNAL, JOURNAL_VERSION
 from cdsplugin.archive.sqlite_connection import Connection
 
@@ -86,6 +89,7 @@ class JournalFile:
         self._conn: Connection | None = None
         self._next_row = 1
         self._stopping = threading.Event()
+        self._watch = FileWatch(path)
         self.appended = 0
         self.committed = 0
         self.overflowed = False
@@ -98,6 +102,7 @@ class JournalFile:
         """Open or make the file and start the thread. Raises ``JournalError``."""
         if foreign(self.path):
             raise JournalError(f"{self.path} is not an SQLite database: not touched")
+        # Another process that has it is no backup: it would be this server, running already.
         try:
             try:
                 self._conn = self._connect()
@@ -113,8 +118,17 @@ class JournalFile:
                 why = "no such folder"
             elif "locked" in why:
                 why = "another process has it open (is this server running already?)"
+            elif passing(error, self.path):
+                self.trouble = why
+                log.error(
+                    "the journal %s: %s; live calls are kept in memory, and it is tried again",
+                    self.path,
+                    why,
+                )
+                self.overflowed = True  # so that all that is alive is written once it works
+                return
             raise JournalError(f"cds.database: cannot open {self.path}: {why}") from error
-        self._next_row = self._last_row() + 1
+        self._next_row = self._last_row(self._conn) + 1
 
     def start(self) -> None:
         """Start writing; after ``load``."""
@@ -123,7 +137,9 @@ class JournalFile:
 
     def load(self) -> Iterator[Record]:
         """What is in the file. Parts that cannot be read are passed over, and said in the log."""
-        assert self._conn is not None
+        if self._conn is None:
+            yield from self._load_elsewhere()
+            return
         rows = self._conn.execute("SELECT id, records FROM journal ORDER BY id")
         while True:
             try:
@@ -254,20 +270,38 @@ class JournalFile:
             if version > JOURNAL_VERSION:
                 raise sqlite3.OperationalError("written by a newer version")
             conn.execute("BEGIN IMMEDIATE")
-            conn.execute(JOURNAL)
-            conn.execute(f"PRAGMA user_version = {JOURNAL_VERSION}")
+            if version < JOURNAL_VERSION:
+                conn.execute(JOURNAL)
+                conn.execute(f"PRAGMA user_version = {JOURNAL_VERSION}")
             conn.execute("COMMIT")
         except sqlite3.Error:
             conn.close()
             raise
         return conn
 
-    def _last_row(self) -> int:
-        assert self._conn is not None
-        return self._conn.execute("SELECT max(id) FROM journal").fetchone()[0] or 0
+    @staticmethod
+    def _last_row(conn: Connection) -> int:
+        return conn.execute("SELECT max(id) FROM journal").fetchone()[0] or 0
+
+    def _load_elsewhere(self) -> Iterator[Record]:
+        """The disk takes nothing: what the file has is read from a copy of it in another place."""
+        if not self.path.exists():
+            return
+        try:
+            with tempfile.TemporaryDirectory(prefix="cds-journal-") as folder:
+                for end in ("", "-wal"):
+                    source = self.path.with_name(self.path.name + end)
+                    if source.exists():
+                        shutil.copy(source, Path(folder) / f"journal{end}")
+                with contextlib.closing(sqlite3.connect(Path(folder) / "journal")) as conn:
+                    for row in conn.execute("SELECT id, records FROM journal ORDER BY id"):
+                        yield from _decode(row[1])
+        except (sqlite3.Error, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.error("the journal %s cannot be read: %s", self.path, error)
 
     def _run(self) -> None:
         conn, self._conn = self._conn, None
+        self._watch.begin()
         writer = _Writer(conn, self._next_row)
         blobs: list[bytes] = []
         upto = 0
@@ -292,8 +326,12 @@ class JournalFile:
                 if records:
                     blobs.append(self._encoded(records))
             try:
+                if writer.conn is not None and self._watch.gone():
+                    self._leave(writer)
                 if writer.conn is None:
                     writer.conn = self._connect()
+                    writer.row = max(writer.row, self._last_row(writer.conn) + 1)
+                    self._watch.begin()
                     writer.segment(segment)
                 while blobs:
                     writer.write(blobs[0])
@@ -323,6 +361,16 @@ class JournalFile:
                 for end in ("-wal", "-shm", ""):
                     with contextlib.suppress(OSError):
                         self.path.with_name(self.path.name + end).unlink()
+
+    def _leave(self, writer: _Writer) -> None:
+        """The file has another name now, or none: all live calls go to a new one."""
+        assert writer.conn is not None
+        log.error("the journal %s is not there any more: made again", self.path)
+        leave(writer.conn, self.path)
+        writer.conn = None
+        writer.row, writer.first, writer.starts = 1, 1, {}
+        self.overflowed = True
+        self._tell()
 
     def _troubled(self, writer: _Writer, error: Exception) -> None:
         why = str(error)

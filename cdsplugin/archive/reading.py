@@ -77,7 +77,7 @@ def read_records(
 
 
 def read_record(db: Database, call_id: str) -> dict[str, Any] | None:
-    """A record with its ``legs``, ``properties`` and ``logs``; None if there is none."""
+    """A record with its ``talks``, ``legs``, ``properties`` and ``logs``; None if there is none."""
     rows = list(db.table("cdrs").rows_where("call_id = ?", [call_id]))
     if not rows:
         return None
@@ -93,6 +93,8 @@ def read_record(db: Database, call_id: str) -> dict[str, Any] | None:
         row["value"] = _value(row["value"])
     return {
         **rows[0],
+        "parties": _value(rows[0].get("parties")),
+        "talks": those("cdr_talks", "began_at, switch, talk"),
         "legs": those("cdr_legs", "switch, leg"),
         "properties": properties,
         "logs": those("cdr_logs", "logged_at, author"),

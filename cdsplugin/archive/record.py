@@ -9,13 +9,25 @@ call lingers, and marked final at its end.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow
-from cdsplugin.data import LEG, SUMMARY, Call, Client, Log, Property, Scalar, Value, leg_of
+from cdsplugin.archive.ends import Ends, Leg, legs_of, true_ends
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
+from cdsplugin.data import (
+    LEG,
+    SUMMARY,
+    Call,
+    Client,
+    Log,
+    Property,
+    Scalar,
+    Value,
+    give_back,
+    leg_of,
+)
 
 _LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 # Few: the texts of times are made one after the other, and each kept one holds on to memory.
@@ -58,41 +70,125 @@ def _scalar(value: Value) -> str | int | float | None:
     return msgspec.json.encode(value).decode()
 
 
-def cdr_row(call: Call, written_by: str, final: bool) -> Cdr:
-    """The row of ``cdrs`` as the originating switch told it."""
-    held = call.data.properties
-    origin = _mapping(held.get("call"))
-    answer = _mapping(held.get("answer"))
-    end = _mapping(held.get("end"))
-    started = origin.get("started_at")
-    answered = answer.get("answered_at")
-    ended = end.get("ended_at")
-    return Cdr(
-        call.call_id,
-        call.owner,
-        written_by,
-        origin.get("switch"),
-        origin.get("site"),
-        origin.get("caller"),
-        origin.get("caller_name"),
-        origin.get("dialled"),
-        answer.get("callee"),
-        origin.get("caller_party"),
-        answer.get("callee_party"),
-        iso(started),
-        iso(answered),
-        iso(ended),
-        _seconds(started, ended),
-        _seconds(answered, ended) or 0.0,
-        end.get("disposition"),
-        end.get("sip_status"),
-        end.get("reason"),
-        end.get("hangup_by"),
-        1 if final else 0,
-    )
-
-
 _NOTHING: dict[str, Scalar] = {}
+
+
+class View:
+    """A call's data as its record shows it: what its originating switch told of the whole, its
+    legs, and its true ends."""
+
+    __slots__ = ("answer", "began", "call", "end", "ends", "legs")
+
+    def __init__(self, call: Call) -> None:
+        held = call.data.properties
+        self.call = call
+        self.began = _mapping(held.get("call"))
+        self.answer = _mapping(held.get("answer"))
+        self.end = _mapping(held.get("end"))
+        self.legs = legs_of(held)
+        self.ends = true_ends(self.legs, self.began)
+
+    def whole(self) -> bool:
+        """Whether the originating switch told the end."""
+        return bool(self.end)
+
+    def cdr(self, written_by: str, final: bool) -> Cdr:
+        """The row of ``cdrs`` as the originating switch told it."""
+        began, answer, end, ends = self.began, self.answer, self.end, self.ends
+        started, answered, ended = (
+            began.get("started_at"), answer.get("answered_at"), end.get("ended_at"),
+        )  # fmt: skip
+        caller_party = began.get("caller_party")
+        at = ends.answered_at
+        return Cdr(
+            self.call.call_id,
+            self.call.owner,
+            written_by,
+            began.get("switch"),
+            began.get("site"),
+            began.get("caller"),
+            began.get("caller_name"),
+            began.get("dialled"),
+            answer.get("callee"),
+            caller_party,
+            answer.get("callee_party"),
+            ends.party,
+            ends.number,
+            None if at is None else at[0],
+            ends.site,
+            ends.trunk,
+            _parties(caller_party, ends.party),
+            iso(started),
+            iso(answered),
+            iso(ended),
+            _seconds(started, ended),
+            _seconds(answered, ended) or 0.0,
+            end.get("disposition"),
+            end.get("sip_status"),
+            end.get("reason"),
+            end.get("hangup_by"),
+            1 if final else 0,
+        )
+
+    def pieced(self, written_by: str, final: bool) -> Cdr:
+        """The row of ``cdrs`` of a call whose originating switch never told its end, or never told
+        of it at all: from what others saw."""
+        row = self.cdr(written_by, final)
+        ends, legs = self.ends, list(self.legs.values())
+        first = self.began.get("started_at") or min(_times(legs, "invited_at"), default=None)
+        answer = self.answer.get("answered_at") or min(_times(legs, "answered_at"), default=None)
+        last = self.end.get("ended_at") or max(_times(legs, "ended_at"), default=None)
+        if not self.began and ends.caller_at is not None:
+            came_in = self.legs[ends.caller_at]
+            row = row._replace(
+                switch=ends.caller_at[0],
+                site=came_in.get("site"),
+                caller=came_in.get("caller"),
+                caller_name=came_in.get("caller_name"),
+                caller_party=came_in.get("party"),
+                dialled=came_in.get("dialled"),
+                parties=_parties(came_in.get("party"), ends.party),
+            )
+        disposition = row.disposition
+        if disposition is None and last is not None:
+            disposition = "answered" if answer is not None else "failed"
+        return row._replace(
+            started_at=iso(first),
+            answered_at=iso(answer),
+            ended_at=iso(last),
+            duration=_seconds(first, last),
+            billsec=_seconds(answer, last),
+            disposition=disposition,
+        )
+
+    def talks(self, cdr: Cdr) -> list[TalkRow]:
+        """The rows of ``cdr_talks``, of a call with that row."""
+        ends = self.ends
+        if ends.answered_at is None or ends.caller_at is None:
+            return []
+        return [
+            TalkRow(
+                cdr.call_id,
+                0,
+                ends.caller_at[0],
+                cdr.caller_party,
+                cdr.caller,
+                ends.party,
+                ends.number,
+                cdr.answered_at,
+                cdr.ended_at,
+                "dialled",
+                cdr.caller_party,
+            )
+        ]
+
+
+def _parties(caller: object, answered: str | None) -> str | None:
+    """All who talked, as JSON; None if nobody did."""
+    if answered is None:
+        return None
+    names = [party for party in (caller, answered) if isinstance(party, str)]
+    return msgspec.json.encode(list(dict.fromkeys(names))).decode()
 
 
 def _mapping(entry: Property | None) -> dict[str, Scalar]:
@@ -100,35 +196,8 @@ def _mapping(entry: Property | None) -> dict[str, Scalar]:
     return entry.value if entry is not None and type(entry.value) is dict else _NOTHING
 
 
-def _times(legs: list[dict[str, Scalar]], key: str) -> list[int]:
+def _times(legs: Iterable[Leg], key: str) -> list[int]:
     return [at for leg in legs if type(at := leg.get(key)) is int]
-
-
-def pieced_row(call: Call, written_by: str, final: bool) -> Cdr:
-    """The row of ``cdrs`` of a call whose originating switch never told its end: from what others
-    saw."""
-    row = cdr_row(call, written_by, final)
-    held = call.data.properties
-    legs = [
-        entry.value
-        for name, entry in held.items()
-        if name.startswith(LEG) and isinstance(entry.value, dict)
-    ]
-    origin, answer_entry, end = (_mapping(held.get(n)) for n in ("call", "answer", "end"))
-    first = origin.get("started_at") or min(_times(legs, "invited_at"), default=None)
-    answer = answer_entry.get("answered_at") or min(_times(legs, "answered_at"), default=None)
-    last = end.get("ended_at") or max(_times(legs, "ended_at"), default=None)
-    disposition = row.disposition
-    if disposition is None and last is not None:
-        disposition = "answered" if answer is not None else "failed"
-    return row._replace(
-        started_at=iso(first),
-        answered_at=iso(answer),
-        ended_at=iso(last),
-        duration=_seconds(first, last),
-        billsec=_seconds(answer, last),
-        disposition=disposition,
-    )
 
 
 def leg_row(call_id: str, entry: Property) -> LegRow | None:
@@ -193,6 +262,7 @@ class Writer(Protocol):
         *,
         cdr: Cdr | None = None,
         fill: Cdr | None = None,
+        talks: Sequence[TalkRow] = (),
         legs: Sequence[LegRow] = (),
         properties: Sequence[PropertyRow] = (),
         logs: Sequence[LogRow] = (),
@@ -213,7 +283,8 @@ class Recorder:
     def __init__(self, server: str, archive: Writer) -> None:
         self.server = server
         self._archive = archive
-        self._written: set[str] = set()
+        self._written: dict[str, Ends] = {}
+        """Calls whose row is written and not final yet, and the ends that it names."""
         self.records = 0
 
     def __len__(self) -> int:
@@ -221,9 +292,8 @@ class Recorder:
         return len(self._written)
 
     def tidy(self) -> None:
-        """Give back the room of the table, if it is empty."""
-        if not self._written:
-            self._written.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._written)
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """At hangup: the whole record. After it: what changed."""
@@ -232,16 +302,20 @@ class Recorder:
         call_id = call.call_id
         if call_id in self._written:
             legs, others = entry_rows(call_id, properties)
+            cdr: Cdr | None = None
+            talks: list[TalkRow] = []
             summary = any(entry.name in SUMMARY for entry in properties)
+            if legs or summary:
+                cdr, talks = self._again(call, summary)
             self._archive.put(
-                cdr=cdr_row(call, self.server, False) if summary else None,
+                cdr=cdr,
+                talks=talks,
                 legs=legs,
                 properties=others,
                 logs=log_rows(call_id, logs),
             )
         elif "end" in call.data.properties:
-            self._written.add(call_id)
-            self._write(call, final=False)
+            self._written[call_id] = self._write(call, final=False)
 
     def registered(self, call: Call, client: Client) -> None:
         """Of no interest to the record."""
@@ -256,24 +330,45 @@ class Recorder:
                 self._write(call, final=True)
             return
         if call.call_id in self._written:
-            self._written.discard(call.call_id)
+            del self._written[call.call_id]
             self._archive.put(finish=call.call_id)
         elif len(call.data):
             self._write(call, final=True)
+
+    def renewed(self, calls: Iterable[Call]) -> None:
+        """The archive's file was gone, and there is a new one: the rows of these live calls, as far
+        as they were written, are in the old one."""
+        for call in calls:
+            if call.call_id in self._written:
+                self._written[call.call_id] = self._write(call, final=False)
 
     def handed_over(self, call_id: str) -> None:
         """The owner of a call has its record: the one written here in its place goes."""
         self._archive.put(remove=call_id)
 
-    def _write(self, call: Call, *, final: bool) -> None:
+    def _again(self, call: Call, summary: bool) -> tuple[Cdr | None, list[TalkRow]]:
+        """The row anew, if what has come since it was written tells more: the call as a whole
+        (``summary``), or legs by which its ends are others."""
+        view = View(call)
+        if not (view.whole() and (summary or view.ends != self._written[call.call_id])):
+            return None, []
+        self._written[call.call_id] = view.ends
+        cdr = view.cdr(self.server, False)
+        return cdr, view.talks(cdr)
+
+    def _write(self, call: Call, *, final: bool) -> Ends:
         self.records += 1
         data = call.data
         legs, others = entry_rows(call.call_id, list(data.properties.values()))
-        whole = "end" in data.properties
+        view = View(call)
+        whole = view.whole()
+        cdr = view.cdr(self.server, final) if whole else view.pieced(self.server, final)
         self._archive.put(
-            cdr=cdr_row(call, self.server, final) if whole else None,
-            fill=None if whole else pieced_row(call, self.server, final),
+            cdr=cdr if whole else None,
+            fill=None if whole else cdr,
+            talks=view.talks(cdr),
             legs=legs,
             properties=others,
             logs=log_rows(call.call_id, data.log_lines()) if data.logs else (),
         )
+        return view.ends

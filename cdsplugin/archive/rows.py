@@ -24,6 +24,12 @@ class Cdr(NamedTuple):
     callee: Any
     caller_party: Any
     callee_party: Any
+    answered_party: Text
+    answered_number: Text
+    answered_switch: Text
+    answered_site: Text
+    outgoing_trunk: Text
+    parties: Text
     started_at: Text
     answered_at: Text
     ended_at: Text
@@ -77,6 +83,23 @@ class LogRow(NamedTuple):
     logged_at: Text
     author: str
     text: str
+
+
+class TalkRow(NamedTuple):
+    """A row of ``cdr_talks``: who talked with whom, from when to when, how that came about, and the
+    party that caused it."""
+
+    call_id: str
+    talk: int
+    switch: str
+    from_party: Text
+    from_number: Text
+    to_party: Text
+    to_number: Text
+    began_at: Text
+    ended_at: Text
+    how: str
+    by: Text
 
 
 Row: TypeAlias = tuple[Any, ...]

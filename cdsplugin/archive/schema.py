@@ -1,9 +1,9 @@
 """The tables of the CDR database, and the statements that write them.
 
-``docs/records.md`` explains each column to the people who query the file. The tables have no rowid:
-their rows are kept in the order of ``call_id``, and callIDs sort by time, so that new rows are
-appended and no second index has to be kept up to date. That is also why there is no index but the
-primary keys.
+``docs/records.md`` explains each column to the people who query the file. CallIDs sort by time, so
+that new rows are appended to the tables and to the indexes of their primary keys, the only ones.
+The tables have rowids, though half as many pages would be touched without: sqlite-utils (which
+admins are told to use) cannot transform tables without, nor search their texts.
 
 Every statement is an upsert that merges: whoever writes a call's row, and however often, there is
 one, and what is known is not replaced by what is not (NULL).
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 
 migrations = Migrations("cdsplugin")
 
 CDR_COLUMNS = Cdr._fields
 LEG_COLUMNS = LegRow._fields
+TALK_COLUMNS = TalkRow._fields
 PROPERTY_COLUMNS = PropertyRow._fields
 LOG_COLUMNS = LogRow._fields
 
@@ -77,6 +78,54 @@ def m002_removal(db: Database) -> None:
     )
 
 
+CDRS = """
+        CREATE TABLE cdrs (
+            call_id TEXT PRIMARY KEY NOT NULL, owner TEXT, written_by TEXT, switch TEXT, site TEXT,
+            caller TEXT, caller_name TEXT, dialled TEXT, callee TEXT,
+            caller_party TEXT, callee_party TEXT,
+            answered_party TEXT, answered_number TEXT, answered_switch TEXT, answered_site TEXT,
+            outgoing_trunk TEXT, parties TEXT,
+            started_at TEXT, answered_at TEXT, ended_at TEXT, duration REAL, billsec REAL,
+            disposition TEXT, sip_status INTEGER, reason TEXT, hangup_by TEXT,
+            final INTEGER NOT NULL DEFAULT 0
+        )"""
+CHILDREN = ("cdr_legs", "cdr_talks", "cdr_properties", "cdr_logs")
+
+
+@migrations()
+def m003_rowids_and_ends(db: Database) -> None:
+    """The tables with rowids; who really answered, and the talks."""
+    for table in ("cdrs", "cdr_legs", "cdr_properties", "cdr_logs"):
+        old = f"{table}_without_rowid"
+        db.execute(f"ALTER TABLE {table} RENAME TO {old}")
+        if table == "cdrs":
+            db.execute(CDRS)
+        else:
+            found = db.execute("SELECT sql FROM sqlite_master WHERE name = ?", [old]).fetchone()[0]
+            made = found.replace(f'"{old}"', table).replace("WITHOUT ROWID", "")
+            db.execute(made)
+        columns = ", ".join(column.name for column in db.table(old).columns)
+        db.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {old}")
+        db.execute(f"DROP TABLE {old}")
+    db.execute(
+        """
+        CREATE TABLE cdr_talks (
+            call_id TEXT NOT NULL, talk INTEGER NOT NULL, switch TEXT NOT NULL,
+            from_party TEXT, from_number TEXT, to_party TEXT, to_number TEXT,
+            began_at TEXT, ended_at TEXT, how TEXT NOT NULL, by TEXT,
+            PRIMARY KEY (call_id, switch, talk)
+        )"""
+    )
+
+
+def keep_removal(db: Database) -> None:
+    """Whoever deletes a record deletes what belongs to it. Made at each start: a table that
+    somebody has transformed has lost its trigger."""
+    deletes = " ".join(f"DELETE FROM {child} WHERE call_id = old.call_id;" for child in CHILDREN)
+    db.execute("DROP TRIGGER IF EXISTS cdrs_removed")
+    db.execute(f"CREATE TRIGGER cdrs_removed AFTER DELETE ON cdrs BEGIN {deletes} END")
+
+
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     marks = ", ".join("?" * len(columns))
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
@@ -98,6 +147,12 @@ WRITE_CDR = _upsert_cdr("excluded", "cdrs")
 FILL_CDR = _upsert_cdr("cdrs", "excluded")
 """A record pieced together from the legs: only fills in what is not there."""
 
+WRITE_TALK = (
+    _insert("cdr_talks", TALK_COLUMNS)
+    + " ON CONFLICT (call_id, switch, talk) DO UPDATE SET "
+    + ", ".join(f"{c} = coalesce(excluded.{c}, cdr_talks.{c})" for c in TALK_COLUMNS[3:])
+)
+
 WRITE_LEG = (
     _insert("cdr_legs", LEG_COLUMNS)
     + " ON CONFLICT (call_id, switch, leg) DO UPDATE SET "
@@ -117,6 +172,18 @@ WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 FINISH = "UPDATE cdrs SET final = 1 WHERE call_id IN (?)"
 
 REMOVE = "DELETE FROM cdrs WHERE call_id IN (?)"
+
+
+_NARROW = 21
+
+
+def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
+    """A row that an earlier version has put aside, with the columns that there are now."""
+    if statement in (WRITE_CDR, FILL_CDR) and len(row) == _NARROW:
+        # Of before m003, which put the true ends behind ``callee_party``.
+        at = CDR_COLUMNS.index("answered_party")
+        return row[:at] + (None,) * (len(CDR_COLUMNS) - _NARROW) + row[at:]
+    return row
 
 
 JOURNAL_VERSION = 1

@@ -5,54 +5,61 @@
 moment, whatever ``synchronous`` says (SQLite's log is in the kernel's hands by then); with ``full``
 it survives the loss of power too, at the price of one fsync for each commit.
 
-Should the database refuse (locked, full, corrupt), that is reported in one line, the rows are kept
-and tried again, and another line says when they are written. When more than ``queue_rows`` wait,
-they move to a file beside the database (``NAME.spool``), from where they are written when the
-database works again, also after a restart. The last resort, when that file cannot be written
-either, is the log: each row in full. A database that is damaged is moved aside, never deleted, and
-a new one is begun: a telephone switch that does not start is worse than records in two files.
+Should the database refuse (locked, full, corrupt), at the start or later, that is reported in one
+line, the rows are kept and tried again, and another line says when they are written. When more than
+``queue_rows`` wait, they move to a file beside the database (``NAME.spool``), from where they are
+written when the database works again, also after a restart. The last resort, when that file cannot
+be written either, is the log: each row in full. A database that is damaged is moved aside, never
+deleted, and a new one is begun: a telephone switch that does not start is worse than records in two
+files. One that somebody has moved, deleted or replaced is made again, and gets what waits.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from sqlite_utils import Database
 
 from cdsplugin.archive import schema
-from cdsplugin.archive.damage import damaged, foreign, moved_aside
+from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import ArchiveError
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row
-from cdsplugin.archive.sqlite_connection import Connection
+from cdsplugin.archive.file_watch import FileWatch, leave
+from cdsplugin.archive.overflow import Overflow
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow
+from cdsplugin.archive.sqlite_connection import SIZES, Connection
 
 log = logging.getLogger("cdsplugin.archive")
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSettings:
-    """Seconds, and rows. See the module for ``synchronous`` and ``queue_rows``."""
+    """Seconds, and rows. See the module for ``synchronous`` and ``queue_rows``.
+
+    ``busy_timeout`` is how long another process may have the database locked before that is
+    reported (``start_timeout`` at the start, which waits for it), ``look_interval`` how often an
+    idle archive looks whether its file is still there.
+    """
 
     commit_interval: float = 0.05
     queue_rows: int = 500_000
     synchronous: Literal["normal", "full"] = "normal"
     busy_timeout: float = 5.0
+    start_timeout: float = 0.5
     retry_interval: float = 1.0
+    look_interval: float = 5.0
 
 
 _STATEMENTS = (
     schema.WRITE_CDR,
     schema.FILL_CDR,
+    schema.WRITE_TALK,
     schema.WRITE_LEG,
     schema.WRITE_PROPERTY,
     schema.WRITE_LOG,
@@ -61,14 +68,29 @@ _STATEMENTS = (
 )
 
 
+_KEPT = (
+    schema.WRITE_CDR,
+    schema.FILL_CDR,
+    schema.WRITE_LEG,
+    schema.WRITE_PROPERTY,
+    schema.WRITE_LOG,
+    schema.FINISH,
+    schema.REMOVE,
+    schema.WRITE_TALK,
+)
+
+
 class _Batch:
     """Rows for each of the statements, in the order in which they came."""
 
-    __slots__ = ("cdrs", "fills", "finished", "legs", "logs", "properties", "removed")
+    __slots__ = (
+        "cdrs", "fills", "finished", "legs", "logs", "properties", "removed", "talks",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.cdrs: list[Row] = []
         self.fills: list[Row] = []
+        self.talks: list[Row] = []
         self.legs: list[Row] = []
         self.properties: list[Row] = []
         self.logs: list[Row] = []
@@ -79,11 +101,26 @@ class _Batch:
         return (
             self.cdrs,
             self.fills,
+            self.talks,
             self.legs,
             self.properties,
             self.logs,
             self.finished,
             self.removed,
+        )
+
+    def kept(self) -> tuple[list[Row], ...]:
+        """As ``_KEPT``: in the overflow's file a row has the place of its statement there, so that
+        what is new comes last."""
+        return (
+            self.cdrs,
+            self.fills,
+            self.legs,
+            self.properties,
+            self.logs,
+            self.finished,
+            self.removed,
+            self.talks,
         )
 
     def __len__(self) -> int:
@@ -98,8 +135,18 @@ class Archive:
     """The CDR database of one server. ``put``, ``flush`` and ``close`` may be called from any
     thread."""
 
-    def __init__(self, path: Path, settings: ArchiveSettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: ArchiveSettings | None = None,
+        renewed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``renewed`` is called, in the archive's thread, when its file was gone and a new one has
+        been made."""
         self.path = path
+        self._renewed = renewed
+        self._watch = FileWatch(path)
+        self._made = self._gone = False
         self.spool = path.with_name(path.name + ".spool")
         self.settings = settings or ArchiveSettings()
         self._lock = threading.Lock()
@@ -114,6 +161,8 @@ class Archive:
         self._flushing = 0
         self._runs: threading.Thread | None = None
         self._spool_usable = True
+        self._unspooled: tuple[Overflow, _Batch] | None = None
+        """What the overflow has, read and not committed yet: it is not read again at each try."""
         self.trouble: str | None = None
         """What is wrong with the database at present, for people; None if nothing."""
         self.commits = 0
@@ -125,10 +174,12 @@ class Archive:
         """Rows that only the log has."""
 
     def open(self) -> None:
-        """Create or migrate the tables and start the thread. Raises ``ArchiveError``."""
+        """Create or migrate the tables and start the thread. Raises ``ArchiveError`` for what will
+        not pass by itself; a database that is locked, or on a full or read-only disk, is tried
+        again and again: the telephones of a site must not wait for its records."""
         try:
             try:
-                self._make()
+                self._make(self.settings.start_timeout)
             except sqlite3.DatabaseError as error:
                 if not damaged(error) or foreign(self.path):
                     raise
@@ -136,12 +187,16 @@ class Archive:
                 self._make()
         except (sqlite3.Error, OSError) as error:
             why = str(error)
-            if not self.path.parent.is_dir():
+            if passing(error, self.path) and not foreign(self.path):
+                self._troubled(None, error)
+                self._queued.set()
+            elif not self.path.parent.is_dir():
                 why = "no such folder"
             elif not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
                 why = "no permission to write"
-            raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
-        if self.spool.exists():
+            if self.trouble is None:
+                raise ArchiveError(f"cds.database: cannot open {self.path}: {why}") from error
+        if self._overflow().exists():
             self._queued.set()
         self._runs = threading.Thread(target=self._run, name="cds-archive", daemon=True)
         self._runs.start()
@@ -151,6 +206,7 @@ class Archive:
         *,
         cdr: Cdr | None = None,
         fill: Cdr | None = None,
+        talks: Sequence[TalkRow] = (),
         legs: Sequence[LegRow] = (),
         properties: Sequence[PropertyRow] = (),
         logs: Sequence[LogRow] = (),
@@ -165,6 +221,8 @@ class Archive:
                 batch.cdrs.append(cdr)
             if fill is not None:
                 batch.fills.append(fill)
+            if talks:
+                batch.talks += talks
             if legs:
                 batch.legs += legs
             if properties:
@@ -205,14 +263,17 @@ class Archive:
         self._closing.set()
         self._queued.set()
         thread.join(timeout)
-        return not thread.is_alive() and not self.pending() and not self.spool.exists()
+        return not thread.is_alive() and not self.pending() and not self._overflow().exists()
 
-    def _make(self) -> None:
-        conn = self._connect(ready=False)
+    def _make(self, timeout: float | None = None) -> None:
+        conn = self._connect(ready=False, timeout=timeout)
         try:
-            schema.migrations.apply(Database(conn, execute_plugins=False))
+            db = Database(conn, execute_plugins=False)
+            schema.migrations.apply(db)
+            schema.keep_removal(db)
             conn.execute("BEGIN IMMEDIATE")
             conn.execute("ROLLBACK")
+            self._made = True
         finally:
             conn.close()
 
@@ -229,14 +290,14 @@ class Archive:
 
     # The thread
 
-    def _connect(self, ready: bool = True) -> Connection:
+    def _connect(self, ready: bool = True, timeout: float | None = None) -> Connection:
         """`ready`: the tables are there, and all that will be written can be prepared."""
         conn = sqlite3.connect(
             self.path,
             factory=Connection,
-            timeout=self.settings.busy_timeout,
+            timeout=self.settings.busy_timeout if timeout is None else timeout,
             isolation_level=None,
-            cached_statements=len(_STATEMENTS) * len(_SIZES) + 8,
+            cached_statements=len(_STATEMENTS) * len(SIZES) + 8,
         )
         try:
             # Before there is anything in it: a commit under load touches half as many pages.
@@ -248,8 +309,7 @@ class Archive:
             conn.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
             if ready:
                 for statement in _STATEMENTS:
-                    for size in _SIZES:
-                        conn.prepare(_for_rows(statement, size))
+                    conn.prepare(statement)
         except sqlite3.Error:
             conn.close()
             raise
@@ -260,8 +320,8 @@ class Archive:
         batch = _Batch()
         upto = 0
         while True:
-            self._queued.wait()
-            if not self._flushing:
+            idle = not self._queued.wait(self.settings.look_interval)
+            if not self._flushing and not idle:
                 # Others may join this commit. Costs no time of a call: nobody waits for it.
                 self._closing.wait(self.settings.commit_interval)
             self._queued.clear()
@@ -272,9 +332,12 @@ class Archive:
                 self.waiting += len(taken)
             batch.extend(taken)
             try:
+                if conn is not None and self._watch.gone():
+                    old, conn = conn, None
+                    self._leave(old)
                 if conn is None:
-                    conn = self._connect()
-                if self._spool_usable and self.spool.exists():
+                    conn = self._opened()
+                if self._spool_usable and self._overflow().exists():
                     self._from_spool(conn)
                 self._commit(conn, batch)
             except (sqlite3.Error, OSError) as error:
@@ -284,7 +347,9 @@ class Archive:
                     self._to_spool(batch)
                     batch = _Batch()
                     self.waiting = 0
-                    self.done = upto
+                    with self._committed:
+                        self.done = upto
+                        self._committed.notify_all()
                 if not closing:
                     self._closing.wait(self.settings.retry_interval)
                     self._queued.set()
@@ -303,6 +368,27 @@ class Archive:
         if conn is not None:
             conn.close()
 
+    def _opened(self) -> Connection:
+        """A connection to the file that has the database's name now, with its tables."""
+        if not self._made:
+            self._make()
+        conn = self._connect()
+        self._watch.begin()
+        if self._gone:
+            self._gone = False
+            self._renewed()
+        return conn
+
+    def _leave(self, conn: Connection) -> None:
+        """The file has another name now, or none."""
+        log.error(
+            "the CDR database %s is not there any more, or another file is in its place: it is made"
+            " again; what was written before is in the file that was there",
+            self.path,
+        )
+        self._made, self._gone = False, True
+        leave(conn, self.path)
+
     def _commit(self, conn: Connection, batch: _Batch) -> None:
         """Write a batch in one transaction; on an error nothing of it is written.
 
@@ -315,7 +401,7 @@ class Archive:
             conn.run("BEGIN IMMEDIATE")
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 if rows:
-                    _write(conn, statement, rows)
+                    conn.write(statement, rows)
             conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -367,76 +453,52 @@ class Archive:
                 log.error("the CDR database %s: %s", self.path, again)
         return conn
 
+    def _overflow(self) -> Overflow:
+        return Overflow(self.spool, len(_KEPT))
+
     def _to_spool(self, batch: _Batch) -> None:
         if not len(batch):
             return
-        lines = [
-            msgspec.json.encode([which, row]) + b"\n"
-            for which, rows in enumerate(batch.tables())
-            for row in rows
-        ]
-        before = self.spool.stat().st_size if self.spool.exists() else 0
+        tables = batch.kept()
+        self._unspooled = None  # it has not all any more
         try:
-            with self.spool.open("ab") as file:
-                file.write(b"".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
+            refused = self._overflow().add(tables)
         except OSError as error:
-            # Half a line would spoil what is appended to it later.
-            with contextlib.suppress(OSError):
-                os.truncate(self.spool, before)
-            for which, rows in enumerate(batch.tables()):
+            for statement, rows in zip(_KEPT, tables, strict=True):
                 for row in rows:
-                    self._to_log(_STATEMENTS[which], row, str(error))
+                    self._to_log(statement, row, str(error))
             return
-        self.spooled += len(lines)
-        log.error("%d rows wait in %s for the CDR database", len(lines), self.spool)
+        for which, row, why in refused:
+            self._to_log(_KEPT[which], row, why)
+        count = len(batch) - len(refused)
+        self.spooled += count
+        log.error("%d rows wait in %s for the CDR database", count, self.spool)
 
     def _from_spool(self, conn: Connection) -> None:
-        batch = _Batch()
-        tables = batch.tables()
-        try:
-            lines = self.spool.read_bytes().splitlines()
-        except OSError as error:
-            # Left for a person to look at: it must not hold up the records of today.
-            self._spool_usable = False
-            log.error("%s cannot be read: %s; its rows are not in the database", self.spool, error)
-            return
-        for line in lines:
+        if self._unspooled is None:
+            overflow, batch = self._overflow(), _Batch()
+            tables = batch.kept()
             try:
-                which, row = msgspec.json.decode(line, type=tuple[int, list[object]])
-                tables[which].append(tuple(row))
-            except (msgspec.DecodeError, IndexError):
-                log.error("%s: a line cannot be read: %r", self.spool, line)
+                rows = overflow.rows()
+            except OSError as error:
+                # Left for a person to look at: it must not hold up the records of today.
+                self._spool_usable = False
+                log.error(
+                    "%s cannot be read: %s; its rows are not in the database", self.spool, error
+                )
+                return
+            for which, row in rows:
+                tables[which].append(schema.widened(_KEPT[which], row))
+            self._unspooled = overflow, batch
+        overflow, batch = self._unspooled
         self._commit(conn, batch)
-        self.spool.unlink()
+        self._unspooled = None
+        overflow.remove()
         log.warning("%d rows of %s are in the CDR database now", len(batch), self.spool)
 
     def _to_log(self, statement: str, row: Row, why: str) -> None:
         self.lost += 1
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
-
-
-# Few sizes: a prepared statement for each stays for good, and every one made in the middle of a
-# load would hold on to a piece of the memory that the load's calls had.
-_SIZES = (32, 16, 8, 4, 2, 1)
-_for_rows = lru_cache(maxsize=None)(schema.for_rows)
-
-
-def _write(conn: Connection, statement: str, rows: list[Row]) -> None:
-    """Write rows, up to 32 with one statement.
-
-    Python hands its lock over at each statement, and under load has to wait until it gets it back:
-    fewer statements, less of that. sqlite-utils' own ``upsert_all`` is not used here because it
-    builds its statement, and looks up the table's columns, each time (``bench/cds.py`` measures
-    both).
-    """
-    first = 0
-    for size in _SIZES:
-        while len(rows) - first >= size:
-            together = rows[first : first + size]
-            conn.run(_for_rows(statement, size), tuple(chain.from_iterable(together)))
-            first += size
 
 
 def _roll_back(conn: Connection) -> None:

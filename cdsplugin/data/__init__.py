@@ -28,6 +28,7 @@ from cdsplugin.data.names import (
     RESERVED,
     RESTARTED,
     SUMMARY,
+    check_name,
     leg_name,
     leg_of,
     passage_name,
@@ -35,6 +36,8 @@ from cdsplugin.data.names import (
 )
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
+from cdsplugin.data.tables import give_back
+from cdsplugin.data.writable import NotStorable, TooLong, check_line, check_property
 
 __all__ = [
     "LEARNT",
@@ -58,6 +61,7 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "NotStorable",
     "Property",
     "Refused",
     "Register",
@@ -70,11 +74,16 @@ __all__ = [
     "SwitchEvents",
     "SwitchState",
     "Timers",
+    "TooLong",
     "Unregister",
     "Unregistered",
     "Update",
     "Value",
+    "check_line",
+    "check_name",
+    "check_property",
     "for_a_switch",
+    "give_back",
     "leg_name",
     "leg_of",
     "passage_name",

@@ -56,7 +56,7 @@ class Call:
         self.learnt = False
         self.gaps: dict[str, dict[str, int]] | None = None
         self.back: Back | None = None
-        self.refused = False
+        self.refused: frozenset[str] | None = None
         self.handed = 0
 
     def have(self) -> dict[str, int]:

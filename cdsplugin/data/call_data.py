@@ -117,6 +117,19 @@ class CallData:
                 newest[line.author] = line.stamp
         return newest
 
+    def counts(self) -> dict[str, int]:
+        """How many entries each author has here."""
+        counts: dict[str, int] = {}
+        for entry in self.properties.values():
+            counts[entry.author] = counts.get(entry.author, 0) + 1
+        for line in self.logs.values() if self.logs else ():
+            counts[line.author] = counts.get(line.author, 0) + 1
+        return counts
+
+    def count(self, author: str) -> int:
+        """How many entries that author has here."""
+        return self.counts().get(author, 0)
+
     def oldest_of(self, server: str) -> dict[str, int]:
         """For each author of that server the smallest stamp of its entries here."""
         oldest: dict[str, int] = {}

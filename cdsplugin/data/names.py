@@ -34,6 +34,26 @@ def server_name(text: str) -> str:
     return text
 
 
+_LONGEST = 128
+
+
+def check_name(name: str) -> None:
+    """Whether a property of that name may be set by a dialplan or an application. Raises ValueError
+    with the reason.
+
+    Names that look alike to people must not be different ones: no blanks at the ends, nothing that
+    is not shown, and none that differs from a name of the switches in its case alone.
+    """
+    if not 0 < len(name) <= _LONGEST:
+        raise ValueError(f"a name has 1 to {_LONGEST} characters")
+    if "/" in name or name.lower() in RESERVED:
+        raise ValueError("such names belong to the switches")
+    if name != name.strip():
+        raise ValueError("a name has no blanks at its ends")
+    if not name.isprintable():
+        raise ValueError("a name has no control characters")
+
+
 def leg_name(switch: str, number: int) -> str:
     """The property of a leg."""
     return f"{LEG}{switch}/{number}"

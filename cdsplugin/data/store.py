@@ -19,13 +19,20 @@ from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
 from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
+
+_SAID = 20
+"""Authors of one call of whom the log says that they write too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """``linger`` and ``handed_linger`` are seconds; ``call_entries`` counts properties and logs.
+    """``linger`` and ``handed_linger`` are seconds. The others count properties and logs of one
+    call: ``call_entries`` those of one application, ``switch_entries`` those of the switches of one
+    server, which no application's writing can keep from being heard; ``peer_authors`` is how many
+    may have written to it at other servers.
 
     A call of this server lingers for ``linger`` after the last registration is gone. A call of
     another server lingers for ``handed_linger``: longer, so that the owner's end of call normally
@@ -35,6 +42,8 @@ class StoreLimits:
     linger: float = 30.0
     handed_linger: float = 60.0
     call_entries: int = 1000
+    switch_entries: int = 10_000
+    peer_authors: int = 200
 
 
 class Store:
@@ -132,11 +141,14 @@ class Store:
     ) -> tuple[list[Property], list[Log]]:
         """Take in stamped entries (from a remote server); return those that were not seen before.
 
-        Unknown callID: nothing happens and nothing is returned.
+        Unknown callID: nothing happens and nothing is returned. What is far beyond what a server
+        lets its own applications and switches write is not taken.
         """
         call = self._calls.get(call_id)
         if call is None:
             return [], []
+        if len(call.data) + len(properties) + len(logs) > self.limits.call_entries:
+            properties, logs = self._within_limits(call, properties, logs)
         changed, added = call.data.merge(properties, logs)
         if changed or added:
             self._tell(client, call, changed, added)
@@ -153,15 +165,15 @@ class Store:
         """Take in what a local client has to say: stamp it in the owner's time base and tell the
         others.
 
-        False, and nothing is stored, if the call is unknown or would have more than
-        ``call_entries``.
+        False, and nothing is stored, if the call is unknown or this author would have more entries
+        than it may (``StoreLimits``). An ``author`` with a slash is an application.
         """
         call = self._calls.get(call_id)
         if call is None:
             return False
         data = call.data
         if len(data) + len(values) + len(lines) > self.limits.call_entries and self._full(
-            call, values, lines
+            call, author, values, lines
         ):
             return False
         stamp = self._clock.stamp(call.owner, data.newest)
@@ -182,10 +194,8 @@ class Store:
         return len(self._calls)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self._calls, self.kept, self.fading):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._calls, self.kept, self.fading)
 
     def adopt(self, call: Call) -> None:
         """Take in a call as the journal has it, without telling anybody."""
@@ -244,18 +254,51 @@ class Store:
                 except Exception:
                     log.exception("call %s: a client failed to take an update", call.call_id)
 
-    def _full(self, call: Call, values: Mapping[str, Value], lines: Sequence[str]) -> bool:
-        new = sum(name not in call.data.properties for name in values) + len(lines)
-        if not new or len(call.data) + new <= self.limits.call_entries:
+    def _limit(self, author: str) -> int:
+        return self.limits.call_entries if "/" in author else self.limits.switch_entries
+
+    def _full(
+        self, call: Call, author: str, values: Mapping[str, Value], lines: Sequence[str]
+    ) -> bool:
+        held = call.data.properties
+        new = sum(name not in held or held[name].author != author for name in values) + len(lines)
+        if not new or call.data.count(author) + new <= self._limit(author):
             return False
-        if not call.refused:
-            call.refused = True
-            log.warning(
-                "call %s has %d entries (cds.limits.call_entries): no more are taken",
-                call.call_id,
-                len(call.data),
-            )
+        self._refuse(call, author)
         return True
+
+    def _within_limits(
+        self, call: Call, properties: Sequence[Property], logs: Sequence[Log]
+    ) -> tuple[Sequence[Property], Sequence[Log]]:
+        """What may be taken of entries that another server has sent: ten times what it would let
+        its own write here, as it may have other limits."""
+        counts = call.data.counts()
+        authors = [entry.author for entry in properties] + [line.author for line in logs]
+        for author in authors:
+            counts[author] = counts.get(author, 0) + 1
+        known = call.data.counts()
+        refused = {a for a, count in counts.items() if count > 10 * self._limit(a)}
+        fresh = [author for author in counts if author not in known]
+        refused.update(fresh[max(self.limits.peer_authors - len(known), 0) :])
+        if not refused:
+            return properties, logs
+        for author in refused:
+            self._refuse(call, author)
+        return (
+            [e for e in properties if e.author not in refused],
+            [e for e in logs if e.author not in refused],
+        )
+
+    def _refuse(self, call: Call, author: str) -> None:
+        said = call.refused or frozenset()
+        if author not in said and len(said) < _SAID:
+            call.refused = said | {author}
+            log.warning(
+                "call %s: %s has written as many entries as it may (cds.limits.call_entries):"
+                " no more of it are taken",
+                call.call_id,
+                author,
+            )
 
     def _linger_over(self, call: Call) -> None:
         if self._calls.get(call.call_id) is call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from cdsplugin.data import Call, Standing, Store, Timers
+from cdsplugin.data import Call, Standing, Store, Timers, give_back
 from cdsplugin.proxy.peers import Journal, Peers
 
 
@@ -173,7 +173,5 @@ class JoinedCalls:
             self._timers.schedule(0.01, lambda: self.some(later, do))
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty."""
-        for table in (self.joined, self._back):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.joined, self._back)

@@ -281,7 +281,8 @@ class NetworkProxy:
             self._drop(call, frame.left)
         if owner != self.server:
             here = participants.present if participants is not None else ()
-            left = [name for name in frame.left if name not in (*here, self.server)]
+            registered = [*here, self.server]
+            left = [name for name in frame.left if name not in registered]
             self._registrations.accept(server, call, frame.participants, left)
         if frame.before:
             call.gap(server, frame.before)

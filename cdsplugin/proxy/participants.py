@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
-from cdsplugin.data import Handle, Listing, Timers
+from cdsplugin.data import Handle, Listing, Timers, give_back
 
 
 class Participants:
@@ -128,9 +128,8 @@ class RegistrationMonitor:
         self._expiries[server] = self._timers.schedule(self._within, lambda: self._expire(server))
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty."""
-        if not self._lists:
-            self._lists.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._lists)
 
     def stop(self) -> None:
         """Forget everything."""

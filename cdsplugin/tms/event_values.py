@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cdsplugin.data import RESERVED, Value, leg_name, passage_name
+from cdsplugin.data import Value, check_name, leg_name, passage_name
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall
 from softswitch.events import (
     CallEnded,
@@ -44,9 +44,14 @@ class EventValues:
             "invited_at": at,
         }
         if not event.origin:
-            # For the view at the end, should this process not live to see it.
+            # For the view at the end, should this process not live to see it; and for the record,
+            # should the owner never be reached.
             leg["site"] = event.site
+            leg["caller"] = _text(event.caller)
+            leg["caller_name"] = _text(event.caller_name)
             leg["dialled"] = _text(event.dialled)
+        if event.came:
+            leg["came"] = event.came
         call.legs[event.leg] = leg
         call.passages[event.leg] = Passage(event.origin, event.site, event.dialled, at)
         values: Values = {self.leg_name(event.leg): leg}
@@ -72,14 +77,12 @@ class EventValues:
             }
         }
         for name, value in event.properties.items():
-            if name in RESERVED or "/" in name or not 0 < len(name) <= 128:
+            try:
+                check_name(name)
+            except ValueError as error:
                 if name not in self._reserved_said and len(self._reserved_said) < 1000:
                     self._reserved_said.add(name)
-                    log.warning(
-                        "%s: set: %r is a name of the call data's own; disregarded",
-                        event.where,
-                        name,
-                    )
+                    log.warning("%s: set: %r: %s; disregarded", event.where, name, error)
             else:
                 values[name] = _text(value)
         return values
@@ -94,7 +97,10 @@ class EventValues:
             "sip_call_id": event.sip_call_id,
             "invited_at": at,
         }
+        if event.between:
+            leg["between"] = True
         if event.incoming:
+            leg["incoming"] = event.incoming
             if call.incoming is None:
                 call.incoming = {}
             call.incoming[event.leg] = event.incoming

@@ -74,8 +74,7 @@ def found_again(call: Call, switch: str) -> SwitchCall | None:
     for number in sorted(legs):
         leg = legs[number]
         if leg.get("direction") != "in":
-            # Which passage an outgoing leg belongs to only its invitation said.
-            incoming = max(taken.passages, default=0)
+            incoming = leg.get("incoming", 0)
             if incoming:
                 taken.incoming = {**(taken.incoming or {}), number: incoming}
             continue

@@ -1,10 +1,10 @@
 """The spool: a switch's events on disk, in order, until its server has them on its own.
 
-A folder of segments. Each begins with a line that names the spool (made new with the folder) and
-the number of its first event; an event is its length (four bytes), a CRC-32 (four bytes), and the
-event. Events are appended with one ``write`` for each batch, which survives ``kill -9`` of the
-switch; an event that was cut off by it ends the segment. Segments that the server has whole are
-deleted. Numbers begin at 1 and are never used twice in a spool's life.
+A folder of segments, files of records (``softswitch.disk``). The first record of each is the name
+of the spool (made new with the folder), under the number of the first event; the others are events,
+under theirs. What was appended survives ``kill -9`` of the switch; an event that was cut off by it
+ends the segment. Segments that the server has whole are deleted. Numbers begin at 1 and are never
+used twice in a spool's life.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from softswitch.disk import ForeignFile, Record, RecordFile, records_in
+
 log = logging.getLogger("cdsplugin.spool")
 
-_MAGIC = b"cds-spool 1"
+_MAGIC = b"cds-spool 2\n"
+_MAGIC_1 = b"cds-spool 1"
 _SUFFIX = ".events"
 
 
@@ -46,7 +49,7 @@ class Spool:
         self.size = 0
         self._segment = min(segment, max(limit // 16, 4096))
         self._segments: deque[_Segment] = deque()
-        self._file: int | None = None
+        self._file: RecordFile | None = None
         self._loaded: tuple[int, list[bytes]] = (0, [])
         """The segment that is being read: its first number, its events."""
 
@@ -71,22 +74,12 @@ class Spool:
         """Keep events. Raises OSError; then none of them is kept, and their numbers stay free."""
         if self._file is None or self._segments[-1].size >= self._segment:
             self._begin()
-        assert self._file is not None
-        data = b"".join(
-            b"%b%b%b" % (len(event).to_bytes(4, "big"), zlib.crc32(event).to_bytes(4, "big"), event)
-            for event in events
-        )
-        segment = self._segments[-1]
-        try:
-            written = os.pwrite(self._file, data, segment.size)
-            if written != len(data):
-                raise OSError(28, "No space left on device")
-        except OSError:
-            os.ftruncate(self._file, segment.size)
-            raise
-        segment.size += len(data)
+        file, segment = self._file, self._segments[-1]
+        assert file is not None
+        file.append(enumerate(events, self.last + 1))
+        self.size += file.size - segment.size
+        segment.size = file.size
         segment.count += len(events)
-        self.size += len(data)
         self.last += len(events)
 
     def read(self, number: int, count: int) -> list[bytes]:
@@ -98,7 +91,7 @@ class Spool:
             return []
         first, events = self._loaded
         if first != segment.first or number - first >= len(events):
-            events = _events(segment.path.read_bytes())[0]
+            events = _events(segment.path.read_bytes())
             self._loaded = segment.first, events
         start = number - segment.first
         return events[start : start + count]
@@ -146,57 +139,81 @@ class Spool:
 
     def _close(self) -> None:
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _begin(self) -> None:
         self._close()
         first = self.last + 1
         path = self.folder / f"{first:020d}{_SUFFIX}"
-        head = b"%b %b %d\n" % (_MAGIC, self.name.encode(), first)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            if os.write(file, head) != len(head):
-                raise OSError(28, "No space left on device")
-        except OSError:
-            os.close(file)
-            path.unlink(missing_ok=True)
-            raise
+        if self._segments and self._segments[-1].path == path:
+            # Nothing got into it before the process ended.
+            self.size -= self._segments.pop().size
+        file = RecordFile.made(path, _MAGIC, [(first, self.name.encode())])
         self._file = file
-        self._segments.append(_Segment(path, first, 0, len(head)))
-        self.size += len(head)
+        self._segments.append(_Segment(path, first, 0, file.size))
+        self.size += file.size
 
     def _take_up(self, path: Path) -> None:
-        data = path.read_bytes()
-        head = data[: data.find(b"\n") + 1].split()
-        if len(head) != 4 or b" ".join(head[:2]) != _MAGIC or not head[3].isdigit():
-            # Killed between making a segment and writing its head; or none of ours.
-            if data:
-                raise SpoolError(0, f"{path.name} is no spool of events")
+        if not path.stat().st_size:
+            # Killed between making it and writing to it.
             path.unlink()
             return
-        name, first = head[2].decode(), int(head[3])
+        file = RecordFile(path, _MAGIC)
+        try:
+            records, size = file.read(), file.size
+        except ForeignFile:
+            records, size = _taken_up_1(path)
+        finally:
+            file.close()
+        if not records:
+            path.unlink()
+            return
+        first, name = records[0][0], records[0][1].decode()
         if self._segments and (name != self.name or first <= self.last):
             raise SpoolError(0, f"{path.name} does not follow the segment before it")
-        events, size = _events(data)
-        if size < len(data):
-            log.warning("%s: its last event was cut off", path)
-            os.truncate(path, size)
         self.name = name
-        self.last = first + len(events) - 1
+        self.last = first + len(records) - 2
         self.size += size
-        self._segments.append(_Segment(path, first, len(events), size))
+        self._segments.append(_Segment(path, first, len(records) - 1, size))
 
 
-def _events(data: bytes) -> tuple[list[bytes], int]:
-    """The whole events of a segment, and where they end."""
+def _events(data: bytes) -> list[bytes]:
+    """Those of a segment."""
+    records = _records_in_1(data)[0] if data.startswith(_MAGIC_1) else records_in(data, _MAGIC)[0]
+    return [event for _, event in records[1:]]
+
+
+# Segments of the first version are read, and none is written any more. They begin with a line that
+# has the spool's name and the number of the first event; an event is its length (four bytes), a
+# CRC-32 (four bytes), and the event.
+
+
+def _taken_up_1(path: Path) -> tuple[list[Record], int]:
+    data = path.read_bytes()
+    records, size = _records_in_1(data)
+    if not records:
+        raise SpoolError(0, f"{path.name} is no spool of events")
+    if size < len(data):
+        log.warning("%s: its last event was cut off", path)
+        os.truncate(path, size)
+    return records, size
+
+
+def _records_in_1(data: bytes) -> tuple[list[Record], int]:
+    """As if they were of this version, and where they end; none, if it is of neither."""
     at = data.find(b"\n") + 1
-    found = []
+    head = data[:at].split()
+    if len(head) != 4 or b" ".join(head[:2]) != _MAGIC_1 or not head[3].isdigit():
+        return [], 0
+    number = int(head[3])
+    found = [(number, head[2])]
     while at + 8 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
         event = data[at + 8 : end]
         if end > len(data) or zlib.crc32(event) != int.from_bytes(data[at + 4 : at + 8], "big"):
             break
-        found.append(event)
+        found.append((number, event))
+        number += 1
         at = end
     return found, at

@@ -10,8 +10,6 @@ Events that were taken just before the crash may come twice then; they write the
 from __future__ import annotations
 
 import logging
-import os
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +18,12 @@ from typing import Protocol
 import msgspec
 
 from cdsplugin.data import Frame, Handle, Switch, SwitchEvents, SwitchState, Timers
+from cdsplugin.tms.progress import Progress
 from cdsplugin.tms.switch_client import PREFIX
 from cdsplugin.tms.tms import Tms
 from softswitch.events import Event, SwitchStarted
 
 log = logging.getLogger("cdsplugin.switch_link")
-
-_SLOT = 512
 
 
 @dataclass(slots=True)
@@ -36,7 +33,6 @@ class _Managed:
     spool: str = ""
     taken: int = 0
     stored: int = 0
-    slot: int = -1
     greeted: bool = False
     catch_up: int | None = None
     """The last event that the switch had when it greeted, until that one is taken."""
@@ -112,7 +108,7 @@ class SwitchLink:
         self._tms = tms
         self._switches = {name: _Managed() for name in switches}
         self._decode = msgspec.msgpack.Decoder(Event).decode
-        self._progress = _Progress(progress)
+        self._progress = Progress(progress)
         self._line = line
         self._proxy = proxy
         self._timers = timers
@@ -125,10 +121,10 @@ class SwitchLink:
 
     def start(self) -> None:
         """Before the link listens. Raises OSError, with one line for people."""
-        for name, (slot, spool, number) in self._progress.open().items():
+        for name, (spool, number) in self._progress.open().items():
             managed = self._switches.get(name)
             if managed is not None:
-                managed.slot, managed.spool = slot, spool
+                managed.spool = spool
                 managed.taken = managed.stored = number
         self._line.attach(self)
         self._tick()
@@ -264,7 +260,7 @@ class SwitchLink:
         if managed.spool != spool or number <= managed.stored:
             return
         try:
-            managed.slot = self._progress.note(managed.slot, name, spool, number)
+            self._progress.note(name, spool, number)
         except OSError as error:
             log.error("%s cannot be written: %s", self._progress.path, error)
             return
@@ -290,49 +286,3 @@ class SwitchLink:
             if managed.greeted and now - managed.heard > settings.dead_after * 1_000_000:
                 log.warning("switch %s is silent: the connection is closed", name)
                 self._line.drop(PREFIX + name)
-
-
-class _Progress:
-    """Up to which number the events of each switch are stored: one small record for each, written
-    in place with one ``write``, which ``kill -9`` cannot cut."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: int | None = None
-        self._slots = 0
-
-    def open(self) -> dict[str, tuple[int, str, int]]:
-        """Slot, spool and number by switch."""
-        try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            data = os.read(self._file, 1 << 24)
-        except OSError as error:
-            raise OSError(f"cds.switches: cannot use {self.path}: {error.strerror}") from error
-        self._slots = (len(data) + _SLOT - 1) // _SLOT
-        found: dict[str, tuple[int, str, int]] = {}
-        for slot in range(self._slots):
-            record = data[slot * _SLOT : (slot + 1) * _SLOT]
-            size = int.from_bytes(record[4:6], "big")
-            body = record[6 : 6 + size]
-            if zlib.crc32(body) != int.from_bytes(record[:4], "big"):
-                log.error("%s: record %d is damaged; its switch sends again", self.path, slot)
-                continue
-            name, spool, number = msgspec.msgpack.decode(body, type=tuple[str, str, int])
-            found[name] = slot, spool, number
-        return found
-
-    def note(self, slot: int, name: str, spool: str, number: int) -> int:
-        """Write a switch's record; returns its slot (``slot``, or a new one for -1)."""
-        assert self._file is not None
-        body = msgspec.msgpack.encode((name, spool, number))
-        record = zlib.crc32(body).to_bytes(4, "big") + len(body).to_bytes(2, "big") + body
-        if slot < 0:
-            slot, self._slots = self._slots, self._slots + 1
-        os.pwrite(self._file, record.ljust(_SLOT, b"\0"), slot * _SLOT)
-        return slot
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None

@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeAlias
 
-from cdsplugin.data import Call, Clock, Log, Property, Store, Value, passage_name
+from cdsplugin.data import Call, Clock, Log, Property, Store, Value, give_back, passage_name
 from cdsplugin.tms.event_values import WRITERS, EventValues
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
@@ -132,7 +132,7 @@ class Tms:
             module.flush()
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty."""
+        """Give back room, if nothing is in progress."""
         for module in self._switches.values():
             module.tidy()
 
@@ -172,9 +172,8 @@ class SwitchModule:
         return len(self._calls)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        if not self._calls:
-            self._calls.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._calls)
 
     def event(self, event: Event) -> bool:
         """Write what an event says; false if its call is unknown here."""

@@ -1,7 +1,7 @@
-"""A call: its legs, the search for who answers, the bridge; journal and restore."""
+"""A call: its legs, the search for who answers, the bridge; journal and restore; refused calls."""
 
 from softswitch.calls.call import Call
-from softswitch.calls.callid import make_call_id, read_call_id
+from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id
 from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
@@ -9,23 +9,38 @@ from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.records import decode
+from softswitch.calls.refusals import (
+    DRAINING,
+    LINE_FULL,
+    LOOP,
+    SUM_UP_EVERY,
+    Refusals,
+    reason_of_status,
+)
 from softswitch.calls.restoring import RESTARTED, restore
 
 __all__ = [
     "ALLOW",
+    "DRAINING",
     "KNOWN_METHODS",
+    "LINE_FULL",
+    "LOOP",
     "RESTARTED",
+    "SUM_UP_EVERY",
     "Call",
     "CallSettings",
     "Caller",
+    "CarriedCallID",
     "Destination",
     "Journal",
     "Leg",
     "LegNumbers",
+    "Refusals",
     "decode",
     "make_call_id",
     "read_call_id",
     "readable",
+    "reason_of_status",
     "restore",
     "unsupported",
 ]

@@ -187,7 +187,7 @@ class Call:
         self.fail(status, reason)
 
     def _tell_start(self, request: Request, dialled: str) -> None:
-        core, leg = self.core, self.caller
+        core, leg, search = self.core, self.caller, self.search
         remote = leg.dialog.flow.remote
         self.tell(
             events.CallStarted(
@@ -196,7 +196,7 @@ class Call:
                 switch=core.name,
                 site=core.site,
                 owner=self.owner,
-                origin=self.origin,
+                origin=self.origin or (search is not None and search.first),
                 caller=self.identity.number,
                 caller_name=self.identity.name,
                 dialled=readable(dialled),
@@ -205,6 +205,7 @@ class Call:
                 user_agent=readable(request.get("user-agent") or ""),
                 sip_call_id=readable(leg.dialog.call_id),
                 leg=leg.index,
+                came=search.came if search is not None else "",
             )
         )
 

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from softswitch.memory import give_back
 from softswitch.sip import Timer, Timers
 
 if TYPE_CHECKING:
@@ -174,10 +175,8 @@ class Journal:
             self._tick_after(TRY_AGAIN)
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty."""
-        for table in (self._changed, self._later, self._alive):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._changed, self._later, self._alive)
 
     def _put(self, kept: Kept, rows: list[tuple[int, bytes]]) -> None:
         try:

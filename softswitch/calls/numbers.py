@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from softswitch.memory import give_back
 from softswitch.sip import Timers
 
 KEPT: Final = 64.0
@@ -62,9 +63,8 @@ class LegNumbers:
                 self._timers.after(KEPT, partial(self._drop, call_id))
 
     def tidy(self) -> None:
-        """Give back the room of a table that is empty."""
-        if not self._calls:
-            self._calls.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._calls)
 
     def _of(self, call_id: str) -> _Numbering:
         numbering = self._calls.get(call_id)

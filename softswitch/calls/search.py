@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from softswitch import events
 from softswitch.calls import outcome
+from softswitch.calls.callid import write_call_id
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
 from softswitch.calls.leg import INVITING, Leg
@@ -52,6 +53,9 @@ _NOT_BLAMED = _Blame("switch", "")
 class Search:
     """What a call that is not answered yet still may try, and the legs that it rings.
 
+    `came` are the legs by which the call came here (`callid`); `first`: this switch is the first
+    that tells of it, though another made its callID.
+
     `best` is the failure that the caller will be told if nobody answers, `blame` who brought it.
     """
 
@@ -59,8 +63,10 @@ class Search:
         "best",
         "blame",
         "call",
+        "came",
         "content",
         "early",
+        "first",
         "hops",
         "legs",
         "offer",
@@ -73,6 +79,8 @@ class Search:
 
     def __init__(self, call: Call, request: Request) -> None:
         self.call = call
+        self.came = ""
+        self.first = False
         self.offer = request.body
         self.content = content_lines(request) if request.body else ""
         self.hops = int(request.get("max-forwards") or call.core.settings.max_forwards) - 1
@@ -185,7 +193,8 @@ class Search:
         )
         if destination.switch:
             call.travelled = True
-            extra += f"{settings.call_id_header}: {call.call_id};owner={call.owner}\r\n"
+            carried = write_call_id(call.call_id, call.owner, self.came, f"{core.name}/{leg.index}")
+            extra += f"{settings.call_id_header}: {carried}\r\n"
             if identity.private:
                 name = quote_display(identity.name)
                 extra += f"P-Asserted-Identity: {name}<sip:{user}{sent_by}>\r\nPrivacy: id\r\n"
@@ -212,6 +221,7 @@ class Search:
                 address=destination.address,
                 sip_call_id=dialog.call_id,
                 incoming=call.caller.index,
+                between=destination.switch,
             )
         )
         if settings.no_response:

@@ -23,6 +23,7 @@ from softswitch.config.places import (
     did_you_mean,
     read_yaml,
 )
+from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
     Count,
@@ -48,6 +49,7 @@ __all__ = [
     "Seconds",
     "SecondsOrOff",
     "Section",
+    "SectionTaken",
     "SwitchSection",
     "Text",
     "Timers",
@@ -57,9 +59,11 @@ __all__ = [
     "as_written",
     "check_model",
     "did_you_mean",
+    "fill_empty_sections",
     "one_or_more",
     "parse_listen",
     "read_yaml",
     "resolve_paths",
     "trunk_clashes",
+    "with_sections",
 ]

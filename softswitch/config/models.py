@@ -148,6 +148,9 @@ class Limits(Section):
     max_transactions: Count = Field(default=500_000, description="SIP transactions alive")
     max_dialogs: Count = Field(default=100_000, description="SIP dialogs alive")
     max_connections: Count = Field(default=1_000, description="TCP connections open")
+    refused_records: Count = Field(
+        default=20, description="records of calls refused at once (420, 503...), a second"
+    )
     max_contacts: Count = Field(default=10, description="phones registered for one extension")
     max_registrations: Count = Field(default=100_000, description="phones registered in all")
     max_forwards: Annotated[int, Strict(), Field(ge=1, le=255)] = Field(

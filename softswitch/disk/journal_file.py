@@ -1,33 +1,25 @@
 """The journal's file: rows are appended, the newest of a number counts, and an empty one ends it.
 
-Each batch is one ``write`` to the system, which a SIGKILL of this process does not undo: what was
-written is there for the next start (a loss of power may cost the newest seconds). A thread does it,
-so that a disk that hangs holds up nobody but who waits for it. A file that cannot be used costs the
-calls their life after a SIGKILL, and nothing else: whoever opens it is told why in one line, and
-what fails later is tried again until it works.
+A thread writes, so that a disk that hangs holds up nobody but who waits for it. A file that cannot
+be used costs the calls their life after a SIGKILL, and nothing else: whoever opens it is told why
+in one line, and what fails later is tried again until it works.
 
 A file that has grown is left for a new one (`begin`), to which the rows that still count are
 written again, a few at a time; until then the old one stays beside it as ``NAME.before``
 (`finish`).
-
-After a first line, each row is: length of its bytes (4), their CRC-32 begun with the number (4),
-the number (8), the bytes. All big-endian.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
-import os
-import struct
 import threading
-import time
-import zlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
+
+from softswitch.disk.record_file import ForeignFile, RecordFile, read_records
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +31,6 @@ CROWDED = 4 * 1024 * 1024
 """Bytes from which on a file is left for a new one, if three quarters of it count no more."""
 
 _MAGIC = b"softswitch calls 2\n"
-_HEAD = struct.Struct(">IIQ")
 _ROWS_A_WRITE = 1000
 
 Then = Callable[[], None]
@@ -47,10 +38,6 @@ Then = Callable[[], None]
 
 class JournalError(Exception):
     """The file cannot be used; the text is one line for the admin."""
-
-
-class _Foreign(Exception):
-    """The file is none of ours, or of another version."""
 
 
 class JournalFile:
@@ -71,21 +58,22 @@ class JournalFile:
         self._then: list[Then] = []
         self._writing: dict[int, bytes] | None = None
         self._written = 0  # the greatest number that may be in the file
-        self._size = self._counts = 0
         self._new = False  # between `begin` and `finish`
         self._finish_due = False
         self._soon = soon
         self._jobs: SimpleQueue[Callable[[], Then] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         try:
-            self._file = _locked(path)
+            self._file = RecordFile(path, _MAGIC, lock_wait=LOCK_WAIT)
             try:
                 self._load()
-            except _Foreign as error:
+            except ForeignFile:
                 aside = _put_aside(path)
-                log.error("journal %s: %s; put aside as %s", path, error, aside.name)
-                os.close(self._file)
-                self._file = _locked(path)
+                log.error(
+                    "journal %s: is no journal of this version; put aside as %s", path, aside.name
+                )
+                self._file.close()
+                self._file = RecordFile(path, _MAGIC, lock_wait=LOCK_WAIT)
                 self._load()
         except OSError as error:
             raise JournalError(f"journal {path}: {error.strerror or error}") from error
@@ -101,8 +89,7 @@ class JournalFile:
     @property
     def crowded(self) -> bool:
         """Whether it is time to `begin` a new file."""
-        limit = max(CROWDED, 4 * self._counts)
-        return self._size > limit and not self._new and not self.behind
+        return self._file.crowded(CROWDED) and not self._new and not self.behind
 
     def write(
         self, rows: Sequence[tuple[int, bytes]], over: Iterable[int], then: Then | None = None
@@ -157,8 +144,7 @@ class JournalFile:
             self._waiting = {}
         self.behind = False
         self._soon = None
-        os.close(self._file)
-        self._file = -1
+        self._file.close()
 
     # Jobs: done by the thread, in their order; what each returns is called in the event loop
 
@@ -227,40 +213,25 @@ class JournalFile:
 
     def _append(self, rows: dict[int, bytes]) -> tuple[dict[int, bytes], OSError | None]:
         """Returns the rows that could not be written, and why."""
-        pack, crc = _HEAD.pack, zlib.crc32
-        items = list(rows.items())
-        for first in range(0, len(items), _ROWS_A_WRITE):
-            parts: list[bytes] = []
-            for row, data in items[first : first + _ROWS_A_WRITE]:
-                parts += (pack(len(data), crc(data, row), row), data)
-            try:
-                self._size += _write(self._file, b"".join(parts), self._size)
-            except OSError as error:
-                return dict(items[first:]), error
+        first = 0
+        try:
+            if len(rows) <= _ROWS_A_WRITE:
+                self._file.append(rows.items())
+                return {}, None
+            # What has gathered while the disk refused.
+            items = list(rows.items())
+            for first in range(0, len(items), _ROWS_A_WRITE):
+                self._file.append(items[first : first + _ROWS_A_WRITE])
+        except OSError as error:
+            return dict(islice(rows.items(), first, None)), error
         return {}, None
 
     def _begin(self) -> Then:
-        new = self.path.with_name(self.path.name + ".new")
-        file = -1
         try:
-            file = _locked(new)
-            os.ftruncate(file, 0)
-            _write(file, _MAGIC, 0)
-            self._old.unlink(missing_ok=True)
-            # There is a file of the name at each moment, and it is locked.
-            os.link(self.path, self._old)
-            os.replace(new, self.path)
+            self._file.renew(keep=self._old)
         except OSError as error:
-            if file >= 0:
-                os.close(file)
-            # The old one will do, at its length.
             log.error("journal %s: %s; it goes on growing", self.path, error.strerror or error)
-            self._counts = self._size
             return self._not_begun
-        before, self._file = self._file, file
-        with contextlib.suppress(OSError):
-            os.close(before)
-        self._size = len(_MAGIC)
         return _nothing
 
     def _not_begun(self) -> None:
@@ -271,11 +242,11 @@ class JournalFile:
             try:
                 # Else the system might have removed the old one, and not written the new one yet,
                 # when the power fails.
-                os.fdatasync(self._file)
+                self._file.sync()
                 self._old.unlink(missing_ok=True)
             except OSError as error:
                 log.error("journal %s: %s", self.path, error.strerror or error)
-            self._counts = self._size
+            self._file.counts = self._file.size
 
         def finished() -> None:
             self._new = False
@@ -287,19 +258,13 @@ class JournalFile:
     def _load(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             # Killed between `begin` and `finish`: what is in the newer one counts.
-            before = self._old.read_bytes()
             try:
-                self._take(self._old, before)
+                self._rows.update(read_records(self._old, _MAGIC))
                 self._new = True
-            except _Foreign:
+            except ForeignFile:
                 # None of ours: somebody's copy of something.
                 self._old.replace(self._old.with_name(self._old.name + ".unreadable"))
-        data = _read(self._file)
-        if not data:
-            self._size = _write(self._file, _MAGIC, 0)
-        else:
-            self._size = self._take(self.path, data)
-            os.ftruncate(self._file, self._size)
+        self._rows.update(self._file.read())
         self._rows = {row: data for row, data in self._rows.items() if data}
         self._written = max(self._rows, default=0)
         if self._new:
@@ -312,71 +277,8 @@ class JournalFile:
                 self._waiting = left
                 self.behind = self._finish_due = True
         if not self._rows and not self._new:
-            os.ftruncate(self._file, len(_MAGIC))
-            self._size = len(_MAGIC)
-        self._counts = len(_MAGIC) + sum(_HEAD.size + len(row) for row in self._rows.values())
-
-    def _take(self, path: Path, data: bytes) -> int:
-        """Take in the rows of a file; returns where the last whole one ends."""
-        if not data.startswith(_MAGIC):
-            raise _Foreign("is no journal of this version")
-        at, end = len(_MAGIC), len(data)
-        while at + _HEAD.size <= end:
-            length, crc, row = _HEAD.unpack_from(data, at)
-            start = at + _HEAD.size
-            found = data[start : start + length]
-            if len(found) < length or zlib.crc32(found, row) != crc:
-                break
-            self._rows[row] = found
-            at = start + length
-        if at < end:
-            log.warning(
-                "journal %s: its last %d bytes cannot be read: cut off by the end of the process"
-                " that wrote them, or damaged",
-                path,
-                end - at,
-            )
-        return at
-
-
-def _read(file: int) -> bytes:
-    with os.fdopen(os.dup(file), "rb") as whole:
-        whole.seek(0)
-        return whole.read()
-
-
-def _locked(path: Path) -> int:
-    """The file, made if it is not there, and locked for as long as it is open. Raises OSError."""
-    deadline = time.monotonic() + LOCK_WAIT
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file), path.stat()):
-                return file
-            # The process that had it went on to a new one in the meantime.
-            os.close(file)
-        except FileNotFoundError:
-            os.close(file)
-        except BlockingIOError:
-            os.close(file)
-            if time.monotonic() > deadline:
-                raise OSError(errno.EAGAIN, "another process has it") from None
-            time.sleep(0.05)
-        except OSError:
-            os.close(file)
-            raise
-
-
-def _write(file: int, data: bytes, at: int) -> int:
-    """Raises OSError; then nothing of it is left in the file."""
-    written = os.pwrite(file, data, at)
-    if written != len(data):
-        # Half a row would be in the way of those after it.
-        with contextlib.suppress(OSError):
-            os.ftruncate(file, at)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return written
+            self._file.clear()
+        self._file.count(self._rows.values())
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from softswitch.config import Extension
+from softswitch.memory import give_back
 from softswitch.parties.trunks import Trunks
 
 
@@ -49,6 +50,5 @@ class Lines:
                     del self._held[name]
 
     def tidy(self) -> None:
-        """Give back the room of a table that is empty."""
-        if not self._held:
-            self._held.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self._held)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, cast
 
+from softswitch.memory import give_back
 from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
 from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import parse_address
@@ -64,6 +65,10 @@ class TransactionUser(Protocol):
 
     def ack(self, request: Request, flow: Flow) -> None:
         """An ACK that belongs to a 2xx."""
+
+    def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
+        """An INVITE outside of a dialog gets this answer, a challenge perhaps, and no transaction.
+        Of one that cannot be read any header may be missing."""
 
 
 class Transactions:
@@ -172,15 +177,17 @@ class Transactions:
     ) -> None:
         """Answer without a transaction (§8.2.7): the To tag is made from the request alone."""
         headers = request.headers
+        if "to" in headers and not request.to_tag:
+            # The parser may have stopped before it came to the To.
+            request.to_tag = _tag_of(headers["to"][0])
+        if request.method == "INVITE" and not request.to_tag:
+            self.user.refused(request, flow, status, reason)
         if "via" not in headers or not headers["via"][0]:
             # Nobody to answer to.
             return
         call_id = headers.get("call-id", [""])[0]
         tag = tag_for(request.via.branch + call_id)
         if all(name in headers for name in ("from", "to", "call-id", "cseq")):
-            if not request.to_tag:
-                # The parser may have stopped before it came to the To.
-                request.to_tag = _tag_of(headers["to"][0])
             flow.send(response_bytes(request, status, reason, to_tag=tag, extra=extra))
             return
         lines = [
@@ -217,10 +224,8 @@ class Transactions:
         return client
 
     def tidy(self) -> None:
-        """Give back the room of tables that are empty: they keep it otherwise, for good."""
-        for table in (self.servers, self.clients, self.merged):
-            if not table:
-                table.clear()
+        """Give back room, if nothing is in progress."""
+        give_back(self.servers, self.clients, self.merged)
 
     def tables(self) -> dict[str, int]:
         """How many of each are alive: zero in an idle switch."""

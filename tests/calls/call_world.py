@@ -19,7 +19,7 @@ from softswitch.calls.call import Call
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
-from softswitch.configuration import load_config
+from softswitch.configuration import Config, load_config
 from softswitch.events import (
     CallEnded,
     CallRestored,
@@ -198,6 +198,10 @@ class Recorder:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    @hookimpl
+    def owner_name(self, config: Config) -> str:
+        return config.switch.name
 
     @hookimpl
     def call_event(self, event: Event) -> None:

@@ -8,25 +8,27 @@ from typing import Any
 from cdsplugin import plugin
 from softswitch.events import Event
 from softswitch.hookspecs import make_plugins
+from softswitch.plugins import call, in_order
 
 
 class Hooks:
     """A registry of plugins with ours in it."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, *before: object) -> None:
+        """``before`` are plugins that are loaded before ours."""
         self.config = config
         self.plugins = make_plugins()
+        for other in before:
+            self.plugins.register(other, name=type(other).__name__)
         self.plugins.register(plugin)
 
     async def start(self) -> None:
-        for ready in self.plugins.hook.start(config=self.config, plugins=self.plugins):
-            if ready is not None:
-                await ready
+        for start in in_order(self.plugins.hook.start):
+            await call(start, config=self.config, plugins=self.plugins)
 
     async def stop(self) -> None:
-        for done in self.plugins.hook.stop():
-            if done is not None:
-                await done
+        for stop in in_order(self.plugins.hook.stop):
+            await call(stop)
 
     def tell(self, *events: Event) -> None:
         for event in events:

@@ -32,6 +32,7 @@ class Rows:
         *,
         cdr: Row | None = None,
         fill: Row | None = None,
+        talks: Sequence[Row] = (),
         legs: Sequence[Row] = (),
         properties: Sequence[Row] = (),
         logs: Sequence[Row] = (),

@@ -177,7 +177,7 @@ async def test_metrics(site: Site) -> None:
     text = (await site.http.get("/metrics")).text
     assert "cds_calls 1.0" in text
     assert "cds_records_total 1.0" in text
-    assert "cds_archive_rows_total 5.0" in text
+    assert "cds_archive_rows_total 6.0" in text
     assert "python_info" in text, "what others registered with the library, a switch for one"
 
 

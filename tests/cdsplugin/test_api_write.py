@@ -125,12 +125,17 @@ async def test_what_is_no_log_line(hq: Site, body: dict) -> None:
 
 
 async def test_a_call_that_is_full(tmp_path: Path) -> None:
-    async with sites(tmp_path, "hq", limits={"call_entries": 8}) as (hq,):
+    async with sites(tmp_path, "hq", limits={"call_entries": 2}) as (hq,):
         hq.feed(answered_call("c1")[:6])
         assert (await hq.http.patch("/calls/c1", json={"a": 1, "b": 2})).status_code == 200
         full = await hq.http.patch("/calls/c1", json={"c": 1})
         assert (full.status_code, "call_entries" in full.text) == (409, True)
         assert (await hq.http.patch("/calls/c1", json={"a": 3})).status_code == 200
+        # What the switch has to say of the call's end is in the record all the same.
+        hq.feed(answered_call("c1")[6:])
+        row = await hq.recorded("c1")
+        assert row is not None
+        assert (row["disposition"], row["billsec"]) == ("answered", 10.0)
 
 
 async def test_too_many_requests(tmp_path: Path) -> None:

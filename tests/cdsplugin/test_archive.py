@@ -94,6 +94,11 @@ def test_the_row_is_there_at_hangup_and_final_at_the_end(recording: Recording) -
         "callee": "2001",
         "caller_party": "extension:1001",
         "callee_party": "trunk:branch",
+        "answered_party": "trunk:branch",
+        "answered_number": "2001",
+        "answered_switch": "hq",
+        "answered_site": "Sunnyvale",
+        "outgoing_trunk": "branch",
         "started_at": "2027-01-15T08:00:00.000000Z",
         "answered_at": "2027-01-15T08:00:03.000000Z",
         "ended_at": "2027-01-15T08:00:13.000000Z",
@@ -108,6 +113,21 @@ def test_the_row_is_there_at_hangup_and_final_at_the_end(recording: Recording) -
     assert [(leg["switch"], leg["leg"], leg["direction"]) for leg in row["legs"]] == [
         ("hq", 0, "in"),
         ("hq", 1, "out"),
+    ]
+    assert row["parties"] == ["extension:1001", "trunk:branch"]
+    assert row["talks"] == [
+        {
+            "talk": 0,
+            "switch": "hq",
+            "from_party": "extension:1001",
+            "from_number": "1001",
+            "to_party": "trunk:branch",
+            "to_number": "2001",
+            "began_at": row["answered_at"],
+            "ended_at": row["ended_at"],
+            "how": "dialled",
+            "by": "extension:1001",
+        }
     ]
     assert row["legs"][1]["ringing_at"] == "2027-01-15T08:00:01.000000Z"
     assert row["legs"][1]["codec"] == "PCMA/8000"
@@ -322,7 +342,75 @@ def test_rows_beyond_the_limit_go_to_the_spool_and_from_there_to_the_database(
     assert archive.close()
     assert count(path) == 50
     assert sqlite3.connect(path).execute("SELECT sum(final) FROM cdrs").fetchone() == (50,)
-    assert "a line cannot be read" in caplog.text
+    assert "are damaged: not in the database" in caplog.text
+    (aside,) = (entry for entry in tmp_path.iterdir() if "spool.damaged" in entry.name)
+    assert aside.read_bytes().endswith(b"half a li")
+
+
+def test_rows_of_an_earlier_versions_spool_come_first(tmp_path: Path) -> None:
+    """The database is still locked when a later version begins, and more rows have to wait."""
+    path = tmp_path / "hq.db"
+    archive = Archive(path, ArchiveSettings(0.001, queue_rows=0, busy_timeout=0.02))
+    archive.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    line = b'[3,["c0","account","x","2026-01-02T03:04:05.678901Z","hq"]]\n'
+    (tmp_path / "hq.db.spool").write_bytes(line)
+    archive.put(properties=[("c0", "account", "y", "2026-01-02T03:04:06.678901Z", "hq")])
+    assert not archive.close()
+    assert (tmp_path / "hq.db.spool.before").exists()
+    other.execute("ROLLBACK")
+    archive = Archive(path)
+    archive.open()
+    wait_until(lambda: not (tmp_path / "hq.db.spool").exists())
+    assert archive.close()
+    assert [entry.name for entry in tmp_path.iterdir() if "spool" in entry.name] == []
+    assert other.execute("SELECT call_id, name, value FROM cdr_properties").fetchall() == [
+        ("c0", "account", "y")
+    ]
+    other.close()
+
+
+def test_rows_that_come_to_the_spool_while_it_is_tried(tmp_path: Path) -> None:
+    """What was read of it is not all of it any more; and what is damaged of it is kept."""
+    path = tmp_path / "hq.db"
+    archive = Archive(path, ArchiveSettings(0.001, queue_rows=0, busy_timeout=0.02))
+    archive.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for n in range(1, 4):
+        archive.put(properties=[("c0", f"p{n}", "x", "2026-01-02T03:04:05.678901Z", "hq")])
+        wait_until(lambda n=n: archive.spooled == n)
+        if n == 1:
+            with archive.spool.open("ab") as file:
+                file.write(b"not a record")
+        wait_until(lambda: archive._unspooled is not None)
+    other.execute("ROLLBACK")
+    wait_until(lambda: not archive.spool.exists())
+    assert archive.close()
+    names = other.execute("SELECT name FROM cdr_properties ORDER BY name").fetchall()
+    assert names == [("p1",), ("p2",), ("p3",)]
+    assert [entry for entry in tmp_path.iterdir() if "spool.damaged" in entry.name]
+    other.close()
+
+
+def test_a_row_that_the_spool_does_not_take_holds_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = Recording(tmp_path / "hq.db")
+    other = sqlite3.connect(recording.archive.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.feed(answered_call("c1"))
+    assert not recording.archive.close()
+    other.close()
+    assert recording.archive.lost == 1
+    assert caplog.text.count("a row cannot be written") == 1
+    archive = Archive(recording.archive.path)
+    archive.open()
+    wait_until(lambda: not archive.spool.exists())
+    assert archive.close()
+    assert count(archive.path) == 1
 
 
 def test_when_even_the_spool_fails_the_log_has_the_rows(
@@ -335,7 +423,7 @@ def test_when_even_the_spool_fails_the_log_has_the_rows(
     recording.feed(answered_call("c1"))
     assert not recording.archive.close() or recording.archive.lost
     other.close()
-    assert recording.archive.lost == 5
+    assert recording.archive.lost == 6
     assert "INSERT INTO cdrs" in caplog.text
     assert "'c1'" in caplog.text
 
@@ -479,7 +567,7 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
     archive.open()
     for call_id in ("a", "b"):
         archive.put(
-            cdr=(call_id, *[None] * 19, 1),
+            cdr=(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
             logs=[(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
             properties=[(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
         )

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,8 +31,15 @@ from softswitch.lab.ports import free_port
 class Serving:
     """``cds serve`` in a process of its own."""
 
-    def __init__(self, folder: Path, **more: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str] = {},
+        sections: Mapping[str, Any] = {},
+        **more: Any,
+    ) -> None:
         self.folder = folder
+        self.env = {**os.environ, **env}
         self.port = free_port()
         self.config = folder / "hq-server.yaml"
         cds = {
@@ -43,7 +51,7 @@ class Serving:
             "reregister_within": 20.0,
             **more,
         }
-        self.config.write_text(msgspec.json.encode({"cds": cds}).decode())
+        self.config.write_text(msgspec.json.encode({"cds": cds, **sections}).decode())
         self.process: subprocess.Popen[str] | None = None
 
     async def start(self) -> None:
@@ -53,6 +61,7 @@ class Serving:
              str(self.config)],
             stderr=subprocess.PIPE,
             text=True,
+            env=self.env,
         )  # fmt: skip
         assert self.process.stderr is not None
         said = ""
@@ -60,6 +69,7 @@ class Serving:
             line = await asyncio.wait_for(asyncio.to_thread(self.process.stderr.readline), 20)
             assert line, said
             said += line
+        self.said = said
         # What it logs from here on must not fill the pipe.
         self._reader = asyncio.create_task(asyncio.to_thread(self.process.stderr.read))
 
@@ -270,7 +280,7 @@ def test_mistakes_in_the_file(tmp_path: Path) -> None:
             read_config(path)
         assert says in str(caught.value), text
     path.write_text("cds: {server: hq, database: x.db}")
-    assert read_config(path).database == tmp_path / "x.db"
+    assert read_config(path).cds.database == tmp_path / "x.db"
     done = subprocess.run(
         [sys.executable, "-c", "from cdsplugin.cli import main; main()", "serve", "none.yaml"],
         cwd=tmp_path, capture_output=True, text=True,

@@ -19,7 +19,7 @@ def timers() -> FakeTimers:
 
 @pytest.fixture
 def store(timers: FakeTimers) -> Store:
-    store = Store("hq", Clock("hq", timers), timers, StoreLimits(30, 60, 10))
+    store = Store("hq", Clock("hq", timers), timers, StoreLimits(30, 60, 10, 100, 20))
     store.initialize()
     return store
 
@@ -158,15 +158,40 @@ def test_the_owner_may_end_a_call(store: Store) -> None:
     store.unregister(client, "c1")
 
 
-def test_a_call_takes_no_more_entries_than_allowed(
+def test_an_author_writes_no_more_entries_than_allowed(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.register(Listener(), "c1", "hq")
-    assert store.write(None, "c1", "hq", {f"p{n}": n for n in range(9)})
-    assert not store.write(None, "c1", "hq", {"x": 1, "y": 2})
-    assert not store.write(None, "c1", "hq", {"x": 1}, ["line"])
-    assert store.write(None, "c1", "hq", {"p0": "a new value for a name that is there", "x": 1})
-    assert caplog.text.count("call_entries") == 1
+    assert store.write(None, "c1", "hq/crm", {f"p{n}": n for n in range(9)})
+    assert not store.write(None, "c1", "hq/crm", {"x": 1, "y": 2})
+    assert not store.write(None, "c1", "hq/crm", {"x": 1}, ["line"])
+    assert store.write(None, "c1", "hq/crm", {"p0": "a new value for a name of mine", "x": 1})
+    assert not store.write(None, "c1", "hq/crm", {}, ["line"])
+    assert caplog.text.count("hq/crm has written as many entries as it may") == 1
+    # Another application, and the switch above all, are not refused for that.
+    assert store.write(None, "c1", "hq/wall", {"seen": 1}, ["a line"])
+    assert store.write(None, "c1", "hq", {f"leg/hq/{n}": {} for n in range(30)})
+    assert store.write(None, "c1", "hq", {"end": {"ended_at": 1}})
+    assert not store.write(None, "c1", "hq", {f"leg/hq/{n}": {} for n in range(30, 200)})
+
+
+def test_what_peers_send_has_limits_too(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.register(Listener(), "c1", "hq")
+    lines = [Log(n, "branch/crm", "x") for n in range(90)]
+    assert store.update(None, "c1", [], lines) == ([], lines)
+    assert store.update(None, "c1", [], [Log(n, "branch/crm", "x") for n in range(90, 200)]) == (
+        [], [],
+    )  # fmt: skip
+    assert "branch/crm has written" in caplog.text
+    # What their switch says is taken all the same.
+    leg = Property("leg/branch/0", {}, 500, "branch")
+    assert store.update(None, "c1", [leg], []) == ([leg], [])
+    many = [Property(f"p{n}", n, 600 + n, f"branch/{n}") for n in range(50)]
+    taken, _ = store.update(None, "c1", many, [])
+    held = store.get("c1")
+    assert held is not None
+    assert len(held.data.counts()) == 20
+    assert 0 < len(taken) < 50
 
 
 def test_a_client_that_fails_harms_nobody(

@@ -427,7 +427,7 @@ def test_names_of_our_own_cannot_be_set(hq: FakeServer, caplog: pytest.LogCaptur
     assert hq.values("c1")["call"]["caller"] == "1001"
     assert hq.values("c1")["fine"] == "y"
     assert "" not in hq.values("c1")
-    assert caplog.text.count("'call' is a name") == 1
+    assert caplog.text.count("set: 'call': such names belong") == 1
 
 
 def test_undecodable_text_becomes_text_that_can_be_stored(hq: FakeServer) -> None:
@@ -448,12 +448,13 @@ def test_legs_beyond_the_names_made_beforehand(hq: FakeServer) -> None:
     assert "leg/hq/29" in hq.values("c1")
 
 
-def test_a_full_call_is_left_alone(hq: FakeServer) -> None:
+def test_a_call_that_applications_have_filled_has_its_end(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     tms.event(started("c1"))
-    hq.store.write(None, "c1", "hq", {f"p{n}": n for n in range(98)})
+    assert hq.store.write(None, "c1", "hq/crm", {f"p{n}": n for n in range(100)})
+    assert not hq.store.write(None, "c1", "hq/crm", {}, ["one more"])
     feed(tms, answered_call("c1")[1:])
-    assert len(hq.store.get("c1").data) == 100
+    assert "end" in hq.values("c1")
     assert tms.live() == 0
 
 

@@ -7,9 +7,11 @@ import os
 import resource
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -156,6 +158,19 @@ def test_a_file_that_is_none_of_ours_is_kept(
     file.write([(1, b"one")], [])
     file.close()
     assert reopened(path) == [(1, b"one")]
+
+
+def test_a_journal_that_an_earlier_version_left(tmp_path: Path) -> None:
+    """Its bytes by hand; a number far beyond 32 bits needs more calls than any switch has had."""
+
+    def row(number: int, data: bytes) -> bytes:
+        return struct.pack(">IIQ", len(data), zlib.crc32(data, number), number) + data
+
+    path, magic = tmp_path / "j", b"softswitch calls 2\n"
+    (tmp_path / "j.before").write_bytes(magic + row(1, b"one") + row(2, b"two") + row(3, b"three"))
+    path.write_bytes(magic + row(2, b"") + row(3, b"newer") + row((1 << 32) - 1, b"x" * 5000))
+    assert reopened(path) == [(1, b"one"), (3, b"newer"), ((1 << 32) - 1, b"x" * 5000)]
+    assert not (tmp_path / "j.before").exists()
 
 
 # --- growing

@@ -5,6 +5,8 @@ One switch takes all the pairs at once; each has a trunk, a number and a caller'
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import sys
 import time
@@ -18,7 +20,7 @@ import pytest
 import yaml
 
 from bench.process import Process
-from bench.sipp import HOST, run_sipp, sipp_callee
+from bench.sipp import HOST, run_sipp, sipp_callee, start_caller
 from softswitch.lab.ports import free_port
 from tests.load.pairs import THROUGH_ANYTHING, Outcome, Pair, outcome, run_all
 
@@ -63,6 +65,7 @@ def start_switch(
     callees: Sequence[int],
     callers: Sequence[int],
     timers: dict[str, float] | None = None,
+    limits: dict[str, int] | None = None,
 ) -> tuple[Process, str]:
     """A switch that sends number 2000+N to the Nth callee; the process and its address."""
     port = free_port()
@@ -91,6 +94,8 @@ def start_switch(
     }
     if timers:
         config["timers"] = timers
+    if limits:
+        config["limits"] = limits
     (directory / "load.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (directory / "dialplan.yaml").write_text(yaml.safe_dump({"routes": routes}))
     program = Path(sys.executable).with_name("softswitch")
@@ -252,6 +257,41 @@ def test_answer_that_is_never_acknowledged(tmp_path: Path) -> None:
     assert (result.successful, result.failed) == (2, 0), result
     assert (callee.counted.successful, callee.counted.failed) == (2, 0), callee.counted
     assert [(row["disposition"], row["hangup_by"]) for row in rows] == [("answered", "switch")] * 2
+
+
+def test_calls_refused_at_once(tmp_path: Path) -> None:
+    """While the switch is full, and while it stops: each has its record, final at the end."""
+    busy, refused, callee_port = free_port(), free_port(), free_port()
+    switch, remote = start_switch(
+        tmp_path, [callee_port, free_port()], [busy, refused], limits={"max_calls": 1}
+    )
+    try:
+        with sipp_callee("uas-answered", port=callee_port):
+            one = start_caller("uac-answered", remote, number="2000", port=busy, hold_ms=8000)
+            switch.wait_until(lambda: one.counts().current == 1)
+            time.sleep(0.2)
+            full = run_sipp("uac-failed", remote, calls=3, number="2001", caller="7", port=refused)
+            os.kill(switch.pid, signal.SIGTERM)
+            switch.wait_until(lambda: "1 calls in progress" in switch.output())
+            late = run_sipp("uac-failed", remote, calls=2, number="2001", caller="8", port=refused)
+            assert one.wait(20).successful == 1
+    finally:
+        assert switch.stop(10) == 0, switch.output()
+    assert (full.successful, late.successful) == (3, 2)
+    rows = read_rows(tmp_path / "load.db")
+    assert sorted((row["caller"], row["disposition"], row["sip_status"]) for row in rows) == [
+        *[("7", "failed", 503)] * 3,
+        *[("8", "failed", 503)] * 2,
+        ("sipp", "answered", 200),
+    ]
+    for row in rows:
+        if row["disposition"] == "failed":
+            seen = dict(row)
+            assert (row["dialled"], row["hangup_by"], row["final"]) == ("2001", "switch", 1), seen
+            assert (row["reason"], row["answered_at"]) == ("Service Unavailable", None), seen
+            assert row["caller_party"] == "trunk:caller1", seen
+            assert row["started_at"] <= row["ended_at"], seen
+    assert switch.output().count("is refused: 503 Service Unavailable") == 5
 
 
 def test_over_tcp(tmp_path: Path) -> None:

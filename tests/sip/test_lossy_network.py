@@ -47,6 +47,9 @@ class Party:
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         return None
 
+    def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
+        """Nothing is noted."""
+
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         self.asked[request.headers["call-id"][0]] += 1
         if self.rings:

@@ -71,9 +71,13 @@ class World:
         self.cancels: list[InviteServer] = []
         self.responses: list[int] = []
         self.screened: Answer | None = None
+        self.refusals: list[tuple[int, str | None]] = []
 
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         return self.screened
+
+    def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
+        self.refusals.append((status, reason))
 
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         self.requests.append(transaction)

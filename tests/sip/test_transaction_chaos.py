@@ -66,6 +66,9 @@ class Chaos(RuleBasedStateMachine):
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         return self.screened
 
+    def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
+        """Nothing is noted."""
+
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         assert request.method not in ("ACK", "CANCEL")
         if isinstance(transaction, InviteServer) and request.cseq % 2:

@@ -1,0 +1,141 @@
+"""The true ends of a call: who talked with whom, however many switches lie between them.
+
+Each switch writes its legs. What one switch sends to another is an outgoing leg here and an
+incoming leg there; the incoming one says by which legs the call came (``came``), or has the same
+SIP Call-ID. So the answer is followed from the caller's switch to the leg behind which there is
+none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from cdsplugin.data import LEG, Property, leg_of
+
+Leg: TypeAlias = Mapping[str, Any]
+Place: TypeAlias = tuple[str, int]
+"""A leg's switch and number."""
+
+
+class Ends(NamedTuple):
+    """``caller_at`` is the leg at which the call came in, None if no leg is known. Of the leg that
+    really answered: its place, party, number and site; None and empty if nobody did. ``trunk`` is
+    the carrier's trunk by which the call left our switches, None if it did not."""
+
+    caller_at: Place | None
+    answered_at: Place | None = None
+    party: str | None = None
+    number: str | None = None
+    site: str | None = None
+    trunk: str | None = None
+
+
+def legs_of(properties: Mapping[str, Property]) -> dict[Place, Leg]:
+    """All legs of a call."""
+    legs: dict[Place, Leg] = {}
+    for name, entry in properties.items():
+        if name.startswith(LEG) and type(entry.value) is dict:
+            place = leg_of(name)
+            if place is not None:
+                legs[place] = entry.value
+    return legs
+
+
+def true_ends(legs: Mapping[Place, Leg], began: Leg) -> Ends:
+    """``began`` is the property ``call``, empty if its switch never told it."""
+    behind = _behind(legs)
+    came_in = _first(legs, began, behind)
+    if came_in is None:
+        return Ends(None)
+    site = began.get("site") if came_in[0] == began.get("switch") else None
+    place, answered = came_in, None
+    seen = {came_in}
+    while (won := _winner(legs, place)) is not None:
+        answered = won
+        if legs[place].get("site") is not None:
+            site = legs[place]["site"]
+        following = behind.get(won)
+        if following is None or following in seen:
+            break
+        seen.add(following)
+        place = following
+    if answered is None:
+        return Ends(came_in)
+    leg = legs[answered]
+    party = _text(leg.get("party"))
+    left = party is not None and party.startswith("trunk:") and not leg.get("between")
+    return Ends(
+        came_in,
+        answered,
+        party,
+        _text(leg.get("callee")),
+        _text(site),
+        party[len("trunk:") :] if party is not None and left else None,
+    )
+
+
+def _behind(legs: Mapping[Place, Leg]) -> dict[Place, Place]:
+    """By outgoing leg, the incoming one at the next switch. Of several (a fork at a switch that has
+    no server) the one that was answered."""
+    by_call_id: dict[object, Place] = {}
+    for place, leg in legs.items():
+        if leg.get("direction") == "out":
+            by_call_id[leg.get("sip_call_id")] = place
+    behind: dict[Place, Place] = {}
+    for place, leg in legs.items():
+        if leg.get("direction") != "in":
+            continue
+        before = _came_by(legs, leg) or by_call_id.get(leg.get("sip_call_id"))
+        if before is not None and before != place:
+            other = behind.get(before)
+            if other is None or ("answered_at" in leg and "answered_at" not in legs[other]):
+                behind[before] = place
+    return behind
+
+
+def _came_by(legs: Mapping[Place, Leg], leg: Leg) -> Place | None:
+    """The last of the legs by which it came that is known."""
+    came = leg.get("came")
+    if not isinstance(came, str):
+        return None
+    for text in reversed(came.split()):
+        place = leg_of(LEG + text)
+        if place is not None and place in legs and legs[place].get("direction") == "out":
+            return place
+    return None
+
+
+def _first(legs: Mapping[Place, Leg], began: Leg, behind: Mapping[Place, Place]) -> Place | None:
+    """Where the call came in: at its origin; else at the first switch that is known."""
+    origin = (str(began.get("switch")), 0)
+    if origin in legs:
+        return origin
+    later = set(behind.values())
+    first = [p for p, leg in legs.items() if leg.get("direction") == "in" and p not in later]
+    return min(first, key=lambda place: (_time(legs[place]), place), default=None)
+
+
+def _winner(legs: Mapping[Place, Leg], came_in: Place) -> Place | None:
+    """The outgoing leg of a passage that was answered."""
+    switch, number = came_in
+    won: Place | None = None
+    for place, leg in legs.items():
+        if (
+            place[0] == switch
+            and leg.get("direction") == "out"
+            and leg.get("incoming", 0) == number
+            and "answered_at" in leg
+            and (won is None or leg["answered_at"] < legs[won]["answered_at"])
+        ):
+            won = place
+    return won
+
+
+def _time(leg: Leg) -> int:
+    at = leg.get("invited_at")
+    return at if type(at) is int else 0
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
