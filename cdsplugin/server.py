@@ -93,6 +93,7 @@ class CallDataServer:
                 limits.connections,
                 limits.strangers,
                 section.handshake_within,
+                dead_after=section.dead_after,
             ),
         )
         self.proxy = NetworkProxy(

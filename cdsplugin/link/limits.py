@@ -10,8 +10,8 @@ class LinkLimits:
     """Bytes and seconds. ``buffer_bytes`` is what may wait for a slow peer before it is dropped;
     ``connections`` counts servers that passed the handshake, ``strangers`` connections that have
     not. Between two attempts to reach a server there is a pause, from ``reconnect_min`` to
-    ``reconnect_max``: it grows as long as no connection lasts ``steady``. A connection on which
-    nothing came for ``silent`` may be half-open.
+    ``reconnect_max``: it grows as long as no connection lasts ``dead_after``. A connection on which
+    nothing came for ``dead_after`` may be half-open.
     """
 
     frame_bytes: int = 16 * 1024 * 1024
@@ -21,5 +21,4 @@ class LinkLimits:
     handshake: float = 5.0
     reconnect_min: float = 0.1
     reconnect_max: float = 10.0
-    steady: float = 30.0
-    silent: float = 30.0
+    dead_after: float = 30.0

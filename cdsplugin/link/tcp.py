@@ -7,9 +7,9 @@ sorts first stays.
 
 Of two connections of one server the newer stays: it may have been restarted, its former connection
 half-open. Two servers that have one name by mistake would take each other's place for ever: whoever
-dials waits longer each time that a connection does not last, and an ``instance`` that comes back,
-when another had taken its place, gives them away. Then the one that is connected stays as long as
-something comes from it, and the log says what is wrong.
+dials waits longer each time that a connection does not last, and a start that comes back when
+another had taken its place gives them away (``way``). Then the one that is connected stays as long
+as something comes from it, and the log says what is wrong.
 
 The link is closed to strangers by a shared secret, by TLS with certificates from both sides, or by
 both (``security``); without either it binds to loopback only. Strangers may be there for
@@ -38,6 +38,7 @@ from cdsplugin.link.handshake import NONCE_BYTES, Handshake, LinkError
 from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.security import LinkSecurity
 from cdsplugin.link.tls import TlsStream
+from cdsplugin.link.way import Way
 
 log = logging.getLogger("cdsplugin.link")
 
@@ -53,55 +54,6 @@ class Receiver(Protocol):
 
     def received(self, server: str, frame: Frame) -> None:
         """A frame came from ``server``."""
-
-
-_TWINS_SAID_EVERY = 600.0
-"""Seconds between two lines of the log that say the same two servers have one name."""
-
-_INSTANCES = 8
-"""So many starts of a server are remembered."""
-
-
-class _Way:
-    """The way to one server: its address if we know it, its connection if there is one. Times are
-    the loop's.
-
-    ``since``: when the last connection was made. ``pause``: how long to wait before it is dialled
-    again, ``not_before``: until when. ``instance``: its start that was connected last, ``before``:
-    those whose place another has taken, and where they were; ``returns``: how often one of these
-    has come back. ``said``: when the log said so.
-    """
-
-    __slots__ = (
-        "address", "before", "complaint", "connection", "dial", "instance", "not_before", "pause",
-        "pending", "returns", "said", "since", "wanted",
-    )  # fmt: skip
-
-    def __init__(self, address: tuple[str, int] | None) -> None:
-        self.since = 0.0
-        self.pause = 0.0
-        self.not_before = 0.0
-        self.instance = ""
-        self.before: dict[str, str] = {}
-        self.returns = 0
-        self.said: float | None = None
-        self.address = address
-        self.wanted = False
-        self.connection: Connection | None = None
-        self.pending: Connection | None = None
-        """Dialled by us and connected, but not greeted yet."""
-        self.dial: asyncio.Task[None] | None = None
-        self.complaint = ""
-
-    def failed(self, now: float, limits: LinkLimits, jitter: float) -> None:
-        """It could not be reached, or the connection did not last: dialled again, but later."""
-        self.pause = min(max(self.pause * 2, limits.reconnect_min), limits.reconnect_max)
-        self.not_before = now + self.pause * jitter
-
-    def has_a_twin(self) -> bool:
-        """Whether two servers have this name. Once only may be chance: greetings that were handled
-        in another order than they were sent."""
-        return self.returns > 1
 
 
 class Link:
@@ -124,7 +76,7 @@ class Link:
         self._nonce = nonce
         self._rng = rng or random.Random()
         self._receiver: Receiver | None = None
-        self._ways = {name: _Way(address) for name, address in peers.items()}
+        self._ways = {name: Way(name, address) for name, address in peers.items()}
         self._connections: set[Connection] = set()
         self._strangers: dict[Connection, None] = {}
         """Those who dialled us and have not passed the handshake, the oldest first."""
@@ -229,20 +181,19 @@ class Link:
 
     # Dialling
 
-    def _dial(self, server: str, way: _Way) -> None:
+    def _dial(self, server: str, way: Way) -> None:
         if not self._stopping:
             way.dial = asyncio.get_running_loop().create_task(self._dial_until(server, way))
 
-    async def _dial_until(self, server: str, way: _Way) -> None:
+    async def _dial_until(self, server: str, way: Way) -> None:
         assert way.address is not None
         host, port = way.address
         loop = asyncio.get_running_loop()
-        if loop.time() > way.not_before + self.limits.steady:
-            way.pause = 0.0  # that was long ago
         try:
             while way.wanted and way.connection is None:
-                if way.not_before > loop.time():
-                    await asyncio.sleep(way.not_before - loop.time())
+                rest = way.rest(loop.time(), self.limits)
+                if rest > 0:
+                    await asyncio.sleep(rest)
                     continue
                 why = await self._reach(server, way, host, port)
                 if why is None:
@@ -260,7 +211,7 @@ class Link:
         finally:
             way.dial = None
 
-    async def _reach(self, server: str, way: _Way, host: str, port: int) -> str | None:
+    async def _reach(self, server: str, way: Way, host: str, port: int) -> str | None:
         """One try: why it failed, None if it did not."""
         loop = asyncio.get_running_loop()
         why: str | None = None
@@ -317,12 +268,8 @@ class Link:
         way = self._ways.get(server)
         if connection.dialled is not None or way is None:
             return True
-        other = way.connection
-        if other is not None and way.has_a_twin() and connection.instance in way.before:
-            now = asyncio.get_running_loop().time()
-            if now - other.heard < self.limits.silent:
-                self._say_twins(server, way, connection.remote, other.remote)
-                return False
+        if way.refuses(connection, asyncio.get_running_loop().time(), self.limits):
+            return False
         # Both dial at once, and ours is the one that stays.
         return way.pending is None or self.server > server
 
@@ -334,11 +281,9 @@ class Link:
             connection.nonsense(f"({server}) is one too many (cds.limits.connections)")
             return False
         if way is None:
-            way = self._ways[server] = _Way(None)
+            way = self._ways[server] = Way(server, None)
         self._strangers.pop(connection, None)
-        self._instance(server, way, connection)
-        way.connection = connection
-        way.since = asyncio.get_running_loop().time()
+        way.taken(connection, asyncio.get_running_loop().time())
         connection.server = server
         if older is not None:
             older.abort()
@@ -347,42 +292,10 @@ class Link:
             self._servers += 1
         if connection.dialled is None and way.dial is not None:
             way.dial.cancel()
-        way.complaint = ""
         log.info("server %s is connected (%s)", server, connection.remote)
         if self._receiver is not None:
             self._receiver.connected(server)
         return True
-
-    def _instance(self, server: str, way: _Way, connection: Connection) -> None:
-        """Which start of ``server`` it is. One that was gone never comes back, unless there are two
-        at once."""
-        instance = connection.instance
-        if way.instance in ("", instance):
-            way.instance = instance
-            return
-        there = way.connection.remote if way.connection is not None else "an address unknown"
-        if instance in way.before:
-            del way.before[instance]
-            way.returns += 1
-            if way.has_a_twin():
-                self._say_twins(server, way, there, connection.remote)
-        way.before[way.instance] = there
-        if len(way.before) > _INSTANCES:
-            del way.before[next(iter(way.before))]
-        way.instance = instance
-
-    def _say_twins(self, server: str, way: _Way, one: str, stays: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if way.said is not None and now - way.said < _TWINS_SAID_EVERY:
-            return
-        way.said = now
-        log.error(
-            "two servers are called %s: at %s and at %s; the latter stays connected while it is"
-            " heard, and the other is refused. Give one of them another name (cds.server)",
-            server,
-            one,
-            stays,
-        )
 
     def nonsense(self, connection: Connection, what: str) -> None:
         """A connection is about to be dropped because of what its peer did."""
@@ -414,13 +327,9 @@ class Link:
         way = self._ways[server]
         if way.connection is not connection:
             return
-        way.connection = None
-        self._servers -= 1
         now = asyncio.get_running_loop().time()
-        if now - way.since < self.limits.steady:
-            way.failed(now, self.limits, self._rng.uniform(0.7, 1.3))
-        else:
-            way.pause = 0.0
+        way.lost(now, self.limits, self._rng.uniform(0.7, 1.3))
+        self._servers -= 1
         log.info("server %s is disconnected", server)
         if way.address is None and not way.wanted:
             del self._ways[server]
