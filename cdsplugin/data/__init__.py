@@ -34,6 +34,7 @@ from cdsplugin.data.names import (
     passage_name,
     server_name,
 )
+from cdsplugin.data.recorded import NoRecords, Records, UntilRecorded
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
 from cdsplugin.data.tables import give_back
@@ -61,8 +62,10 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "NoRecords",
     "NotStorable",
     "Property",
+    "Records",
     "Refused",
     "Register",
     "Registered",
@@ -77,6 +80,7 @@ __all__ = [
     "TooLong",
     "Unregister",
     "Unregistered",
+    "UntilRecorded",
     "Update",
     "Value",
     "check_line",
