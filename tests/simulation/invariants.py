@@ -388,55 +388,6 @@ def busy(servers: dict[str, Server]) -> str | None:
     return None
 
 
-def unsettled(servers: dict[str, Server], truths: dict[str, Truth]) -> dict[str, str]:
-    """The calls whose only row is not a final one in their owner's archive, by callID, and what
-    there is instead. A row at a server that does not know the owner stays there."""
-    rows: dict[str, dict[str, int]] = {}
-    for server in servers.values():
-        known = server.settings.peers[server.name]
-        for call_id, final in server.disk.archive.execute("SELECT call_id, final FROM cdrs"):
-            owner = truths[call_id].item.owner
-            if owner == server.name or owner in known:
-                rows.setdefault(call_id, {})[server.name] = final
-    return {
-        call_id: ", ".join(f"{name}: final {final}" for name, final in found.items())
-        for call_id, found in rows.items()
-        if found != {truths[call_id].item.owner: 1}
-    }
-
-
-def one_row_in_time(
-    servers: dict[str, Server],
-    truths: dict[str, Truth],
-    acted: dict[str, int],
-    since: int,
-    within: int,
-) -> int:
-    """9: all faults have been over since ``since``: ``within`` microseconds after that, or after
-    somebody last did something in a call, that has one final row, at its owner. Returns how long
-    it has taken for the slowest of those that have not yet."""
-    longest = 0
-    for call_id, found in unsettled(servers, truths).items():
-        now = next(iter(servers.values())).world.now
-        if any(_takes_part(server, call_id) for server in servers.values()):
-            acted[call_id] = now
-        stands = now - max(since, acted.get(call_id, 0))
-        if stands > within:
-            raise Violated(
-                f"9: {stands / 1e6:.1f} s after its end (at most {within / 1e6:.1f}) the rows of"
-                f" {call_id}, owned by {truths[call_id].item.owner}, are at {found}"
-            )
-        longest = max(longest, stands)
-    return longest
-
-
-def _takes_part(server: Server, call_id: str) -> bool:
-    """Whether anybody but the network proxy is registered for the call there."""
-    process = server.process
-    call = process.store.get(call_id) if process is not None else None
-    return call is not None and any(client is not process.proxy for client in call.clients)
-
-
 def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
     """The union of all archives has one row for each call, and it is right."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}

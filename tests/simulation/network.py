@@ -84,6 +84,19 @@ class SimNetwork:
         """Whether packets get from one to the other at present."""
         return (sender, receiver) not in self.cut
 
+    def joined(self, one: str, other: str) -> bool:
+        """Whether two servers have a connection that both believe in, and packets pass."""
+        links = self.links
+        if one not in links or other not in links:
+            return False
+        connection = links[one].current(other)
+        return (
+            connection is not None
+            and connection is links[other].current(one)
+            and self.passes(one, other)
+            and self.passes(other, one)
+        )
+
     def block(self, sender: str, receiver: str) -> None:
         """Cut one direction."""
         self.cut.add((sender, receiver))
@@ -195,6 +208,10 @@ class SimLink:
 
     def connected(self, server: str) -> bool:
         return server in self._current
+
+    def current(self, server: str) -> Connection | None:
+        """The connection to ``server`` that passed its greeting, as far as this end knows."""
+        return self._current.get(server)
 
     def want(self, server: str, wanted: bool) -> None:
         if not wanted:

@@ -83,7 +83,9 @@ class FaultItem:
     ``other``), ``cut`` (both ways), ``reset`` (the connection, once), ``jump`` (the wall clock of
     ``one``, by ``by`` microseconds), ``full`` (the disk of ``one``), ``kill`` (the process; its
     switch is one with it), ``power`` (the machine), ``freeze`` (the process does nothing for a
-    while, and goes on: SIGSTOP, a debugger, a machine that swaps or is moved).
+    while, and goes on: SIGSTOP, a debugger, a machine that swaps or is moved), ``absent`` (a cut
+    between a participant, ``one``, and the owner of its call, ``other``, that is frozen: it leaves
+    the call, and reaches the owner only long after that goes on).
     """
 
     kind: str
@@ -114,7 +116,8 @@ class Plan:
 
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
-KINDS = (*FIRST_KINDS, "freeze")
+FROZEN_KINDS = (*FIRST_KINDS, "freeze")
+KINDS = (*FROZEN_KINDS, "absent")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -141,6 +144,10 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
             settings = replace(settings, reregister_within=300.0)
         if freezes and rng.random() < 0.5:  # a server that is dialled, and knows nobody itself
             settings = replace(settings, peers={**settings.peers, freezes[0].one: set()})
+        if "absent" in kinds and freezes and rng.random() < 0.5:
+            items += (absent := _absent(rng, settings, calls, freezes))
+            last = max([settings.faults_end, *(fault.until for fault in absent)])
+            settings = replace(settings, faults_end=last)
     return Plan(seed, settings, tuple(items))
 
 
@@ -276,3 +283,30 @@ def _freeze(rng: random.Random, settings: Settings, calls: list[CallItem]) -> Fa
         lasts += max(ends - at, 0)
     one = call.owner if rng.random() < 0.8 else rng.choice(settings.servers)
     return FaultItem("freeze", at, at + lasts, one)
+
+
+def settles_together(settings: Settings) -> float:
+    """Seconds in which a call's only row is a final one at its owner, once all that have something
+    of it reach that: see ``settling``."""
+    return 2 * settings.linger + 5 + (settings.delay_us + settings.jitter_us) / 1e6 * 6
+
+
+def _absent(
+    rng: random.Random, settings: Settings, calls: list[CallItem], freezes: list[FaultItem]
+) -> list[FaultItem]:
+    """Of each owner that is frozen, one who takes part in its call."""
+    found = []
+    for freeze in freezes:
+        others = {
+            passage.switch
+            for call in calls
+            if call.owner == freeze.one
+            for passage in call.passages
+            if passage.switch != freeze.one
+        }
+        if others:
+            at = freeze.at + int((freeze.until - freeze.at) * rng.random())
+            until = freeze.until + int((settles_together(settings) + 20) * SECOND)
+            one = rng.choice(sorted(others))
+            found.append(FaultItem("absent", at, until, one, freeze.one))
+    return found

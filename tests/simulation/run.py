@@ -17,12 +17,12 @@ from .invariants import (
     copies_are_equal,
     listening,
     one_right_row,
-    one_row_in_time,
 )
 from .network import SimNetwork
 from .plan import CallItem, FaultItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
+from .settling import Settling
 
 SECOND = 1_000_000
 MAX_STEPS = 300_000
@@ -79,11 +79,8 @@ class Simulation:
         self.network = SimNetwork(world, settings.delay_us, settings.jitter_us)
         self.servers: dict[str, Server] = {}
         self.truths: dict[str, Truth] = {}
-        self._healed: int | None = None
-        """When all faults were over."""
-        self.settled = 0
-        """See ``Outcome``, in microseconds."""
         self.auditor = Auditor(world, self.servers, self.truths)
+        self.settling = Settling(plan, self.network, self.servers, self.truths, self.auditor.acted)
         self.network.on_frame = self.auditor.frame_sent
         for name in settings.servers:
             self.servers[name] = Server(world, self.network, settings, name, self.auditor)
@@ -115,11 +112,8 @@ class Simulation:
                 self.network.heal(one, other)
         for server in self.servers.values():
             server.disk.fill(False)
-        self._healed = self.world.now
+        self.settling.healed = self.world.now
         slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
-        # A connection that one side alone believes in is known for what it is after ``dead_after``.
-        noticed = settings.dead_after + settings.alive_interval
-        self._settles_within = slow + int((noticed + settings.linger) * SECOND)
         settle = settings.dead_after + 2 * settings.alive_interval + 25 + settings.jitter_us / 1e5
         self._until(self.world.now + int(settle * SECOND))
         self.world.note("world", "all copies must be equal now")
@@ -146,15 +140,13 @@ class Simulation:
             server.disk.close()
 
     def _until(self, when: int) -> None:
-        if self._healed is None:
+        settling = self.settling
+        if settling.healed is None and not settling.early:
             self._steps(when)
             return
         while self.world.now < when:
             self._steps(min(when, self.world.now + SECOND))
-            took = one_row_in_time(
-                self.servers, self.truths, self.auditor.acted, self._healed, self._settles_within
-            )
-            self.settled = max(self.settled, took)
+            settling.look()
 
     def _steps(self, when: int) -> None:
         step, check = self.world.step, self.auditor.check
@@ -190,7 +182,7 @@ class Simulation:
 
     def _acts(self, fault: FaultItem) -> tuple[Callable[[], None], Callable[[], None]]:
         network, one, other = self.network, fault.one, fault.other
-        if fault.kind in ("partition", "cut", "oneway"):
+        if fault.kind in ("partition", "cut", "oneway", "absent"):
             if fault.kind == "partition":
                 rest = [s for s in self.servers if s not in fault.group]
                 ways = [(a, b) for a in fault.group for b in rest]
@@ -248,7 +240,7 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
         if simulation is not None:
             simulation.close()
     world = simulation.world if simulation is not None else World(0)
-    settled = simulation.settled / SECOND if simulation is not None else 0.0
+    settled = simulation.settling.longest / SECOND if simulation is not None else 0.0
     outcome = Outcome(failure, world.steps, world.now / SECOND, settled, tuple(world.trace()))
     gc.collect(1)
     return outcome

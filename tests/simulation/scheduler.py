@@ -104,6 +104,11 @@ class Machine:
         else:
             fire()
 
+    @property
+    def frozen(self) -> bool:
+        """Whether its process does nothing at present."""
+        return self._frozen
+
     def freeze(self) -> None:
         """SIGSTOP."""
         self._frozen = True

@@ -139,6 +139,10 @@ class Server:
         self.process: Process | None = None
         self.starts = 0
 
+    def works(self) -> bool:
+        """Whether it runs, and its disk takes what it is given."""
+        return self.process is not None and not self.machine.frozen and not self.disk.full
+
     def boot(self) -> Process:
         """Start the process."""
         self.starts += 1
