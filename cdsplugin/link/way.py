@@ -115,7 +115,8 @@ class Way:
         self._said = now
         log.error(
             "two servers are called %s: at %s and at %s; the latter stays connected while it is"
-            " heard, and the other is refused. Give one of them another name (cds.server)",
+            " heard, and the other is refused. Give one of them another name (cds.server,"
+            " switch.name)",
             self.server,
             one,
             stays,
