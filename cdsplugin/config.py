@@ -221,6 +221,11 @@ class CdsLimits(Section):
     listed: Count = Field(
         default=16, description="participants of a call that are told who takes care after whom"
     )
+    missed: Count = Field(
+        default=1000,
+        description="servers with which no call is shared any more that are dialled on, and listed"
+        " as down, until they are heard of again",
+    )
     max_ahead: Seconds = Field(
         default=86_400.0,
         description="seconds that another server's stamp may be ahead of the owner's clock",

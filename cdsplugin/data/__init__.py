@@ -34,6 +34,7 @@ from cdsplugin.data.names import (
     passage_name,
     server_name,
 )
+from cdsplugin.data.recorded import NoRecords, Records, UntilRecorded
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
 from cdsplugin.data.tables import give_back
@@ -63,9 +64,11 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "NoRecords",
     "NotStorable",
     "Once",
     "Property",
+    "Records",
     "Refused",
     "Register",
     "Registered",
@@ -80,6 +83,7 @@ __all__ = [
     "TooLong",
     "Unregister",
     "Unregistered",
+    "UntilRecorded",
     "Update",
     "Value",
     "check_line",

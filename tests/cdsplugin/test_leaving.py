@@ -377,7 +377,7 @@ def test_a_head_that_another_has_taken_the_place_of_is_told_when_it_asks() -> No
     assert world["bee"].server.proxy._registrations.joined == {}
 
 
-def test_an_owner_dials_who_is_waited_for_and_no_longer() -> None:
+def test_an_owner_dials_who_is_waited_for_or_missed_and_no_longer() -> None:
     world = World("ant", "bee", reregister_within=60.0)
     world.call()
     ant = world["ant"].server
@@ -388,5 +388,18 @@ def test_an_owner_dials_who_is_waited_for_and_no_longer() -> None:
     ant.proxy._peers.idle("bee")  # another call of theirs is over
     assert ant.wanted == {"bee"}
     world.pass_time(20)
+    assert present(world) == []
+    assert ant.wanted == {"bee"}, "it was reported as down"
+    world["bee"].start()
+    world.pass_time(1)
+    assert ant.health == [("bee", False), ("bee", True)]
+    assert ant.wanted == set()
+    # And one that is away for a moment only.
+    world["bee"].join("c1")
+    world.pass_time(1)
+    world["bee"].kill()
+    assert ant.wanted == {"bee"}
+    world["bee"].start()
+    world.pass_time(10)
     assert present(world) == []
     assert ant.wanted == set()

@@ -171,6 +171,20 @@ def _expired_forgotten() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "_expire", lambda self, server: None)
 
 
+def _who_left_untold() -> AbstractContextManager[Any]:
+    """The owner waits for those who have left the call by way of its caretaker."""
+    return patch.object(NetworkProxy, "_drop", lambda self, call, names: None)
+
+
+def _who_left_unasked() -> AbstractContextManager[Any]:
+    """It does, and does not ask them either when they are back."""
+
+    def on_listing(self: Registrations, server: str, call_id: str, names: Sequence[str]) -> None:
+        self.listed(call_id, names)
+
+    return _both(_who_left_untold(), patch.object(Registrations, "on_listing", on_listing))
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -191,6 +205,8 @@ RULES: Mapping[str, Broken] = {
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,
+    "who-left-untold": _who_left_untold,
+    "who-left-unasked": _who_left_unasked,
 }
 
 

@@ -83,6 +83,10 @@ class Auditor:
         """When the last client left a call."""
         self.changed: dict[str, int] = {}
         """When a call was last written to or registered for by anyone's local client."""
+        self.acted: dict[str, int] = {}
+        """The same, and when such a client last left it."""
+        self._down: set[tuple[Process, str]] = set()
+        """Which servers a process has reported as down, and not as back since."""
         self._touched: list[tuple[Server, Call]] = []
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
@@ -143,7 +147,7 @@ class Auditor:
         entries: Sequence[Property | Log],
     ) -> None:
         """3: stamps of an author strictly increase, and are never behind the newest seen."""
-        self.changed[call.call_id] = self.world.now
+        self.changed[call.call_id] = self.acted[call.call_id] = self.world.now
         key = (process, call.call_id)
         newest = self._seen.get(key, 0)
         for entry in entries:
@@ -183,8 +187,10 @@ class Auditor:
             if entry.author == server.name:
                 self._written_by.setdefault((server.name, call.call_id, entry.stamp), life)
 
-    def left(self, process: Process, call: Call) -> None:
+    def left(self, process: Process, call: Call, client: Client) -> None:
         """A client left a call."""
+        if client is not process.proxy:
+            self.acted[call.call_id] = self.world.now
         if not call.clients:
             self._left[process, call.call_id] = self.world.now
 
@@ -197,6 +203,12 @@ class Auditor:
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
+
+    def reported(self, process: Process, peer: str, up: bool) -> None:
+        """6: silence is told once, and so is its end."""
+        if ((process, peer) in self._down) != up:
+            raise Violated(f"6: {peer} is reported as {'back' if up else 'down'} once more")
+        (self._down.discard if up else self._down.add)((process, peer))
 
     def touched(self, server: Server, call: Call) -> None:
         self._touched.append((server, call))
@@ -261,12 +273,13 @@ class _Watch:
         auditor.touched(self._server, call)
 
     def registered(self, call: Call, client: Client) -> None:
-        if self._auditor.incoming is not self._server:
-            self._auditor.changed[call.call_id] = self._auditor.world.now
-        self._auditor.touched(self._server, call)
+        auditor = self._auditor
+        if auditor.incoming is not self._server:
+            auditor.changed[call.call_id] = auditor.acted[call.call_id] = auditor.world.now
+        auditor.touched(self._server, call)
 
     def unregistered(self, call: Call, client: Client) -> None:
-        self._auditor.left(self._process, call)
+        self._auditor.left(self._process, call, client)
         self._auditor.touched(self._server, call)
 
     def restamped(self, call: Call) -> None:
@@ -319,7 +332,8 @@ def _shown(data: CallData) -> str:
 _STAY = frozenset(
     (
         *("_watchers", "_leg_names", "_reserved_said", "_bases", "_unknown_owners", "peers"),
-        *("_left", "on_restamped", "_disk", "_restored"),
+        *("_left", "on_restamped", "_disk", "_restored", "_silent"),
+        "health_listeners",
     )
 )
 """Tables that may have something in them when no call is left: settings, and what is said once."""
@@ -362,6 +376,8 @@ def busy(servers: dict[str, Server]) -> str | None:
             return f"{server.name}: {process.archive.pending()} rows not committed"
         kept = process.store.kept.values()
         known = server.settings.peers[server.name]
+        if missed := known.intersection(process.proxy.health.down()):
+            return f"{server.name} has not noticed that {missed} are back"
         if kept and not any(call.owner in known for call in kept):
             continue  # kept for owners that nobody here knows: for good
         seen: set[int] = {id(process.timers)}
