@@ -32,16 +32,18 @@ class Call:
     ends here. ``settled`` is about a call that another server leads: true once that has all that
     was written here. ``kept``: this server wrote a record of another server's call, which has to go
     once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
-    has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
-    will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
+    has had it since, whatever its entries say of an earlier time. ``followers`` are those of the
+    ``clients`` that do not hold the call. ``led``: another server says when it is over.
+    ``lingering`` is when the call will end (monotonic microseconds), 0 while it is held, or
+    followed and ``led``. ``gaps``: servers that came
     back after they had forgotten the call, and up to where what we have of their authors is whole.
     ``back``: we have restarted ourselves. ``handed``: how often its owner ended it without all
     that is here, and was given everything once more.
     """
 
     __slots__ = (
-        "back", "call_id", "clients", "data", "gaps", "handed", "head", "kept", "learnt",
-        "lingering", "owner", "refused", "settled",
+        "back", "call_id", "clients", "data", "followers", "gaps", "handed", "head", "kept",
+        "learnt", "led", "lingering", "owner", "refused", "settled",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str) -> None:
@@ -50,6 +52,8 @@ class Call:
         self.head = owner
         self.data = CallData()
         self.clients: tuple[Client, ...] = ()
+        self.followers: tuple[Client, ...] = ()
+        self.led = False
         self.lingering = 0
         self.settled = False
         self.kept = False
@@ -58,6 +62,16 @@ class Call:
         self.back: Back | None = None
         self.refused: frozenset[str] | None = None
         self.handed = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody takes part for whom it goes on."""
+        return len(self.clients) > len(self.followers)
+
+    @property
+    def only_followed(self) -> bool:
+        """Whether there is somebody, and he does not hold it."""
+        return bool(self.clients) and not self.held
 
     def have(self) -> dict[str, int]:
         """As ``CallData.have``, but no further than it is whole."""
@@ -100,7 +114,8 @@ class Watcher(Client, Protocol):
     """A client for all calls; it is told of registrations too. It does not keep a call alive."""
 
     def registered(self, call: Call, client: Client) -> None:
-        """``client`` registered for ``call``."""
+        """``client`` registered for ``call``, or holds it from now on and did not, or the other
+        way round."""
 
     def unregistered(self, call: Call, client: Client) -> None:
         """``client`` left ``call``; ``call.clients`` is who remains."""

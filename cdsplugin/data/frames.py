@@ -71,6 +71,9 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     left: list[Name] = []
     """Who took part by way of the registrant, as by the caretaker, and has left the call there:
     the head need not wait for them to register again."""
+    follows: bool = False
+    """Nobody there has a part in the call that is not over: it need not go on for them. An older
+    server takes it for one that holds the call."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):

@@ -35,7 +35,7 @@ from cdsplugin.data import (
     Update,
 )
 from cdsplugin.proxy.heads import Heads
-from cdsplugin.proxy.joined import WITH_HEAD, Joined, JoinedCalls, Stage
+from cdsplugin.proxy.joined import ASKING, WITH_HEAD, Joined, JoinedCalls, Stage
 from cdsplugin.proxy.kept import KeptCalls
 from cdsplugin.proxy.peers import Journal, Peer, Peers
 
@@ -106,10 +106,13 @@ class Registrations:
         joined = self.joined.get(call.call_id)
         if joined is not None:
             # It comes back while we are leaving: the head takes both in their order.
+            self._calls.lead(call, joined)
             if joined.stage in (Stage.LEAVING, Stage.LEFT):
                 self._register(call, joined)
             elif joined.stage is Stage.WAITING:
                 self._unbased(call, joined)
+            else:
+                self._tell_holds(call, joined)
             return
         joined = self._calls.add(call, Joined(call.owner, call.settled))
         if not len(call.data):
@@ -119,6 +122,7 @@ class Registrations:
             joined.stage = Stage.UNSHARED
             self._say_unknown(call)
             return
+        self._calls.lead(call, joined)
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
         if not peer.connected:
@@ -162,11 +166,21 @@ class Registrations:
         self.came(call)
 
     def left(self, call: Call) -> None:
-        """Nobody here takes part any more: unregister with the head."""
+        """Somebody here takes part no more, or only follows from now on. If nobody is left:
+        unregister with the head."""
         joined = self.joined.get(call.call_id)
         # In the other stages the answer to the registration has to come first; see on_registered.
-        if joined is not None and joined.stage is Stage.LIVE:
+        if joined is None or joined.stage is not Stage.LIVE:
+            return
+        if call.clients:
+            self._tell_holds(call, joined)
+        else:
             self._leave(call, joined)
+
+    def _tell_holds(self, call: Call, joined: Joined) -> None:
+        """The head need not go on with a call for those who only follow it."""
+        if joined.stage is Stage.LIVE and joined.follows != call.only_followed:
+            self._register(call, joined)
 
     def over(self, call: Call, present: Sequence[str] = ()) -> None:
         """The call ended here, also for those who were ``present``. What its owner lacks of it is
@@ -292,7 +306,9 @@ class Registrations:
             self._side.send_away(call, server)
         if untold:
             self._register(call, joined)
-        elif not call.clients:
+        elif call.clients:
+            self._tell_holds(call, joined)
+        else:
             self._leave(call, joined)
 
     def on_unregistered(self, server: str, frame: Unregistered) -> None:
@@ -325,6 +341,7 @@ class Registrations:
         if server == call.owner:
             log.warning("call %s goes on unshared: %s said: %s", call.call_id, server, frame.reason)
             joined.stage = Stage.UNSHARED
+            self._calls.lead(call, joined)
             return
         joined.tried |= {server}
         instead = frame.instead
@@ -361,7 +378,7 @@ class Registrations:
         kept = self._calls.is_kept(call)
         if complete and kept:
             self._release(call)
-        elif complete or not (kept or joined is None):
+        elif complete or not (kept or joined is None or self._said(server, call, joined)):
             call.settled = complete
             self._store.end(frame.call_id)
         elif joined is not None and joined.stage is Stage.FIRST:
@@ -385,6 +402,12 @@ class Registrations:
         else:
             call.settled = False
             self._store.end(frame.call_id)
+
+    @staticmethod
+    def _said(server: str, call: Call, joined: Joined) -> bool:
+        """Whether the head did not wait for what has been said here: nobody here holds the call."""
+        asking = joined.head == server and joined.stage in ASKING
+        return asking and call.only_followed and call.handed < _HANDED
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
@@ -526,6 +549,7 @@ class Registrations:
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
         joined.told = joined.left
+        joined.follows = call.only_followed
         left = list(joined.left)
         if joined.known:
             joined.stage = Stage.RENEWING
@@ -533,13 +557,18 @@ class Registrations:
             if joined.whole is not None:
                 for author in call.have_of(self.server):
                     have[author] = joined.whole.get(author, -1)
-            frame = Register(call.call_id, call.owner, sent, have, [], [], listed, 0, left)
+            properties: list[Property] = []
+            logs: list[Log] = []
+            before = 0
         else:
             joined.stage = Stage.FIRST
+            have, before = {}, joined.before
             properties, logs = call.data.newer({})
-            frame = Register(
-                call.call_id, call.owner, sent, {}, properties, logs, listed, joined.before, left
-            )
+        self._calls.lead(call, joined)
+        frame = Register(
+            call.call_id, call.owner, sent, have, properties, logs, listed, before, left,
+            joined.follows,
+        )  # fmt: skip
         self._peers.send(joined.head, frame)
 
     @staticmethod
