@@ -22,8 +22,8 @@ class Stage(enum.Enum):
     UNSHARED = "the owner cannot be reached by configuration, or refused"
 
 
-ASKING = (Stage.FIRST, Stage.RENEWING, Stage.LIVE)
-WITH_HEAD = (*ASKING, Stage.LEAVING, Stage.LEFT)
+_ASKING = (Stage.FIRST, Stage.RENEWING, Stage.LIVE)
+WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
 _UNLED = (Stage.CARETAKER, Stage.UNSHARED)
 
 

@@ -35,7 +35,7 @@ from cdsplugin.data import (
     Update,
 )
 from cdsplugin.proxy.heads import Heads
-from cdsplugin.proxy.joined import ASKING, WITH_HEAD, Joined, JoinedCalls, Stage
+from cdsplugin.proxy.joined import WITH_HEAD, Joined, JoinedCalls, Stage
 from cdsplugin.proxy.kept import KeptCalls
 from cdsplugin.proxy.peers import Journal, Peer, Peers
 
@@ -378,10 +378,12 @@ class Registrations:
         kept = self._calls.is_kept(call)
         if complete and kept:
             self._release(call)
-        elif complete or not (kept or joined is None or self._said(server, call, joined)):
+        elif complete or not (kept or joined is None or self._unheard(server, call, joined)):
             call.settled = complete
             self._store.end(frame.call_id)
-        elif joined is not None and joined.stage is Stage.FIRST:
+        elif joined is not None and (
+            joined.stage is Stage.FIRST or (joined.stage is Stage.RENEWING and not joined.follows)
+        ):
             pass  # it is being given everything
         elif call.handed < _HANDED:
             # What we left with another head, this one lacks; or it has lost it in a crash. Which
@@ -404,10 +406,10 @@ class Registrations:
             self._store.end(frame.call_id)
 
     @staticmethod
-    def _said(server: str, call: Call, joined: Joined) -> bool:
-        """Whether the head did not wait for what has been said here: nobody here holds the call."""
-        asking = joined.head == server and joined.stage in ASKING
-        return asking and call.only_followed and call.handed < _HANDED
+    def _unheard(server: str, call: Call, joined: Joined) -> bool:
+        """Whether what was said here may just have come too late for the head, as it does not wait
+        for those who do not hold the call."""
+        return joined.head == server and not call.held
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
@@ -604,7 +606,8 @@ class Registrations:
             self._register(call, joined)
 
     def _leave(self, call: Call, joined: Joined) -> None:
-        if joined.untold():
+        # As a follower we may have been too late with what was said here.
+        if joined.untold() or (joined.follows and call.have_of(self.server)):
             self._register(call, joined)  # and leave when that is answered
             return
         self._leavings += 1

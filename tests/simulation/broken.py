@@ -171,6 +171,26 @@ def _expired_forgotten() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "_expire", lambda self, server: None)
 
 
+def _followers_hold() -> AbstractContextManager[Any]:
+    """Who follows a call holds it."""
+    register = Store.register
+
+    def holds(self: Store, client: Any, call_id: str, owner: str, holds: bool = True) -> Call:
+        return register(self, client, call_id, owner)
+
+    return patch.object(Store, "register", holds)
+
+
+def _followers_elsewhere_hold() -> AbstractContextManager[Any]:
+    """Who follows a call at another server holds it."""
+    add = RegistrationMonitor.add
+
+    def holds(self: RegistrationMonitor, call_id: str, server: str, follows: bool = False) -> Any:
+        return add(self, call_id, server)
+
+    return patch.object(RegistrationMonitor, "add", holds)
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -191,6 +211,8 @@ RULES: Mapping[str, Broken] = {
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,
+    "followers-hold": _followers_hold,
+    "followers-elsewhere-hold": _followers_elsewhere_hold,
 }
 
 

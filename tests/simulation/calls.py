@@ -314,7 +314,7 @@ class Application:
         store = process.store
         if item.owner == name and store.get(item.call_id) is None:
             return  # the call is over
-        call = store.register(self, item.call_id, item.owner)
+        call = store.register(self, item.call_id, item.owner, holds=False)
         values = {note.name: note.text} if note.name else {}
         lines = [] if note.name else [note.text]
         self.world.note(name, f"an application writes {values or lines}")

@@ -80,7 +80,7 @@ class Auditor:
         self._forgotten: dict[tuple[Process, str], int] = {}
         """How often a process has ended a call: its copy's lives."""
         self._left: dict[tuple[Process, str], int] = {}
-        """When the last client left a call."""
+        """When the last client left a call that had held it."""
         self.changed: dict[str, int] = {}
         """When a call was last written to or registered for by anyone's local client."""
         self._touched: list[tuple[Server, Call]] = []
@@ -184,8 +184,8 @@ class Auditor:
                 self._written_by.setdefault((server.name, call.call_id, entry.stamp), life)
 
     def left(self, process: Process, call: Call) -> None:
-        """A client left a call."""
-        if not call.clients:
+        """A client left a call, or follows it from now on: does anybody hold it still?"""
+        if not call.held and not call.lingering:
             self._left[process, call.call_id] = self.world.now
 
     def forgotten(self, server: Server, process: Process, call: Call) -> None:
@@ -263,6 +263,7 @@ class _Watch:
     def registered(self, call: Call, client: Client) -> None:
         if self._auditor.incoming is not self._server:
             self._auditor.changed[call.call_id] = self._auditor.world.now
+        self._auditor.left(self._process, call)
         self._auditor.touched(self._server, call)
 
     def unregistered(self, call: Call, client: Client) -> None:

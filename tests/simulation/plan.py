@@ -94,7 +94,18 @@ class FaultItem:
     by: int = 0
 
 
-Item = CallItem | NoteItem | FaultItem
+@dataclass(frozen=True, slots=True)
+class FollowItem:
+    """Somebody follows a call from ``at`` on, at ``server``: for ``stays``, 0: until its end."""
+
+    at: int
+    call: int
+    server: str
+    stays: int
+    kind: str = "follow"
+
+
+Item = CallItem | NoteItem | FaultItem | FollowItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,8 @@ class Plan:
         return [i for n, i in enumerate(self.items) if keep is None or n in keep]
 
 
-KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
+FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
+KINDS = (*FIRST_KINDS, "follow")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -129,6 +141,11 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         item = _fault(rng, settings, items)
         if item.kind in kinds:
             items.append(item)
+    # Without these a seed means what it meant before there were any.
+    if "follow" in kinds:
+        others = random.Random(f"{seed} follow")
+        for _ in range(others.choice((0, 1, 1, 2, 4))):
+            items.append(_follow(others, settings, calls))
     return Plan(seed, settings, tuple(items))
 
 
@@ -217,6 +234,17 @@ def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int)
     return NoteItem(at, which, server, name, f"note {n} of {server}", stays)
 
 
+def _follow(rng: random.Random, settings: Settings, calls: list[CallItem]) -> FollowItem:
+    which = rng.randrange(len(calls))
+    first = calls[which].passages[0]
+    until = first.ends + int(settings.linger * SECOND)
+    at = rng.randrange(first.begins, until)
+    if rng.random() < 0.2:  # before the call has come to its owner, perhaps
+        at = first.begins + rng.randrange(2000)
+    stays = 0 if rng.random() < 0.7 else int(rng.choice((0.01, 5, 40)) * SECOND * rng.random())
+    return FollowItem(at, which, rng.choice(settings.servers), stays)
+
+
 def _soon(rng: random.Random, items: list[Item]) -> int:
     """A moment soon after somebody wrote something."""
     item = rng.choice(items)
@@ -228,7 +256,7 @@ def _soon(rng: random.Random, items: list[Item]) -> int:
 
 
 def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultItem:
-    kind = rng.choices(KINDS, _WEIGHTS)[0]
+    kind = rng.choices(FIRST_KINDS, _WEIGHTS)[0]
     end = settings.faults_end
     at = rng.randrange(end - SECOND)
     if kind in ("kill", "power", "cut", "oneway", "reset") and rng.random() < 0.6:

@@ -10,9 +10,10 @@ from cdsplugin.data.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth
+from .followers import Follower
 from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
 from .network import SimNetwork
-from .plan import CallItem, FaultItem, NoteItem, Plan
+from .plan import CallItem, FaultItem, FollowItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
 
@@ -67,6 +68,7 @@ class Simulation:
         self.network = SimNetwork(world, settings.delay_us, settings.jitter_us)
         self.servers: dict[str, Server] = {}
         self.truths: dict[str, Truth] = {}
+        self.followers: list[Follower] = []
         self.auditor = Auditor(world, self.servers, self.truths)
         self.network.on_frame = self.auditor.frame_sent
         for name in settings.servers:
@@ -86,6 +88,10 @@ class Simulation:
                 truth = self.truths.get(calls[item.call].call_id)
                 if truth is not None:
                     Application(world, self.servers[item.server], truth, item)
+            elif isinstance(item, FollowItem):
+                truth = self.truths.get(calls[item.call].call_id)
+                if truth is not None:
+                    self.followers.append(Follower(world, self.servers[item.server], truth, item))
             elif isinstance(item, FaultItem):
                 self._fault(item)
 
@@ -108,6 +114,7 @@ class Simulation:
         last = max(
             [i.passages[0].ends + SECOND for i in self.plan.kept() if isinstance(i, CallItem)]
             + [i.at + i.stays for i in self.plan.kept() if isinstance(i, NoteItem)]
+            + [i.at + i.stays for i in self.plan.kept() if isinstance(i, FollowItem)]
             + [self.world.now]
         )
         self._until(last)
@@ -119,6 +126,9 @@ class Simulation:
                 raise Violated(f"{quiet:g} s after everything was over: {left}")
             self._until(min(self.world.now + 5 * SECOND, deadline))
         one_right_row(self.servers, self.truths)
+        for follower in self.followers:
+            if (wrong := follower.wrong()) is not None:
+                raise Violated(wrong)
 
     def close(self) -> None:
         """Free the databases."""
