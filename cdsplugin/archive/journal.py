@@ -208,7 +208,7 @@ class Journal:
         if call_id in self._ended and call.owner == self._store.server:
             self._begin(call_id)  # it has its data back: ``Store.fading``
         if not call.held:
-            self._append(Lingers(call_id, call.settled))
+            self._append(Lingers(call_id, False))
         elif len(call.clients) - len(call.followers) == 1 and client not in call.followers:
             self._append(Held(call_id))
 

@@ -111,6 +111,8 @@ class Registrations:
                 self._register(call, joined)
             elif joined.stage is Stage.WAITING:
                 self._unbased(call, joined)
+                if joined.head == call.owner:
+                    self._reach_owner(call, joined)  # of a call that had ended here, perhaps
             else:
                 self._tell_holds(call, joined)
             return
@@ -118,8 +120,13 @@ class Registrations:
         if not len(call.data):
             joined.before = call.data.newest
         self._unbased(call, joined)
+        self._reach_owner(call, joined)
+
+    def _reach_owner(self, call: Call, joined: Joined) -> None:
+        """Register as soon as possible."""
         if not self._peers.network.knows(call.owner):
             joined.stage = Stage.UNSHARED
+            self._calls.lead(call, joined)
             self._say_unknown(call)
             return
         self._calls.lead(call, joined)
