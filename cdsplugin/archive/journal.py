@@ -221,7 +221,8 @@ class Journal:
         """End of call. Its records stay until the archive has it; if others have it, they go."""
         call_id = call.call_id
         if call_id in self._calls:
-            if call.settled and call.owner != self._store.server and not call.kept:
+            others = call.owner != self._store.server and not call.foreign
+            if call.settled and others and not call.kept:
                 self._gone(call_id)
             else:
                 self._ended[call_id] = -1

@@ -88,7 +88,8 @@ class NetworkProxy:
 
     ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
     be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
-    has written its record, so that the one which this server wrote in its place has to go.
+    has written its record, so that the one which this server wrote in its place has to go,
+    ``on_disowned(call)`` when that server has no such call.
     Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
     the next one is tried.
     """
@@ -111,6 +112,7 @@ class NetworkProxy:
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
         on_handed_over: Callable[[str], None] | None = None,
+        on_disowned: Callable[[Call], None] | None = None,
         journal: Journal | None = None,
         records: Records | None = None,
     ) -> None:
@@ -125,6 +127,7 @@ class NetworkProxy:
         self._journal = journal if journal is not None else NoJournal()
         self._records = records
         self.on_handed_over = on_handed_over
+        self.on_disowned = on_disowned
         self.health_listeners: list[Callable[[str, bool], None]] = []
         if on_health is not None:
             self.health_listeners.append(on_health)
@@ -283,6 +286,8 @@ class NetworkProxy:
         call = self._store.register(self, call_id, owner, participants.hold)
         if learnt:
             call.learnt = True
+        if not frame.apart:
+            call.claimed = True
         if frame.left:
             self._drop(call, frame.left)
         if owner != self.server:
@@ -390,7 +395,8 @@ class NetworkProxy:
             self._registrations.went(call, (server,))
         self._remove(frame.call_id, server)
         # This answer says that everything is on disk.
-        self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
+        apart = call is not None and self._may_disown(call)
+        self._peers.send(server, Unregistered(frame.call_id, frame.number, apart), must=True)
 
     def _remove(self, call_id: str, server: str) -> None:
         before = _parts(self.monitor.of(call_id))
@@ -421,6 +427,15 @@ class NetworkProxy:
         """The owner of a call (or its caretaker) has the record: the one written here has to go."""
         if self.on_handed_over is not None:
             self.on_handed_over(call_id)
+
+    def _may_disown(self, call: Call) -> bool:
+        ours = call.owner == self.server and self.on_disowned is not None
+        return ours and not (call.claimed or call.told)
+
+    def disowned(self, call: Call) -> None:
+        """Its owner has no such call: what was written in its place has to be recorded apart."""
+        if self.on_disowned is not None:
+            self.on_disowned(call)
 
     def send_away(self, call: Call, instead: str) -> None:
         """Another server leads this call now: those registered here shall register there."""
@@ -454,7 +469,7 @@ class NetworkProxy:
             self.monitor.remember(call.call_id, past)
             return
         properties, logs = call.data.newer({})
-        frame = EndOfCall(call.call_id, properties, logs)
+        frame = EndOfCall(call.call_id, properties, logs, call.foreign)
         for server in past:
             self._peers.send(server, frame, must=True)
 

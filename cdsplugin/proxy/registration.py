@@ -61,6 +61,10 @@ class Side(Protocol):
     def ask_time(self, server: str) -> None:
         """``server`` shall say at once what time it is there."""
 
+    def disowned(self, call: Call) -> None:
+        """The owner of a call has none such: what was written here in its place is recorded
+        apart."""
+
     def handed_over(self, call_id: str) -> None:
         """The head of a call has written its record: the one that was written here has to go."""
 
@@ -163,7 +167,7 @@ class Registrations:
         elif joined.stage in (Stage.FIRST, Stage.LIVE):
             if joined.head != author:
                 self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
-        elif joined.stage is Stage.LEAVING and joined.head != author:
+        elif joined.stage in (Stage.LEAVING, Stage.LEFT) and joined.head != author:
             self._register(call, joined)
 
     def _again(self, call: Call) -> None:
@@ -330,7 +334,7 @@ class Registrations:
             or frame.number not in (0, joined.leaving)
         ):
             return
-        if self._calls.is_kept(call):
+        if self._calls.is_kept(call) or frame.apart:
             joined.stage = Stage.LEFT
             return
         call.settled = True
@@ -383,7 +387,9 @@ class Registrations:
             key in theirs for key in data.logs or ()
         )
         kept = self._calls.is_kept(call)
-        if complete and kept:
+        if frame.foreign and not call.held:
+            self._disowned(call, kept)
+        elif complete and kept:
             self._release(call)
         elif complete or not (kept or joined is None or self._unheard(server, call, joined)):
             call.settled = complete
@@ -411,6 +417,16 @@ class Registrations:
         else:
             call.settled = False
             self._store.end(frame.call_id)
+
+    def _disowned(self, call: Call, kept: bool) -> None:
+        """Its owner has no such call: it is recorded where it came to first."""
+        call.foreign = True
+        if kept:
+            self._side.disowned(call)
+            self.kept.drop(call)
+        else:
+            call.settled = True
+            self._store.end(call.call_id)
 
     @staticmethod
     def _unheard(server: str, call: Call, joined: Joined) -> bool:
@@ -576,7 +592,7 @@ class Registrations:
         self._calls.lead(call, joined)
         frame = Register(
             call.call_id, call.owner, sent, have, properties, logs, listed, before, left,
-            joined.follows,
+            joined.follows, True,
         )  # fmt: skip
         self._peers.send(joined.head, frame)
 
