@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from cdsplugin.archive.ends import Place, legs_of
 from cdsplugin.archive.reading import reading_records
-from cdsplugin.data import CallData, Property, leg_name
+from cdsplugin.data import CallData, Log, Property, leg_name
 
 _ON_ITS_WAY_US = 32_000_000
 """As long as an INVITE is sent again (RFC 3261 §17.1.1.2, timer B): it may reach another switch
@@ -38,31 +38,34 @@ class Before(NamedTuple):
 
 def took_part(data: CallData, before: Before) -> bool:
     """Whether entries belong to the call of which there is a record. Yes, if a leg of theirs and
-    one of the record are two ends of one dialog; else if they began before it was over."""
-    for leg in legs_of(data.properties).values():
+    one of the record are two ends of one dialog; else if they began before it was over. What
+    applications alone said always does."""
+    legs = legs_of(data.properties)
+    for leg in legs.values():
         if leg.get("direction") == "in" and leg.get("sip_call_id") in before.sip_call_ids:
             return True
-    stamps = [e.stamp for e in data.properties.values()] + [e.stamp for e in data.log_lines()]
-    if before.ended_at is None or not stamps:
+    if before.ended_at is None or not legs:
         return True
-    return min(stamps) <= before.ended_at + _ON_ITS_WAY_US
+    first = min(entry.stamp for entry in data.properties.values())
+    return first <= before.ended_at + _ON_ITS_WAY_US
 
 
-def began_with(data: CallData, came_in: Place | None) -> Property | None:
+def began_with(data: CallData, came_in: Place | None) -> Property | Log | None:
     """The entry with which the call began, as far as is known: of the leg by which it came in; the
     oldest, if there is no leg."""
     if came_in is not None:
         return data.properties.get(leg_name(*came_in))
-    return min(data.properties.values(), key=lambda entry: entry.stamp, default=None)
+    entries: list[Property | Log] = [*data.properties.values(), *data.log_lines()]
+    return min(entries, key=lambda entry: entry.stamp, default=None)
 
 
-def apart_id(call_id: str, first: Property) -> str:
+def apart_id(call_id: str, first: Property | Log) -> str:
     """The callID under which a call is recorded apart. It sorts by time as others do, is the same
     whoever makes it, and another for each call that names the same callID."""
-    leg = first.value
+    leg = first.value if isinstance(first, Property) else None
     at = leg.get("invited_at") if isinstance(leg, Mapping) else None
     when = at if type(at) is int and at > 0 else first.stamp
-    text = f"{call_id} {first.name} {first.author} {when}"
+    text = f"{call_id} {first.author} {when}"
     digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:10], "big")
     number = (when // 1000 & 0xFFFF_FFFF_FFFF) << 80 | digest
     number = number & ~(0xF << 76) | _VERSION << 76

@@ -48,7 +48,7 @@ class Rows:
             self.entries.setdefault(call_id, set()).add(name)
         for leg in legs:
             self.entries.setdefault(leg[0], set()).add(f"leg/{leg[1]}/{leg[2]}")
-            self.sip_call_ids.setdefault(leg[0], []).append(leg[15])
+            self.sip_call_ids.setdefault(leg[0], []).append(leg[17])
         if remove is not None:
             del self.cdrs[remove]
             self.entries.pop(remove, None)

@@ -182,7 +182,7 @@ class Switch:
             CallStarted(
                 **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
                 caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
-                user_agent="", sip_call_id="", leg=first,
+                user_agent="", sip_call_id=state.dialog(0), leg=first,
             ),
             known,
         )  # fmt: skip
@@ -195,8 +195,8 @@ class Switch:
         self._tell(
             state,
             LegInvited(
-                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="", sip_call_id="",
-                incoming=first,
+                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="",
+                sip_call_id=state.dialog(1), incoming=first,
             ),
         )  # fmt: skip
 
@@ -286,6 +286,11 @@ class _Passage:
         self.unknown: list[tuple[Event, Callable[[], None]]] = []
         """What the server may not have on disk yet."""
         self.waiting: list[Callable[[_Passage], None]] = []
+
+    def dialog(self, leg: int) -> str:
+        """The SIP Call-ID of the incoming leg (0) or the outgoing one, which comes in at the next
+        switch."""
+        return f"{self.call.call_id}/{self.call.passages.index(self.passage) + leg}"
 
 
 class Application:
