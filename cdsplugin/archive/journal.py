@@ -179,10 +179,13 @@ class Journal:
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """Entries changed."""
         call_id = call.call_id
-        if call_id not in self._calls or call_id in self._ended:
+        begins = call_id not in self._calls or call_id in self._ended
+        if begins:
             self._begin(call_id)
         # The lists are the store's own: nobody changes them after this.
         self._append(Entries(call_id, call.owner, properties, logs))  # type: ignore[arg-type]
+        if begins and not call.held:
+            self._append(Lingers(call_id, call.settled))
 
     def left(self, call_id: str, settled: bool = True) -> None:
         """Nobody here takes part in a call of another server, and its head has (or has not) all
@@ -196,23 +199,29 @@ class Journal:
             self._again(call.call_id)
 
     def registered(self, call: Call, client: Client) -> None:
-        """The first one who comes back to a lingering call, or to one that had ended."""
+        """The first one who comes back to a lingering call, or to one that had ended; or nobody
+        holds it any more."""
         call_id = call.call_id
-        if len(call.clients) == 1 and call_id in self._calls:
-            if call_id in self._ended and call.owner == self._store.server:
-                self._begin(call_id)  # it has its data back: ``Store.fading``
+        if call_id not in self._calls:
+            return
+        if call_id in self._ended and call.owner == self._store.server:
+            self._begin(call_id)  # it has its data back: ``Store.fading``
+        if not call.held:
+            self._append(Lingers(call_id, False))
+        elif len(call.clients) - len(call.followers) == 1 and client not in call.followers:
             self._append(Held(call_id))
 
     def unregistered(self, call: Call, client: Client) -> None:
-        """The last one has left."""
-        if not call.clients and call.call_id in self._calls:
+        """The last one that held it has left."""
+        if not call.held and call.call_id in self._calls:
             self._append(Lingers(call.call_id, call.settled))
 
     def ended(self, call: Call) -> None:
         """End of call. Its records stay until the archive has it; if others have it, they go."""
         call_id = call.call_id
         if call_id in self._calls:
-            if call.settled and call.owner != self._store.server and not call.kept:
+            others = call.owner != self._store.server and not call.foreign
+            if call.settled and others and not call.kept:
                 self._gone(call_id)
             else:
                 self._over(call_id)
@@ -231,11 +240,15 @@ class Journal:
     ) -> None:
         """Who takes part in a call besides this server has changed, or what else it has to know
         of it after a restart."""
-        if call_id not in self._calls or call_id in self._ended:
+        begins = call_id not in self._calls or call_id in self._ended
+        if begins:
             self._begin(call_id)
         record = Shared(call_id, owner, list(present), list(past), standing)
         self._shared[call_id] = record
         self._append(record)
+        call = self._store.get(call_id) if begins else None
+        if call is not None and not call.held:
+            self._append(Lingers(call_id, call.settled))
 
     def released(self, call_id: str) -> None:
         """A call that was over here and waited for its owner (``Store.kept``) is needed no more."""
@@ -377,7 +390,7 @@ class Journal:
         shared = self._shared.get(call_id)
         if shared is not None:
             self._append(shared)
-        if call.lingering or not call.clients:
+        if not call.held:
             self._append(Lingers(call_id, call.settled))
         return True
 

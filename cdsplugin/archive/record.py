@@ -8,13 +8,16 @@ call lingers, and marked final at its end.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
+from cdsplugin.archive import foreign
 from cdsplugin.archive.ends import Ends, Leg, Place, legs_of, true_ends
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.data import (
@@ -28,6 +31,8 @@ from cdsplugin.data import (
     give_back,
     leg_of,
 )
+
+log = logging.getLogger("cdsplugin.record")
 
 _LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
@@ -267,6 +272,13 @@ def log_rows(call_id: str, logs: Sequence[Log]) -> list[LogRow]:
     return [LogRow(call_id, iso(line.stamp), line.author, line.text) for line in logs]
 
 
+class Look(Protocol):
+    """Finds what the archive has of a call, and calls ``then`` with it, in a later turn of the
+    event loop; never, if that cannot be found out at present."""
+
+    def __call__(self, call_id: str, then: Callable[[foreign.Before | None], None]) -> None: ...
+
+
 class Writer(Protocol):
     """What takes the rows: the archive."""
 
@@ -290,12 +302,16 @@ class Recorder:
 
     A call of another server is that server's to write. Only if it ends here and its owner never
     took what we have (it is unknown, or was not reachable) we write what we know into our own
-    database: the row then says so (``written_by`` is not ``owner``), and nothing is lost.
+    database: the row then says so (``written_by`` is not ``owner``), and nothing is lost. A call
+    that is none of its owner's is recorded apart (``foreign``).
     """
 
-    def __init__(self, server: str, archive: Writer) -> None:
+    def __init__(self, server: str, archive: Writer, look: Look | None = None) -> None:
+        """``look`` finds what the archive has of a call; without it every call that names this
+        server as its owner is taken for its own."""
         self.server = server
         self._archive = archive
+        self._look = look
         self._written: dict[str, Ends] = {}
         """Calls whose row is written and not final yet, and the ends that it names."""
         self.records = 0
@@ -313,6 +329,8 @@ class Recorder:
         if call.owner != self.server:
             return
         call_id = call.call_id
+        if call.foreign and call.told:
+            call.foreign = False  # its switch was late to tell of it
         if call_id in self._written:
             legs, others = entry_rows(call_id, properties, {})
             cdr: Cdr | None = None
@@ -331,13 +349,34 @@ class Recorder:
             self._written[call_id] = self._write(call, final=False)
 
     def registered(self, call: Call, client: Client) -> None:
-        """Of no interest to the record."""
+        """Somebody holds it: whether it is ours is not known before its end."""
+        if call.held:
+            call.foreign = False
 
     def unregistered(self, call: Call, client: Client) -> None:
-        """Of no interest to the record."""
+        """If nobody holds it any more: is it ours?"""
+        if call.owner == self.server and not call.held:
+            self._judge(call)
+
+    def back(self, call: Call) -> None:
+        """A call is back after a restart."""
+        if call.owner == self.server and not call.held:
+            self._judge(call)
+
+    def _judge(self, call: Call) -> None:
+        """Find out whether it is ours, which takes a moment."""
+        if self._look is not None and not call.claimed and not call.told:
+            self._look(call.call_id, partial(self._found, call))
+
+    def _found(self, call: Call, before: foreign.Before | None) -> None:
+        if not (call.held or call.claimed or call.told):
+            call.foreign = before is None or not foreign.took_part(call.data, before)
 
     def ended(self, call: Call) -> None:
         """End of call: the record is final."""
+        if call.foreign:
+            self._apart(call)
+            return
         if call.owner != self.server:
             if not call.settled and len(call.data):
                 self._write(call, final=True)
@@ -358,6 +397,27 @@ class Recorder:
     def handed_over(self, call_id: str) -> None:
         """The owner of a call has its record: the one written here in its place goes."""
         self._archive.put(remove=call_id)
+
+    def disowned(self, call: Call) -> None:
+        """A call that was recorded here in the place of its owner is none of that one's."""
+        self._archive.put(remove=call.call_id)
+        self._apart(call, recorded=True)
+
+    def _apart(self, call: Call, recorded: bool = False) -> None:
+        """Record a call that is none of its owner's, if it came to this server first. Who has
+        ``recorded`` it for its owner does it in any case: nobody else may have it any more."""
+        first = foreign.began_with(call.data, View(call).ends.caller_at)
+        if first is None or not (recorded or first.author.partition("/")[0] == self.server):
+            return
+        apart = Call(foreign.apart_id(call.call_id, first), self.server)
+        apart.data = call.data
+        log.warning(
+            "call %s: a neighbour names %s as its owner, which has no such call: recorded as %s",
+            call.call_id,
+            call.owner,
+            apart.call_id,
+        )
+        self._write(apart, final=True)
 
     def _again(self, call: Call, summary: bool) -> tuple[Cdr | None, list[TalkRow]]:
         """The row anew, if what has come since it was written tells more: the call as a whole

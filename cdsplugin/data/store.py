@@ -34,9 +34,9 @@ class StoreLimits:
     server, which no application's writing can keep from being heard; ``peer_authors`` is how many
     may have written to it at other servers.
 
-    A call of this server lingers for ``linger`` after the last registration is gone. A call of
-    another server lingers for ``handed_linger``: longer, so that the owner's end of call normally
-    comes first.
+    A call of this server lingers for ``linger`` after the last one that held it has left, whoever
+    follows it. A call of another server lingers for ``handed_linger``: longer, so that the owner's
+    end of call normally comes first.
     """
 
     linger: float = 30.0
@@ -91,10 +91,12 @@ class Store:
         """Take back a registration for all calls."""
         self._watchers = tuple(w for w in self._watchers if w is not watcher)
 
-    def register(self, client: Client, call_id: str, owner: str) -> Call:
+    def register(self, client: Client, call_id: str, owner: str, holds: bool = True) -> Call:
         """Register interest in a call; its data, all entries, is ``Call.data`` of what is returned.
 
-        ``owner`` counts only when the call is new here. Registering again changes nothing.
+        Who ``holds`` it has a part in it that is not over: until he leaves the call does not end.
+        Who does not follows it: he is told the same. ``owner`` counts only when the call is new
+        here. Registering again changes nothing but ``holds``.
         """
         call = self._calls.get(call_id)
         if call is None:
@@ -107,29 +109,46 @@ class Store:
             self._calls[call_id] = call
         if client not in call.clients:
             call.clients = (*call.clients, client)
-            call.lingering = 0
-            for watcher in self._watchers:
-                if watcher is not client:
-                    try:
-                        watcher.registered(call, client)
-                    except Exception:
-                        log.exception("call %s: a client failed to take a registration", call_id)
-            call.settled = False
+            if not holds:
+                call.followers = (*call.followers, client)
+        elif holds != (client in call.followers):
+            return call
+        elif holds:
+            call.followers = tuple(c for c in call.followers if c is not client)
+        else:
+            call.followers = (*call.followers, client)
+        self._came(client, call)
         return call
 
+    def _came(self, client: Client, call: Call) -> None:
+        if call.held or call.led:
+            call.lingering = 0
+        for watcher in self._watchers:
+            if watcher is not client:
+                try:
+                    watcher.registered(call, client)
+                except Exception:
+                    log.exception("call %s: a client failed to take a registration", call.call_id)
+        call.settled = False
+        if self._calls.get(call.call_id) is call:
+            self.linger(call)
+
     def unregister(self, client: Client, call_id: str) -> None:
-        """Take back an interest. When it was the last one, the call begins to linger."""
+        """Take back an interest. When it was the last one that held the call, that begins to
+        linger."""
         call = self._calls.get(call_id)
         if call is None or client not in call.clients:
             return
         call.clients = tuple(c for c in call.clients if c is not client)
+        if call.followers:
+            call.followers = tuple(c for c in call.followers if c is not client)
         for watcher in self._watchers:
             if watcher is not client:
                 try:
                     watcher.unregistered(call, client)
                 except Exception:
                     log.exception("call %s: a client failed to take an unregistration", call_id)
-        if not call.clients and self._calls.get(call_id) is call:
+        if self._calls.get(call_id) is call:
             self.linger(call)
 
     def update(
@@ -209,10 +228,12 @@ class Store:
             self._end(call)
 
     def linger(self, call: Call) -> None:
-        """Let a call that nobody is registered for end in its time."""
-        if not call.clients and not call.lingering:
-            own = call.head == self.server
-            (self._own_lingers if own else self._handed_lingers).add(call)
+        """Let a call that nobody holds end in its time, unless another server will say that."""
+        if call.held or call.lingering or (call.led and call.clients):
+            return
+        # Who follows a call whose owner is away gives that, and others, time to come back.
+        own = call.owner == self.server or (call.head == self.server and not call.clients)
+        (self._own_lingers if own else self._handed_lingers).add(call)
 
     def restamp(self, call: Call, shift: int, after: int = 0) -> None:
         """Move the stamps that are greater than ``after`` by ``shift`` microseconds, in their order
@@ -321,7 +342,7 @@ class Store:
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
-            call.clients = ()
+            call.clients = call.followers = ()
         for client in clients:
             try:
                 client.ended(call)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from cdsplugin.data import (
     LEARNT,
@@ -48,7 +49,7 @@ from cdsplugin.data import (
 )
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.joined import Stage
-from cdsplugin.proxy.participants import Listings, RegistrationMonitor
+from cdsplugin.proxy.participants import Listings, Participants, RegistrationMonitor
 from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peer, Peers
 from cdsplugin.proxy.registration import Registrations
 
@@ -65,13 +66,21 @@ def _without(frame: Update, author: str) -> Update:
 _ASKED = 1000  # calls in one frame
 _ENDS = 500  # told in one go: of many that have waited for the database nobody is to feel it
 
+_Parts: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _parts(participants: Participants | None) -> _Parts:
+    """Who is present, and who of them only follows."""
+    return ((), ()) if participants is None else (participants.present, participants.following)
+
 
 class NetworkProxy:
     """See the module.
 
     ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
     be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
-    has written its record, so that the one which this server wrote in its place has to go.
+    has written its record, so that the one which this server wrote in its place has to go,
+    ``on_disowned(call)`` when that server has no such call.
     Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
     the next one is tried.
     """
@@ -95,6 +104,7 @@ class NetworkProxy:
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
         on_handed_over: Callable[[str], None] | None = None,
+        on_disowned: Callable[[Call], None] | None = None,
         journal: Journal | None = None,
         records: Records | None = None,
     ) -> None:
@@ -108,6 +118,7 @@ class NetworkProxy:
         self._ask_after = alive_interval
         self._journal = journal if journal is not None else NoJournal()
         self.on_handed_over = on_handed_over
+        self.on_disowned = on_disowned
         self.health_listeners: list[Callable[[str, bool], None]] = []
         if on_health is not None:
             self.health_listeners.append(on_health)
@@ -155,7 +166,8 @@ class NetworkProxy:
             self._registrations.changed(call, properties, logs)
 
     def registered(self, call: Call, client: Client) -> None:
-        """A local participant came: register with the owner on its behalf."""
+        """A local participant came, or does (not) hold the call any more: register with the owner
+        on its behalf."""
         if call.owner != self.server:
             self._registrations.came(call)
         if call.learnt and for_a_switch(client):
@@ -163,8 +175,8 @@ class NetworkProxy:
             self._note(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
-        """The last local participant left: unregister with the owner."""
-        if call.owner != self.server and not call.clients:
+        """A local participant left: if it was the last one, unregister with the owner."""
+        if call.owner != self.server:
             self._registrations.left(call)
 
     def ended(self, call: Call) -> None:
@@ -258,21 +270,21 @@ class NetworkProxy:
         if participants is None and len(self.monitor) >= self._max_remote_calls:
             self._peers.send(server, Refused(call_id, "cds.limits.remote_calls is reached"))
             return
-        before = participants.present if participants is not None else ()
-        first = self.monitor.add(call_id, server)
+        before = _parts(participants)
+        participants = self.monitor.add(call_id, server, frame.follows)
         self.health.watch(server)
         learnt = call is None
-        if first or call is None:
-            # After a restart without its data the owner learns of its call here, from a
-            # participant; or of one that has ended here, from somebody who was away for too long.
-            call = self._store.register(self, call_id, owner)
+        # After a restart without its data the owner learns of its call here, from a participant; or
+        # of one that has ended here, from somebody who was away for too long.
+        call = self._store.register(self, call_id, owner, participants.hold)
         if learnt:
             call.learnt = True
+        if not frame.apart:
+            call.claimed = True
         if frame.left:
             self._drop(call, frame.left)
         if owner != self.server:
-            here = participants.present if participants is not None else ()
-            registered = [*here, self.server]
+            registered = [*participants.present, self.server]
             left = [name for name in frame.left if name not in registered]
             self._registrations.accept(server, call, frame.participants, left)
         if frame.before:
@@ -298,6 +310,17 @@ class NetworkProxy:
             server, Registered(call_id, utc, frame.sent, have, properties, logs, listed)
         )
         self._changed(call, before, server)
+        self._hold(call)
+
+    def _hold(self, call: Call) -> None:
+        """Take part in a call as those do that are registered here for it."""
+        participants = self.monitor.of(call.call_id)
+        if participants is None or not participants.present:
+            self._store.unregister(self, call.call_id)
+        else:
+            self._store.register(self, call.call_id, call.owner, participants.hold)
+        if call.owner != self.server:
+            self._registrations.left(call)
 
     def _ask_lost(
         self, call: Call, back: Back, server: str, theirs: dict[str, int], have: dict[str, int]
@@ -325,13 +348,13 @@ class NetworkProxy:
             return list(present[: self._listings.length])
         return self._registrations.participants(call.call_id, present)
 
-    def _changed(self, call: Call, before: tuple[str, ...], but: str = "") -> None:
+    def _changed(self, call: Call, before: _Parts, but: str = "") -> None:
         """Who takes part in a call has changed."""
         participants = self.monitor.of(call.call_id)
-        if participants is None or participants.present == before:
+        if participants is None or _parts(participants) == before:
             return
         if call.owner == self.server:
-            self._listings.changed(call.call_id, before, participants.present, but)
+            self._listings.changed(call.call_id, before[0], participants.present, but)
             self._note(call)
 
     def _note(self, call: Call) -> None:
@@ -343,6 +366,8 @@ class NetworkProxy:
         if participants is not None:
             present, past = participants.present, participants.past
             standing = LEARNT if call.learnt else NOTHING_ELSE
+            if participants.following:
+                standing = Standing(learnt=call.learnt, following=list(participants.following))
             self._journal.shared(call.call_id, call.owner, present, past, standing)
 
     def _drop(self, call: Call, names: Sequence[str]) -> None:
@@ -363,19 +388,16 @@ class NetworkProxy:
             self._registrations.went(call, (server,))
         self._remove(frame.call_id, server)
         # This answer says that everything is on disk.
-        self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
+        apart = call is not None and self._may_disown(call)
+        self._peers.send(server, Unregistered(frame.call_id, frame.number, apart), must=True)
 
     def _remove(self, call_id: str, server: str) -> None:
-        participants = self.monitor.of(call_id)
-        before = participants.present if participants is not None else ()
-        last = self.monitor.remove(call_id, server)
+        before = _parts(self.monitor.of(call_id))
+        removed = self.monitor.remove(call_id, server)
         call = self._store.get(call_id)
-        if call is not None:
+        if removed and call is not None:
             self._changed(call, before)
-            if last:
-                self._store.unregister(self, call_id)
-                if call.owner != self.server and not call.clients:
-                    self._registrations.left(call)
+            self._hold(call)
         self._unwatch(server)
 
     def _ask(self, server: str, peer: Peer) -> None:
@@ -398,6 +420,15 @@ class NetworkProxy:
         """The owner of a call (or its caretaker) has the record: the one written here has to go."""
         if self.on_handed_over is not None:
             self.on_handed_over(call_id)
+
+    def _may_disown(self, call: Call) -> bool:
+        ours = call.owner == self.server and self.on_disowned is not None
+        return ours and not (call.claimed or call.told)
+
+    def disowned(self, call: Call) -> None:
+        """Its owner has no such call: what was written in its place has to be recorded apart."""
+        if self.on_disowned is not None:
+            self.on_disowned(call)
 
     def send_away(self, call: Call, instead: str) -> None:
         """Another server leads this call now: those registered here shall register there."""
@@ -422,7 +453,7 @@ class NetworkProxy:
             self.monitor.remember(call.call_id, past)
             return
         properties, logs = call.data.newer({})
-        frame = EndOfCall(call.call_id, properties, logs)
+        frame = EndOfCall(call.call_id, properties, logs, call.foreign)
         for server in past:
             self._peers.send(server, frame, must=True)
 
@@ -581,9 +612,9 @@ class NetworkProxy:
         call.kept = standing.revived
         if call.owner == self.server:
             if present or past:
-                self.monitor.restore(call.call_id, present, past)
+                self.monitor.restore(call.call_id, present, past, standing.following)
             if present:
-                self._store.register(self, call.call_id, self.server)
+                self._hold(call)
                 for server in present:
                     if server not in self._restored:
                         self._restored.add(server)

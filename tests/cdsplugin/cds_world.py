@@ -3,11 +3,12 @@ takes part in calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cds_fakes import FakeNet, FakeServer, Listener
 
 from cdsplugin.archive.disk import MemoryDisk
+from cdsplugin.archive.foreign import Before, before
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
@@ -24,6 +25,7 @@ class Rows:
     def __init__(self) -> None:
         self.cdrs: dict[str, Cdr] = {}
         self.entries: dict[str, set[str]] = {}
+        self.sip_call_ids: dict[str, list[str | None]] = {}
         self.puts = self.done = 0
         self.slow = False
 
@@ -44,12 +46,23 @@ class Rows:
             self.cdrs[row.call_id] = row
         for entry in properties:
             self.entries.setdefault(entry.call_id, set()).add(entry.name)
+        for leg in legs:
+            self.entries.setdefault(leg.call_id, set()).add(f"leg/{leg.switch}/{leg.leg}")
+            self.sip_call_ids.setdefault(leg.call_id, []).append(leg.sip_call_id)
         if remove is not None:
             del self.cdrs[remove]
             self.entries.pop(remove, None)
         self.puts += 1
         if not self.slow:
             self.done = self.puts
+
+    def look(self, call_id: str, then: Callable[[Before | None], None]) -> None:
+        """As the archive finds it, but at once."""
+        row = self.cdrs.get(call_id)
+        found = None
+        if row is not None:
+            found = before(Cdr(*row).ended_at, self.sip_call_ids.get(call_id, []))
+        then(found)
 
 
 class Site:
@@ -67,6 +80,8 @@ class Site:
         self.net = net
         self.name = name
         self.wrong = wrong
+        self.judges = bool(options.pop("judges", False))
+        """Whether it finds out which calls are its own."""
         self.options = options
         self.rows = Rows()
         self.start()
@@ -81,14 +96,19 @@ class Site:
         self.server = self.net.server(
             self.name, *others, wrong=self.wrong, records=self.rows, **options
         )
-        recorder = Recorder(self.name, self.rows)
+        look = self.rows.look if self.judges else None
+        recorder = self.recorder = Recorder(self.name, self.rows, look)
         self.server.store.watch(recorder)
         self.server.proxy.on_handed_over = recorder.handed_over
+        if self.judges:
+            self.server.proxy.on_disowned = recorder.disowned
         self.client = Listener()
         if self.disk is not None:
             store, timers, clock = self.server.store, self.server.timers, self.server.clock
             recovery = Recovery(store, clock, timers, 20.0)
             recovery.begin(*self.journal.recover(), self.server.proxy)
+            for call in store:
+                recorder.back(call)
 
     def _journal(self, store: Store, timers: Timers) -> Journal:
         assert self.disk is not None

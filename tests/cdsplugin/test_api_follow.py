@@ -45,6 +45,32 @@ async def test_one_call_from_its_first_event_to_its_end(hq: Site) -> None:
     await until(lambda: not len(hq.server.store))
 
 
+@pytest.mark.parametrize("at", ["hq", "branch"])
+async def test_a_follower_holds_no_call(tmp_path: Path, at: str) -> None:
+    """At the owner, and at a server without a part in it: the end comes, and the record is final,
+    though everybody stays."""
+    async with sites(tmp_path, "hq", "branch", linger=0.05) as (hq, branch):
+        site = {"hq": hq, "branch": branch}[at]
+        hq.feed(answered_call("c1")[:6])
+        async with stream(site.reader, "/calls/c1/events?owner=hq") as screen, ws(site) as other:
+            assert (await screen.next())["event"] == "call"
+            await other.send(json.dumps({"follow": "c1"}))
+            assert json.loads(await other.recv())["event"] == "call"
+            await site.http.post("/calls/c1/log", json={"text": "followed"})
+            hq.feed(answered_call("c1")[6:])
+            end = await screen.until("end")
+            assert end["properties"]["end"]["value"]["disposition"] == "answered"
+            with pytest.raises(EOFError):
+                await screen.next()
+            while json.loads(await other.recv())["event"] != "end":
+                pass
+            record = await hq.recorded("c1")
+            assert record["final"] == 1
+            assert [line["text"] for line in record["logs"]] == ["followed"]
+            assert not len(hq.server.store)
+            assert not len(branch.server.store)
+
+
 async def test_all_calls_and_servers(hq: Site) -> None:
     hq.feed(answered_call("c0")[:2])
     async with stream(hq.reader, "/events?snapshot=true") as screen:

@@ -185,6 +185,26 @@ def _who_left_unasked() -> AbstractContextManager[Any]:
     return _both(_who_left_untold(), patch.object(Registrations, "on_listing", on_listing))
 
 
+def _followers_hold() -> AbstractContextManager[Any]:
+    """Who follows a call holds it."""
+    register = Store.register
+
+    def holds(self: Store, client: Any, call_id: str, owner: str, holds: bool = True) -> Call:
+        return register(self, client, call_id, owner)
+
+    return patch.object(Store, "register", holds)
+
+
+def _followers_elsewhere_hold() -> AbstractContextManager[Any]:
+    """Who follows a call at another server holds it."""
+    add = RegistrationMonitor.add
+
+    def holds(self: RegistrationMonitor, call_id: str, server: str, follows: bool = False) -> Any:
+        return add(self, call_id, server)
+
+    return patch.object(RegistrationMonitor, "add", holds)
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -207,6 +227,8 @@ RULES: Mapping[str, Broken] = {
     "expired-forgotten": _expired_forgotten,
     "who-left-untold": _who_left_untold,
     "who-left-unasked": _who_left_unasked,
+    "followers-hold": _followers_hold,
+    "followers-elsewhere-hold": _followers_elsewhere_hold,
 }
 
 

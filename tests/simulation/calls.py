@@ -184,7 +184,7 @@ class Switch:
             CallStarted(
                 **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
                 caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
-                user_agent="", sip_call_id="", leg=first,
+                user_agent="", sip_call_id=state.dialog(0), leg=first,
             ),
             known,
         )  # fmt: skip
@@ -203,8 +203,8 @@ class Switch:
         self._tell(
             state,
             LegInvited(
-                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="", sip_call_id="",
-                incoming=first,
+                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="",
+                sip_call_id=state.dialog(1), incoming=first,
             ),
         )  # fmt: skip
 
@@ -295,6 +295,11 @@ class _Passage:
         """What the server may not have on disk yet."""
         self.waiting: list[Callable[[_Passage], None]] = []
 
+    def dialog(self, leg: int) -> str:
+        """The SIP Call-ID of the incoming leg (0) or the outgoing one, which comes in at the next
+        switch."""
+        return f"{self.call.call_id}/{self.call.passages.index(self.passage) + leg}"
+
 
 class Application:
     """A client of a server's store, as the API makes them: it registers, writes, and leaves."""
@@ -322,7 +327,7 @@ class Application:
         store = process.store
         if item.owner == name and store.get(item.call_id) is None:
             return  # the call is over
-        call = store.register(self, item.call_id, item.owner)
+        call = store.register(self, item.call_id, item.owner, holds=False)
         values = {note.name: note.text} if note.name else {}
         lines = [] if note.name else [note.text]
         self.world.note(name, f"an application writes {values or lines}")

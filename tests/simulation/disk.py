@@ -15,6 +15,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from cdsplugin.archive.disk import MemoryDisk
+from cdsplugin.archive.foreign import Before, before
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings, _Batch, schema
 from cdsplugin.archive.sqlite_connection import Connection
 
@@ -27,7 +28,9 @@ _RETRY_US = 1_000_000
 @lru_cache(maxsize=1)
 def _empty_database() -> bytes:
     conn = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrations.apply(Database(conn, execute_plugins=False))
+    db = Database(conn, execute_plugins=False)
+    schema.migrations.apply(db)
+    schema.keep_removal(db)
     return bytes(conn.serialize())
 
 
@@ -86,6 +89,16 @@ class SimArchive:
     def done(self) -> int:
         """As ``Archive.done``."""
         return self.archive.done
+
+    def look(self, call_id: str) -> Before | None:
+        """As ``foreign.read_before``."""
+        rows = self._disk.archive.execute(
+            "SELECT ended_at FROM cdrs WHERE call_id = ?", (call_id,)
+        ).fetchall()
+        legs = self._disk.archive.execute(
+            "SELECT sip_call_id FROM cdr_legs WHERE call_id = ?", (call_id,)
+        )
+        return before(rows[0][0], [row[0] for row in legs]) if rows else None
 
     def pending(self) -> int:
         """Rows not committed yet."""

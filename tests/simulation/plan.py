@@ -97,7 +97,33 @@ class FaultItem:
     by: int = 0
 
 
-Item = CallItem | NoteItem | FaultItem
+@dataclass(frozen=True, slots=True)
+class FollowItem:
+    """Somebody follows a call from ``at`` on, at ``server``: for ``stays``, 0: until its end."""
+
+    at: int
+    call: int
+    server: str
+    stays: int
+    kind: str = "follow"
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourItem:
+    """A call comes to ``server`` from ``at`` to ``ends`` with a callID whose owner never heard of
+    it, or, when ``over``, of a call that is long over."""
+
+    at: int
+    ends: int
+    server: str
+    call_id: str
+    owner: str
+    caller: str
+    over: bool
+    kind: str = "neighbour"
+
+
+Item = CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +143,7 @@ class Plan:
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
 FROZEN_KINDS = (*FIRST_KINDS, "freeze")
-KINDS = (*FROZEN_KINDS, "absent")
+KINDS = (*FROZEN_KINDS, "absent", "follow", "neighbour")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -148,6 +174,19 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
             items += (absent := _absent(rng, settings, calls, freezes))
             last = max([settings.faults_end, *(fault.until for fault in absent)])
             settings = replace(settings, faults_end=last)
+    if "follow" in kinds:
+        others = random.Random(f"{seed} follow")
+        for _ in range(others.choice((0, 1, 1, 2, 4))):
+            items.append(_follow(others, settings, calls))
+    if "neighbour" in kinds:
+        others = random.Random(f"{seed} neighbour")
+        rest = others.sample(calls, len(calls))
+        jumps = any(isinstance(item, FaultItem) and item.kind == "jump" for item in items)
+        for n in range(min(others.choice((0, 0, 1, 1, 2)), len(rest))):
+            neighbour = _neighbour(others, settings, rest[n], n)
+            # What began after the end of another call is told by the owner's clock.
+            if not (neighbour.over and jumps):
+                items.append(neighbour)
     return Plan(seed, settings, tuple(items))
 
 
@@ -234,6 +273,33 @@ def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int)
     name = rng.choice(("", "", "account", "mood"))
     stays = int(rng.choice((0.001, 0.1, 5, 40)) * SECOND * rng.uniform(0.5, 1.5))
     return NoteItem(at, which, server, name, f"note {n} of {server}", stays)
+
+
+def _follow(rng: random.Random, settings: Settings, calls: list[CallItem]) -> FollowItem:
+    which = rng.randrange(len(calls))
+    first = calls[which].passages[0]
+    until = first.ends + int(settings.linger * SECOND)
+    at = rng.randrange(first.begins, until)
+    if rng.random() < 0.2:  # before the call has come to its owner, perhaps
+        at = first.begins + rng.randrange(2000)
+    stays = 0 if rng.random() < 0.7 else int(rng.choice((0.01, 5, 40)) * SECOND * rng.random())
+    return FollowItem(at, which, rng.choice(settings.servers), stays)
+
+
+def _neighbour(rng: random.Random, settings: Settings, call: CallItem, n: int) -> NeighbourItem:
+    lasts = int(rng.choice((0.2, 3, 20, 60)) * SECOND * rng.uniform(0.5, 1.5))
+    owner, call_id, over = call.owner, call.call_id, rng.random() < 0.5
+    if over:
+        at = call.passages[0].ends + int((settings.linger + settings.dead_after + 60) * SECOND)
+    else:
+        owner, call_id = rng.choice(settings.servers), f"0198-{settings.faults_end:x}-{n:02d}"
+        at = rng.randrange(settings.faults_end)
+    server = rng.choice(settings.servers)
+    if server != owner and not (
+        owner in settings.peers[server] and server in settings.peers[owner]
+    ):
+        server = owner  # who does not know the owner records what he has of its calls
+    return NeighbourItem(at, at + lasts, server, call_id, owner, f"99{n:02d}", over)
 
 
 def _soon(rng: random.Random, items: list[Item]) -> int:

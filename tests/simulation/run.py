@@ -10,16 +10,11 @@ from cdsplugin.data.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth
-from .invariants import (
-    Auditor,
-    Violated,
-    busy,
-    copies_are_equal,
-    listening,
-    one_right_row,
-)
+from .followers import Follower
+from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
+from .neighbours import Neighbour
 from .network import SimNetwork
-from .plan import CallItem, FaultItem, NoteItem, Plan
+from .plan import CallItem, FaultItem, FollowItem, NeighbourItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
 from .settling import Settling
@@ -79,6 +74,8 @@ class Simulation:
         self.network = SimNetwork(world, settings.delay_us, settings.jitter_us)
         self.servers: dict[str, Server] = {}
         self.truths: dict[str, Truth] = {}
+        self.followers: list[Follower] = []
+        self.neighbours: list[Neighbour] = []
         self.auditor = Auditor(world, self.servers, self.truths)
         self.settling = Settling(plan, self.network, self.servers, self.truths, self.auditor.acted)
         self.network.on_frame = self.auditor.frame_sent
@@ -99,6 +96,13 @@ class Simulation:
                 truth = self.truths.get(calls[item.call].call_id)
                 if truth is not None:
                     Application(world, self.servers[item.server], truth, item)
+            elif isinstance(item, FollowItem):
+                truth = self.truths.get(calls[item.call].call_id)
+                if truth is not None:
+                    self.followers.append(Follower(world, self.servers[item.server], truth, item))
+            elif isinstance(item, NeighbourItem):
+                self.neighbours.append(Neighbour(world, self.servers, item))
+                self.auditor.owners.setdefault(item.call_id, item.owner)
             elif isinstance(item, FaultItem):
                 self._fault(item)
 
@@ -122,6 +126,8 @@ class Simulation:
         last = max(
             [i.passages[0].ends + SECOND for i in self.plan.kept() if isinstance(i, CallItem)]
             + [i.at + i.stays for i in self.plan.kept() if isinstance(i, NoteItem)]
+            + [i.at + i.stays for i in self.plan.kept() if isinstance(i, FollowItem)]
+            + [i.ends for i in self.plan.kept() if isinstance(i, NeighbourItem)]
             + [self.world.now]
         )
         self._until(last)
@@ -132,7 +138,16 @@ class Simulation:
             if self.world.now >= deadline:
                 raise Violated(f"{quiet:g} s after everything was over: {left}")
             self._until(min(self.world.now + 5 * SECOND, deadline))
-        one_right_row(self.servers, self.truths)
+        callers = [neighbour.item.caller for neighbour in self.neighbours]
+        for neighbour in self.neighbours:
+            if (wrong := neighbour.wrong()) is not None:
+                raise Violated(wrong)
+        faults = [item for item in self.plan.kept() if isinstance(item, FaultItem)]
+        stepped = any(fault.kind == "jump" for fault in faults)
+        one_right_row(self.servers, self.truths, callers, stepped)
+        for follower in self.followers:
+            if (wrong := follower.wrong()) is not None:
+                raise Violated(wrong)
 
     def close(self) -> None:
         """Free the databases."""
@@ -162,6 +177,7 @@ class Simulation:
 
     def _call(self, item: CallItem) -> None:
         self.truths[item.call_id] = Truth(item)
+        self.auditor.owners[item.call_id] = item.owner
         for passage in item.passages:
             self.switches[passage.switch].plan(item, passage)
 

@@ -4,8 +4,10 @@ machine's clocks and disk remain."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from cdsplugin.archive.foreign import Before
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
@@ -75,10 +77,11 @@ class Process:
             reregister_batch=2,
             on_health=lambda peer, up: server.audit.reported(self, peer, up),
             on_handed_over=self._handed_over,
+            on_disowned=lambda call: self.recorder.disowned(call),
             journal=_Audited(self.journal, watch),
             records=self.archive,
         )
-        self.recorder = Recorder(name, self.archive)
+        self.recorder = Recorder(name, self.archive, self._look)
         self.store.watch(self.recorder)
         self.tms = Tms(self.store, self.clock, lambda do: self.timers.schedule(0, do))
         self.recovery = Recovery(self.store, self.clock, self.timers, settings.reregister_within)
@@ -86,6 +89,10 @@ class Process:
         """Calls that came back from the journal."""
         self.link.receiver = self.proxy
         self.link.on_turn = self._turn
+
+    def _look(self, call_id: str, then: Callable[[Before | None], None]) -> None:
+        found = self.archive.look(call_id)
+        self.timers.schedule(0.001, lambda: then(found))
 
     def _handed_over(self, call_id: str) -> None:
         self.recorder.handed_over(call_id)
@@ -95,6 +102,8 @@ class Process:
         found, alive = self.journal.recover()
         self.restored = {call.call_id for call in found}
         self.recovery.begin(found, alive, self.proxy)
+        for call in self.store:
+            self.recorder.back(call)
         self.store.initialize()
 
     def die(self) -> None:

@@ -47,7 +47,7 @@ REGRESSIONS = (
     319165,  # what an owner's caretaker wrote before it knew the owner's clock, its stamps moved
     348554,  # a note on a call that had ended and was kept for its owner, and a restart
 )
-"""Seeds that failed once, without freezes, and why."""
+"""Seeds that failed once, without freezes, followers and neighbours, and why."""
 
 FROZEN = (
     31,  # who left by way of a caretaker was waited for
