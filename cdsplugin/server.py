@@ -110,6 +110,7 @@ class CallDataServer:
                 limits.connections,
                 limits.strangers,
                 section.handshake_within,
+                dead_after=section.dead_after,
             ),
         )
         self.proxy = NetworkProxy(
@@ -125,6 +126,7 @@ class CallDataServer:
             caretaker_within=section.caretaker_within,
             kept_calls=limits.kept_calls,
             listed=limits.listed,
+            missed=limits.missed,
             on_health=self._health,
             on_handed_over=self.recorder.handed_over,
             on_disowned=self.recorder.disowned,

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from cdsplugin.archive import foreign
-from cdsplugin.archive.ends import Ends, Leg, legs_of, true_ends
+from cdsplugin.archive.ends import Ends, Leg, Place, legs_of, true_ends
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.data import (
-    LEG,
     SUMMARY,
     Call,
     Client,
@@ -35,10 +35,21 @@ from cdsplugin.data import (
 log = logging.getLogger("cdsplugin.record")
 
 _LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
-# Few: the texts of times are made one after the other, and each kept one holds on to memory.
-_SECONDS: dict[int, str] = {}
-_MAX_SECONDS: Final = 4
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
+_LAST_DIGITS: Final = [f"{digits}Z" for digits in _THREE_DIGITS]
+
+
+class _Second:
+    """A second and its text. The rows of a record are of the same few seconds, and so are those of
+    records that are written one after the other."""
+
+    def __init__(self) -> None:
+        self.number = -1
+        self.text = ""
+
+
+# Few: each of them that is replaced later holds on to a piece of the memory of its time.
+_SECONDS: Final = [_Second() for _ in range(16)]
 
 
 def iso(us: object) -> str | None:
@@ -48,15 +59,14 @@ def iso(us: object) -> str | None:
     """
     if type(us) is not int or not 0 <= us <= _LAST_US:
         return None
-    # A tenth of the time that strftime and a format take, and a record has a dozen of these.
+    # A twentieth of the time that strftime and a format take, and a record has a dozen of these.
     second = us // 1_000_000
-    text = _SECONDS.get(second)
-    if text is None:
-        if len(_SECONDS) >= _MAX_SECONDS:
-            _SECONDS.clear()
-        text = _SECONDS[second] = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
     rest = us % 1_000_000
-    return f"{text}{_THREE_DIGITS[rest // 1000]}{_THREE_DIGITS[rest % 1000]}Z"
+    made = _SECONDS[second & 15]
+    if made.number != second:
+        made.number = second
+        made.text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+    return f"{made.text}{_THREE_DIGITS[rest // 1000]}{_LAST_DIGITS[rest % 1000]}"
 
 
 def _seconds(begin: Value, end: Value) -> float | None:
@@ -72,25 +82,26 @@ def _scalar(value: Value) -> str | int | float | None:
         return value  # type: ignore[return-value]
     if kind is bool:
         return int(value)  # type: ignore[arg-type]
-    return msgspec.json.encode(value).decode()
+    return _json(value).decode()
 
 
 _NOTHING: dict[str, Scalar] = {}
+_json = msgspec.json.Encoder().encode
 
 
 class View:
     """A call's data as its record shows it: what its originating switch told of the whole, its
-    legs, and its true ends."""
+    legs (unless somebody has just read them), and its true ends."""
 
     __slots__ = ("answer", "began", "call", "end", "ends", "legs")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, legs: dict[Place, Leg] | None = None) -> None:
         held = call.data.properties
         self.call = call
         self.began = _mapping(held.get("call"))
         self.answer = _mapping(held.get("answer"))
         self.end = _mapping(held.get("end"))
-        self.legs = legs_of(held)
+        self.legs = legs_of(held) if legs is None else legs
         self.ends = true_ends(self.legs, self.began)
 
     def whole(self) -> bool:
@@ -145,7 +156,8 @@ class View:
         last = self.end.get("ended_at") or max(_times(legs, "ended_at"), default=None)
         if not self.began and ends.caller_at is not None:
             came_in = self.legs[ends.caller_at]
-            row = row._replace(
+            row = replace(
+                row,
                 switch=ends.caller_at[0],
                 site=came_in.get("site"),
                 caller=came_in.get("caller"),
@@ -157,7 +169,8 @@ class View:
         disposition = row.disposition
         if disposition is None and last is not None:
             disposition = "answered" if answer is not None else "failed"
-        return row._replace(
+        return replace(
+            row,
             started_at=iso(first),
             answered_at=iso(answer),
             ended_at=iso(last),
@@ -192,8 +205,9 @@ def _parties(caller: object, answered: str | None) -> str | None:
     """All who talked, as JSON; None if nobody did."""
     if answered is None:
         return None
-    names = [party for party in (caller, answered) if isinstance(party, str)]
-    return msgspec.json.encode(list(dict.fromkeys(names))).decode()
+    if not isinstance(caller, str) or caller == answered:
+        return _json([answered]).decode()
+    return _json([caller, answered]).decode()
 
 
 def _mapping(entry: Property | None) -> dict[str, Scalar]:
@@ -205,52 +219,51 @@ def _times(legs: Iterable[Leg], key: str) -> list[int]:
     return [at for leg in legs if type(at := leg.get(key)) is int]
 
 
-def leg_row(call_id: str, entry: Property) -> LegRow | None:
-    """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``; None if that is not what it is."""
-    leg = entry.value
-    which = leg_of(entry.name)
-    if type(leg) is not dict or which is None:
-        return None
-    get = leg.get
+def leg_row(call_id: str, place: Place, leg: dict[str, Scalar], set_at: int) -> LegRow:
+    """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``."""
     return LegRow(
         call_id,
-        *which,
-        get("direction"),
-        get("party"),
-        get("callee"),
-        get("uri"),
-        get("address"),
-        get("user_agent"),
-        get("codec"),
-        iso(get("invited_at")),
-        iso(get("ringing_at")),
-        iso(get("answered_at")),
-        iso(get("ended_at")),
-        get("status"),
-        get("reason"),
-        get("ended_by"),
-        get("sip_call_id"),
-        iso(entry.stamp),
+        place[0],
+        place[1],
+        leg.get("direction"),
+        leg.get("party"),
+        leg.get("callee"),
+        leg.get("uri"),
+        leg.get("address"),
+        leg.get("user_agent"),
+        leg.get("codec"),
+        iso(leg.get("invited_at")),
+        iso(leg.get("ringing_at")),
+        iso(leg.get("answered_at")),
+        iso(leg.get("ended_at")),
+        leg.get("status"),
+        leg.get("reason"),
+        leg.get("ended_by"),
+        leg.get("sip_call_id"),
+        iso(set_at),
     )
 
 
 def entry_rows(
-    call_id: str, properties: Sequence[Property]
+    call_id: str, properties: Iterable[Property], found: dict[Place, Leg]
 ) -> tuple[list[LegRow], list[PropertyRow]]:
-    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries."""
+    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries. The legs are added to
+    ``found``."""
     legs: list[LegRow] = []
     others: list[PropertyRow] = []
     for entry in properties:
         name = entry.name
         if name in SUMMARY:
             continue
-        if name.startswith(LEG):
-            row = leg_row(call_id, entry)
-            if row is not None:
-                legs.append(row)
+        value = entry.value
+        if type(value) is dict:
+            place = leg_of(name)
+            if place is not None:
+                found[place] = value
+                legs.append(leg_row(call_id, place, value, entry.stamp))
                 continue
         set_at = iso(entry.stamp)
-        others.append(PropertyRow(call_id, name, _scalar(entry.value), set_at, entry.author))
+        others.append(PropertyRow(call_id, name, _scalar(value), set_at, entry.author, entry.once))
     return legs, others
 
 
@@ -319,7 +332,7 @@ class Recorder:
         if call.foreign and call.told:
             call.foreign = False  # its switch was late to tell of it
         if call_id in self._written:
-            legs, others = entry_rows(call_id, properties)
+            legs, others = entry_rows(call_id, properties, {})
             cdr: Cdr | None = None
             talks: list[TalkRow] = []
             summary = any(entry.name in SUMMARY for entry in properties)
@@ -420,8 +433,9 @@ class Recorder:
     def _write(self, call: Call, *, final: bool) -> Ends:
         self.records += 1
         data = call.data
-        legs, others = entry_rows(call.call_id, list(data.properties.values()))
-        view = View(call)
+        found: dict[Place, Leg] = {}
+        legs, others = entry_rows(call.call_id, data.properties.values(), found)
+        view = View(call, found)
         whole = view.whole()
         cdr = view.cdr(self.server, final) if whole else view.pieced(self.server, final)
         self._archive.put(

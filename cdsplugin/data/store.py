@@ -18,7 +18,7 @@ from typing import Protocol
 from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.entries import Log, Once, Property, Value
 from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
@@ -178,7 +178,7 @@ class Store:
         client: Client | None,
         call_id: str,
         author: str,
-        values: Mapping[str, Value],
+        values: Mapping[str, Value | Once],
         lines: Sequence[str] = (),
     ) -> bool:
         """Take in what a local client has to say: stamp it in the owner's time base and tell the
@@ -197,7 +197,8 @@ class Store:
             return False
         stamp = self._clock.stamp(call.owner, data.newest)
         changed, added = data.write(stamp, author, values, lines)
-        self._tell(client, call, changed, added)
+        if changed or added:
+            self._tell(client, call, changed, added)
         return True
 
     # What others need to know
@@ -246,7 +247,10 @@ class Store:
         for stamp in sorted(stamp for stamp in stamps if stamp > after):
             newest = moved[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
-            [Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author) for e in properties],
+            [
+                Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author, e.once)
+                for e in properties
+            ],
             [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
         call.data.newest = max(call.data.newest, newest)
@@ -279,7 +283,11 @@ class Store:
         return self.limits.call_entries if "/" in author else self.limits.switch_entries
 
     def _full(
-        self, call: Call, author: str, values: Mapping[str, Value], lines: Sequence[str]
+        self,
+        call: Call,
+        author: str,
+        values: Mapping[str, Value | Once],
+        lines: Sequence[str],
     ) -> bool:
         held = call.data.properties
         new = sum(name not in held or held[name].author != author for name in values) + len(lines)

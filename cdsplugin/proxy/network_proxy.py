@@ -14,10 +14,9 @@ hands its updates to the local store, and unregisters when the last of them leav
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from cdsplugin.data import (
     LEARNT,
@@ -33,7 +32,9 @@ from cdsplugin.data import (
     Hello,
     Listing,
     Log,
+    NoRecords,
     Property,
+    Records,
     Refused,
     Register,
     Registered,
@@ -42,6 +43,7 @@ from cdsplugin.data import (
     Timers,
     Unregister,
     Unregistered,
+    UntilRecorded,
     Update,
     for_a_switch,
 )
@@ -51,7 +53,7 @@ from cdsplugin.proxy.participants import Listings, Participants, RegistrationMon
 from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peer, Peers
 from cdsplugin.proxy.registration import Registrations
 
-__all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
+__all__ = ["Journal", "Network", "NetworkProxy", "Stage"]
 
 log = logging.getLogger("cdsplugin.proxy")
 
@@ -62,6 +64,7 @@ def _without(frame: Update, author: str) -> Update:
 
 
 _ASKED = 1000  # calls in one frame
+_ENDS = 500  # told in one go: of many that have waited for the database nobody is to feel it
 
 _Parts: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -69,18 +72,6 @@ _Parts: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 def _parts(participants: Participants | None) -> _Parts:
     """Who is present, and who of them only follows."""
     return ((), ()) if participants is None else (participants.present, participants.following)
-
-
-class Records(Protocol):
-    """The archive, as far as the proxy knows it: ``done`` of ``puts`` are on disk."""
-
-    @property
-    def puts(self) -> int:
-        """How often something was put into it."""
-
-    @property
-    def done(self) -> int:
-        """How much of that is on disk."""
 
 
 class NetworkProxy:
@@ -109,6 +100,7 @@ class NetworkProxy:
         caretaker_within: float = 10.0,
         kept_calls: int = 20_000,
         listed: int = 16,
+        missed: int = 1000,
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
         on_handed_over: Callable[[str], None] | None = None,
@@ -125,7 +117,6 @@ class NetworkProxy:
         self._gather = gather
         self._ask_after = alive_interval
         self._journal = journal if journal is not None else NoJournal()
-        self._records = records
         self.on_handed_over = on_handed_over
         self.on_disowned = on_disowned
         self.health_listeners: list[Callable[[str, bool], None]] = []
@@ -133,7 +124,7 @@ class NetworkProxy:
             self.health_listeners.append(on_health)
         self.monitor = RegistrationMonitor(timers, reregister_within, self._not_renewed)
         self.health = Health(
-            timers, alive_interval, dead_after, self._send_alive, self._down, self._up
+            timers, alive_interval, dead_after, self._send_alive, self._down, self._report, missed
         )
         self._peers = Peers(network, self._journal, self.health, self.monitor)
         self._listings = Listings(timers, self._peers.send, listed, gather)
@@ -149,7 +140,9 @@ class NetworkProxy:
             kept_calls=kept_calls,
             listed=listed,
         )
-        self._ending: deque[tuple[int, Call, tuple[str, ...]]] = deque()
+        self._ending: UntilRecorded[tuple[Call, tuple[str, ...]]] = UntilRecorded(
+            records if records is not None else NoRecords()
+        )
         self._ending_timer: Handle | None = None
         self._insane_said: set[str] = set()
         self._restored: set[str] = set()
@@ -198,7 +191,7 @@ class NetworkProxy:
             return
         for server in participants.present:
             self._unwatch(server)
-        self._ending.append((-1, call, participants.past))
+        self._ending.add((call, participants.past))
         if self._ending_timer is None:
             self._ending_timer = self._timers.schedule(self._gather, self._end_some)
 
@@ -451,19 +444,10 @@ class NetworkProxy:
     def _end_some(self) -> None:
         """Tell the end of those calls whose records are on disk."""
         self._ending_timer = None
-        ending = self._ending
-        done = self._records.done if self._records is not None else 0
-        puts = self._records.puts if self._records is not None else 0
-        for _ in range(len(ending)):
-            needed, call, past = ending.popleft()
-            if needed < 0:
-                # The record was put after the store had told us; by now it is.
-                needed = puts
-            if needed > done:
-                ending.append((needed, call, past))
-            else:
-                self._tell_end(call, past)
-        if ending:
+        self._ending.count()
+        for call, past in self._ending.take(_ENDS):
+            self._tell_end(call, past)
+        if len(self._ending):
             self._ending_timer = self._timers.schedule(self._gather, self._end_some)
 
     def _tell_end(self, call: Call, past: tuple[str, ...]) -> None:
@@ -554,17 +538,16 @@ class NetworkProxy:
         self._peers.send_now(server, Alive(max(self._timers.now_us(), 0), now, 0, 0))
 
     def _down(self, server: str) -> None:
-        log.warning("server %s is silent: the network or that server may be down", server)
         if self._peers.connected(server):
             self._network.drop(server)
         self._registrations.down(server)
-        self._tell_health(server, False)
 
-    def _up(self, server: str) -> None:
-        log.warning("server %s is back", server)
-        self._tell_health(server, True)
-
-    def _tell_health(self, server: str, up: bool) -> None:
+    def _report(self, server: str, up: bool) -> None:
+        if up:
+            log.warning("server %s is back", server)
+            self._peers.idle(server)  # it need not be dialled for that any more
+        else:
+            log.warning("server %s is silent: the network or that server may be down", server)
         for listener in self.health_listeners:
             try:
                 listener(server, up)
@@ -603,19 +586,16 @@ class NetworkProxy:
         """Kept calls that were let go for want of room: their records stay with this server."""
         return self._registrations.kept.dropped
 
-    def unsettled(self) -> int:
-        """Calls whose last word has not been taken by the other side: what ``stop`` waits for.
+    def unsettled(self) -> bool:
+        """Whether there are calls whose last word has not been taken by the other side: what
+        ``stop`` waits for.
 
         Those of servers that are not connected do not count: there is nothing to wait for.
         """
         waits = (Stage.FIRST, Stage.RENEWING, Stage.LIVE, Stage.LEAVING)
-        leaving = sum(1 for j in self._registrations.joined.values() if j.stage in waits)
-        present = sum(
-            len(list(self.monitor.calls_of(name)))
-            for name, peer in self._peers.all()
-            if peer.connected
-        )
-        return leaving + present
+        return any(
+            peer.connected and self.monitor.calls_of(name) for name, peer in self._peers.all()
+        ) or any(joined.stage in waits for joined in self._registrations.joined.values())
 
     # A server's life
 
@@ -659,10 +639,9 @@ class NetworkProxy:
         if self._ending_timer is not None:
             self._ending_timer.cancel()
             self._ending_timer = None
-        if stored:
-            for _, call, past in self._ending:
+        for call, past in self._ending.clear():
+            if stored:
                 self._tell_end(call, past)
-        self._ending.clear()
         self._listings.stop()
         self.health.stop()
         self.monitor.stop()

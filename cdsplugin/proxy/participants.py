@@ -59,7 +59,7 @@ class RegistrationMonitor:
         """The participant list of a call; None if no remote server ever registered for it."""
         return self._lists.get(call_id)
 
-    def calls_of(self, server: str) -> Iterable[str]:
+    def calls_of(self, server: str) -> Collection[str]:
         """The callIDs for which ``server`` is registered."""
         return self._of_server.get(server, ())
 

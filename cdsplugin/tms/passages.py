@@ -36,7 +36,7 @@ class SwitchCall:
     ``incoming`` the passage of each outgoing leg that belongs to another than the first.
     """
 
-    __slots__ = ("based", "incoming", "legs", "owner", "passages", "released")
+    __slots__ = ("based", "incoming", "legs", "once", "owner", "passages", "released")
 
     def __init__(self, owner: str, based: bool) -> None:
         self.owner = owner
@@ -45,6 +45,8 @@ class SwitchCall:
         self.incoming: dict[int, int] | None = None
         self.based = based
         """Whether the times in here are in the owner's time base."""
+        self.once = False
+        """Whether a route of it has set something once."""
         self.released = False
         """Whether the store was told that we are no participant any more; see ``release``."""
 

@@ -12,7 +12,7 @@ from cdsplugin.archive.foreign import Before, before
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
-from cdsplugin.archive.rows import Cdr, Row
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.data.clock import Timers
 from cdsplugin.data.store import Store
 
@@ -23,7 +23,7 @@ class Rows:
     """The archive of one machine: what is put is on disk at once, and survives the process."""
 
     def __init__(self) -> None:
-        self.cdrs: dict[str, Row] = {}
+        self.cdrs: dict[str, Cdr] = {}
         self.entries: dict[str, set[str]] = {}
         self.sip_call_ids: dict[str, list[str | None]] = {}
         self.puts = self.done = 0
@@ -32,23 +32,23 @@ class Rows:
     def put(
         self,
         *,
-        cdr: Row | None = None,
-        fill: Row | None = None,
-        talks: Sequence[Row] = (),
-        legs: Sequence[Row] = (),
-        properties: Sequence[Row] = (),
-        logs: Sequence[Row] = (),
+        cdr: Cdr | None = None,
+        fill: Cdr | None = None,
+        talks: Sequence[TalkRow] = (),
+        legs: Sequence[LegRow] = (),
+        properties: Sequence[PropertyRow] = (),
+        logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: str | None = None,
     ) -> None:
         row = cdr or fill
         if row is not None:
-            self.cdrs[row[0]] = row
-        for call_id, name, *_ in properties:
-            self.entries.setdefault(call_id, set()).add(name)
+            self.cdrs[row.call_id] = row
+        for entry in properties:
+            self.entries.setdefault(entry.call_id, set()).add(entry.name)
         for leg in legs:
-            self.entries.setdefault(leg[0], set()).add(f"leg/{leg[1]}/{leg[2]}")
-            self.sip_call_ids.setdefault(leg[0], []).append(leg[17])
+            self.entries.setdefault(leg.call_id, set()).add(f"leg/{leg.switch}/{leg.leg}")
+            self.sip_call_ids.setdefault(leg.call_id, []).append(leg.sip_call_id)
         if remove is not None:
             del self.cdrs[remove]
             self.entries.pop(remove, None)

@@ -172,6 +172,20 @@ def _expired_forgotten() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "_expire", lambda self, server: None)
 
 
+def _who_left_untold() -> AbstractContextManager[Any]:
+    """The owner waits for those who have left the call by way of its caretaker."""
+    return patch.object(NetworkProxy, "_drop", lambda self, call, names: None)
+
+
+def _who_left_unasked() -> AbstractContextManager[Any]:
+    """It does, and does not ask them either when they are back."""
+
+    def on_listing(self: Registrations, server: str, call_id: str, names: Sequence[str]) -> None:
+        self.listed(call_id, names)
+
+    return _both(_who_left_untold(), patch.object(Registrations, "on_listing", on_listing))
+
+
 def _followers_hold() -> AbstractContextManager[Any]:
     """Who follows a call holds it."""
     register = Store.register
@@ -237,6 +251,8 @@ RULES: Mapping[str, Broken] = {
     "late-parts-disowned": _late_parts_disowned,
     "disowned-and-forgotten": _disowned_and_forgotten,
     "settled-too-early": _settled_too_early,
+    "who-left-untold": _who_left_untold,
+    "who-left-unasked": _who_left_unasked,
     "followers-hold": _followers_hold,
     "followers-elsewhere-hold": _followers_elsewhere_hold,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cdsplugin.data.call import Call
@@ -79,7 +80,8 @@ class Switch:
             (passage.ends, self._ends),
         ):
             if at:
-                self.world.at(at, lambda what=what: self._happens(state, what))  # type: ignore[misc]
+                happens = partial(self._happens, state, what)
+                self.world.at(at, partial(self.server.machine.comes, happens))
 
     def killed(self) -> None:
         """The process is gone: calls that were not answered are lost."""
@@ -189,7 +191,13 @@ class Switch:
         self._tell(
             state,
             CallRouted(
-                **base, match="X", where="x:1", number=call.callee, properties={}, incoming=first
+                **base,
+                match="X",
+                where="x:1",
+                number=call.callee,
+                properties={},
+                incoming=first,
+                once={"account": f"{self.server.name} {first}"},
             ),
         )
         self._tell(
@@ -301,7 +309,7 @@ class Application:
         self.server = server
         self.truth = truth
         self.note = note
-        world.at(note.at, self._writes)
+        world.at(note.at, partial(server.machine.comes, self._writes))
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """Somebody else's entries, for the screen."""
@@ -334,7 +342,8 @@ class Application:
             if known:
                 self.truth.waiting.append(written)
                 process.journal.after_commit(lambda: self._acknowledged(written), must=True)
-        self.world.after(note.stays, lambda: self._leaves(process))
+        leaves = partial(self._leaves, process)
+        self.world.after(note.stays, partial(self.server.machine.comes, leaves))
 
     def _acknowledged(self, written: Written) -> None:
         """It is on disk."""

@@ -39,6 +39,7 @@ class Disk:
 
     def __init__(self, machine: Machine, sync: float) -> None:
         self.world = machine.world
+        self.machine = machine
         self.journal = MemoryDisk(ProcessTimers(machine, lambda: None), sync)
         self.archive = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
         self.archive.deserialize(_empty_database())
@@ -77,7 +78,7 @@ class SimArchive:
         self.archive.put(**rows)
         if not self._due:
             self._due = True
-            self._disk.world.after(self._interval_us + self._disk.sync_time(), self._turn)
+            self._after(self._interval_us + self._disk.sync_time())
 
     @property
     def puts(self) -> int:
@@ -103,6 +104,10 @@ class SimArchive:
         """Rows not committed yet."""
         return len(self._batch) + self.archive.pending()
 
+    def _after(self, micros: int) -> None:
+        due = self._disk.machine.due
+        self._disk.world.after(micros, lambda: due(self._turn))
+
     def _turn(self) -> None:
         if not self.alive:
             return
@@ -117,7 +122,7 @@ class SimArchive:
             archive._commit(self._disk.archive, self._batch)
         except sqlite3.OperationalError:
             self._due = True
-            self._disk.world.after(_RETRY_US, self._turn)
+            self._after(_RETRY_US)
             return
         self._batch = _Batch()
         archive.done = upto

@@ -85,6 +85,10 @@ class Auditor:
         """When the last client left a call that had held it."""
         self.changed: dict[str, int] = {}
         """When a call was last written to or registered for by anyone's local client."""
+        self.acted: dict[str, int] = {}
+        """The same, and when such a client last left it."""
+        self._down: set[tuple[Process, str]] = set()
+        """Which servers a process has reported as down, and not as back since."""
         self._touched: list[tuple[Server, Call]] = []
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
@@ -145,7 +149,7 @@ class Auditor:
         entries: Sequence[Property | Log],
     ) -> None:
         """3: stamps of an author strictly increase, and are never behind the newest seen."""
-        self.changed[call.call_id] = self.world.now
+        self.changed[call.call_id] = self.acted[call.call_id] = self.world.now
         key = (process, call.call_id)
         newest = self._seen.get(key, 0)
         for entry in entries:
@@ -186,8 +190,10 @@ class Auditor:
             if entry.author == server.name:
                 self._written_by.setdefault((server.name, call.call_id, entry.stamp), life)
 
-    def left(self, process: Process, call: Call) -> None:
+    def left(self, process: Process, call: Call, client: Client | None = None) -> None:
         """A client left a call, or follows it from now on: does anybody hold it still?"""
+        if client is not None and client is not process.proxy:
+            self.acted[call.call_id] = self.world.now
         if not call.held and not call.lingering:
             self._left[process, call.call_id] = self.world.now
 
@@ -200,6 +206,12 @@ class Auditor:
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
+
+    def reported(self, process: Process, peer: str, up: bool) -> None:
+        """6: silence is told once, and so is its end."""
+        if ((process, peer) in self._down) != up:
+            raise Violated(f"6: {peer} is reported as {'back' if up else 'down'} once more")
+        (self._down.discard if up else self._down.add)((process, peer))
 
     def touched(self, server: Server, call: Call) -> None:
         self._touched.append((server, call))
@@ -264,13 +276,14 @@ class _Watch:
         auditor.touched(self._server, call)
 
     def registered(self, call: Call, client: Client) -> None:
-        if self._auditor.incoming is not self._server:
-            self._auditor.changed[call.call_id] = self._auditor.world.now
-        self._auditor.left(self._process, call)
-        self._auditor.touched(self._server, call)
+        auditor = self._auditor
+        if auditor.incoming is not self._server:
+            auditor.changed[call.call_id] = auditor.acted[call.call_id] = auditor.world.now
+        auditor.left(self._process, call)
+        auditor.touched(self._server, call)
 
     def unregistered(self, call: Call, client: Client) -> None:
-        self._auditor.left(self._process, call)
+        self._auditor.left(self._process, call, client)
         self._auditor.touched(self._server, call)
 
     def restamped(self, call: Call) -> None:
@@ -325,7 +338,8 @@ def _shown(data: CallData) -> str:
 _STAY = frozenset(
     (
         *("_watchers", "_leg_names", "_reserved_said", "_bases", "_unknown_owners", "peers"),
-        *("_left", "on_restamped", "_disk", "_restored"),
+        *("_left", "on_restamped", "_disk", "_restored", "_silent"),
+        "health_listeners",
     )
 )
 """Tables that may have something in them when no call is left: settings, and what is said once."""
@@ -368,6 +382,8 @@ def busy(servers: dict[str, Server]) -> str | None:
             return f"{server.name}: {process.archive.pending()} rows not committed"
         kept = process.store.kept.values()
         known = server.settings.peers[server.name]
+        if missed := known.intersection(process.proxy.health.down()):
+            return f"{server.name} has not noticed that {missed} are back"
         if kept and not any(call.owner in known for call in kept):
             continue  # kept for owners that nobody here knows: for good
         seen: set[int] = {id(process.timers)}
@@ -376,6 +392,17 @@ def busy(servers: dict[str, Server]) -> str | None:
                 if length and path != "store._queue":
                     return f"{server.name}: {path} has {length}"
     return None
+
+
+_PropertyRow = tuple[str, str, Any, int]
+"""``set_at``, ``author``, ``value``, ``once``."""
+
+
+def _kept(one: _PropertyRow, other: _PropertyRow) -> _PropertyRow:
+    """Which of two rows of a property, in two archives, is its value."""
+    if one[3] and other[3]:
+        return min(one, other, key=lambda row: (row[3], row))
+    return max(one, other, key=lambda row: (not row[3], row))
 
 
 def one_right_row(
@@ -389,7 +416,7 @@ def one_right_row(
     is over may be taken for another call's."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
-    properties: dict[tuple[str, str], tuple[str, str, Any]] = {}
+    properties: dict[tuple[str, str], _PropertyRow] = {}
     lines: set[tuple[str, str, str, str]] = set()
     for server in servers.values():
         conn = server.disk.archive
@@ -408,9 +435,12 @@ def one_right_row(
         ):
             leg_key = (call_id, f"leg/{switch}/{leg}")
             legs[leg_key] = max(legs.get(leg_key, ("", 0, 0)), (set_at, ended or "", status))
-        for call_id, name, value, set_at, author in conn.execute("SELECT * FROM cdr_properties"):
+        for call_id, name, value, set_at, author, once in conn.execute(
+            "SELECT * FROM cdr_properties"
+        ):
             key = (call_id, name)
-            properties[key] = max(properties.get(key, ("", "", "")), (set_at, author, value))
+            row_found = (set_at, author, value, once)
+            properties[key] = _kept(properties.get(key, row_found), row_found)
         lines.update(conn.execute("SELECT * FROM cdr_logs"))
     for call_id, truth in truths.items():
         found_rows = rows.pop(call_id, {})
@@ -422,14 +452,18 @@ def one_right_row(
         records = [call_id]
         if truth.lost or stepped:  # what went on when it was over at its owner is a record apart
             records += _apart(rows, truth.item.caller)
+        account = properties.get((call_id, "account"))
+        if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
+            raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
         for name, status in truth.legs.items():
             leg_row = max((legs[r, name] for r in records if (r, name) in legs), default=None)
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
                 raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
         for entry in truth.properties:
             where = [(r, entry.name) for r in records]
-            kept = max((properties[key] for key in where if key in properties), default=None)
-            if kept is None or kept[:2] < (_iso(entry.stamp), entry.author):
+            found = [properties[key] for key in where if key in properties]
+            kept = max(found, key=lambda row: (not row[3], row), default=None)
+            if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")

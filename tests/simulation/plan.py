@@ -7,7 +7,7 @@ by leaving items out (``keep``).
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 SECOND = 1_000_000
 
@@ -82,7 +82,10 @@ class FaultItem:
     ``kind``: ``partition`` (all ways between ``group`` and the rest), ``oneway`` (from ``one`` to
     ``other``), ``cut`` (both ways), ``reset`` (the connection, once), ``jump`` (the wall clock of
     ``one``, by ``by`` microseconds), ``full`` (the disk of ``one``), ``kill`` (the process; its
-    switch is one with it), ``power`` (the machine).
+    switch is one with it), ``power`` (the machine), ``freeze`` (the process does nothing for a
+    while, and goes on: SIGSTOP, a debugger, a machine that swaps or is moved), ``absent`` (a cut
+    between a participant, ``one``, and the owner of its call, ``other``, that is frozen: it leaves
+    the call, and reaches the owner only long after that goes on).
     """
 
     kind: str
@@ -139,7 +142,8 @@ class Plan:
 
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
-KINDS = (*FIRST_KINDS, "follow", "neighbour")
+FROZEN_KINDS = (*FIRST_KINDS, "freeze")
+KINDS = (*FROZEN_KINDS, "absent", "follow", "neighbour")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -157,6 +161,19 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         if item.kind in kinds:
             items.append(item)
     # Without these a seed means what it meant before there were any.
+    if "freeze" in kinds:
+        freezes = [_freeze(rng, settings, calls) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+        items += freezes
+        last = max([settings.faults_end, *(freeze.until for freeze in freezes)])
+        settings = replace(settings, faults_end=last)
+        if rng.random() < 0.5:
+            settings = replace(settings, reregister_within=300.0)
+        if freezes and rng.random() < 0.5:  # a server that is dialled, and knows nobody itself
+            settings = replace(settings, peers={**settings.peers, freezes[0].one: set()})
+        if "absent" in kinds and freezes and rng.random() < 0.5:
+            items += (absent := _absent(rng, settings, calls, freezes))
+            last = max([settings.faults_end, *(fault.until for fault in absent)])
+            settings = replace(settings, faults_end=last)
     if "follow" in kinds:
         others = random.Random(f"{seed} follow")
         for _ in range(others.choice((0, 1, 1, 2, 4))):
@@ -313,3 +330,49 @@ def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultIt
     if kind in ("full", "kill", "power"):
         return FaultItem(kind, at, until, one)
     return FaultItem(kind, at, at if kind == "reset" else until, one, other)
+
+
+def _freeze(rng: random.Random, settings: Settings, calls: list[CallItem]) -> FaultItem:
+    """Mostly of the owner of a call that many take part in, before they hang up, and until it is
+    missed: they leave while another server takes care of the call."""
+    end = settings.faults_end
+    call = max(
+        rng.choices(calls, k=3),
+        key=lambda call: (call.passages[0].ends < end, len({p.switch for p in call.passages})),
+    )
+    dead = settings.dead_after * SECOND
+    begun = max(p.begins for p in call.passages)
+    ends = min(call.passages[0].ends, end)
+    at = min(begun + int(max(ends - begun, 0) * rng.random()), end - SECOND)
+    lasts = int(dead * rng.choice((0.2, 1.5, 2, 3)) * rng.uniform(0.8, 1.2))
+    if rng.random() < 0.7:
+        lasts += max(ends - at, 0)
+    one = call.owner if rng.random() < 0.8 else rng.choice(settings.servers)
+    return FaultItem("freeze", at, at + lasts, one)
+
+
+def settles_together(settings: Settings) -> float:
+    """Seconds in which a call's only row is a final one at its owner, once all that have something
+    of it reach that: see ``settling``."""
+    return 2 * settings.linger + 5 + (settings.delay_us + settings.jitter_us) / 1e6 * 6
+
+
+def _absent(
+    rng: random.Random, settings: Settings, calls: list[CallItem], freezes: list[FaultItem]
+) -> list[FaultItem]:
+    """Of each owner that is frozen, one who takes part in its call."""
+    found = []
+    for freeze in freezes:
+        others = {
+            passage.switch
+            for call in calls
+            if call.owner == freeze.one
+            for passage in call.passages
+            if passage.switch != freeze.one
+        }
+        if others:
+            at = freeze.at + int((freeze.until - freeze.at) * rng.random())
+            until = freeze.until + int((settles_together(settings) + 20) * SECOND)
+            one = rng.choice(sorted(others))
+            found.append(FaultItem("absent", at, until, one, freeze.one))
+    return found

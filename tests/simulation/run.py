@@ -17,6 +17,7 @@ from .network import SimNetwork
 from .plan import CallItem, FaultItem, FollowItem, NeighbourItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
+from .settling import Settling
 
 SECOND = 1_000_000
 MAX_STEPS = 300_000
@@ -24,12 +25,16 @@ MAX_STEPS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``failure`` is None if every invariant held. ``trace``: the last lines, if asked for."""
+    """``failure`` is None if every invariant held. ``trace``: the last lines, if asked for.
+
+    Seconds: ``simulated``, and ``settled``: the longest that a call's only row was not a final one
+    at its owner, after all was healed and the call was over.
+    """
 
     failure: str | None
     steps: int
     simulated: float
-    """Seconds."""
+    settled: float
     trace: tuple[str, ...] = ()
 
 
@@ -72,6 +77,7 @@ class Simulation:
         self.followers: list[Follower] = []
         self.neighbours: list[Neighbour] = []
         self.auditor = Auditor(world, self.servers, self.truths)
+        self.settling = Settling(plan, self.network, self.servers, self.truths, self.auditor.acted)
         self.network.on_frame = self.auditor.frame_sent
         for name in settings.servers:
             self.servers[name] = Server(world, self.network, settings, name, self.auditor)
@@ -110,10 +116,11 @@ class Simulation:
                 self.network.heal(one, other)
         for server in self.servers.values():
             server.disk.fill(False)
+        self.settling.healed = self.world.now
+        slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
         settle = settings.dead_after + 2 * settings.alive_interval + 25 + settings.jitter_us / 1e5
         self._until(self.world.now + int(settle * SECOND))
         self.world.note("world", "all copies must be equal now")
-        slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
         since = self.world.now - slow
         copies_are_equal(self.servers, self.truths, self.auditor.changed, since)
         last = max(
@@ -148,6 +155,15 @@ class Simulation:
             server.disk.close()
 
     def _until(self, when: int) -> None:
+        settling = self.settling
+        if settling.healed is None and not settling.early:
+            self._steps(when)
+            return
+        while self.world.now < when:
+            self._steps(min(when, self.world.now + SECOND))
+            settling.look()
+
+    def _steps(self, when: int) -> None:
         step, check = self.world.step, self.auditor.check
         while step(when):
             check()
@@ -182,7 +198,7 @@ class Simulation:
 
     def _acts(self, fault: FaultItem) -> tuple[Callable[[], None], Callable[[], None]]:
         network, one, other = self.network, fault.one, fault.other
-        if fault.kind in ("partition", "cut", "oneway"):
+        if fault.kind in ("partition", "cut", "oneway", "absent"):
             if fault.kind == "partition":
                 rest = [s for s in self.servers if s not in fault.group]
                 ways = [(a, b) for a in fault.group for b in rest]
@@ -202,12 +218,16 @@ class Simulation:
             )
         if fault.kind == "full":
             return (lambda: server.disk.fill(True)), (lambda: server.disk.fill(False))
+        if fault.kind == "freeze":
+            machine = server.machine
+            return (lambda: machine.freeze() if server.process is not None else None), machine.go_on
         return (lambda: self._kill(server, fault.kind == "power")), (lambda: self._restart(server))
 
     def _kill(self, server: Server, power: bool) -> None:
         if server.process is not None:
             server.kill(power)
             self.switches[server.name].killed()
+            server.machine.go_on()  # a signal that a frozen process dies of too
 
     def _restart(self, server: Server) -> None:
         if server.process is None:
@@ -236,7 +256,8 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
         if simulation is not None:
             simulation.close()
     world = simulation.world if simulation is not None else World(0)
-    outcome = Outcome(failure, world.steps, world.now / 1e6, tuple(world.trace()))
+    settled = simulation.settling.longest / SECOND if simulation is not None else 0.0
+    outcome = Outcome(failure, world.steps, world.now / SECOND, settled, tuple(world.trace()))
     gc.collect(1)
     return outcome
 

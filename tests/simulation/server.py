@@ -57,7 +57,7 @@ class Process:
         # First of all clients: it sees what is written before anyone can send it.
         watch = server.audit.watch(server, self)
         self.store.watch(watch)
-        self.link = SimLink(server.network, name, settings.peers[name])
+        self.link = SimLink(server.network, server.machine, name, settings.peers[name])
         self.archive = SimArchive(server.disk, settings.commit_interval)
         self.journal = Journal(
             self.store,
@@ -75,6 +75,7 @@ class Process:
             dead_after=settings.dead_after,
             reregister_within=settings.reregister_within,
             reregister_batch=2,
+            on_health=lambda peer, up: server.audit.reported(self, peer, up),
             on_handed_over=self._handed_over,
             on_disowned=lambda call: self.recorder.disowned(call),
             journal=_Audited(self.journal, watch),
@@ -127,6 +128,9 @@ class Audit(Protocol):
     def watch(self, server: Server, process: Process) -> Watch:
         """A client of the store for all calls."""
 
+    def reported(self, process: Process, peer: str, up: bool) -> None:
+        """A server fell silent, or is heard again."""
+
 
 class Server:
     """A machine, and the server on it while that runs."""
@@ -143,6 +147,10 @@ class Server:
         self.disk = Disk(self.machine, settings.journal_sync)
         self.process: Process | None = None
         self.starts = 0
+
+    def works(self) -> bool:
+        """Whether it runs, and its disk takes what it is given."""
+        return self.process is not None and not self.machine.frozen and not self.disk.full
 
     def boot(self) -> Process:
         """Start the process."""
