@@ -184,6 +184,8 @@ class NetworkProxy:
         disk."""
         participants = self.monitor.end(call.call_id)
         if call.owner != self.server:
+            if participants is not None:
+                call.claimed = True  # they have left it to us, and need not have it any more
             self._registrations.over(call, participants.present if participants else ())
         if participants is None:
             return
@@ -366,8 +368,9 @@ class NetworkProxy:
         if participants is not None:
             present, past = participants.present, participants.past
             standing = LEARNT if call.learnt else NOTHING_ELSE
-            if participants.following:
-                standing = Standing(learnt=call.learnt, following=list(participants.following))
+            if participants.following or call.claimed:
+                following = list(participants.following)
+                standing = Standing(learnt=call.learnt, following=following, claimed=call.claimed)
             self._journal.shared(call.call_id, call.owner, present, past, standing)
 
     def _drop(self, call: Call, names: Sequence[str]) -> None:
@@ -610,6 +613,7 @@ class NetworkProxy:
         """
         call.back = Back(call.data.newest)
         call.kept = standing.revived
+        call.claimed = standing.claimed
         if call.owner == self.server:
             if present or past:
                 self.monitor.restore(call.call_id, present, past, standing.following)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+from cdsplugin.archive import foreign
 from cdsplugin.archive import sqlite as archive
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
@@ -205,6 +206,27 @@ def _followers_elsewhere_hold() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "add", holds)
 
 
+def _strangers_recorded() -> AbstractContextManager[Any]:
+    """Whatever names this server as its owner gets a record here."""
+    return patch.object(Recorder, "_judge", lambda self, call: None)
+
+
+def _late_parts_disowned() -> AbstractContextManager[Any]:
+    """What comes late to a call that is over is taken for another call's."""
+    return patch.object(foreign, "took_part", lambda data, before: False)
+
+
+def _disowned_and_forgotten() -> AbstractContextManager[Any]:
+    """Nobody records a call that is none of its owner's."""
+
+    return patch.object(Recorder, "_apart", lambda self, call: None)
+
+
+def _settled_too_early() -> AbstractContextManager[Any]:
+    """Who has left a call forgets it, though its owner has not heard of it from its own switch."""
+    return patch.object(NetworkProxy, "_may_disown", lambda self, call: False)
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -225,6 +247,10 @@ RULES: Mapping[str, Broken] = {
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,
+    "strangers-recorded": _strangers_recorded,
+    "late-parts-disowned": _late_parts_disowned,
+    "disowned-and-forgotten": _disowned_and_forgotten,
+    "settled-too-early": _settled_too_early,
     "who-left-untold": _who_left_untold,
     "who-left-unasked": _who_left_unasked,
     "followers-hold": _followers_hold,

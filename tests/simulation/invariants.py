@@ -449,28 +449,27 @@ def one_right_row(
                 raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
             continue
         _right(call_id, truth, found_rows)
+        records = [call_id]
+        if truth.lost or stepped:  # what went on when it was over at its owner is a record apart
+            records += _apart(rows, truth.item.caller)
         account = properties.get((call_id, "account"))
         if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
             raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
         for name, status in truth.legs.items():
-            leg_row = legs.get((call_id, name))
-            if leg_row is None and (truth.lost or stepped):
-                others_legs = [
-                    leg
-                    for (other, leg_name), leg in legs.items()
-                    if leg_name == name and other not in truths
-                ]
-                leg_row = max(others_legs, default=None)
+            leg_row = max((legs[r, name] for r in records if (r, name) in legs), default=None)
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
                 raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
         for entry in truth.properties:
-            kept = properties.get((call_id, entry.name))
+            where = [(r, entry.name) for r in records]
+            found = [properties[key] for key in where if key in properties]
+            kept = max(found, key=lambda row: (not row[3], row), default=None)
             if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
         for line in truth.lines:
-            if (call_id, _iso(line.stamp), line.author, line.text) not in lines:
+            key_of_line = (_iso(line.stamp), line.author, line.text)
+            if not any((r, *key_of_line) in lines for r in records):
                 raise Violated(f"8: {call_id}: acknowledged {line!r}, and it is in no record")
     # A call that its owner did not have on disk, or that went on when it was over there, others
     # record apart.
@@ -488,6 +487,15 @@ def one_right_row(
         if callers & apart:
             raise Violated(f"9: one call is recorded as several: {rows}")
         apart |= callers
+
+
+def _apart(rows: dict[str, dict[str, dict[str, Any]]], caller: str) -> list[str]:
+    """The callIDs of records of that caller's call, and of those that are notes alone."""
+    return [
+        call_id
+        for call_id, found in rows.items()
+        if any(row["caller"] in (caller, None) for row in found.values())
+    ]
 
 
 def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:
