@@ -258,6 +258,8 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
     world = simulation.world if simulation is not None else World(0)
     settled = simulation.settling.longest / SECOND if simulation is not None else 0.0
     outcome = Outcome(failure, world.steps, world.now / SECOND, settled, tuple(world.trace()))
+    # What is still referred to would be taken for old, and nobody collects that.
+    del simulation, world
     gc.collect(1)
     return outcome
 
