@@ -467,7 +467,7 @@ def one_right_row(
         _right(call_id, truth, found_rows)
         records = [call_id]
         if truth.lost or stepped:  # what went on when it was over at its owner is a record apart
-            records += _apart(rows, truth.item.caller)
+            records += [r for r in _apart(rows, truth.item.caller) if r not in truths]
         account = properties.get((call_id, "account"))
         if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
             raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
