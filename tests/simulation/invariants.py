@@ -479,6 +479,8 @@ def one_right_row(
             where = [(r, entry.name) for r in records]
             found = [properties[key] for key in where if key in properties]
             kept = max(found, key=lambda row: (not row[3], row), default=None)
+            if kept is not None and entry.once:
+                continue  # whatever is there was set, or set once before
             if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
