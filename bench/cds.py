@@ -31,7 +31,7 @@ from typing import Any
 import uvloop
 
 from bench.progress import Progress, Step, load_name
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow, values_of
 from cdsplugin.archive.schema import CDR_COLUMNS
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.config import Address, CdsSection
@@ -291,7 +291,7 @@ def archive_alone(calls: int) -> None:
                 for cdr, legs, properties, logs, talks in made[first : first + 20]:
                     archive.put(cdr=cdr, talks=talks, legs=legs, properties=properties, logs=logs)
                 for cdr, *_ in made[max(first - 2000, 0) : max(first - 1980, 0)]:
-                    archive.put(finish=cdr[0])
+                    archive.put(finish=cdr.call_id)
                 archive.flush()
             archive.close()
             cpu = time.process_time() - cpu
@@ -309,7 +309,10 @@ def archive_alone(calls: int) -> None:
         for first in range(0, calls, 20):
             with db.atomic() if hasattr(db, "atomic") else db.conn:
                 db.table("cdrs").upsert_all(
-                    [dict(zip(CDR_COLUMNS, r[0], strict=True)) for r in made[first : first + 20]],
+                    [
+                        dict(zip(CDR_COLUMNS, values_of(r[0]), strict=True))
+                        for r in made[first : first + 20]
+                    ],
                     pk="call_id",
                 )
         cpu = time.process_time() - cpu

@@ -1,6 +1,7 @@
 """Servers killed in the middle of calls: is there exactly one right record of each call afterwards?
 
     python -m bench.faults [--kill hq|branch|both] [--times 20] [--rate 50] [--seed N]
+    python -m bench.faults --freeze 8 [--times 5] [--rate 60]
 
 Two switches in a row with their call data servers, SIPp on either side. At a random moment the
 process of the owner (``hq``), of the participant (``branch``) or both get SIGKILL, and are started
@@ -13,6 +14,11 @@ When SIPp is done the records are compared with what SIPp's caller was told, cal
 
 There is no allowance: what was told a moment before the kill counts as any other. A call that
 began, but of which its caller was told nothing, may have a row or none.
+
+With ``--freeze`` three switches stand in a row, and the owner's process does nothing for so many
+seconds (SIGSTOP, then SIGCONT), longer than ``dead_after``, while the callees hang up: the others'
+calls end meanwhile, and one of them writes their records. Within ten seconds after that each call
+has one right row at ``hq``, and no other server has any.
 
 What SIPp made of it is shown too: calls that failed at its caller or callee (a kill cuts some off),
 messages that either sent again, and datagrams dropped by any socket of the network namespace. A
@@ -27,7 +33,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -272,6 +278,72 @@ def run(
     return replace(outcome(directory, hq, branch, seen), trouble=trouble)
 
 
+FREEZING = Timing(alive_interval=0.2, dead_after=1.0, reregister_within=60.0, linger=0.4, t1=0.03)
+"""``t1``: a BYE that is not answered is given up after 64 of them, and the call with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """What there was when the owner went on, or ``within`` seconds later if it was not right
+    sooner."""
+
+    placed: int
+    elsewhere: int
+    """Rows that others had written when the owner went on."""
+    took: float
+    """Seconds from then until all was right; ``within`` if it was not."""
+    right: int
+    """Final rows at the owner, written by it, of answered calls with the legs of all switches."""
+    doubled: int
+    """Rows at other servers."""
+
+
+def freeze(
+    directory: Path,
+    seconds: float,
+    *,
+    rate: float = 60,
+    timing: Timing = FREEZING,
+    within: float = 10.0,
+) -> Thawed:
+    """One run: a second of calls; the owner is frozen for so long, and they end meanwhile."""
+    caller_port = free_port()
+    calls = int(rate)
+    with sipp_callee("uas-hangs-up", hold_ms=1500, timeout=90, grace=1) as callee:
+        names = ("hq", "branch", "depot")
+        sites = make_sites(directory, caller_port, callee.port, timing, names)
+        owner, *others = sites
+        try:
+            launched(*sites)
+            scenario = "uac-callee-hangs-up"
+            with load(directory, owner, caller_port, calls=calls, rate=rate, scenario=scenario):
+                wait_while(lambda: min(site.live() for site in sites) < calls, 5)
+                owner.freeze()
+                time.sleep(seconds)
+                elsewhere = _rows(others)
+                owner.go_on()
+                began = time.monotonic()
+                wait_while(lambda: _right(owner) < calls or _rows(others) > 0, within)
+                took = time.monotonic() - began
+                return Thawed(calls, elsewhere, took, _right(owner), _rows(others))
+        finally:
+            for site in reversed(sites):
+                site.stop()
+
+
+def _rows(sites: Sequence[Site]) -> int:
+    return sum(site.query("SELECT count(*) FROM cdrs")[0][0] for site in sites)
+
+
+def _right(owner: Site) -> int:
+    count: int = owner.query(
+        "SELECT count(*) FROM cdrs WHERE final AND written_by = owner AND disposition = 'answered'"
+        " AND hangup_by = 'callee' AND billsec > 0 AND (SELECT count(*) FROM cdr_legs"
+        " WHERE call_id = cdrs.call_id AND ended_at IS NOT NULL) = 6"
+    )[0][0]
+    return count
+
+
 def _kill(
     sites: dict[str, Site], names: tuple[str, ...], rng: random.Random, timing: Timing, notice: bool
 ) -> Kill:
@@ -365,7 +437,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50, help=f"calls a second, {MOST} at most")
     parser.add_argument("--seconds", type=float, default=4, help="of calls in each run")
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--freeze", type=float, default=None, help="the owner, so many seconds")
     args = parser.parse_args()
+    if args.freeze is not None:
+        sys.exit(_freeze(args.freeze, args.times, args.rate))
     if args.rate > MOST:
         parser.error(f"--rate: one SIPp places the calls, {MOST} a second at most")
     seed = args.seed if args.seed is not None else random.randrange(1 << 30)
@@ -408,6 +483,17 @@ def main() -> None:
     if lost:
         print(f"lost {len(lost)}, told at most {max(lost) * 1000:.0f} ms before the kill")
     sys.exit(wrong > 0)
+
+
+def _freeze(seconds: float, times: int, rate: float) -> int:
+    wrong = 0
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as name:
+            found = freeze(Path(name), seconds, rate=rate)
+        print(found, flush=True)
+        wrong += found.right < found.placed or found.doubled > 0
+    print(f"{times} runs, {wrong} wrong")
+    return int(wrong > 0)
 
 
 def _range(values: list[float]) -> str:

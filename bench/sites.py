@@ -1,7 +1,7 @@
-"""Two sites in a row, each a switch with its call data server: started, killed, asked, stopped.
+"""Sites in a row, each a switch with its call data server: started, killed, frozen, asked, stopped.
 
-Calls from SIPp's caller go through ``hq``, which owns them, and through ``branch``. Both sites run
-on loopback, or each on a host of its own (``bench.namespaces``).
+Calls from SIPp's caller go through ``hq``, which owns them, and through ``branch`` (and others
+behind it). All sites run on loopback, or each on a host of its own (``bench.namespaces``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ TOKEN = "faults"
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: settings of both servers, short so that a run is short."""
+    """Seconds: settings of all servers, short so that a run is short; ``t1`` of their switches."""
 
     alive_interval: float = 0.3
     dead_after: float = 1.5
@@ -40,6 +40,7 @@ class Timing:
     journal_interval: float = 0.005
     commit_interval: float = 0.02
     interest: float = 2.0
+    t1: float = 0.5
 
 
 class Site:
@@ -132,6 +133,16 @@ class Site:
         self.process.stop(5)
         return killed
 
+    def freeze(self) -> None:
+        """SIGSTOP, for it and its children: it does nothing until it is told to go on."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """SIGTERM."""
         if self.process is not None:
@@ -176,41 +187,46 @@ def make_sites(
     caller: int,
     callee: int,
     timing: Timing,
-    hosts: tuple[str, str] = (HOST, HOST),
-    inside: tuple[
-        Callable[[], AbstractContextManager[None]], Callable[[], AbstractContextManager[None]]
-    ] = (nullcontext, nullcontext),
-) -> tuple[Site, Site]:
-    """The sites ``hq`` and ``branch``: calls from the caller's port go through both.
+    names: Sequence[str] = ("hq", "branch"),
+    hosts: Sequence[str] = (HOST, HOST),
+    inside: Sequence[Callable[[], AbstractContextManager[None]]] = (nullcontext, nullcontext),
+) -> list[Site]:
+    """Sites in a row: calls from the caller's port begin at the first, which owns them, and go
+    through all of them to the callee's.
 
-    ``hosts`` are the addresses at which they reach each other. SIPp is on loopback at either host.
+    ``hosts`` are the addresses at which they reach each other. SIPp is on loopback at either end.
     """
-    ports = _lasting_ports(6)
-    sip, link = ports[0:2], ports[2:4]
-    (directory / "hq.yaml").write_text(
-        yaml.safe_dump(
-            {"routes": [{"match": "2XXX", "from": "any", "dial": "trunk:branch", "timeout": 20}]}
-        )
-    )
-    (directory / "branch.yaml").write_text(
-        yaml.safe_dump(
-            {"routes": [{"match": "2XXX", "from": "any", "dial": "trunk:callee", "timeout": 20}]}
-        )
-    )
+    count = len(names)
+    hosts = [*hosts, *[HOST] * (count - len(hosts))]
+    inside = [*inside, *[nullcontext] * (count - len(inside))]
+    ports = _lasting_ports(3 * count)
+    sip, link, api = ports[:count], ports[count : 2 * count], ports[2 * count :]
     sites = []
-    for number, (name, peer) in enumerate((("hq", "branch"), ("branch", "hq"))):
-        other = 1 - number
+    for number, name in enumerate(names):
         trunks: dict[str, Any] = {
-            peer: {"to": f"sip:{hosts[other]}:{sip[other]}", "switch": True, "keepalive": 0},
-            ("caller" if name == "hq" else "callee"): {
-                "to": f"sip:{HOST}:{caller if name == 'hq' else callee}",
+            names[other]: {
+                "to": f"sip:{hosts[other]}:{sip[other]}",
+                "switch": True,
                 "keepalive": 0,
-            },
+            }
+            for other in (number - 1, number + 1)
+            if 0 <= other < count
         }
+        if number == 0:
+            trunks["caller"] = {"to": f"sip:{HOST}:{caller}", "keepalive": 0}
+        if number == count - 1:
+            trunks["callee"] = {"to": f"sip:{HOST}:{callee}", "keepalive": 0}
+        onward = names[number + 1] if number + 1 < count else "callee"
+        route = {"match": "2XXX", "from": "any", "dial": f"trunk:{onward}", "timeout": 20}
+        (directory / f"{name}.yaml").write_text(yaml.safe_dump({"routes": [route]}))
         listen = {f"udp:{hosts[number]}:{sip[number]}", f"udp:{HOST}:{sip[number]}"}
         cds: dict[str, Any] = {
             "listen": f"tcp:{hosts[number]}:{link[number]}",
-            "peers": {peer: f"tcp:{hosts[other]}:{link[other]}"},
+            "peers": {
+                other: f"tcp:{hosts[at]}:{link[at]}"
+                for at, other in enumerate(names)
+                if other != name
+            },
             "database": f"{name}.db",
             "alive_interval": timing.alive_interval,
             "dead_after": timing.dead_after,
@@ -219,7 +235,7 @@ def make_sites(
             "journal_interval": timing.journal_interval,
             "commit_interval": timing.commit_interval,
             "api": {
-                "listen": f"{HOST}:{ports[4 + number]}",
+                "listen": f"{HOST}:{api[number]}",
                 "tokens": [TOKEN],
                 "interest": timing.interest,
             },
@@ -232,7 +248,7 @@ def make_sites(
                 directory,
                 {
                     "switch": {"name": name, "site": name, "listen": sorted(listen)},
-                    "timers": {"drain_timeout": 0},
+                    "timers": {"drain_timeout": 0, "t1": timing.t1},
                     "trunks": trunks,
                     "dialplan": f"{name}.yaml",
                     "media": {"mode": "bypass"},
@@ -242,4 +258,4 @@ def make_sites(
                 inside[number],
             )
         )
-    return sites[0], sites[1]
+    return sites

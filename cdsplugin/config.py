@@ -221,6 +221,11 @@ class CdsLimits(Section):
     listed: Count = Field(
         default=16, description="participants of a call that are told who takes care after whom"
     )
+    missed: Count = Field(
+        default=1000,
+        description="servers with which no call is shared any more that are dialled on, and listed"
+        " as down, until they are heard of again",
+    )
     max_ahead: Seconds = Field(
         default=86_400.0,
         description="seconds that another server's stamp may be ahead of the owner's clock",
@@ -282,7 +287,7 @@ class CdsSection(Section):
         description="normal: committed records survive kill -9; full: also a loss of power",
     )
     commit_interval: Seconds = Field(
-        default=0.05, description="seconds for which records are gathered before one commit"
+        default=0.1, description="seconds for which records are gathered before one commit"
     )
     journal_interval: Seconds = Field(
         default=0.005,

@@ -156,7 +156,8 @@ class LocalStore:
         known here, then by ``updated`` what changes, but for what it writes itself, and once
         ``ended``. Registering again changes nothing.
 
-        The call is held: until ``unregister`` it does not end, and its record is not final.
+        The call is not held by this: when it is over at the switches it lingers for ``cds.linger``
+        seconds, in which what is written gets into its record, and then ends.
 
         ``owner`` is needed for a call of another server that is not here yet. This server registers
         with that one then; what it has comes as the first ``updated`` (see ``registered``). Raises
@@ -175,7 +176,7 @@ class LocalStore:
             if not server.link.knows(owner):
                 raise NoSuchCall(f"the server `{owner}` is not known here (cds.peers)")
         registrant = self._registrant(client)
-        call = server.store.register(registrant, call_id, owner)
+        call = server.store.register(registrant, call_id, owner, holds=False)
         registrant.calls[call_id] = call
         return call
 
@@ -200,8 +201,7 @@ class LocalStore:
         return call
 
     def unregister(self, client: Client, call_id: str) -> None:
-        """Take part no more: ``client`` is told nothing of that call from here on. Whoever leaves
-        last makes it linger, for ``cds.linger`` seconds."""
+        """Take part no more: ``client`` is told nothing of that call from here on."""
         registrant = self._registrants.get(id(client))
         if registrant is not None and registrant.calls.pop(call_id, None) is not None:
             self._server.store.unregister(registrant, call_id)
@@ -210,7 +210,7 @@ class LocalStore:
     def register_all(self, client: Client) -> list[Call]:
         """Be told of all calls, those to come included: ``client`` gets what is returned, every
         live call with all entries, and then changes and ends as by ``register``. A call that begins
-        later comes with its first ``updated``. No call is held by this.
+        later comes with its first ``updated``. No other server is asked for calls by this.
         """
         registrant = self._registrant(client)
         if not registrant.of_all:

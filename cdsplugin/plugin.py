@@ -177,7 +177,7 @@ class Elsewhere:
         self._link = Link(
             name,
             {section.server: (section.server_at.host, section.server_at.port)},
-            LinkLimits(limits.frame_bytes, limits.buffer_bytes),
+            LinkLimits(limits.frame_bytes, limits.buffer_bytes, dead_after=section.dead_after),
             security=security,
         )
         self.client = SwitchClient(

@@ -48,6 +48,7 @@ class Running:
                     section.alive_interval, section.dead_after, section.reregister_within
                 ),
             )
+            server.untold = self.switches.untold
 
     async def start(self, programs: Programs) -> None:
         """Raises ``StartError``; then nothing is left open.

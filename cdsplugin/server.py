@@ -9,17 +9,21 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cdsplugin.archive import (
     Archive,
     ArchiveSettings,
+    Before,
     FileSettings,
     Journal,
     JournalFile,
     JournalSettings,
+    ReadError,
     Recorder,
     Recovery,
+    read_before,
 )
 from cdsplugin.config import CdsSection
 from cdsplugin.data import Clock, Store, StoreLimits, Timers
@@ -34,6 +38,17 @@ class StartError(RuntimeError):
     """The server cannot start. The text is one line for the person who starts it."""
 
 
+def _looked(
+    call_id: str, then: Callable[[Before | None], None], found: asyncio.Future[Before | None]
+) -> None:
+    try:
+        before = found.result()
+    except (ReadError, asyncio.CancelledError) as error:
+        log.debug("call %s: whether it is ours is not known: %s", call_id, error)
+    else:
+        then(before)
+
+
 class CallDataServer:
     """The server ``name``. To be made in a running event loop, and used from it alone."""
 
@@ -45,6 +60,8 @@ class CallDataServer:
             raise StartError("cds.database: missing, the file of the call detail records")
         self.on_health: list[Callable[[str, bool], None]] = []
         """Who is told that a server fell silent (false) or is heard again (true)."""
+        self.untold: Callable[[], bool] = bool
+        """Whether a switch elsewhere may have something to say of the time when it was away."""
         self._loop = asyncio.get_running_loop()
         timers = LoopTimers(self._loop)
         self.timers: Timers = timers
@@ -83,7 +100,7 @@ class CallDataServer:
             self.archive,
             JournalSettings(section.journal_keep, waiting=limits.journal_waiting),
         )
-        self.recorder = Recorder(name, self.archive)
+        self.recorder = Recorder(name, self.archive, self._look)
         self.link = Link(
             name,
             {peer: (address.host, address.port) for peer, address in section.peers.items()},
@@ -93,6 +110,7 @@ class CallDataServer:
                 limits.connections,
                 limits.strangers,
                 section.handshake_within,
+                dead_after=section.dead_after,
             ),
         )
         self.proxy = NetworkProxy(
@@ -108,8 +126,10 @@ class CallDataServer:
             caretaker_within=section.caretaker_within,
             kept_calls=limits.kept_calls,
             listed=limits.listed,
+            missed=limits.missed,
             on_health=self._health,
             on_handed_over=self.recorder.handed_over,
+            on_disowned=self.recorder.disowned,
             journal=self.journal,
             records=self.archive,
         )
@@ -146,6 +166,8 @@ class CallDataServer:
             self.archive.close()
             raise StartError(str(error)) from error
         self.recovery.begin(*self.journal.recover(), self.proxy)
+        for call in self.store:
+            self.recorder.back(call)
         self.disk.start()
 
     async def listen(self) -> None:
@@ -158,6 +180,12 @@ class CallDataServer:
             raise StartError(str(error)) from error
         self.store.initialize()
         log.info("call data server %s: database %s", self.name, self.section.database)
+
+    def _look(self, call_id: str, then: Callable[[Before | None], None]) -> None:
+        """What the archive has of a call; not while that is not to be had, or may not be all."""
+        if self.archive.trouble is None and not self.untold():
+            found = self._loop.run_in_executor(None, read_before, self.archive.path, call_id)
+            found.add_done_callback(partial(_looked, call_id, then))
 
     def _archive_renewed(self) -> None:
         """Called in the archive's thread."""

@@ -137,6 +137,8 @@ def dialplan_test(config_path: Path, number: str, caller: str) -> None:
         click.echo(f"  {line}")
     for name, value in route.properties.items():
         click.echo(f"  property {name} = {value}")
+    for name, value in route.once.items():
+        click.echo(f"  property {name} = {value}, if the call has none of that name yet")
 
 
 def _source(config: Config, caller: str) -> Source:

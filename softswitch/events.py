@@ -56,7 +56,8 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 
 class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The dialplan chose a route. ``where`` is ``file:line``; ``properties`` is the route's
-    ``set:``. ``incoming`` is the number of the passage's incoming leg (``CallStarted.leg``).
+    ``set:``, ``once`` its ``set_once:``. ``incoming`` is the number of the passage's incoming leg
+    (``CallStarted.leg``).
     """
 
     call_id: str
@@ -67,6 +68,7 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     number: str
     properties: dict[str, str]
     incoming: int = 0
+    once: dict[str, str] = {}
 
 
 class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

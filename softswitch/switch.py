@@ -30,11 +30,15 @@ from softswitch.calls import (
     LegNumbers,
     Refusals,
     decode,
+    is_failure,
+    is_goodbye,
     make_call_id,
     read_call_id,
     readable,
     reason_of_status,
     restore,
+    restore_failure,
+    restore_goodbye,
     unsupported,
 )
 from softswitch.config import Trunk
@@ -511,7 +515,7 @@ class Switch:
         """A passage has ended; its legs may still wait for the last responses."""
         self.calls.discard(call)
         self.counters.answered += call.answered
-        self.numbers.end(call.call_id, call.origin and (call.answered or not call.travelled))
+        self.numbers.end(call.call_id, call.comes_no_more())
         if self.draining and not self.calls and self.on_idle is not None:
             self.on_idle()
 
@@ -522,16 +526,40 @@ class Switch:
 
         To be called before the switch listens, with or without any: what was not restored is over.
         """
+        calls: list[tuple[int, bytes]] = []
+        goodbyes: list[tuple[int, bytes]] = []
+        for row, data in rows:
+            if is_registration(data):
+                self._take_up(row, partial(self.registrations.restore, row, data))
+            elif is_goodbye(data):
+                goodbyes.append((row, data))
+            elif not is_failure(data):
+                calls.append((row, data))
+            elif self.journal is not None:
+                self._take_up(row, partial(restore_failure, self, self, self.journal, row, data))
+        answered, ended = self._restore_calls(calls)
+        for row, data in goodbyes:
+            if self.journal is not None:
+                self._take_up(row, partial(restore_goodbye, self, self, self.journal, row, data))
+        if answered or ended:
+            log.warning(
+                "restarted: %d calls go on, %d were not answered and have ended", answered, ended
+            )
+        if self.registrations:
+            log.info("extensions still registered: %d", len(self.registrations))
+        if answered:
+            self.transactions.on_stray = self._stray
+            self.timers.after(self.transactions.layer.timeout, self._no_strays)
+        self.emit(SwitchStarted(at=self.now_us(), switch=self.name))
+
+    def _restore_calls(self, rows: list[tuple[int, bytes]]) -> tuple[int, int]:
+        """Returns how many go on, and how many were not answered and have ended."""
         answered = ended = 0
         for row, data in rows:
             try:
-                if is_registration(data):
-                    self.registrations.restore(row, data)
-                    continue
                 record = decode(data)
             except Exception as error:
-                log.error("row %d of the journal cannot be read: %s", row, str(error))
-                self._drop(row)
+                self._unreadable(row, error)
                 continue
             try:
                 call = restore(self, self, record)
@@ -548,16 +576,17 @@ class Switch:
             else:
                 call.hang_up_all(RESTARTED)
                 ended += 1
-        if answered or ended:
-            log.warning(
-                "restarted: %d calls go on, %d were not answered and have ended", answered, ended
-            )
-        if self.registrations:
-            log.info("extensions still registered: %d", len(self.registrations))
-        if answered:
-            self.transactions.on_stray = self._stray
-            self.timers.after(self.transactions.layer.timeout, self._no_strays)
-        self.emit(SwitchStarted(at=self.now_us(), switch=self.name))
+        return answered, ended
+
+    def _take_up(self, row: int, restore: Callable[[], None]) -> None:
+        try:
+            restore()
+        except Exception as error:
+            self._unreadable(row, error)
+
+    def _unreadable(self, row: int, error: Exception) -> None:
+        log.error("row %d of the journal cannot be read: %s", row, str(error))
+        self._drop(row)
 
     def _drop(self, row: int) -> None:
         if self.journal is not None:
@@ -580,6 +609,10 @@ class Switch:
     def open_flow(self, transport: str, host: str, port: int) -> Flow | None:
         """A flow to where a peer was before the restart."""
         return self.network.flow_to(transport, host, port)
+
+    def knows(self, leg: Leg) -> bool:
+        """Whether a leg of this dialog was restored already."""
+        return leg.key in self.legs
 
     def later(self, callback: Callable[[], None]) -> None:
         """Call back from the clock, not from within."""

@@ -134,6 +134,16 @@ def test_dialplan_test_tells_the_route_and_the_order(folder: Path) -> None:
     ]
 
 
+def test_dialplan_test_says_what_is_set_once(folder: Path) -> None:
+    once = DIALPLAN.replace("set: {queue", "set_once: {account: house}\n    set: {queue")
+    (folder / "dp.yaml").write_text(once)
+    result = call("dialplan", "test", "sw.yaml", "600", "--from", "1001")
+    assert result.stdout.splitlines()[-2:] == [
+        "  property queue = all",
+        "  property account = house, if the call has none of that name yet",
+    ]
+
+
 @pytest.mark.parametrize(
     ("number", "caller", "status", "says"),
     [

@@ -20,6 +20,7 @@ import pytest
 from calls.call_world import answer
 
 from bench.sipp import HOST, sipp_callee, start_caller
+from softswitch.calls import is_failure
 from softswitch.disk.journal_file import JournalFile
 from softswitch.events import (
     CallEnded,
@@ -88,7 +89,7 @@ class Site:
         """How many calls are in the journal of a switch that has ended."""
         journal = JournalFile(self.journal)
         try:
-            return len(journal.rows())
+            return sum(not is_failure(row) for _, row in journal.rows())
         finally:
             journal.close()
 
@@ -200,6 +201,50 @@ def test_a_ringing_call_ends(make_site: Callable[..., Site], peers: tuple[Peer, 
     assert site.rows() == 0
     (end,) = of(site.events(), CallEnded)
     assert (end.disposition, end.reason) == ("failed", "switch restarted")
+
+
+def test_an_invite_that_comes_again_is_no_second_call(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    """Its 200 was lost with the kill: it comes again, and the callee hears nothing of it. So it is
+    with a failure, whichever way the switch ended."""
+    caller, callee = peers
+    site = make_site(caller.port, callee.port)
+    site.start()
+    call_id = caller.request("INVITE", site.port, body=SDP)
+    callee.reply(callee.get("INVITE"), 200, SDP)
+    tag = re.search(r"To: [^\r]*?(;tag=[^;\r]*)", caller.get("SIP/2.0 200"))[1]
+    failed = caller.request("INVITE", site.port, body=SDP)
+    callee.reply(callee.get("INVITE"), 486)
+    caller.get("SIP/2.0 486")
+    switch = site.restart()
+
+    def again(serial: int, call_id: str) -> None:
+        caller.serial = serial - 1
+        caller.request("INVITE", site.port, call_id=call_id, body=SDP)
+
+    again(1, call_id)
+    assert f"{tag}\r\nCall-ID: {call_id}" in caller.get("SIP/2.0 200")
+    caller.serial = 10
+    caller.request("ACK", site.port, tag, call_id)
+    again(2, failed)
+    assert failed in caller.get("SIP/2.0 486")
+    caller.serial = 11
+    caller.request("BYE", site.port, tag, call_id)
+    with pytest.raises(AssertionError, match=r"no .INVITE"):
+        callee.get("INVITE", seconds=0.2)
+    switch.process.terminate()
+    switch.ends()
+    site.start()
+    again(2, failed)
+    assert failed in caller.get("SIP/2.0 486")
+    events = site.events()
+    first, second = (event.call_id for event in of(events, CallStarted))
+    # Killed at once after its 486, the switch may tell the end of that call once more.
+    assert {(end.call_id, end.disposition) for end in of(events, CallEnded)} == {
+        (first, "answered"),
+        (second, "busy"),
+    }
 
 
 def test_a_clean_stop_leaves_an_empty_journal(

@@ -6,11 +6,20 @@ import re
 import uuid
 from pathlib import Path
 
+import msgspec
 import pytest
 from calls.call_world import ANSWER, CONFIG, PLAN, SDP, SDP_TYPE, Agent, World
 from calls.conftest import world
 
-from softswitch.events import CallEnded, CallRouted, CallStarted, LegEnded, LegInvited
+from softswitch.events import (
+    CallEnded,
+    CallRestored,
+    CallRouted,
+    CallStarted,
+    Event,
+    LegEnded,
+    LegInvited,
+)
 from softswitch.hookspecs import hookimpl
 from softswitch.sip.digest import answer
 
@@ -394,10 +403,37 @@ def test_what_a_route_sets_is_told(world: World) -> None:
     assert routed.match == "9."
     assert routed.number == "5550100"
     assert routed.properties == {"account": "outbound"}
+    assert routed.once == {}
     assert re.fullmatch(r".*plan\.yaml:\d+", routed.where)
     pstn.line.reply(486)
     a.acknowledge(a.last)
     world.end()
+
+
+def test_what_a_route_sets_once_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path, plan=PLAN.replace("set: {acc", "set_once: {acc"), journal=True)
+    pstn = world.agent("10.2.0.1")
+    a = trunk(world).call("95550100")
+    (routed,) = world.of(CallRouted)
+    assert (routed.properties, routed.once) == ({}, {"account": "outbound"})
+    pstn.line.reply(200, ANSWER)
+    a.ack()
+    world.restart()
+    (restored,) = world.of(CallRestored)
+    assert routed in restored.told
+    a.bye()
+    pstn.line.reply(200, to="BYE")
+    world.end()
+
+
+def test_events_of_before_there_was_once_are_read() -> None:
+    """From the spool or the journal of an older switch."""
+    now = CallRouted(
+        call_id="c", at=1, switch="hq", match="X", where="x:1", number="1", properties={"a": "b"}
+    )
+    before = {name: value for name, value in msgspec.to_builtins(now).items() if name != "once"}
+    assert len(before) == 9
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(before), type=Event) == now
 
 
 def test_a_request_uri_without_a_number(world: World) -> None:

@@ -1,8 +1,9 @@
 """Applications' interest in calls: the API as a client of the local store.
 
 An application takes part in a call by way of this server: it registers with the local store, and
-the network proxy registers with the call's owner on its behalf. A request holds its call for
-``cds.api.interest`` seconds, a follower for as long as it follows.
+the network proxy registers with the call's owner on its behalf. A request does so for
+``cds.api.interest`` seconds, a follower for as long as it follows. No application holds a call:
+when it is over at the switches it lingers and ends, whoever follows it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from cdsplugin.proxy import Stage
 
 
 class Interest:
-    """Holds calls for applications. One client for all of them."""
+    """Follows calls for applications. One client for all of them."""
 
     def __init__(self, server: Served, section: ApiSection) -> None:
         self._server = server
         self._section = section
-        self._holds: dict[str, int] = {}
+        self._interests: dict[str, int] = {}
         self._leases: dict[str, Handle] = {}
 
     # As a client of the store; followers are told by the feed
@@ -31,8 +32,8 @@ class Interest:
         """Requests look when they come."""
 
     def ended(self, call: Call) -> None:
-        """Nothing is left to hold."""
-        self._holds.pop(call.call_id, None)
+        """Nothing is left to follow."""
+        self._interests.pop(call.call_id, None)
         lease = self._leases.pop(call.call_id, None)
         if lease is not None:
             lease.cancel()
@@ -72,10 +73,10 @@ class Interest:
             raise OwnerAway(f"the server `{owner}` cannot be reached at present")
         raise NoSuchCall(f"`{owner}` has no live call with this callID")
 
-    def hold(self, call_id: str, owner: str) -> Callable[[], None]:
+    def follow(self, call_id: str, owner: str) -> Callable[[], None]:
         """Take part in a call until what is returned is called."""
-        self._holds[call_id] = self._holds.get(call_id, 0) + 1
-        call = self._server.store.register(self, call_id, owner)
+        self._interests[call_id] = self._interests.get(call_id, 0) + 1
+        call = self._server.store.register(self, call_id, owner, holds=False)
         done = False
 
         def let_go() -> None:
@@ -92,19 +93,19 @@ class Interest:
         for lease in self._leases.values():
             lease.cancel()
         self._leases.clear()
-        for call_id in list(self._holds):
-            del self._holds[call_id]
+        for call_id in list(self._interests):
+            del self._interests[call_id]
             self._server.store.unregister(self, call_id)
 
     def __len__(self) -> int:
-        """Calls that are held."""
-        return len(self._holds)
+        """Calls that are followed."""
+        return len(self._interests)
 
     def _lease(self, call_id: str, owner: str) -> None:
         lease = self._leases.pop(call_id, None)
         if lease is None:
-            self._holds[call_id] = self._holds.get(call_id, 0) + 1
-            self._server.store.register(self, call_id, owner)
+            self._interests[call_id] = self._interests.get(call_id, 0) + 1
+            self._server.store.register(self, call_id, owner, holds=False)
         else:
             lease.cancel()
         self._leases[call_id] = self._server.timers.schedule(
@@ -118,11 +119,11 @@ class Interest:
             self._let_go(call_id)
 
     def _let_go(self, call_id: str) -> None:
-        left = self._holds.get(call_id, 0) - 1
+        left = self._interests.get(call_id, 0) - 1
         if left > 0:
-            self._holds[call_id] = left
-        elif call_id in self._holds:
-            del self._holds[call_id]
+            self._interests[call_id] = left
+        elif call_id in self._interests:
+            del self._interests[call_id]
             self._server.store.unregister(self, call_id)
 
     def _has_data(self, client: Client) -> bool:

@@ -18,7 +18,7 @@ class LiveCall(BaseModel):
 
     call_id: str = Field(examples=[CALL_ID])
     owner: str = Field(description="the server that owns the call's data", examples=["hq"])
-    state: str = Field(description="`live`, or `lingering` when everybody has left")
+    state: str = Field(description="`live`, or `lingering` when it is over at every switch")
     caller: Value
     dialled: Value
     callee: Value = Field(description="who answered; null before")
@@ -56,7 +56,7 @@ class CallOut(BaseModel):
 
     call_id: str = Field(examples=[CALL_ID])
     owner: str
-    state: str = Field(description="`live`, or `lingering` when everybody has left")
+    state: str = Field(description="`live`, or `lingering` when it is over at every switch")
     participants: list[str] = Field(description="other servers that take part, if we own the call")
     registration: str = Field(description="how far our registration with the owner is, if not us")
     properties: dict[str, PropertyOut]
@@ -102,7 +102,7 @@ class Mistake(BaseModel):
 
 def state_of(call: Call) -> str:
     """``live`` or ``lingering``."""
-    return "live" if call.clients else "lingering"
+    return "lingering" if call.lingering or not call.clients else "live"
 
 
 def listed(call: Call) -> LiveCall:

@@ -104,7 +104,7 @@ def make_router(
         except BaseException:
             feed.leave(follower)
             raise
-        let_go = interest.hold(call_id, call.owner)
+        let_go = interest.follow(call_id, call.owner)
         feed.follow(follower, call)
 
         def over() -> None:
@@ -249,7 +249,7 @@ class _Session:
         self._feed = feed
         self._follower = follower
         self._grant = grant
-        self._held: dict[str, Callable[[], None]] = {}
+        self._followed: dict[str, Callable[[], None]] = {}
 
     async def run(self, websocket: WebSocket) -> None:
         """Until the client leaves, is dropped, or the server stops."""
@@ -277,9 +277,9 @@ class _Session:
     def over(self) -> None:
         """Let go of all."""
         self._feed.leave(self._follower)
-        for let_go in self._held.values():
+        for let_go in self._followed.values():
             let_go()
-        self._held.clear()
+        self._followed.clear()
 
     async def _send(self, websocket: WebSocket) -> None:
         with contextlib.suppress(Dropped, Over):
@@ -322,9 +322,9 @@ class _Session:
             self._feed.follow_all(self._follower)
             self._follower.push(happening("following", call_id="*"))
             return
-        if call_id in self._held:
+        if call_id in self._followed:
             return
-        if len(self._held) >= self._section.followed_calls:
+        if len(self._followed) >= self._section.followed_calls:
             self._unfollowed(call_id, "too many calls (cds.api.followed_calls)")
             return
         try:
@@ -332,11 +332,11 @@ class _Session:
         except HTTPException as error:
             self._unfollowed(call_id, error.detail)
             return
-        self._held[call_id] = self._interest.hold(call_id, call.owner)
+        self._followed[call_id] = self._interest.follow(call_id, call.owner)
         self._feed.follow(self._follower, call)
 
     def _forget(self, call_id: str) -> None:
-        let_go = self._held.pop(call_id, None)
+        let_go = self._followed.pop(call_id, None)
         if let_go is not None:
             let_go()
 

@@ -1,6 +1,7 @@
 """The journal and the records, on disk."""
 
 from cdsplugin.archive.disk import NotStored
+from cdsplugin.archive.foreign import Before, read_before
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.journal_file import FileSettings, JournalFile
 from cdsplugin.archive.reading import ReadError, read_record, read_records, reading_records
@@ -11,6 +12,7 @@ from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 __all__ = [
     "Archive",
     "ArchiveSettings",
+    "Before",
     "FileSettings",
     "Journal",
     "JournalFile",
@@ -20,6 +22,7 @@ __all__ = [
     "Recorder",
     "Recovery",
     "iso",
+    "read_before",
     "read_record",
     "read_records",
     "reading_records",

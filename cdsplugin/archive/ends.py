@@ -9,16 +9,18 @@ none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from cdsplugin.data import LEG, Property, leg_of
 
-Leg: TypeAlias = Mapping[str, Any]
+Leg: TypeAlias = dict[str, Any]
 Place: TypeAlias = tuple[str, int]
 """A leg's switch and number."""
 
 
-class Ends(NamedTuple):
+class Ends(msgspec.Struct, frozen=True, gc=False):
     """``caller_at`` is the leg at which the call came in, None if no leg is known. Of the leg that
     really answered: its place, party, number and site; None and empty if nobody did. ``trunk`` is
     the carrier's trunk by which the call left our switches, None if it did not."""
@@ -42,8 +44,10 @@ def legs_of(properties: Mapping[str, Property]) -> dict[Place, Leg]:
     return legs
 
 
-def true_ends(legs: Mapping[Place, Leg], began: Leg) -> Ends:
+def true_ends(legs: dict[Place, Leg], began: Leg) -> Ends:
     """``began`` is the property ``call``, empty if its switch never told it."""
+    if len(legs) == 2 and (ends := _ordinary(legs, began)) is not None:
+        return ends
     behind = _behind(legs)
     came_in = _first(legs, began, behind)
     if came_in is None:
@@ -62,7 +66,25 @@ def true_ends(legs: Mapping[Place, Leg], began: Leg) -> Ends:
         place = following
     if answered is None:
         return Ends(came_in)
-    leg = legs[answered]
+    return _ends(came_in, answered, legs[answered], site)
+
+
+def _ordinary(legs: dict[Place, Leg], began: Leg) -> Ends | None:
+    """Those of a call of one switch that rang in one place, which most calls are, and which need
+    no search; None if it is another."""
+    for place, leg in legs.items():
+        if leg.get("direction") == "out":
+            came_in = (place[0], 0)
+            ours = came_in[0] == began.get("switch") and leg.get("incoming", 0) == 0
+            if ours and came_in in legs:
+                if "answered_at" not in leg:
+                    return Ends(came_in)
+                site = legs[came_in].get("site")
+                return _ends(came_in, place, leg, began.get("site") if site is None else site)
+    return None
+
+
+def _ends(came_in: Place, answered: Place, leg: Leg, site: object) -> Ends:
     party = _text(leg.get("party"))
     left = party is not None and party.startswith("trunk:") and not leg.get("between")
     return Ends(
@@ -75,7 +97,7 @@ def true_ends(legs: Mapping[Place, Leg], began: Leg) -> Ends:
     )
 
 
-def _behind(legs: Mapping[Place, Leg]) -> dict[Place, Place]:
+def _behind(legs: dict[Place, Leg]) -> dict[Place, Place]:
     """By outgoing leg, the incoming one at the next switch. Of several (a fork at a switch that has
     no server) the one that was answered."""
     by_call_id: dict[object, Place] = {}
@@ -94,7 +116,7 @@ def _behind(legs: Mapping[Place, Leg]) -> dict[Place, Place]:
     return behind
 
 
-def _came_by(legs: Mapping[Place, Leg], leg: Leg) -> Place | None:
+def _came_by(legs: dict[Place, Leg], leg: Leg) -> Place | None:
     """The last of the legs by which it came that is known."""
     came = leg.get("came")
     if not isinstance(came, str):
@@ -106,7 +128,7 @@ def _came_by(legs: Mapping[Place, Leg], leg: Leg) -> Place | None:
     return None
 
 
-def _first(legs: Mapping[Place, Leg], began: Leg, behind: Mapping[Place, Place]) -> Place | None:
+def _first(legs: dict[Place, Leg], began: Leg, behind: dict[Place, Place]) -> Place | None:
     """Where the call came in: at its origin; else at the first switch that is known."""
     origin = (str(began.get("switch")), 0)
     if origin in legs:
@@ -116,7 +138,7 @@ def _first(legs: Mapping[Place, Leg], began: Leg, behind: Mapping[Place, Place])
     return min(first, key=lambda place: (_time(legs[place]), place), default=None)
 
 
-def _winner(legs: Mapping[Place, Leg], came_in: Place) -> Place | None:
+def _winner(legs: dict[Place, Leg], came_in: Place) -> Place | None:
     """The outgoing leg of a passage that was answered."""
     switch, number = came_in
     won: Place | None = None

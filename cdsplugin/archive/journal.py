@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from cdsplugin.archive.disk import (
     Base,
@@ -39,27 +38,17 @@ from cdsplugin.data import (
     Handle,
     Log,
     Property,
+    Records,
     Standing,
     Store,
     Timers,
+    UntilRecorded,
     give_back,
 )
 
 log = logging.getLogger("cdsplugin.journal")
 
 Then = Callable[[], None]
-
-
-class Records(Protocol):
-    """The archive: how much was put into it, and how much of that is on disk."""
-
-    @property
-    def puts(self) -> int:
-        """Calls of ``put``."""
-
-    @property
-    def done(self) -> int:
-        """How many of these are committed, or in the spool file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +98,21 @@ class Journal:
         self._store = store
         self._timers = timers
         self._disk = disk
-        self._records = records
         self._append = disk.append
         self._calls: dict[str, int] = {}
         """The segment in which each call's records begin, the oldest first."""
         self._shared: dict[str, Shared] = {}
         self._ended: dict[str, int] = {}
-        """Calls that are over: how many puts to the archive must be on disk for them to be gone;
-        -1 before that is known."""
+        """Calls that are over, each with the number of its end: it may go on, and end again."""
+        self._ends = 0
+        self._unrecorded: UntilRecorded[tuple[str, int]] = UntilRecorded(records)
+        """These ends, until the archive has their records."""
         self._waiting: deque[tuple[int, Then, bool]] = deque()
+        self._held = 0
+        """So many of these, from the first on, must wait: while the disk refuses they are not
+        looked through for each one that comes."""
         self._rewriting: list[str] | None = None
+        """Calls that are still to be written anew, the next one last."""
         self._after_rewriting: list[Then] = []
         self._segment = 0
         self._segment_until = 0
@@ -148,9 +142,14 @@ class Journal:
                 self._after_rewriting.append(then)
             else:
                 _call(then)
-        elif disk.trouble is not None and not must:
+        elif disk.trouble is not None:
             self._on_disk()
-            _call(then)
+            if must:
+                self._waiting.append((disk.appended, then, True))
+                self._held += 1
+                disk.want()
+            else:
+                _call(then)
         elif not self._waiting and disk.committed >= disk.appended:
             _call(then)
         else:
@@ -182,12 +181,15 @@ class Journal:
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """Entries changed."""
         call_id = call.call_id
-        if call_id not in self._calls or call_id in self._ended:
+        begins = call_id not in self._calls or call_id in self._ended
+        if begins:
             self._begin(call_id)
             call.base_kept = 0
         base = self._base(call) if call.base != call.base_kept else None
         # The lists are the store's own: nobody changes them after this.
         self._append(Entries(call_id, call.owner, properties, logs, base))  # type: ignore[arg-type]
+        if begins and not call.held:
+            self._append(Lingers(call_id, call.settled))
 
     def _base(self, call: Call) -> Base:
         call.base_kept = call.base
@@ -205,26 +207,32 @@ class Journal:
             self._again(call.call_id)
 
     def registered(self, call: Call, client: Client) -> None:
-        """The first one who comes back to a lingering call, or to one that had ended."""
+        """The first one who comes back to a lingering call, or to one that had ended; or nobody
+        holds it any more."""
         call_id = call.call_id
-        if len(call.clients) == 1 and call_id in self._calls:
-            if call_id in self._ended and call.owner == self._store.server:
-                self._begin(call_id)  # it has its data back: ``Store.fading``
+        if call_id not in self._calls:
+            return
+        if call_id in self._ended and call.owner == self._store.server:
+            self._begin(call_id)  # it has its data back: ``Store.fading``
+        if not call.held:
+            self._append(Lingers(call_id, False))
+        elif len(call.clients) - len(call.followers) == 1 and client not in call.followers:
             self._append(Held(call_id))
 
     def unregistered(self, call: Call, client: Client) -> None:
-        """The last one has left."""
-        if not call.clients and call.call_id in self._calls:
+        """The last one that held it has left."""
+        if not call.held and call.call_id in self._calls:
             self._append(Lingers(call.call_id, call.settled))
 
     def ended(self, call: Call) -> None:
         """End of call. Its records stay until the archive has it; if others have it, they go."""
         call_id = call.call_id
         if call_id in self._calls:
-            if call.settled and call.owner != self._store.server and not call.kept:
+            others = call.owner != self._store.server and not call.foreign
+            if call.settled and others and not call.kept:
                 self._gone(call_id)
             else:
-                self._ended[call_id] = -1
+                self._over(call_id)
                 if call.owner == self._store.server:
                     self._store.fading[call_id] = call
 
@@ -240,16 +248,20 @@ class Journal:
     ) -> None:
         """Who takes part in a call besides this server has changed, or what else it has to know
         of it after a restart."""
-        if call_id not in self._calls or call_id in self._ended:
+        begins = call_id not in self._calls or call_id in self._ended
+        if begins:
             self._begin(call_id)
         record = Shared(call_id, owner, list(present), list(past), standing)
         self._shared[call_id] = record
         self._append(record)
+        call = self._store.get(call_id) if begins else None
+        if call is not None and not call.held:
+            self._append(Lingers(call_id, call.settled))
 
     def released(self, call_id: str) -> None:
         """A call that was over here and waited for its owner (``Store.kept``) is needed no more."""
         if call_id in self._calls and self._store.get(call_id) is None:
-            self._ended[call_id] = -1
+            self._over(call_id)
             self._tick_soon()
 
     # A server's life
@@ -320,6 +332,11 @@ class Journal:
             self._calls[call_id] = self._segment
         self._tick_soon()
 
+    def _over(self, call_id: str) -> None:
+        self._ends += 1
+        self._ended[call_id] = self._ends
+        self._unrecorded.add((call_id, self._ends))
+
     def _gone(self, call_id: str) -> None:
         del self._calls[call_id]
         self._shared.pop(call_id, None)
@@ -346,15 +363,13 @@ class Journal:
 
     def _sweep(self) -> None:
         """Take leave of ended calls that are in the archive."""
-        done, puts = self._records.done, self._records.puts
-        kept = self._store.kept
-        for call_id in [c for c, number in self._ended.items() if 0 <= number <= done]:
-            if call_id not in kept:
-                del self._ended[call_id]
+        ended, kept = self._ended, self._store.kept
+        for call_id, end in self._unrecorded.take(len(self._unrecorded)):
+            # One that is kept for its owner goes when it is released.
+            if ended.get(call_id) == end and call_id not in kept:
+                del ended[call_id]
                 self._gone(call_id)
-        for call_id, number in self._ended.items():
-            if number < 0:
-                self._ended[call_id] = puts
+        self._unrecorded.count()
 
     def _shorten(self) -> None:
         """Write calls again that are older than ``keep``; drop the segments before the oldest."""
@@ -385,7 +400,7 @@ class Journal:
         shared = self._shared.get(call_id)
         if shared is not None:
             self._append(shared)
-        if call.lingering or not call.clients:
+        if not call.held:
             self._append(Lingers(call_id, call.settled))
         return True
 
@@ -394,18 +409,18 @@ class Journal:
     def _rewrite(self) -> None:
         self._disk.overflowed = False
         self._segment = self._disk.cut()
-        self._rewriting = list(self._calls)
+        self._rewriting = list(reversed(self._calls))
         log.warning("the journal is written anew: %d calls", len(self._rewriting))
         self._rewrite_some()
 
     def _rewrite_some(self) -> None:
         assert self._rewriting is not None
-        batch = self.settings.batch
-        now, self._rewriting = self._rewriting[:batch], self._rewriting[batch:]
-        for call_id in now:
+        rewriting = self._rewriting
+        for _ in range(min(self.settings.batch, len(rewriting))):
+            call_id = rewriting.pop()
             if call_id in self._calls:
                 self._again(call_id)
-        if self._rewriting:
+        if rewriting:
             self._timers.schedule(0.01, self._rewrite_some)
             return
         self._rewriting = None
@@ -417,23 +432,32 @@ class Journal:
         """The disk got further, or is in trouble."""
         waiting = self._waiting
         if self._disk.trouble is not None or self._disk.overflowed:
-            lost = self._disk.overflowed
-            self._waiting = deque()
-            for number, then, must in waiting:
-                if not must:
-                    _call(then)
-                elif lost:
-                    self._after_rewriting.append(then)
-                else:
-                    self._waiting.append((number, then, must))
-            if self._waiting:
+            if self._disk.overflowed or len(waiting) > self._held:
+                self._let_go(self._disk.overflowed)
+            if waiting:
                 self._disk.want()
             return
         committed = self._disk.committed
         while waiting and waiting[0][0] <= committed:
             _call(waiting.popleft()[1])
+        self._held = 0
         if waiting:
             self._disk.want()
+
+    def _let_go(self, lost: bool) -> None:
+        """Nobody waits for a disk that refuses but who must: until it works again, or (``lost``)
+        all was written anew."""
+        waiting = [*self._waiting]
+        self._waiting.clear()
+        must = [entry for entry in waiting if entry[2]]
+        if lost:
+            self._after_rewriting += [then for _, then, _ in must]
+        else:
+            self._waiting.extend(must)
+        self._held = len(self._waiting)
+        for _, then, held in waiting:
+            if not held:
+                _call(then)
 
 
 def _call(then: Then) -> None:

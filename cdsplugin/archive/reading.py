@@ -91,6 +91,7 @@ def read_record(db: Database, call_id: str) -> dict[str, Any] | None:
     properties = those("cdr_properties", "name")
     for row in properties:
         row["value"] = _value(row["value"])
+        row.pop("once", None)  # of use to who merges rows; a file may be older than this column
     return {
         **rows[0],
         "parties": _value(rows[0].get("parties")),

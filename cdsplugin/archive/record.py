@@ -8,16 +8,19 @@ call lingers, and marked final at its end.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
-from cdsplugin.archive.ends import Ends, Leg, legs_of, true_ends
+from cdsplugin.archive import foreign
+from cdsplugin.archive.ends import Ends, Leg, Place, legs_of, true_ends
 from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.data import (
-    LEG,
     SUMMARY,
     Call,
     Client,
@@ -29,11 +32,24 @@ from cdsplugin.data import (
     leg_of,
 )
 
+log = logging.getLogger("cdsplugin.record")
+
 _LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
-# Few: the texts of times are made one after the other, and each kept one holds on to memory.
-_SECONDS: dict[int, str] = {}
-_MAX_SECONDS: Final = 4
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
+_LAST_DIGITS: Final = [f"{digits}Z" for digits in _THREE_DIGITS]
+
+
+class _Second:
+    """A second and its text. The rows of a record are of the same few seconds, and so are those of
+    records that are written one after the other."""
+
+    def __init__(self) -> None:
+        self.number = -1
+        self.text = ""
+
+
+# Few: each of them that is replaced later holds on to a piece of the memory of its time.
+_SECONDS: Final = [_Second() for _ in range(16)]
 
 
 def iso(us: object) -> str | None:
@@ -43,15 +59,14 @@ def iso(us: object) -> str | None:
     """
     if type(us) is not int or not 0 <= us <= _LAST_US:
         return None
-    # A tenth of the time that strftime and a format take, and a record has a dozen of these.
+    # A twentieth of the time that strftime and a format take, and a record has a dozen of these.
     second = us // 1_000_000
-    text = _SECONDS.get(second)
-    if text is None:
-        if len(_SECONDS) >= _MAX_SECONDS:
-            _SECONDS.clear()
-        text = _SECONDS[second] = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
     rest = us % 1_000_000
-    return f"{text}{_THREE_DIGITS[rest // 1000]}{_THREE_DIGITS[rest % 1000]}Z"
+    made = _SECONDS[second & 15]
+    if made.number != second:
+        made.number = second
+        made.text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+    return f"{made.text}{_THREE_DIGITS[rest // 1000]}{_LAST_DIGITS[rest % 1000]}"
 
 
 def _seconds(begin: Value, end: Value) -> float | None:
@@ -67,25 +82,26 @@ def _scalar(value: Value) -> str | int | float | None:
         return value  # type: ignore[return-value]
     if kind is bool:
         return int(value)  # type: ignore[arg-type]
-    return msgspec.json.encode(value).decode()
+    return _json(value).decode()
 
 
 _NOTHING: dict[str, Scalar] = {}
+_json = msgspec.json.Encoder().encode
 
 
 class View:
     """A call's data as its record shows it: what its originating switch told of the whole, its
-    legs, and its true ends."""
+    legs (unless somebody has just read them), and its true ends."""
 
     __slots__ = ("answer", "began", "call", "end", "ends", "legs")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, legs: dict[Place, Leg] | None = None) -> None:
         held = call.data.properties
         self.call = call
         self.began = _mapping(held.get("call"))
         self.answer = _mapping(held.get("answer"))
         self.end = _mapping(held.get("end"))
-        self.legs = legs_of(held)
+        self.legs = legs_of(held) if legs is None else legs
         self.ends = true_ends(self.legs, self.began)
 
     def whole(self) -> bool:
@@ -140,7 +156,8 @@ class View:
         last = self.end.get("ended_at") or max(_times(legs, "ended_at"), default=None)
         if not self.began and ends.caller_at is not None:
             came_in = self.legs[ends.caller_at]
-            row = row._replace(
+            row = replace(
+                row,
                 switch=ends.caller_at[0],
                 site=came_in.get("site"),
                 caller=came_in.get("caller"),
@@ -152,7 +169,8 @@ class View:
         disposition = row.disposition
         if disposition is None and last is not None:
             disposition = "answered" if answer is not None else "failed"
-        return row._replace(
+        return replace(
+            row,
             started_at=iso(first),
             answered_at=iso(answer),
             ended_at=iso(last),
@@ -187,8 +205,9 @@ def _parties(caller: object, answered: str | None) -> str | None:
     """All who talked, as JSON; None if nobody did."""
     if answered is None:
         return None
-    names = [party for party in (caller, answered) if isinstance(party, str)]
-    return msgspec.json.encode(list(dict.fromkeys(names))).decode()
+    if not isinstance(caller, str) or caller == answered:
+        return _json([answered]).decode()
+    return _json([caller, answered]).decode()
 
 
 def _mapping(entry: Property | None) -> dict[str, Scalar]:
@@ -200,58 +219,64 @@ def _times(legs: Iterable[Leg], key: str) -> list[int]:
     return [at for leg in legs if type(at := leg.get(key)) is int]
 
 
-def leg_row(call_id: str, entry: Property) -> LegRow | None:
-    """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``; None if that is not what it is."""
-    leg = entry.value
-    which = leg_of(entry.name)
-    if type(leg) is not dict or which is None:
-        return None
-    get = leg.get
+def leg_row(call_id: str, place: Place, leg: dict[str, Scalar], set_at: int) -> LegRow:
+    """The row of ``cdr_legs`` of a property ``leg/SWITCH/N``."""
     return LegRow(
         call_id,
-        *which,
-        get("direction"),
-        get("party"),
-        get("callee"),
-        get("uri"),
-        get("address"),
-        get("user_agent"),
-        get("codec"),
-        iso(get("invited_at")),
-        iso(get("ringing_at")),
-        iso(get("answered_at")),
-        iso(get("ended_at")),
-        get("status"),
-        get("reason"),
-        get("ended_by"),
-        get("sip_call_id"),
-        iso(entry.stamp),
+        place[0],
+        place[1],
+        leg.get("direction"),
+        leg.get("party"),
+        leg.get("callee"),
+        leg.get("uri"),
+        leg.get("address"),
+        leg.get("user_agent"),
+        leg.get("codec"),
+        iso(leg.get("invited_at")),
+        iso(leg.get("ringing_at")),
+        iso(leg.get("answered_at")),
+        iso(leg.get("ended_at")),
+        leg.get("status"),
+        leg.get("reason"),
+        leg.get("ended_by"),
+        leg.get("sip_call_id"),
+        iso(set_at),
     )
 
 
 def entry_rows(
-    call_id: str, properties: Sequence[Property]
+    call_id: str, properties: Iterable[Property], found: dict[Place, Leg]
 ) -> tuple[list[LegRow], list[PropertyRow]]:
-    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries."""
+    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries. The legs are added to
+    ``found``."""
     legs: list[LegRow] = []
     others: list[PropertyRow] = []
     for entry in properties:
         name = entry.name
         if name in SUMMARY:
             continue
-        if name.startswith(LEG):
-            row = leg_row(call_id, entry)
-            if row is not None:
-                legs.append(row)
+        value = entry.value
+        if type(value) is dict:
+            place = leg_of(name)
+            if place is not None:
+                found[place] = value
+                legs.append(leg_row(call_id, place, value, entry.stamp))
                 continue
         set_at = iso(entry.stamp)
-        others.append(PropertyRow(call_id, name, _scalar(entry.value), set_at, entry.author))
+        others.append(PropertyRow(call_id, name, _scalar(value), set_at, entry.author, entry.once))
     return legs, others
 
 
 def log_rows(call_id: str, logs: Sequence[Log]) -> list[LogRow]:
     """The rows of ``cdr_logs`` for these lines."""
     return [LogRow(call_id, iso(line.stamp), line.author, line.text) for line in logs]
+
+
+class Look(Protocol):
+    """Finds what the archive has of a call, and calls ``then`` with it, in a later turn of the
+    event loop; never, if that cannot be found out at present."""
+
+    def __call__(self, call_id: str, then: Callable[[foreign.Before | None], None]) -> None: ...
 
 
 class Writer(Protocol):
@@ -277,12 +302,16 @@ class Recorder:
 
     A call of another server is that server's to write. Only if it ends here and its owner never
     took what we have (it is unknown, or was not reachable) we write what we know into our own
-    database: the row then says so (``written_by`` is not ``owner``), and nothing is lost.
+    database: the row then says so (``written_by`` is not ``owner``), and nothing is lost. A call
+    that is none of its owner's is recorded apart (``foreign``).
     """
 
-    def __init__(self, server: str, archive: Writer) -> None:
+    def __init__(self, server: str, archive: Writer, look: Look | None = None) -> None:
+        """``look`` finds what the archive has of a call; without it every call that names this
+        server as its owner is taken for its own."""
         self.server = server
         self._archive = archive
+        self._look = look
         self._written: dict[str, Ends] = {}
         """Calls whose row is written and not final yet, and the ends that it names."""
         self.records = 0
@@ -300,8 +329,10 @@ class Recorder:
         if call.owner != self.server:
             return
         call_id = call.call_id
+        if call.foreign and call.told:
+            call.foreign = False  # its switch was late to tell of it
         if call_id in self._written:
-            legs, others = entry_rows(call_id, properties)
+            legs, others = entry_rows(call_id, properties, {})
             cdr: Cdr | None = None
             talks: list[TalkRow] = []
             summary = any(entry.name in SUMMARY for entry in properties)
@@ -318,13 +349,35 @@ class Recorder:
             self._written[call_id] = self._write(call, final=False)
 
     def registered(self, call: Call, client: Client) -> None:
-        """Of no interest to the record."""
+        """If somebody holds it, whether it is ours is not known before its end."""
+        call.foreign = False
+        if call.owner == self.server and not call.held:
+            self._judge(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
-        """Of no interest to the record."""
+        """If nobody holds it any more: is it ours?"""
+        if call.owner == self.server and not call.held:
+            self._judge(call)
+
+    def back(self, call: Call) -> None:
+        """A call is back after a restart."""
+        if call.owner == self.server and not call.held:
+            self._judge(call)
+
+    def _judge(self, call: Call) -> None:
+        """Find out whether it is ours, which takes a moment."""
+        if self._look is not None and not call.claimed and not call.told:
+            self._look(call.call_id, partial(self._found, call))
+
+    def _found(self, call: Call, before: foreign.Before | None) -> None:
+        if not (call.held or call.claimed or call.told):
+            call.foreign = before is None or not foreign.took_part(call.data, before)
 
     def ended(self, call: Call) -> None:
         """End of call: the record is final."""
+        if call.foreign:
+            self._apart(call)
+            return
         if call.owner != self.server:
             if not call.settled and len(call.data):
                 self._write(call, final=True)
@@ -346,6 +399,27 @@ class Recorder:
         """The owner of a call has its record: the one written here in its place goes."""
         self._archive.put(remove=call_id)
 
+    def disowned(self, call: Call) -> None:
+        """A call that was recorded here in the place of its owner is none of that one's."""
+        self._archive.put(remove=call.call_id)
+        self._apart(call)
+
+    def _apart(self, call: Call) -> None:
+        """Record a call that is none of its owner's, if it came to this server first; or if others
+        have left it to us (``Call.claimed``): they may not have it any more."""
+        first = foreign.began_with(call.data, View(call).ends.caller_at)
+        if first is None or not (call.claimed or first.author.partition("/")[0] == self.server):
+            return
+        apart = Call(foreign.apart_id(call.call_id, first), self.server)
+        apart.data = call.data
+        log.warning(
+            "call %s: a neighbour names %s as its owner, which has no such call: recorded as %s",
+            call.call_id,
+            call.owner,
+            apart.call_id,
+        )
+        self._write(apart, final=True)
+
     def _again(self, call: Call, summary: bool) -> tuple[Cdr | None, list[TalkRow]]:
         """The row anew, if what has come since it was written tells more: the call as a whole
         (``summary``), or legs by which its ends are others."""
@@ -359,8 +433,9 @@ class Recorder:
     def _write(self, call: Call, *, final: bool) -> Ends:
         self.records += 1
         data = call.data
-        legs, others = entry_rows(call.call_id, list(data.properties.values()))
-        view = View(call)
+        found: dict[Place, Leg] = {}
+        legs, others = entry_rows(call.call_id, data.properties.values(), found)
+        view = View(call, found)
         whole = view.whole()
         cdr = view.cdr(self.server, final) if whole else view.pieced(self.server, final)
         self._archive.put(

@@ -17,11 +17,11 @@ from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 
 migrations = Migrations("cdsplugin")
 
-CDR_COLUMNS = Cdr._fields
-LEG_COLUMNS = LegRow._fields
-TALK_COLUMNS = TalkRow._fields
-PROPERTY_COLUMNS = PropertyRow._fields
-LOG_COLUMNS = LogRow._fields
+CDR_COLUMNS = Cdr.__struct_fields__
+LEG_COLUMNS = LegRow.__struct_fields__
+TALK_COLUMNS = TalkRow.__struct_fields__
+PROPERTY_COLUMNS = PropertyRow.__struct_fields__
+LOG_COLUMNS = LogRow.__struct_fields__
 
 
 @migrations()
@@ -118,6 +118,12 @@ def m003_rowids_and_ends(db: Database) -> None:
     )
 
 
+@migrations()
+def m004_once(db: Database) -> None:
+    """Which properties were only to be set where there was none."""
+    db.execute("ALTER TABLE cdr_properties ADD COLUMN once INTEGER NOT NULL DEFAULT 0")
+
+
 def keep_removal(db: Database) -> None:
     """Whoever deletes a record deletes what belongs to it. Made at each start: a table that
     somebody has transformed has lost its trigger."""
@@ -163,9 +169,16 @@ WRITE_LEG = (
 WRITE_PROPERTY = (
     _insert("cdr_properties", PROPERTY_COLUMNS)
     + " ON CONFLICT (call_id, name) DO UPDATE SET"
-    + " value = excluded.value, set_at = excluded.set_at, author = excluded.author"
-    + " WHERE (excluded.set_at, excluded.author) > (cdr_properties.set_at, cdr_properties.author)"
+    + " value = excluded.value, set_at = excluded.set_at, author = excluded.author,"
+    + " once = excluded.once WHERE CASE"
+    + " WHEN excluded.once AND cdr_properties.once THEN"
+    + " (excluded.once, excluded.set_at, excluded.author)"
+    + " < (cdr_properties.once, cdr_properties.set_at, cdr_properties.author)"
+    + " WHEN excluded.once OR cdr_properties.once THEN NOT excluded.once"
+    + " ELSE (excluded.set_at, excluded.author) > (cdr_properties.set_at, cdr_properties.author)"
+    + " END"
 )
+"""Which of two rows stays is what ``data.entries`` says of two entries."""
 
 WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 
@@ -183,6 +196,8 @@ def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
         # Of before m003, which put the true ends behind ``callee_party``.
         at = CDR_COLUMNS.index("answered_party")
         return row[:at] + (None,) * (len(CDR_COLUMNS) - _NARROW) + row[at:]
+    if statement == WRITE_PROPERTY and len(row) == len(PROPERTY_COLUMNS) - 1:
+        return (*row, 0)  # of before m004
     return row
 
 

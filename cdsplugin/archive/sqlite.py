@@ -32,7 +32,7 @@ from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.file_watch import FileWatch, leave
 from cdsplugin.archive.overflow import Overflow
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow, values_of
 from cdsplugin.archive.sqlite_connection import SIZES, Connection
 
 log = logging.getLogger("cdsplugin.archive")
@@ -47,7 +47,7 @@ class ArchiveSettings:
     idle archive looks whether its file is still there.
     """
 
-    commit_interval: float = 0.05
+    commit_interval: float = 0.1
     queue_rows: int = 500_000
     synchronous: Literal["normal", "full"] = "normal"
     busy_timeout: float = 5.0
@@ -218,17 +218,17 @@ class Archive:
         with self._lock:
             batch = self._batch
             if cdr is not None:
-                batch.cdrs.append(cdr)
+                batch.cdrs.append(values_of(cdr))
             if fill is not None:
-                batch.fills.append(fill)
+                batch.fills.append(values_of(fill))
             if talks:
-                batch.talks += talks
+                batch.talks += map(values_of, talks)
             if legs:
-                batch.legs += legs
+                batch.legs += map(values_of, legs)
             if properties:
-                batch.properties += properties
+                batch.properties += map(values_of, properties)
             if logs:
-                batch.logs += logs
+                batch.logs += map(values_of, logs)
             if finish is not None:
                 batch.finished.append((finish,))
             if remove is not None:

@@ -3,7 +3,7 @@
 from cdsplugin.data.call import Back, Call, Client, for_a_switch
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Scalar, Value
+from cdsplugin.data.entries import FIRST, LATER, Log, Once, Property, Scalar, Value
 from cdsplugin.data.frames import (
     MAGIC,
     VERSION,
@@ -35,12 +35,15 @@ from cdsplugin.data.names import (
     passage_name,
     server_name,
 )
+from cdsplugin.data.recorded import NoRecords, Records, UntilRecorded
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
 from cdsplugin.data.tables import give_back
 from cdsplugin.data.writable import NotStorable, TooLong, check_line, check_property
 
 __all__ = [
+    "FIRST",
+    "LATER",
     "LEARNT",
     "LEG",
     "MAGIC",
@@ -63,8 +66,11 @@ __all__ = [
     "Hello",
     "Listing",
     "Log",
+    "NoRecords",
     "NotStorable",
+    "Once",
     "Property",
+    "Records",
     "Refused",
     "Register",
     "Registered",
@@ -79,6 +85,7 @@ __all__ = [
     "TooLong",
     "Unregister",
     "Unregistered",
+    "UntilRecorded",
     "Update",
     "Value",
     "check_line",

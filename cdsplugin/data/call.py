@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.entries import Log, Property, Scalar, Value
-from cdsplugin.data.names import TIMED
+from cdsplugin.data.names import SUMMARY, TIMED
 
 
 class Back:
@@ -33,12 +33,15 @@ class Call:
     """One call in the store.
 
     ``head`` leads it: its owner, or while that is dead the caretaker; whose head this server is,
-    ends here. ``settled`` is about a call that another server leads: true once that has all that
-    was written here. ``kept``: this server wrote a record of another server's call, which has to go
-    once its owner has written it. ``learnt``: another server brought it here, and no switch of ours
-    has had it since, whatever its entries say of an earlier time. ``lingering`` is when the call
-    will end (monotonic microseconds), 0 while a client is registered. ``gaps``: servers that came
-    back after they had forgotten the call, and up to where what we have of their authors is whole.
+    ends here. ``led``: another server says when it is over. ``settled`` is about a call that
+    another server leads: true once that has all that was written here. ``kept``: this server wrote
+    a record of another server's call, which has to go once its owner has written it. ``learnt``:
+    another server brought it here, and no switch of ours has had it since, whatever its entries say
+    of an earlier time. ``foreign``: it is none of its owner's, who says so; ``claimed``: whoever
+    brought it here counts on its being recorded here all the same. ``followers`` are those of the
+    ``clients`` that do not hold the call. ``lingering`` is when the call will end (monotonic
+    microseconds), 0 while it is held, or followed and ``led``. ``gaps``: servers that came back
+    after they had forgotten the call, and up to where what we have of their authors is whole.
     ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
     (``clock``); ``based``: it is the owner's, and stays (once the machine has been started anew,
     that of a call of ours is the switch's to say); ``base_kept`` is what the journal has of it.
@@ -48,8 +51,9 @@ class Call:
     """
 
     __slots__ = (
-        "back", "base", "base_kept", "based", "call_id", "clients", "data", "gaps", "guessed",
-        "handed", "head", "kept", "learnt", "lingering", "owner", "refused", "settled", "sure",
+        "back", "base", "base_kept", "based", "call_id", "claimed", "clients", "data", "followers",
+        "foreign", "gaps", "guessed", "handed", "head", "kept", "learnt", "led", "lingering",
+        "owner", "refused", "settled", "sure",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str, base: int = 0, based: bool = False) -> None:
@@ -63,14 +67,34 @@ class Call:
         self.head = owner
         self.data = CallData()
         self.clients: tuple[Client, ...] = ()
+        self.followers: tuple[Client, ...] = ()
+        self.led = False
         self.lingering = 0
         self.settled = False
         self.kept = False
         self.learnt = False
+        self.foreign = False
+        self.claimed = False
         self.gaps: dict[str, dict[str, int]] | None = None
         self.back: Back | None = None
         self.refused: frozenset[str] | None = None
         self.handed = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody takes part for whom it goes on."""
+        return len(self.clients) > len(self.followers)
+
+    @property
+    def only_followed(self) -> bool:
+        """Whether there is somebody, and he does not hold it."""
+        return bool(self.clients) and not self.held
+
+    @property
+    def told(self) -> bool:
+        """Whether a switch of its owner told of it as a whole: then it began there."""
+        held = self.data.properties
+        return any(name in held and held[name].author == self.owner for name in SUMMARY)
 
     def retimed(self, name: str, value: Value, by: int) -> Value:
         """The value of a property of ours, its times moved by so many microseconds but for those
@@ -130,7 +154,8 @@ class Watcher(Client, Protocol):
     """A client for all calls; it is told of registrations too. It does not keep a call alive."""
 
     def registered(self, call: Call, client: Client) -> None:
-        """``client`` registered for ``call``."""
+        """``client`` registered for ``call``, or holds it from now on and did not, or the other
+        way round."""
 
     def unregistered(self, call: Call, client: Client) -> None:
         """``client`` left ``call``; ``call.clients`` is who remains."""

@@ -6,13 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.entries import Log, Once, Property, Value
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def supersedes(new: Property, old: Property) -> bool:
-    """Whether ``new`` takes the place of ``old``; false when they are the same."""
+    """Whether ``new`` takes the place of ``old``; false when they are the same. The total order of
+    ``cdsplugin.data.entries``."""
+    if new.once or old.once:
+        if not new.once or not old.once:
+            return not new.once
+        if new.once != old.once:
+            return new.once < old.once
+        new, old = old, new
     if new.stamp != old.stamp:
         return new.stamp > old.stamp
     if new.author != old.author:
@@ -74,16 +81,25 @@ class CallData:
         return changed, added
 
     def write(
-        self, stamp: int, author: str, values: Mapping[str, Value], lines: Sequence[str]
+        self, stamp: int, author: str, values: Mapping[str, Value | Once], lines: Sequence[str]
     ) -> tuple[list[Property], list[Log]]:
-        """Make entries of this server's own, stamped ``stamp``, ``stamp + 1`` and so on.
+        """Make entries of this server's own, stamped ``stamp``, ``stamp + 1`` and so on. A value
+        that is ``Once`` makes none if there is a property of that name which wins over it.
 
         ``stamp`` must be greater than ``newest``; that is why nothing needs comparing here.
         """
         held = self.properties
         changed = []
+        once = Once  # looked up here, not for each value
         for name, value in values.items():
-            entry = Property(name, value, stamp, author)
+            if type(value) is once:
+                assert isinstance(value, Once)
+                entry = Property(name, value.value, stamp, author, value.once)
+                before = held.get(name)
+                if before is not None and not supersedes(entry, before):
+                    continue
+            else:
+                entry = Property(name, value, stamp, author)  # type: ignore[arg-type]
             held[name] = entry
             changed.append(entry)
             stamp += 1

@@ -71,6 +71,12 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     left: list[Name] = []
     """Who took part by way of the registrant, as by the caretaker, and has left the call there:
     the head need not wait for them to register again."""
+    follows: bool = False
+    """Nobody there has a part in the call that is not over: it need not go on for them. An older
+    server takes it for one that holds the call."""
+    apart: bool = False
+    """The registrant records the call by itself should its owner say that it has none such. An
+    older one counts on the owner."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
@@ -131,6 +137,9 @@ class Unregistered(msgspec.Struct, frozen=True, array_like=True, tag="done"):
 
     call_id: CallId
     number: Micros = 0
+    apart: bool = False
+    """But it has not heard of the call from a switch of its own: it may say yet that it has none
+    such."""
 
 
 class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
@@ -140,6 +149,9 @@ class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     call_id: CallId
     properties: list[Property]
     logs: list[Log]
+    foreign: bool = False
+    """The owner has no such call, and no record of it: whoever it came to first has to write
+    one."""
 
 
 class Switch(msgspec.Struct, frozen=True, array_like=True, tag="switch"):

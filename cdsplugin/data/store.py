@@ -18,7 +18,7 @@ from typing import Protocol
 from cdsplugin.data.call import Call, Client, Watcher
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.clock import Clock, Handle, Timers
-from cdsplugin.data.entries import Log, Property, Value
+from cdsplugin.data.entries import Log, Once, Property, Value
 from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
@@ -37,9 +37,9 @@ class StoreLimits:
     server, which no application's writing can keep from being heard; ``peer_authors`` is how many
     may have written to it at other servers.
 
-    A call of this server lingers for ``linger`` after the last registration is gone. A call of
-    another server lingers for ``handed_linger``: longer, so that the owner's end of call normally
-    comes first.
+    A call of this server lingers for ``linger`` after the last one that held it has left, whoever
+    follows it. A call of another server lingers for ``handed_linger``: longer, so that the owner's
+    end of call normally comes first.
     """
 
     linger: float = 30.0
@@ -94,10 +94,12 @@ class Store:
         """Take back a registration for all calls."""
         self._watchers = tuple(w for w in self._watchers if w is not watcher)
 
-    def register(self, client: Client, call_id: str, owner: str) -> Call:
+    def register(self, client: Client, call_id: str, owner: str, holds: bool = True) -> Call:
         """Register interest in a call; its data, all entries, is ``Call.data`` of what is returned.
 
-        ``owner`` counts only when the call is new here. Registering again changes nothing.
+        Who ``holds`` it has a part in it that is not over: until he leaves the call does not end.
+        Who does not follows it: he is told the same. ``owner`` counts only when the call is new
+        here. Registering again changes nothing but ``holds``.
         """
         call = self._calls.get(call_id)
         if call is None:
@@ -108,14 +110,15 @@ class Store:
             self._calls[call_id] = call
         if client not in call.clients:
             call.clients = (*call.clients, client)
-            call.lingering = 0
-            for watcher in self._watchers:
-                if watcher is not client:
-                    try:
-                        watcher.registered(call, client)
-                    except Exception:
-                        log.exception("call %s: a client failed to take a registration", call_id)
-            call.settled = False
+            if not holds:
+                call.followers = (*call.followers, client)
+        elif holds != (client in call.followers):
+            return call
+        elif holds:
+            call.followers = tuple(c for c in call.followers if c is not client)
+        else:
+            call.followers = (*call.followers, client)
+        self._came(client, call)
         return call
 
     def _new(self, call_id: str, owner: str) -> Call:
@@ -125,19 +128,35 @@ class Store:
         call.data.newest = newest
         return call
 
+    def _came(self, client: Client, call: Call) -> None:
+        if call.held or call.led:
+            call.lingering = 0
+        for watcher in self._watchers:
+            if watcher is not client:
+                try:
+                    watcher.registered(call, client)
+                except Exception:
+                    log.exception("call %s: a client failed to take a registration", call.call_id)
+        call.settled = False
+        if self._calls.get(call.call_id) is call:
+            self.linger(call)
+
     def unregister(self, client: Client, call_id: str) -> None:
-        """Take back an interest. When it was the last one, the call begins to linger."""
+        """Take back an interest. When it was the last one that held the call, that begins to
+        linger."""
         call = self._calls.get(call_id)
         if call is None or client not in call.clients:
             return
         call.clients = tuple(c for c in call.clients if c is not client)
+        if call.followers:
+            call.followers = tuple(c for c in call.followers if c is not client)
         for watcher in self._watchers:
             if watcher is not client:
                 try:
                     watcher.unregistered(call, client)
                 except Exception:
                     log.exception("call %s: a client failed to take an unregistration", call_id)
-        if not call.clients and self._calls.get(call_id) is call:
+        if self._calls.get(call_id) is call:
             self.linger(call)
 
     def update(
@@ -167,7 +186,7 @@ class Store:
         client: Client | None,
         call_id: str,
         author: str,
-        values: Mapping[str, Value],
+        values: Mapping[str, Value | Once],
         lines: Sequence[str] = (),
     ) -> bool:
         """Take in what a local client has to say: stamp it in the owner's time base and tell the
@@ -188,7 +207,8 @@ class Store:
         if not call.based and author == self.server != call.owner:
             call.guessed = call.guessed | values.keys()
         changed, added = data.write(stamp, author, values, lines)
-        self._tell(client, call, changed, added)
+        if changed or added:
+            self._tell(client, call, changed, added)
         return True
 
     # What others need to know
@@ -218,10 +238,12 @@ class Store:
             self._end(call)
 
     def linger(self, call: Call) -> None:
-        """Let a call that nobody is registered for end in its time."""
-        if not call.clients and not call.lingering:
-            own = call.head == self.server
-            (self._own_lingers if own else self._handed_lingers).add(call)
+        """Let a call that nobody holds end in its time, unless another server will say that."""
+        if call.held or call.lingering or (call.led and call.clients):
+            return
+        # Who follows a call whose owner is away gives that, and others, time to come back.
+        own = call.owner == self.server or (call.head == self.server and not call.clients)
+        (self._own_lingers if own else self._handed_lingers).add(call)
 
     def restamp(self, call: Call, shift: int, after: int = 0) -> None:
         """The call's time is by ``shift`` microseconds another. Move the stamps that are greater
@@ -244,7 +266,7 @@ class Store:
             newest = stamps[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
             [
-                Property(e.name, self._timed(call, e, by), stamps[e.stamp], e.author)
+                Property(e.name, self._timed(call, e, by), stamps[e.stamp], e.author, e.once)
                 if e.stamp > after
                 else e
                 for e in properties
@@ -308,7 +330,11 @@ class Store:
         return self.limits.call_entries if "/" in author else self.limits.switch_entries
 
     def _full(
-        self, call: Call, author: str, values: Mapping[str, Value], lines: Sequence[str]
+        self,
+        call: Call,
+        author: str,
+        values: Mapping[str, Value | Once],
+        lines: Sequence[str],
     ) -> bool:
         held = call.data.properties
         new = sum(name not in held or held[name].author != author for name in values) + len(lines)
@@ -363,7 +389,7 @@ class Store:
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
-            call.clients = ()
+            call.clients = call.followers = ()
         for client in clients:
             try:
                 client.ended(call)

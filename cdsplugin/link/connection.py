@@ -68,6 +68,8 @@ class Connection(asyncio.Protocol):
         self.server: str | None = None
         self.remote = ""
         self.host = ""
+        self.heard = loop.time()
+        """When something came last (the loop's time)."""
         self.failure = ""
         """Why it was dropped, if the peer did something wrong."""
         self.greeted: asyncio.Future[None] = loop.create_future()
@@ -80,6 +82,12 @@ class Connection(asyncio.Protocol):
         self._in = bytearray()
         self._out: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def instance(self) -> str:
+        """Which start of the server it says it is; proved when ``server`` is."""
+        peer = self._handshake.peer
+        return peer.instance if peer is not None else ""
 
     # From the transport
 
@@ -99,6 +107,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(self._tls.pending())
 
     def data_received(self, data: bytes) -> None:
+        self.heard = self._loop.time()
         if self._tls is not None:
             data = self._decrypted(self._tls, data)
             if not data:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 class LinkLimits:
     """Bytes and seconds. ``buffer_bytes`` is what may wait for a slow peer before it is dropped;
     ``connections`` counts servers that passed the handshake, ``strangers`` connections that have
-    not; ``reconnect_max`` is the longest pause between two attempts to reach a server.
+    not. Between two attempts to reach a server there is a pause, from ``reconnect_min`` to
+    ``reconnect_max``: it grows as long as no connection lasts ``dead_after``. A connection on which
+    nothing came for ``dead_after`` may be half-open.
     """
 
     frame_bytes: int = 16 * 1024 * 1024
@@ -19,3 +21,4 @@ class LinkLimits:
     handshake: float = 5.0
     reconnect_min: float = 0.1
     reconnect_max: float = 10.0
+    dead_after: float = 30.0

@@ -5,6 +5,12 @@ dial; who is dialled answers on the same connection, so a server need not know t
 those that dial it. Should two servers dial each other at once, the connection of the one whose name
 sorts first stays.
 
+Of two connections of one server the newer stays: it may have been restarted, its former connection
+half-open. Two servers that have one name by mistake would take each other's place for ever: whoever
+dials waits longer each time that a connection does not last, and a start that comes back when
+another had taken its place gives them away (``way``). Then the one that is connected stays as long
+as something comes from it, and the log says what is wrong.
+
 The link is closed to strangers by a shared secret, by TLS with certificates from both sides, or by
 both (``security``); without either it binds to loopback only. Strangers may be there for
 ``handshake`` seconds, ``strangers`` of them at once; the oldest goes when one more comes, so that
@@ -32,6 +38,7 @@ from cdsplugin.link.handshake import NONCE_BYTES, Handshake, LinkError
 from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.security import LinkSecurity
 from cdsplugin.link.tls import TlsStream
+from cdsplugin.link.way import Way
 
 log = logging.getLogger("cdsplugin.link")
 
@@ -47,21 +54,6 @@ class Receiver(Protocol):
 
     def received(self, server: str, frame: Frame) -> None:
         """A frame came from ``server``."""
-
-
-class _Way:
-    """The way to one server: its address if we know it, its connection if there is one."""
-
-    __slots__ = ("address", "complaint", "connection", "dial", "pending", "wanted")
-
-    def __init__(self, address: tuple[str, int] | None) -> None:
-        self.address = address
-        self.wanted = False
-        self.connection: Connection | None = None
-        self.pending: Connection | None = None
-        """Dialled by us and connected, but not greeted yet."""
-        self.dial: asyncio.Task[None] | None = None
-        self.complaint = ""
 
 
 class Link:
@@ -84,7 +76,7 @@ class Link:
         self._nonce = nonce
         self._rng = rng or random.Random()
         self._receiver: Receiver | None = None
-        self._ways = {name: _Way(address) for name, address in peers.items()}
+        self._ways = {name: Way(name, address) for name, address in peers.items()}
         self._connections: set[Connection] = set()
         self._strangers: dict[Connection, None] = {}
         """Those who dialled us and have not passed the handshake, the oldest first."""
@@ -189,16 +181,20 @@ class Link:
 
     # Dialling
 
-    def _dial(self, server: str, way: _Way) -> None:
+    def _dial(self, server: str, way: Way) -> None:
         if not self._stopping:
             way.dial = asyncio.get_running_loop().create_task(self._dial_until(server, way))
 
-    async def _dial_until(self, server: str, way: _Way) -> None:
+    async def _dial_until(self, server: str, way: Way) -> None:
         assert way.address is not None
         host, port = way.address
-        pause = self.limits.reconnect_min
+        loop = asyncio.get_running_loop()
         try:
             while way.wanted and way.connection is None:
+                rest = way.rest(loop.time(), self.limits)
+                if rest > 0:
+                    await asyncio.sleep(rest)
+                    continue
                 why = await self._reach(server, way, host, port)
                 if why is None:
                     return
@@ -211,12 +207,11 @@ class Link:
                         port,
                         why,
                     )
-                await asyncio.sleep(pause * self._rng.uniform(0.7, 1.3))
-                pause = min(pause * 2, self.limits.reconnect_max)
+                way.failed(loop.time(), self.limits, self._rng.uniform(0.7, 1.3))
         finally:
             way.dial = None
 
-    async def _reach(self, server: str, way: _Way, host: str, port: int) -> str | None:
+    async def _reach(self, server: str, way: Way, host: str, port: int) -> str | None:
         """One try: why it failed, None if it did not."""
         loop = asyncio.get_running_loop()
         why: str | None = None
@@ -273,6 +268,8 @@ class Link:
         way = self._ways.get(server)
         if connection.dialled is not None or way is None:
             return True
+        if way.refuses(connection, asyncio.get_running_loop().time(), self.limits):
+            return False
         # Both dial at once, and ours is the one that stays.
         return way.pending is None or self.server > server
 
@@ -284,9 +281,9 @@ class Link:
             connection.nonsense(f"({server}) is one too many (cds.limits.connections)")
             return False
         if way is None:
-            way = self._ways[server] = _Way(None)
+            way = self._ways[server] = Way(server, None)
         self._strangers.pop(connection, None)
-        way.connection = connection
+        way.taken(connection, asyncio.get_running_loop().time())
         connection.server = server
         if older is not None:
             older.abort()
@@ -295,7 +292,6 @@ class Link:
             self._servers += 1
         if connection.dialled is None and way.dial is not None:
             way.dial.cancel()
-        way.complaint = ""
         log.info("server %s is connected (%s)", server, connection.remote)
         if self._receiver is not None:
             self._receiver.connected(server)
@@ -331,7 +327,8 @@ class Link:
         way = self._ways[server]
         if way.connection is not connection:
             return
-        way.connection = None
+        now = asyncio.get_running_loop().time()
+        way.lost(now, self.limits, self._rng.uniform(0.7, 1.3))
         self._servers -= 1
         log.info("server %s is disconnected", server)
         if way.address is None and not way.wanted:

@@ -92,6 +92,7 @@ class Heads:
             return
         self._calls.set_head(call, joined, self.server)
         joined.stage = Stage.CARETAKER
+        self._calls.lead(call, joined)
 
     def before(self, server: str, joined: Joined) -> bool:
         """Whether ``server`` comes before the present head on the list."""

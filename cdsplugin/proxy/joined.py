@@ -24,6 +24,7 @@ class Stage(enum.Enum):
 
 _ASKING = (Stage.FIRST, Stage.RENEWING, Stage.LIVE)
 WITH_HEAD = (*_ASKING, Stage.LEAVING, Stage.LEFT)
+_UNLED = (Stage.CARETAKER, Stage.UNSHARED)
 
 
 class Joined:
@@ -35,12 +36,13 @@ class Joined:
     before the owner answers: what was shared while the disk refused, others have and we have lost.
     ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
     refused. ``left``: who has left the call here, and its owner does not know that yet; ``told``:
-    who of them the last registration spoke of.
+    who of them the last registration spoke of; ``follows``: whether it said that nobody here holds
+    the call.
     """
 
     __slots__ = (
-        "before", "head", "known", "leaving", "left", "listed", "revealing", "stage", "told",
-        "tried", "unseen", "whole",
+        "before", "follows", "head", "known", "leaving", "left", "listed", "revealing", "stage",
+        "told", "tried", "unseen", "whole",
     )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
@@ -56,6 +58,7 @@ class Joined:
         self.leaving = 0
         self.left: tuple[str, ...] = ()
         self.told: tuple[str, ...] = ()
+        self.follows = False
 
     def untold(self) -> tuple[str, ...]:
         """Who has left, and the head has not been told."""
@@ -148,6 +151,14 @@ class JoinedCalls:
             peer.headed[call.call_id] = None
             peer.preferred.pop(call.call_id, None)
 
+    def lead(self, call: Call, joined: Joined) -> None:
+        """Another server will say when the call is over, or none will (any more)."""
+        call.led = joined.stage not in _UNLED
+        if call.led and call.clients:
+            call.lingering = 0
+        elif self._store.get(call.call_id) is call:
+            self._store.linger(call)
+
     def note(self, call: Call, joined: Joined) -> None:
         """What is to be known of a call after a crash."""
         kept = self.is_kept(call)
@@ -158,6 +169,7 @@ class JoinedCalls:
             learnt=call.learnt,
             unseen=None if joined.revealing else joined.unseen,
             left=list(joined.left),
+            claimed=call.claimed,
         )
         self._journal.shared(call.call_id, call.owner, (), (), standing)
 

@@ -14,10 +14,9 @@ hands its updates to the local store, and unregisters when the last of them leav
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 from cdsplugin.data import (
     LEARNT,
@@ -33,7 +32,9 @@ from cdsplugin.data import (
     Hello,
     Listing,
     Log,
+    NoRecords,
     Property,
+    Records,
     Refused,
     Register,
     Registered,
@@ -42,16 +43,17 @@ from cdsplugin.data import (
     Timers,
     Unregister,
     Unregistered,
+    UntilRecorded,
     Update,
     for_a_switch,
 )
 from cdsplugin.proxy.health import Health
 from cdsplugin.proxy.joined import Stage
-from cdsplugin.proxy.participants import Listings, RegistrationMonitor
+from cdsplugin.proxy.participants import Listings, Participants, RegistrationMonitor
 from cdsplugin.proxy.peers import Journal, Network, NoJournal, Peer, Peers
 from cdsplugin.proxy.registration import Registrations
 
-__all__ = ["Journal", "Network", "NetworkProxy", "Records", "Stage"]
+__all__ = ["Journal", "Network", "NetworkProxy", "Stage"]
 
 log = logging.getLogger("cdsplugin.proxy")
 
@@ -62,18 +64,14 @@ def _without(frame: Update, author: str) -> Update:
 
 
 _ASKED = 1000  # calls in one frame
+_ENDS = 500  # told in one go: of many that have waited for the database nobody is to feel it
+
+_Parts: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-class Records(Protocol):
-    """The archive, as far as the proxy knows it: ``done`` of ``puts`` are on disk."""
-
-    @property
-    def puts(self) -> int:
-        """How often something was put into it."""
-
-    @property
-    def done(self) -> int:
-        """How much of that is on disk."""
+def _parts(participants: Participants | None) -> _Parts:
+    """Who is present, and who of them only follows."""
+    return ((), ()) if participants is None else (participants.present, participants.following)
 
 
 class NetworkProxy:
@@ -81,7 +79,8 @@ class NetworkProxy:
 
     ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
     be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
-    has written its record, so that the one which this server wrote in its place has to go.
+    has written its record, so that the one which this server wrote in its place has to go,
+    ``on_disowned(call)`` when that server has no such call.
     Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
     the next one is tried.
     """
@@ -101,9 +100,11 @@ class NetworkProxy:
         caretaker_within: float = 10.0,
         kept_calls: int = 20_000,
         listed: int = 16,
+        missed: int = 1000,
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
         on_handed_over: Callable[[str], None] | None = None,
+        on_disowned: Callable[[Call], None] | None = None,
         journal: Journal | None = None,
         records: Records | None = None,
     ) -> None:
@@ -116,14 +117,14 @@ class NetworkProxy:
         self._gather = gather
         self._ask_after = alive_interval
         self._journal = journal if journal is not None else NoJournal()
-        self._records = records
         self.on_handed_over = on_handed_over
+        self.on_disowned = on_disowned
         self.health_listeners: list[Callable[[str, bool], None]] = []
         if on_health is not None:
             self.health_listeners.append(on_health)
         self.monitor = RegistrationMonitor(timers, reregister_within, self._not_renewed)
         self.health = Health(
-            timers, alive_interval, dead_after, self._send_alive, self._down, self._up
+            timers, alive_interval, dead_after, self._send_alive, self._down, self._report, missed
         )
         self._peers = Peers(network, self._journal, self.health, self.monitor)
         self._listings = Listings(timers, self._peers.send, listed, gather)
@@ -139,7 +140,9 @@ class NetworkProxy:
             kept_calls=kept_calls,
             listed=listed,
         )
-        self._ending: deque[tuple[int, Call, tuple[str, ...]]] = deque()
+        self._ending: UntilRecorded[tuple[Call, tuple[str, ...]]] = UntilRecorded(
+            records if records is not None else NoRecords()
+        )
         self._ending_timer: Handle | None = None
         self._insane_said: set[str] = set()
         self._restored: set[str] = set()
@@ -163,7 +166,8 @@ class NetworkProxy:
             self._registrations.changed(call, properties, logs)
 
     def registered(self, call: Call, client: Client) -> None:
-        """A local participant came: register with the owner on its behalf."""
+        """A local participant came, or does (not) hold the call any more: register with the owner
+        on its behalf."""
         if call.owner != self.server:
             self._registrations.came(call)
         if call.learnt and for_a_switch(client):
@@ -171,8 +175,8 @@ class NetworkProxy:
             self._note(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
-        """The last local participant left: unregister with the owner."""
-        if call.owner != self.server and not call.clients:
+        """A local participant left: if it was the last one, unregister with the owner."""
+        if call.owner != self.server:
             self._registrations.left(call)
 
     def ended(self, call: Call) -> None:
@@ -180,12 +184,14 @@ class NetworkProxy:
         disk."""
         participants = self.monitor.end(call.call_id)
         if call.owner != self.server:
+            if participants is not None:
+                call.claimed = True  # they have left it to us, and need not have it any more
             self._registrations.over(call, participants.present if participants else ())
         if participants is None:
             return
         for server in participants.present:
             self._unwatch(server)
-        self._ending.append((-1, call, participants.past))
+        self._ending.add((call, participants.past))
         if self._ending_timer is None:
             self._ending_timer = self._timers.schedule(self._gather, self._end_some)
 
@@ -268,21 +274,21 @@ class NetworkProxy:
         if participants is None and len(self.monitor) >= self._max_remote_calls:
             self._peers.send(server, Refused(call_id, "cds.limits.remote_calls is reached"))
             return
-        before = participants.present if participants is not None else ()
-        first = self.monitor.add(call_id, server)
+        before = _parts(participants)
+        participants = self.monitor.add(call_id, server, frame.follows)
         self.health.watch(server)
         learnt = call is None
-        if first or call is None:
-            # After a restart without its data the owner learns of its call here, from a
-            # participant; or of one that has ended here, from somebody who was away for too long.
-            call = self._store.register(self, call_id, owner)
+        # After a restart without its data the owner learns of its call here, from a participant; or
+        # of one that has ended here, from somebody who was away for too long.
+        call = self._store.register(self, call_id, owner, participants.hold)
         if learnt:
             call.learnt = True
+        if not frame.apart:
+            call.claimed = True
         if frame.left:
             self._drop(call, frame.left)
         if owner != self.server:
-            here = participants.present if participants is not None else ()
-            registered = [*here, self.server]
+            registered = [*participants.present, self.server]
             left = [name for name in frame.left if name not in registered]
             self._registrations.accept(server, call, frame.participants, left)
         if frame.before:
@@ -309,6 +315,17 @@ class NetworkProxy:
             server, Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead)
         )
         self._changed(call, before, server)
+        self._hold(call)
+
+    def _hold(self, call: Call) -> None:
+        """Take part in a call as those do that are registered here for it."""
+        participants = self.monitor.of(call.call_id)
+        if participants is None or not participants.present:
+            self._store.unregister(self, call.call_id)
+        else:
+            self._store.register(self, call.call_id, call.owner, participants.hold)
+        if call.owner != self.server:
+            self._registrations.left(call)
 
     def _ask_lost(
         self, call: Call, back: Back, server: str, theirs: dict[str, int], have: dict[str, int]
@@ -336,13 +353,13 @@ class NetworkProxy:
             return list(present[: self._listings.length])
         return self._registrations.participants(call.call_id, present)
 
-    def _changed(self, call: Call, before: tuple[str, ...], but: str = "") -> None:
+    def _changed(self, call: Call, before: _Parts, but: str = "") -> None:
         """Who takes part in a call has changed."""
         participants = self.monitor.of(call.call_id)
-        if participants is None or participants.present == before:
+        if participants is None or _parts(participants) == before:
             return
         if call.owner == self.server:
-            self._listings.changed(call.call_id, before, participants.present, but)
+            self._listings.changed(call.call_id, before[0], participants.present, but)
             self._note(call)
 
     def _note(self, call: Call) -> None:
@@ -354,6 +371,9 @@ class NetworkProxy:
         if participants is not None:
             present, past = participants.present, participants.past
             standing = LEARNT if call.learnt else NOTHING_ELSE
+            if participants.following or call.claimed:
+                following = list(participants.following)
+                standing = Standing(learnt=call.learnt, following=following, claimed=call.claimed)
             self._journal.shared(call.call_id, call.owner, present, past, standing)
 
     def _drop(self, call: Call, names: Sequence[str]) -> None:
@@ -374,19 +394,16 @@ class NetworkProxy:
             self._registrations.went(call, (server,))
         self._remove(frame.call_id, server)
         # This answer says that everything is on disk.
-        self._peers.send(server, Unregistered(frame.call_id, frame.number), must=True)
+        apart = call is not None and self._may_disown(call)
+        self._peers.send(server, Unregistered(frame.call_id, frame.number, apart), must=True)
 
     def _remove(self, call_id: str, server: str) -> None:
-        participants = self.monitor.of(call_id)
-        before = participants.present if participants is not None else ()
-        last = self.monitor.remove(call_id, server)
+        before = _parts(self.monitor.of(call_id))
+        removed = self.monitor.remove(call_id, server)
         call = self._store.get(call_id)
-        if call is not None:
+        if removed and call is not None:
             self._changed(call, before)
-            if last:
-                self._store.unregister(self, call_id)
-                if call.owner != self.server and not call.clients:
-                    self._registrations.left(call)
+            self._hold(call)
         self._unwatch(server)
 
     def _ask(self, server: str, peer: Peer) -> None:
@@ -410,6 +427,15 @@ class NetworkProxy:
         if self.on_handed_over is not None:
             self.on_handed_over(call_id)
 
+    def _may_disown(self, call: Call) -> bool:
+        ours = call.owner == self.server and self.on_disowned is not None
+        return ours and not (call.claimed or call.told)
+
+    def disowned(self, call: Call) -> None:
+        """Its owner has no such call: what was written in its place has to be recorded apart."""
+        if self.on_disowned is not None:
+            self.on_disowned(call)
+
     def send_away(self, call: Call, instead: str) -> None:
         """Another server leads this call now: those registered here shall register there."""
         participants = self.monitor.of(call.call_id)
@@ -421,19 +447,10 @@ class NetworkProxy:
     def _end_some(self) -> None:
         """Tell the end of those calls whose records are on disk."""
         self._ending_timer = None
-        ending = self._ending
-        done = self._records.done if self._records is not None else 0
-        puts = self._records.puts if self._records is not None else 0
-        for _ in range(len(ending)):
-            needed, call, past = ending.popleft()
-            if needed < 0:
-                # The record was put after the store had told us; by now it is.
-                needed = puts
-            if needed > done:
-                ending.append((needed, call, past))
-            else:
-                self._tell_end(call, past)
-        if ending:
+        self._ending.count()
+        for call, past in self._ending.take(_ENDS):
+            self._tell_end(call, past)
+        if len(self._ending):
             self._ending_timer = self._timers.schedule(self._gather, self._end_some)
 
     def _tell_end(self, call: Call, past: tuple[str, ...]) -> None:
@@ -442,7 +459,7 @@ class NetworkProxy:
             self.monitor.remember(call.call_id, past)
             return
         properties, logs = call.data.newer({})
-        frame = EndOfCall(call.call_id, properties, logs)
+        frame = EndOfCall(call.call_id, properties, logs, call.foreign)
         for server in past:
             self._peers.send(server, frame, must=True)
 
@@ -524,17 +541,16 @@ class NetworkProxy:
         self._peers.send_now(server, Alive(max(self._timers.now_us(), 0), now, 0, 0))
 
     def _down(self, server: str) -> None:
-        log.warning("server %s is silent: the network or that server may be down", server)
         if self._peers.connected(server):
             self._network.drop(server)
         self._registrations.down(server)
-        self._tell_health(server, False)
 
-    def _up(self, server: str) -> None:
-        log.warning("server %s is back", server)
-        self._tell_health(server, True)
-
-    def _tell_health(self, server: str, up: bool) -> None:
+    def _report(self, server: str, up: bool) -> None:
+        if up:
+            log.warning("server %s is back", server)
+            self._peers.idle(server)  # it need not be dialled for that any more
+        else:
+            log.warning("server %s is silent: the network or that server may be down", server)
         for listener in self.health_listeners:
             try:
                 listener(server, up)
@@ -573,19 +589,16 @@ class NetworkProxy:
         """Kept calls that were let go for want of room: their records stay with this server."""
         return self._registrations.kept.dropped
 
-    def unsettled(self) -> int:
-        """Calls whose last word has not been taken by the other side: what ``stop`` waits for.
+    def unsettled(self) -> bool:
+        """Whether there are calls whose last word has not been taken by the other side: what
+        ``stop`` waits for.
 
         Those of servers that are not connected do not count: there is nothing to wait for.
         """
         waits = (Stage.FIRST, Stage.RENEWING, Stage.LIVE, Stage.LEAVING)
-        leaving = sum(1 for j in self._registrations.joined.values() if j.stage in waits)
-        present = sum(
-            len(list(self.monitor.calls_of(name)))
-            for name, peer in self._peers.all()
-            if peer.connected
-        )
-        return leaving + present
+        return any(
+            peer.connected and self.monitor.calls_of(name) for name, peer in self._peers.all()
+        ) or any(joined.stage in waits for joined in self._registrations.joined.values())
 
     # A server's life
 
@@ -603,11 +616,12 @@ class NetworkProxy:
         """
         call.back = Back(call.data.newest)
         call.kept = standing.revived
+        call.claimed = standing.claimed
         if call.owner == self.server:
             if present or past:
-                self.monitor.restore(call.call_id, present, past)
+                self.monitor.restore(call.call_id, present, past, standing.following)
             if present:
-                self._store.register(self, call.call_id, self.server)
+                self._hold(call)
                 for server in present:
                     if server not in self._restored:
                         self._restored.add(server)
@@ -628,10 +642,9 @@ class NetworkProxy:
         if self._ending_timer is not None:
             self._ending_timer.cancel()
             self._ending_timer = None
-        if stored:
-            for _, call, past in self._ending:
+        for call, past in self._ending.clear():
+            if stored:
                 self._tell_end(call, past)
-        self._ending.clear()
         self._listings.stop()
         self.health.stop()
         self.monitor.stop()

@@ -17,14 +17,21 @@ from cdsplugin.data import Handle, Listing, Timers, give_back
 class Participants:
     """The remote participants of one call: ``present`` in the order of their registration.
 
-    ``past`` is everyone who ever registered: the end of call is told to them too.
+    ``following`` are those present that do not hold the call. ``past`` is everyone who ever
+    registered: the end of call is told to them too.
     """
 
-    __slots__ = ("past", "present")
+    __slots__ = ("following", "past", "present")
 
     def __init__(self) -> None:
         self.present: tuple[str, ...] = ()
+        self.following: tuple[str, ...] = ()
         self.past: tuple[str, ...] = ()
+
+    @property
+    def hold(self) -> bool:
+        """Whether the call has to go on for one of those present."""
+        return len(self.present) > len(self.following)
 
 
 class RegistrationMonitor:
@@ -52,7 +59,7 @@ class RegistrationMonitor:
         """The participant list of a call; None if no remote server ever registered for it."""
         return self._lists.get(call_id)
 
-    def calls_of(self, server: str) -> Iterable[str]:
+    def calls_of(self, server: str) -> Collection[str]:
         """The callIDs for which ``server`` is registered."""
         return self._of_server.get(server, ())
 
@@ -66,34 +73,45 @@ class RegistrationMonitor:
         """The callIDs for which ``server`` was cut off and has not registered again."""
         return self._to_renew.get(server, ())
 
-    def add(self, call_id: str, server: str) -> bool:
-        """Register; true if it is the call's first remote participant at present."""
+    def add(self, call_id: str, server: str, follows: bool = False) -> Participants:
+        """Register, or register again; returns who takes part in the call."""
         participants = self._lists.get(call_id)
         if participants is None:
             participants = self._lists[call_id] = Participants()
         if server in self._to_renew:
             self._to_renew[server].pop(call_id, None)
         self._of_server.setdefault(server, {})[call_id] = None
-        if server in participants.present:
-            return False
-        participants.present = (*participants.present, server)
-        if server not in participants.past:
-            participants.past = (*participants.past, server)
-        return len(participants.present) == 1
+        if server in participants.following:
+            participants.following = tuple(s for s in participants.following if s != server)
+        if follows:
+            participants.following = (*participants.following, server)
+        if server not in participants.present:
+            participants.present = (*participants.present, server)
+            if server not in participants.past:
+                participants.past = (*participants.past, server)
+        return participants
 
     def remove(self, call_id: str, server: str) -> bool:
-        """Unregister; true if no remote participant is left."""
+        """Unregister; false if it was not registered."""
         participants = self._lists.get(call_id)
         if participants is None or server not in participants.present:
             return False
         participants.present = tuple(s for s in participants.present if s != server)
+        participants.following = tuple(s for s in participants.following if s != server)
         self._forget(call_id, server)
-        return not participants.present
+        return True
 
-    def restore(self, call_id: str, present: Iterable[str], past: Iterable[str]) -> None:
+    def restore(
+        self,
+        call_id: str,
+        present: Iterable[str],
+        past: Iterable[str],
+        following: Collection[str] = (),
+    ) -> None:
         """Bring back a list after a restart: those present have to renew their registrations."""
         participants = self._lists[call_id] = Participants()
         participants.present = tuple(present)
+        participants.following = tuple(s for s in participants.present if s in following)
         participants.past = tuple(dict.fromkeys((*past, *participants.present)))
         for server in participants.present:
             self._of_server.setdefault(server, {})[call_id] = None

@@ -189,7 +189,9 @@ class Peers:
             peer.trying = None
         if not self._monitor.calls_of(server):
             self.health.unwatch(server)
-        self.network.want(server, bool(self._monitor.awaited(server)))
+        # One that is missed is dialled on: nobody else would notice that it is back.
+        missed = self.health.is_missed(server)
+        self.network.want(server, missed or bool(self._monitor.awaited(server)))
 
     def clear(self) -> None:
         """Forget everything."""

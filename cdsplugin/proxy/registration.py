@@ -61,6 +61,10 @@ class Side(Protocol):
     def ask_time(self, server: str) -> None:
         """``server`` shall say at once what time it is there."""
 
+    def disowned(self, call: Call) -> None:
+        """The owner of a call has none such: what was written here in its place is recorded
+        apart."""
+
     def handed_over(self, call_id: str) -> None:
         """The head of a call has written its record: the one that was written here has to go."""
 
@@ -106,19 +110,30 @@ class Registrations:
         joined = self.joined.get(call.call_id)
         if joined is not None:
             # It comes back while we are leaving: the head takes both in their order.
+            self._calls.lead(call, joined)
             if joined.stage in (Stage.LEAVING, Stage.LEFT):
                 self._register(call, joined)
             elif joined.stage is Stage.WAITING:
                 self._unbased(call, joined)
+                if joined.head == call.owner:
+                    self._reach_owner(call, joined)  # of a call that had ended here, perhaps
+            else:
+                self._tell_holds(call, joined)
             return
         joined = self._calls.add(call, Joined(call.owner, call.settled))
         if not len(call.data):
             joined.before = call.data.newest
         self._unbased(call, joined)
+        self._reach_owner(call, joined)
+
+    def _reach_owner(self, call: Call, joined: Joined) -> None:
+        """Register as soon as possible."""
         if not self._peers.network.knows(call.owner):
             joined.stage = Stage.UNSHARED
+            self._calls.lead(call, joined)
             self._say_unknown(call)
             return
+        self._calls.lead(call, joined)
         peer = self._peers.of(call.owner)
         self._peers.health.watch(call.owner)
         if not peer.connected:
@@ -152,7 +167,7 @@ class Registrations:
         elif joined.stage in (Stage.FIRST, Stage.LIVE):
             if joined.head != author:
                 self._peers.send(joined.head, Update(call.call_id, list(properties), list(logs)))
-        elif joined.stage is Stage.LEAVING and joined.head != author:
+        elif joined.stage in (Stage.LEAVING, Stage.LEFT) and joined.head != author:
             self._register(call, joined)
 
     def _again(self, call: Call) -> None:
@@ -162,11 +177,21 @@ class Registrations:
         self.came(call)
 
     def left(self, call: Call) -> None:
-        """Nobody here takes part any more: unregister with the head."""
+        """Somebody here takes part no more, or only follows from now on. If nobody is left:
+        unregister with the head."""
         joined = self.joined.get(call.call_id)
         # In the other stages the answer to the registration has to come first; see on_registered.
-        if joined is not None and joined.stage is Stage.LIVE:
+        if joined is None or joined.stage is not Stage.LIVE:
+            return
+        if call.clients:
+            self._tell_holds(call, joined)
+        else:
             self._leave(call, joined)
+
+    def _tell_holds(self, call: Call, joined: Joined) -> None:
+        """The head need not go on with a call for those who only follow it."""
+        if joined.stage is Stage.LIVE and joined.follows != call.only_followed:
+            self._register(call, joined)
 
     def over(self, call: Call, present: Sequence[str] = ()) -> None:
         """The call ended here, also for those who were ``present``. What its owner lacks of it is
@@ -300,7 +325,9 @@ class Registrations:
             self._side.send_away(call, server)
         if untold:
             self._register(call, joined)
-        elif not call.clients:
+        elif call.clients:
+            self._tell_holds(call, joined)
+        else:
             self._leave(call, joined)
 
     def on_unregistered(self, server: str, frame: Unregistered) -> None:
@@ -315,7 +342,7 @@ class Registrations:
             or frame.number not in (0, joined.leaving)
         ):
             return
-        if self._calls.is_kept(call):
+        if self._calls.is_kept(call) or frame.apart:
             joined.stage = Stage.LEFT
             return
         call.settled = True
@@ -333,6 +360,7 @@ class Registrations:
         if server == call.owner:
             log.warning("call %s goes on unshared: %s said: %s", call.call_id, server, frame.reason)
             joined.stage = Stage.UNSHARED
+            self._calls.lead(call, joined)
             return
         joined.tried |= {server}
         instead = frame.instead
@@ -367,12 +395,16 @@ class Registrations:
             key in theirs for key in data.logs or ()
         )
         kept = self._calls.is_kept(call)
-        if complete and kept:
+        if frame.foreign and not call.held:
+            self._disowned(call, kept)
+        elif complete and kept:
             self._release(call)
-        elif complete or not (kept or joined is None):
+        elif complete or not (kept or joined is None or self._unheard(server, call, joined)):
             call.settled = complete
             self._store.end(frame.call_id)
-        elif joined is not None and joined.stage is Stage.FIRST:
+        elif joined is not None and (
+            joined.stage is Stage.FIRST or (joined.stage is Stage.RENEWING and not joined.follows)
+        ):
             pass  # it is being given everything
         elif call.handed < _HANDED:
             # What we left with another head, this one lacks; or it has lost it in a crash. Which
@@ -393,6 +425,22 @@ class Registrations:
         else:
             call.settled = False
             self._store.end(frame.call_id)
+
+    def _disowned(self, call: Call, kept: bool) -> None:
+        """Its owner has no such call: it is recorded where it came to first."""
+        call.foreign = True
+        if kept:
+            self._side.disowned(call)
+            self.kept.drop(call)
+        else:
+            call.settled = True
+            self._store.end(call.call_id)
+
+    @staticmethod
+    def _unheard(server: str, call: Call, joined: Joined) -> bool:
+        """Whether what was said here may just have come too late for the head, as it does not wait
+        for those who do not hold the call."""
+        return joined.head == server and not call.held
 
     def listed(self, call_id: str, names: Sequence[str]) -> None:
         """Who takes part in a call, in order."""
@@ -536,6 +584,7 @@ class Registrations:
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
         joined.told = joined.left
+        joined.follows = call.only_followed
         left = list(joined.left)
         if joined.known:
             joined.stage = Stage.RENEWING
@@ -543,13 +592,18 @@ class Registrations:
             if joined.whole is not None:
                 for author in call.have_of(self.server):
                     have[author] = joined.whole.get(author, -1)
-            frame = Register(call.call_id, call.owner, sent, have, [], [], listed, 0, left)
+            properties: list[Property] = []
+            logs: list[Log] = []
+            before = 0
         else:
             joined.stage = Stage.FIRST
+            have, before = {}, joined.before
             properties, logs = call.data.newer({})
-            frame = Register(
-                call.call_id, call.owner, sent, {}, properties, logs, listed, joined.before, left
-            )
+        self._calls.lead(call, joined)
+        frame = Register(
+            call.call_id, call.owner, sent, have, properties, logs, listed, before, left,
+            joined.follows, True,
+        )  # fmt: skip
         self._peers.send(joined.head, frame)
 
     @staticmethod
@@ -584,7 +638,8 @@ class Registrations:
             self._register(call, joined)
 
     def _leave(self, call: Call, joined: Joined) -> None:
-        if joined.untold():
+        # As a follower we may have been too late with what was said here.
+        if joined.untold() or (joined.follows and call.have_of(self.server)):
             self._register(call, joined)  # and leave when that is answered
             return
         self._leavings += 1

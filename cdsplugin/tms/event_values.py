@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cdsplugin.data import Value, check_name, leg_name, passage_name
+from cdsplugin.data import FIRST, LATER, Once, Value, check_name, leg_name, passage_name
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall
 from softswitch.events import (
     CallEnded,
@@ -22,7 +22,7 @@ from softswitch.events import (
 
 log = logging.getLogger("cdsplugin.tms")
 
-Values = dict[str, Value]
+Values = dict[str, Value | Once]
 
 
 class EventValues:
@@ -69,7 +69,7 @@ class EventValues:
         return values
 
     def routed(self, call: SwitchCall, event: CallRouted, at: int) -> Values:
-        """The dialplan's choice, and what its route says (``set:``)."""
+        """The dialplan's choice, and what its route says (``set:``, ``set_once:``)."""
         values: Values = {
             passage_name("route", self.switch, event.incoming): {
                 "match": event.match,
@@ -78,15 +78,27 @@ class EventValues:
             }
         }
         for name, value in event.properties.items():
-            try:
-                check_name(name)
-            except ValueError as error:
-                if name not in self._reserved_said and len(self._reserved_said) < 1000:
-                    self._reserved_said.add(name)
-                    log.warning("%s: set: %r: %s; disregarded", event.where, name, error)
-            else:
+            if self._settable(name, event):
                 values[name] = _text(value)
+        if event.once:
+            call.once = True
+            passage = call.passages.get(event.incoming)
+            rank = FIRST if passage is not None and passage.origin else LATER
+            for name, value in event.once.items():
+                if name not in values and self._settable(name, event):
+                    values[name] = Once(_text(value), rank)
         return values
+
+    def _settable(self, name: str, event: CallRouted) -> bool:
+        """Whether a route may set it; if not, that is said, once for each name."""
+        try:
+            check_name(name)
+        except ValueError as error:
+            if name not in self._reserved_said and len(self._reserved_said) < 1000:
+                self._reserved_said.add(name)
+                log.warning("%s: set: %r: %s; disregarded", event.where, name, error)
+            return False
+        return True
 
     def invited(self, call: SwitchCall, event: LegInvited, at: int) -> Values:
         """An outgoing leg."""

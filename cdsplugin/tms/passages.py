@@ -38,7 +38,7 @@ class SwitchCall:
     here are ahead of it, in microseconds.
     """
 
-    __slots__ = ("ahead", "base", "incoming", "legs", "owner", "passages", "released")
+    __slots__ = ("ahead", "base", "incoming", "legs", "once", "owner", "passages", "released")
 
     def __init__(self, owner: str, base: int) -> None:
         self.owner = owner
@@ -47,6 +47,8 @@ class SwitchCall:
         self.legs: dict[int, Leg] = {}
         self.passages: dict[int, Passage] = {}
         self.incoming: dict[int, int] | None = None
+        self.once = False
+        """Whether a route of it has set something once."""
         self.released = False
         """Whether the store was told that we are no participant any more; see ``release``."""
 

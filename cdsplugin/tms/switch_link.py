@@ -185,6 +185,10 @@ class SwitchLink:
         elif isinstance(frame, SwitchEvents) and managed.greeted:
             self._events(name, managed, frame)
 
+    def untold(self) -> bool:
+        """Whether a switch may have something to tell of the time in which it was away."""
+        return any(not m.greeted or m.catch_up is not None for m in self._switches.values())
+
     # Events
 
     def _greeting(self, name: str, managed: _Managed, frame: Switch) -> None:

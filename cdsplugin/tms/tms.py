@@ -11,6 +11,7 @@ or more switches". Each switch's module is a client of its own in the store. Wha
 ``leg/SWITCH/N``        a leg, written by the switch that has it
 ``switch/SWITCH``       how a switch other than the originating one saw the call end
 what ``set:`` says      the route's own properties, under their own names
+``set_once:``           the same, where the call has no property of that name
 ======================  ====================================================================
 
 A call that comes back to a switch which it has passed is there more than once. Each passage is told
@@ -30,17 +31,8 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeAlias
 
-from cdsplugin.data import (
-    Call,
-    Clock,
-    Log,
-    Property,
-    Store,
-    Value,
-    give_back,
-    passage_name,
-)
-from cdsplugin.tms.event_values import WRITERS, EventValues
+from cdsplugin.data import Call, Clock, Log, Once, Property, Store, give_back, passage_name
+from cdsplugin.tms.event_values import WRITERS, EventValues, Values
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
     CallEnded,
@@ -174,9 +166,9 @@ class SwitchModule:
         self.late = late
         """Whether its events may be old when they come."""
         self._soon = soon
-        self._unwritten: dict[str, tuple[SwitchCall, dict[str, Value]]] = {}
+        self._unwritten: dict[str, tuple[SwitchCall, Values]] = {}
         """What was told of calls and is not in the store yet."""
-        self._sealed: deque[tuple[int, dict[str, tuple[SwitchCall, dict[str, Value]]]]] = deque()
+        self._sealed: deque[tuple[int, dict[str, tuple[SwitchCall, Values]]]] = deque()
         """The same, told before it was asked for, by the number of the asking."""
         self._server = store.server
         self._store = store
@@ -227,11 +219,11 @@ class SwitchModule:
             self._switch_started()
         return True
 
-    def _write(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> None:
+    def _write(self, call_id: str, call: SwitchCall, values: Values) -> None:
         unwritten = self._unwritten
         earlier = unwritten.get(call_id)
         if earlier is not None:
-            earlier[1].update(values)
+            earlier[1].update(_new(values, earlier[1]) if call.once else values)
             return
         first = not unwritten
         unwritten[call_id] = (call, values)
@@ -267,7 +259,7 @@ class SwitchModule:
             if one is not None:
                 self._put({call_id: one})
 
-    def _put(self, told: dict[str, tuple[SwitchCall, dict[str, Value]]]) -> None:
+    def _put(self, told: dict[str, tuple[SwitchCall, Values]]) -> None:
         for call_id, (call, values) in told.items():
             if call.owner != self._server:
                 values = self._timed(call_id, call, values)
@@ -295,7 +287,7 @@ class SwitchModule:
         self._calls[call.call_id] = taken
         self._store.register(self, call.call_id, call.owner)
         first = min(taken.passages)
-        revived: dict[str, Value] = {}
+        revived: Values = {}
         for number, leg in taken.legs.items():
             if number >= first and "supposed" in leg:
                 alive = {key: value for key, value in leg.items() if key not in SUPPOSED}
@@ -413,7 +405,7 @@ class SwitchModule:
             at = latest
             if self._last is not None:
                 at = max(latest, self._last + call.base + self._ahead(call_id, call))
-            values: dict[str, Value] = {}
+            values: Values = {}
             for number, leg in call.legs.items():
                 its = call.passage_of(number)
                 if "ended_at" not in leg and (its in lost or its not in call.passages):
@@ -491,14 +483,14 @@ class SwitchModule:
                     told[call_id] = call, _retimed(held, told[call_id][1], by)
         return call.ahead
 
-    def _timed(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> dict[str, Value]:
+    def _timed(self, call_id: str, call: SwitchCall, values: Values) -> Values:
         """What is to be written, should the owner's time be known by now."""
         before = call.ahead
         by = self._ahead(call_id, call) - before
         held = self._store.get(call_id)
         return _retimed(held, values, by) if by and held is not None else values
 
-    def _again(self, call_id: str, call: SwitchCall, values: dict[str, Value]) -> None:
+    def _again(self, call_id: str, call: SwitchCall, values: Values) -> None:
         """The store no longer has this call as ours (its owner ended it, or we were gone for too
         long), yet here it goes on.
         """
@@ -506,10 +498,20 @@ class SwitchModule:
         held = self._store.get(call_id)
         self._store.register(self, call_id, call.owner)
         if held is None:
-            legs: dict[str, Value] = {self._values.leg_name(n): leg for n, leg in call.legs.items()}
+            legs: Values = {self._values.leg_name(n): leg for n, leg in call.legs.items()}
             values = {**legs, **values}
         self._store.write(self, call_id, self._server, values)
 
 
-def _retimed(call: Call, values: dict[str, Value], by: int) -> dict[str, Value]:
-    return {name: call.retimed(name, value, by) for name, value in values.items()}
+def _new(values: Values, told: Values) -> Values:
+    """Of these what may replace what was told: that is as good as in the store."""
+    return {
+        name: value for name, value in values.items() if type(value) is not Once or name not in told
+    }
+
+
+def _retimed(call: Call, values: Values, by: int) -> Values:
+    return {
+        name: value if isinstance(value, Once) else call.retimed(name, value, by)
+        for name, value in values.items()
+    }

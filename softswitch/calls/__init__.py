@@ -6,6 +6,7 @@ from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
 from softswitch.calls.journal import Journal
+from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.records import decode
@@ -17,7 +18,7 @@ from softswitch.calls.refusals import (
     Refusals,
     reason_of_status,
 )
-from softswitch.calls.restoring import RESTARTED, restore
+from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
 
 __all__ = [
     "ALLOW",
@@ -37,10 +38,14 @@ __all__ = [
     "LegNumbers",
     "Refusals",
     "decode",
+    "is_failure",
+    "is_goodbye",
     "make_call_id",
     "read_call_id",
     "readable",
     "reason_of_status",
     "restore",
+    "restore_failure",
+    "restore_goodbye",
     "unsupported",
 ]

@@ -141,7 +141,13 @@ def _reinvite_answered(
         return
     core = call.core
     leg.answer = Unacknowledged(
-        core.timers, core.transactions.settings, transaction.flow, data, cseq, leg.not_acked
+        core.timers,
+        core.transactions.settings,
+        transaction.flow,
+        data,
+        cseq,
+        leg.not_acked,
+        transaction.key,
     )
     if offer:
         other.send_ack(response.cseq)

@@ -6,10 +6,13 @@ the timers it set, sends through the transactions it was given, and tells every 
 
 from __future__ import annotations
 
+import msgspec
+
 from softswitch import events
 from softswitch.calls import bridge, outcome
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import ALLOW, contact_line, content_lines, readable, reason_of
+from softswitch.calls.last_words import LastWord, failed, leaves
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
@@ -51,6 +54,7 @@ class Call:
         "caller",
         "core",
         "identity",
+        "last_word",
         "origin",
         "over",
         "owner",
@@ -84,6 +88,7 @@ class Call:
         # What was told of the call, and its row in the journal (0: none yet).
         self.told: list[events.Told] | None = [] if core.journal is not None else None
         self.row = 0
+        self.last_word: LastWord | None = None  # while its BYE waits for an ACK
 
     def written(self) -> bytes:
         """Its row in the journal, as of now."""
@@ -96,10 +101,15 @@ class Call:
         if search is not None:
             legs += search.inviting()
         received, received_by = "", None
+        key = merged = ""
         incoming = caller.incoming
-        if incoming is not None and incoming.request is not None:
+        if incoming is None:
+            pass
+        elif incoming.request is not None:
             received = head_of(incoming.request)
             received_by = flow_record(incoming.flow)
+        else:
+            key, merged = incoming.key, incoming.merged
         identity = self.identity
         return CallRecord(
             self.call_id,
@@ -116,6 +126,8 @@ class Call:
             tuple([leg.record() for leg in legs]),
             received,
             received_by,
+            key,
+            merged,
             self.base,
             self.core.boot,
         )
@@ -184,6 +196,7 @@ class Call:
                 number=readable(route.number),
                 properties=route.properties,
                 incoming=self.caller.index,
+                once=route.once,
             )
         )
         assert self.search is not None
@@ -224,18 +237,31 @@ class Call:
         """The caller gave up."""
         reason = reason_of(request)
         line = f"Reason: {reason}\r\n" if reason else ""
-        assert self.caller.incoming is not None
-        self.caller.incoming.respond(487)
+        self._refuse(487)
         assert self.search is not None
         self.search.give_up("Cancelled by the caller", line)
         self.leg_ended(self.caller, 487, reason, "remote")
         self._end("cancelled", 487, reason, "caller")
 
     def fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
-        assert self.caller.incoming is not None
-        self.caller.incoming.respond(status, reason or None, extra=lines)
+        self._refuse(status, reason or None, lines)
         self.leg_ended(self.caller, status, reason, "switch")
         self._end(outcome.disposition(status), status, reason, by)
+
+    def _refuse(self, status: int, reason: str | None = None, lines: str = "") -> None:
+        """The failure that the caller gets, again until its ACK, by another process if need be."""
+        core, incoming = self.core, self.caller.incoming
+        assert incoming is not None
+        data = incoming.respond(status, reason, extra=lines)
+        if core.journal is not None and data and not incoming.flow.reliable:
+            wait = int(core.transactions.layer.timeout * 1e6)
+            next_leg = 0 if self.comes_no_more() else core.numbers.peek(self.call_id)
+            until, steady = core.now_us() + wait, core.steady_us() + wait
+            failed(core.journal, incoming, data, until, self.call_id, next_leg, steady, core.boot)
+
+    def comes_no_more(self) -> bool:
+        """Whether no other INVITE can bring this call here after this passage."""
+        return self.origin and (self.answered or not self.travelled)
 
     # --- the answer
 
@@ -295,7 +321,11 @@ class Call:
             caller.ack_for = response.cseq
         # From here on it goes into requests too, where a Record-Route is only for proxies (§16.6).
         caller.contact = caller.contact.partition("Record-Route:")[0]
-        caller.incoming = None
+        if core.journal is None or incoming.flow.reliable:
+            caller.incoming = None
+        else:
+            # For the journal: until `terminated` it may come again.
+            incoming.user = caller
         if leg.invite is not None:
             # Neither its ACK nor its CANCEL repeats these, and they are much of a call's memory.
             leg.invite.request.extra, leg.invite.request.body = "", b""
@@ -403,9 +433,14 @@ class Call:
             return
         line = f'Reason: SIP;cause=480;text="{why}"\r\n'
         if not self.answered:
+            failure = (503, why)
             if self.search is not None:
                 self.search.give_up(why, line)
-            self.fail(503, why)
+                incoming = self.caller.incoming
+                if incoming is not None and incoming.final:
+                    # Restored, and the caller was told this before.
+                    failure = self.search.best
+            self.fail(*failure)
             return
         talking = [leg for leg in (self.caller, self.winner) if leg is not None]
         for leg in talking:
@@ -452,11 +487,25 @@ class Call:
         )
         if self.caller.state == INVITING:
             self.caller.close()
-        self.winner = None
-        self.told = None
         if core.journal is not None:
             core.journal.over(self)
+            for leg in (self.caller, self.winner):
+                if leg is not None and leg.bye_waits is not None:
+                    self.last_word = leaves(core.journal, self._record_of(leg), leg.bye_waits)
+        self.winner = None
+        self.told = None
         core.call_over(self)
+
+    def _record_of(self, leg: Leg) -> CallRecord:
+        """As the journal holds it when all but this leg is over, and told."""
+        told = [event for event in self.told or () if type(event) is events.LegAnswered]
+        return msgspec.structs.replace(self.record(), told=tuple(told), legs=(leg.record(),))
+
+    def said_all(self) -> None:
+        """Of a call that is over: the BYE that waited for an ACK is sent."""
+        word, self.last_word = self.last_word, None
+        if word is not None:
+            word.heard()
 
     def now_us(self) -> int:
         """The call's time: microseconds since the epoch, UTC, as if nobody had set the time of day

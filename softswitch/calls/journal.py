@@ -1,5 +1,6 @@
 """What is written down of calls, so that they outlive the process: which calls, what, and when.
-Beside them in the same journal: registrations.
+Beside them in the same journal: what is still to be said of calls that are over
+(`softswitch.calls.last_words`), and registrations.
 
 A call is one row: who takes part, both dialogs (RFC 3261 §12), and what the plugins were told. It
 is written before anybody hears of the call, again at its answer and when something else changes

@@ -69,7 +69,8 @@ class Leg:
         self.nat = False
         self.contact = ""
         self.user_agent = ""
-        self.incoming: InviteServer | None = None  # the INVITE that made leg 0
+        # The INVITE that made leg 0: until its answer, and for the journal until 64*T1 after it.
+        self.incoming: InviteServer | None = None
         self.invite: InviteClient | None = None  # the INVITE that made any other leg
         self.pending: InviteServer | None = None  # a re-INVITE from this party, being relayed
         self.outgoing: InviteClient | None = None  # a re-INVITE to this party, unanswered
@@ -253,17 +254,23 @@ class Leg:
         if cseq:
             call.late_answer(self, cseq, request)
         if self.bye_waits is not None:
-            reason, self.bye_waits = self.bye_waits, None
-            self.bye(reason)
+            self._bye_that_waited(call)
 
     def not_acked(self) -> None:
         """No ACK of our 2xx within 64*T1: the session is to be ended (§13.3.1.4)."""
         self.answer = None
+        call = self.call
+        if call is None:
+            return
         if self.bye_waits is not None:
-            reason, self.bye_waits = self.bye_waits, None
-            self.bye(reason)
-        elif self.call is not None:
-            self.call.hang_up_all("no ACK")
+            self._bye_that_waited(call)
+        else:
+            call.hang_up_all("no ACK")
+
+    def _bye_that_waited(self, call: Call) -> None:
+        reason, self.bye_waits = self.bye_waits or "", None
+        self.bye(reason)
+        call.said_all()
 
     def cancelled(self, transaction: InviteServer, request: Request) -> None:
         """A CANCEL of an INVITE from this party."""
@@ -276,6 +283,11 @@ class Leg:
             other = call.other(self)
             if other is not None and other.outgoing is not None:
                 other.outgoing.cancel("")
+
+    def terminated(self, transaction: InviteServer) -> None:
+        """The INVITE that made this leg cannot come again."""
+        if transaction is self.incoming:
+            self.incoming = None
 
     def within_dialog(
         self, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
@@ -323,6 +335,8 @@ class Leg:
             self.timer = None
         if self.invite is not None:
             self.invite.abandon()
+        if self.incoming is not None and self.incoming.user is self:
+            self.incoming.user = None
         self.incoming = self.invite = None
         call.core.forget(self)
 
@@ -358,4 +372,5 @@ class Leg:
             InviteRecord(invite.uri, invite.branch, invite.to, invite.max_forwards)
             if invite is not None
             else None,
+            answer.key if answer is not None else "",
         )

@@ -30,6 +30,7 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One party of a call: its dialog, and what is not acknowledged yet.
 
     `answer` is our 2xx to it, in want of an ACK of CSeq `answer_cseq`; empty if there is none.
+    `answer_key` is what its re-INVITE is known by (§17.2.3), empty if it was no re-INVITE.
     """
 
     index: int
@@ -55,15 +56,18 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     answer: bytes = b""
     answer_cseq: int = 0
     invite: InviteRecord | None = None
+    answer_key: str = ""
 
 
 class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One passage of a call. `legs`: the caller's first, then who talks with it or is rung.
 
     `received` is the head of the caller's INVITE as far as responses repeat it, empty once the call
-    is answered, and `received_by` where they go. `next_leg` is the next free leg number of the call
-    at this switch. `base` is its time base (`softswitch.calls.numbers`), which holds since the
-    machine's start that `boot` names (`softswitch.steady`); empty: no longer than the process.
+    is answered, and `received_by` where they go. From then on `key` and `merged` are what it is
+    known by if it comes again (§17.2.3, §8.2.2.2), empty when that cannot be any more. `next_leg`
+    is the next free leg number of the call at this switch. `base` is its time base
+    (`softswitch.calls.numbers`), which holds since the machine's start that `boot` names
+    (`softswitch.steady`); empty: no longer than the process.
     """
 
     call_id: str
@@ -80,6 +84,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     legs: tuple[LegRecord, ...]
     received: str = ""
     received_by: FlowRecord | None = None
+    key: str = ""
+    merged: str = ""
     base: int = 0
     boot: str = ""
 
@@ -134,6 +140,8 @@ def _map_texts(record: CallRecord, change: object) -> CallRecord:
         record,
         legs=tuple(changed(leg) for leg in record.legs),
         received=change(record.received),
+        key=change(record.key),
+        merged=change(record.merged),
         number=change(record.number),
         name=change(record.name),
     )
@@ -148,6 +156,7 @@ _TEXTS_OF_HEADERS = (
     "remote",
     "remote_tag",
     "target",
+    "answer_key",
 )
 
 

@@ -3,6 +3,9 @@
 An answered call goes on as if nothing had been: its legs are found by their dialogs again, and soon
 both sides are asked whether they are still there. A call that was not answered is put back only to
 be ended as any other call is: CANCEL for those who ring, 503 for the caller.
+
+Nor is an INVITE forgotten that was answered a moment ago: it may come again, and its answer may
+have been lost. See `_absorb` and `softswitch.calls.last_words`.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 from softswitch import events
 from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
-from softswitch.calls.journal import CSEQ_AHEAD
-from softswitch.calls.leg import CONFIRMED, Leg
+from softswitch.calls.journal import CSEQ_AHEAD, Journal
+from softswitch.calls.last_words import LastWord, decode_failure, decode_goodbye
+from softswitch.calls.leg import CONFIRMED, LEAVING, Leg
 from softswitch.calls.records import CallRecord, FlowRecord, LegRecord
 from softswitch.calls.search import Search
 from softswitch.sip import (
@@ -45,6 +49,8 @@ class Flows(Protocol):
 
     def open_flow(self, transport: str, host: str, port: int) -> Flow | None: ...
     def later(self, callback: Callable[[], None]) -> None: ...
+    def knows(self, leg: Leg) -> bool:
+        """Whether a leg of this dialog was restored already."""
 
 
 class RestoredFlow:
@@ -84,6 +90,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     """
     answered_at, request = 0, None
     if record.answered:
+        if len(record.legs) != 2:
+            raise ValueError(f"an answered call of {len(record.legs)} legs")
         answered_at = _answered_at(record)
     else:
         request = _received(record)
@@ -101,6 +109,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         call.answered_at = core.timers.clock() - max(0, call.now_us() - answered_at) / 1e6
         _confirm(core, caller, first)
         _confirm(core, legs[0], others[0])
+        _absorb(call, caller, record, answered_at)
         if first.answer:
             # It may never have left. Nobody can tell: the caller is told now.
             caller.dialog.flow.send(first.answer)
@@ -109,7 +118,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         assert request is not None
         call.search = search = Search(call, request)
         search.legs = legs
-        _await_final(core, flows, caller, record, request)
+        _await_final(core, flows, search, record, request)
         for leg, one in zip(legs, others, strict=True):
             _await_end(core, leg, one)
     core.adopt(call, record.next_leg)
@@ -191,12 +200,106 @@ def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
             record.answer,
             record.answer_cseq,
             leg.not_acked,
+            record.answer_key,
+        )
+    if record.answer_key:
+        layer = core.transactions.layer
+        InviteServer.answered(
+            layer,
+            record.answer_key,
+            "",
+            dialog.flow,
+            record.answer,
+            layer.timeout,
+            accepted=True,
         )
 
 
+def _absorb(call: Call, caller: Leg, record: CallRecord, answered_at: int) -> None:
+    """The INVITE of an answered call may come again until 64*T1 after the answer (RFC 6026 §7.1):
+    it must not make another call."""
+    layer = call.core.transactions.layer
+    left = min(layer.timeout, layer.timeout - (call.now_us() - answered_at) / 1e6)
+    if not record.key or left <= 0:
+        return
+    first = record.legs[0]
+    transaction = InviteServer.answered(
+        layer,
+        record.key,
+        record.merged,
+        caller.dialog.flow,
+        b"" if first.answer_key else first.answer,
+        left,
+        accepted=True,
+    )
+    transaction.to_tag = caller.dialog.local_tag
+    transaction.user = caller
+    caller.incoming = transaction
+
+
+def restore_failure(core: Core, flows: Flows, journal: Journal, row: int, data: bytes) -> None:
+    """Take up a row of `last_words.failed`. Before any call: see `_await_final`.
+
+    Raises msgspec.DecodeError if it is none.
+    """
+    record = decode_failure(data)
+    layer = core.transactions.layer
+    goes_on = bool(core.boot) and record.boot == core.boot
+    wait = record.steady - core.steady_us() if goes_on else record.until - core.now_us()
+    left = min(layer.timeout, wait / 1e6)
+    if left <= 0:
+        journal.drop(row)
+        return
+    transaction = InviteServer.answered(
+        layer,
+        record.key.decode("utf-8", "surrogateescape"),
+        record.merged.decode("utf-8", "surrogateescape"),
+        RestoredFlow(flows, record.flow),
+        record.response,
+        left,
+        accepted=False,
+    )
+    transaction.user = word = LastWord(journal, data)
+    journal.restored(word, row)
+    if record.next_leg:
+        base = core.numbers.base(record.call_id)
+        core.numbers.go_on(record.call_id, record.next_leg, base)
+        core.numbers.end(record.call_id, for_good=False)
+
+
+def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: bytes) -> None:
+    """Take up a row of `last_words.leaves`. After all calls: one that was not quite over is there
+    again with both its legs, and is ended once more.
+
+    Raises msgspec.DecodeError or ValueError for a row that makes no sense.
+    """
+    record, reason = decode_goodbye(data)
+    call = Call(
+        core,
+        record.call_id,
+        record.owner,
+        record.origin,
+        Caller(record.number, record.name, record.private),
+    )
+    call.answered = call.over = True
+    call.base = _base(core, record)
+    call.told = None
+    (one,) = record.legs
+    call.caller = leg = _leg(call, flows, one)
+    if flows.knows(leg):
+        journal.drop(row)
+        return
+    answered_at = _answered_at(record)
+    _confirm(core, leg, one)
+    _absorb(call, leg, record, answered_at)
+    leg.state = LEAVING
+    leg.bye_waits = reason
+    call.last_word = word = LastWord(journal, data)
+    journal.restored(word, row)
+    core.remember(leg)
+
+
 def _answered_at(record: CallRecord) -> int:
-    if len(record.legs) != 2:
-        raise ValueError(f"an answered call of {len(record.legs)} legs")
     at = 0
     for event in record.told:
         if type(event) is events.LegAnswered or type(event) is events.CallerTold:
@@ -220,9 +323,10 @@ def _received(record: CallRecord) -> Request:
 
 
 def _await_final(
-    core: Core, flows: Flows, caller: Leg, record: CallRecord, request: Request
+    core: Core, flows: Flows, search: Search, record: CallRecord, request: Request
 ) -> None:
     """The INVITE transaction of a caller who still waits for an answer."""
+    caller = search.call.caller
     where = record.received_by
     assert where is not None
     if where.transport != "udp":
@@ -231,6 +335,16 @@ def _await_final(
     layer = core.transactions.layer
     merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
     key = server_key(request)
+    failed = layer.servers.get(key)
+    if isinstance(failed, InviteServer):
+        # Its failure was written down, the end of the call not yet: it ends with that, which may
+        # never have left.
+        caller.incoming = failed
+        failed.retransmitted()
+        line = failed.final.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
+        _, status, reason = line.split(" ", 2)
+        search.best = (int(status), reason)
+        return
     transaction = InviteServer(layer, key, request, RestoredFlow(flows, where), merged)
     transaction.to_tag = caller.dialog.local_tag
     transaction.user = caller

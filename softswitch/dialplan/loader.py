@@ -71,6 +71,11 @@ class RouteModel(ActionModel):
     properties: dict[str, Text] = Field(
         default={}, alias="set", description="properties of the call's data"
     )
+    once: dict[str, Text] = Field(
+        default={},
+        alias="set_once",
+        description="properties of the call's data, set where there is none of that name yet",
+    )
 
 
 _KEYS = {field.alias or name for name, field in RouteModel.model_fields.items()}
@@ -119,6 +124,14 @@ def _check_actions(read: YamlFile) -> None:
             continue
         where: Where = ("routes", i)
         check_action(read, route, where, _KEYS)
+        once, properties = route.get("set_once"), route.get("set")
+        if isinstance(once, dict) and isinstance(properties, dict):
+            for name in once:
+                if name in properties:
+                    read.at_key(
+                        (*where, "set_once", name),
+                        f"`{name}` is in `set` too: expected it in one of them",
+                    )
         strip, match = route.get("strip"), route.get("match")
         if isinstance(strip, int) and isinstance(match := as_written(match), str):
             try:
@@ -152,6 +165,7 @@ def _route_template(
         prepend=route.prepend,
         action=template(route, around.timeout),
         properties=dict(route.properties),
+        once=dict(route.once),
     )
 
 

@@ -27,7 +27,8 @@ FEW = 24
 class Route(msgspec.Struct, frozen=True):
     """The route a call takes: ``number`` is after strip and prepend, ``where`` is ``file:line``.
 
-    ``properties`` (the route's ``set:``) is shared by all calls of the route: do not change it.
+    ``properties`` (the route's ``set:``) and ``once`` (its ``set_once:``) are shared by all calls
+    of the route: do not change them.
     """
 
     match: str
@@ -35,6 +36,7 @@ class Route(msgspec.Struct, frozen=True):
     number: str
     action: Action
     properties: dict[str, str]
+    once: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class RouteTemplate:
     prepend: str
     action: Template
     properties: dict[str, str]
+    once: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class Dialplan:
     def _route(self, plan: RouteTemplate, dialled: str) -> Route:
         number = plan.prepend + dialled[plan.strip :] if plan.strip or plan.prepend else dialled
         action = plan.action.of(number, self.extensions)
-        return Route(plan.pattern.text, plan.where, number, action, plan.properties)
+        return Route(plan.pattern.text, plan.where, number, action, plan.properties, plan.once)
 
 
 def _can_begin(pattern: Pattern, char: str) -> bool:

@@ -173,7 +173,10 @@ def _is_loose(uri: str) -> bool:
 
 
 class Unacknowledged:
-    """A 2xx to an INVITE, sent again until its ACK comes (§13.3.1.4), over any transport."""
+    """A 2xx to an INVITE, sent again until its ACK comes (§13.3.1.4), over any transport.
+
+    `key` is what a re-INVITE is known by if it comes again (§17.2.3).
+    """
 
     __slots__ = (
         "_flow",
@@ -185,6 +188,7 @@ class Unacknowledged:
         "_timers",
         "cseq",
         "data",
+        "key",
     )
 
     def __init__(
@@ -195,6 +199,7 @@ class Unacknowledged:
         data: bytes,
         cseq: int,
         on_timeout: Callable[[], None],
+        key: str = "",
     ) -> None:
         self._timers = timers
         self._settings = settings
@@ -202,6 +207,7 @@ class Unacknowledged:
         self._on_timeout: Callable[[], None] | None = on_timeout
         self.data = data
         self.cseq = cseq
+        self.key = key
         self._interval = settings.t1
         self._left = 64 * settings.t1
         self._timer: Timer = timers.after(self._interval, self._again)

@@ -25,10 +25,14 @@ from softswitch.sip.transaction_states import (
 
 
 class InviteUser(Protocol):
-    """Who answers one INVITE, set as its transaction's `user`."""
+    """Who answers one INVITE, set as its transaction's `user`; until its final response, or longer
+    if it is set again after that."""
 
     def cancelled(self, transaction: InviteServer, request: Request) -> None:
         """`request`, a CANCEL already answered with 200, asks to end this pending INVITE."""
+
+    def terminated(self, transaction: InviteServer) -> None:
+        """The time is over in which this INVITE could come again."""
 
 
 def tag_for(text: str) -> str:
@@ -45,10 +49,10 @@ class InviteServer:
         "_last",
         "_layer",
         "_left",
-        "_merged",
         "_timer",
         "flow",
         "key",
+        "merged",
         "request",
         "state",
         "to_tag",
@@ -56,20 +60,58 @@ class InviteServer:
     )
 
     def __init__(
-        self, layer: TransactionLayer, key: str, request: Request, flow: Flow, merged: str
+        self, layer: TransactionLayer, key: str, request: Request | None, flow: Flow, merged: str
     ) -> None:
         self._layer = layer
         self.key = key
-        self.request: Request | None = request
+        self.request = request
         self.flow = flow
         self.state = PROCEEDING
         self.to_tag = ""
         self.user: InviteUser | None = None
-        self._merged = merged
+        self.merged = merged
         self._last = b""
         self._interval = 0.0
         self._left = 0.0
         self._timer: Timer | None = None
+
+    @classmethod
+    def answered(
+        cls,
+        layer: TransactionLayer,
+        key: str,
+        merged: str,
+        flow: Flow,
+        data: bytes,
+        seconds: float,
+        *,
+        accepted: bool,
+    ) -> InviteServer:
+        """Put back one that an earlier process answered, for the `seconds` that are left to it.
+
+        `data` is the response. A failure is sent until its ACK comes. A 2xx (`accepted`) is the
+        user's to send; here it is sent when the INVITE comes, as its sender has no response then.
+        Empty: the ACK has come.
+        """
+        self = cls(layer, key, None, flow, merged)
+        self._last = data
+        if accepted:
+            self.state = ACCEPTED
+            self._timer = layer.timers.after(seconds, self._terminate)
+        else:
+            self.state = COMPLETED
+            self._left = seconds
+            self._interval = min(layer.settings.t1, seconds)
+            self._timer = layer.timers.after(self._interval, self._timer_g_or_h)
+        layer.servers[key] = self
+        if merged:
+            layer.merged[merged] = key
+        return self
+
+    @property
+    def final(self) -> bytes:
+        """The failure that it waits to see acknowledged; empty in any other state."""
+        return self._last if self.state == COMPLETED else b""
 
     def respond(
         self,
@@ -125,8 +167,7 @@ class InviteServer:
     def retransmitted(self) -> None:
         """The INVITE came again."""
         if self._last:
-            if self.state in (PROCEEDING, COMPLETED):
-                self.flow.send(self._last)
+            self.flow.send(self._last)
         elif self._timer is not None and self.state == PROCEEDING:
             self.respond(100)
 
@@ -163,8 +204,11 @@ class InviteServer:
         self.request = None
         self._last = b""
         self._layer.servers.pop(self.key, None)
-        if self._merged:
-            self._layer.merged.pop(self._merged, None)
+        if self.merged:
+            self._layer.merged.pop(self.merged, None)
+        user, self.user = self.user, None
+        if user is not None:
+            user.terminated(self)
 
 
 class NonInviteServer:

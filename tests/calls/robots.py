@@ -83,7 +83,7 @@ class Robot(Agent):
             self.send(*answered)
         elif line is None:
             if message.method == "INVITE" and not message.tag("to"):
-                self.lines.append(RobotLine.called(self, message))
+                self.lines.append(self.called(message))
             elif message.method != "ACK":
                 stray = RobotLine(self, message["call-id"])
                 stray.tag = "stray"
@@ -93,9 +93,17 @@ class Robot(Agent):
 
     lines: list[RobotLine]  # type: ignore[assignment]
 
+    def called(self, invite: Message) -> RobotLine:
+        """Somebody calls."""
+        return RobotLine.called(self, invite)
+
+    def calling(self, number: str) -> RobotLine:
+        """A call that is about to begin."""
+        return RobotLine(self, f"r{next(self.world.serial)}@{self.host_port}", number)
+
     def place(self, number: str) -> None:
         """A call to `number`, whatever becomes of it."""
-        line = RobotLine(self, f"r{next(self.world.serial)}@{self.host_port}", number)
+        line = self.calling(number)
         self.lines.append(line)
         line.uri = f"sip:{number}@{self.switch[0]}:{self.switch[1]}"
         line.remote = f"<{line.uri}>"

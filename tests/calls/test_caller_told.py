@@ -79,7 +79,6 @@ def test_killed_before_the_answer_has_left(journalled: World) -> None:
     callee.line.reply(200, ANSWER)
     world.run(0.01)
     world.kill()
-    del world.outboxes[HQ]
     world.run(10)
     assert a.last.what == "180 INVITE"
     world.start()

@@ -68,6 +68,14 @@ class Site:
         await self.api.stop()
         await self.server.stop()
 
+    async def die(self) -> None:
+        """Nothing more is said to anybody, as if it had been killed."""
+        self.stopped = True
+        await self.http.aclose()
+        await self.reader.aclose()
+        await self.api.stop()
+        await self.server.close()
+
     def feed(self, events: list) -> None:
         for event in events:
             self.tms.event(event)

@@ -3,15 +3,16 @@ takes part in calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cds_fakes import FakeNet, FakeServer, Listener
 
 from cdsplugin.archive.disk import MemoryDisk
+from cdsplugin.archive.foreign import Before, before
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
-from cdsplugin.archive.rows import Row
+from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.data.clock import Timers
 from cdsplugin.data.store import Store
 
@@ -22,34 +23,46 @@ class Rows:
     """The archive of one machine: what is put is on disk at once, and survives the process."""
 
     def __init__(self) -> None:
-        self.cdrs: dict[str, Row] = {}
+        self.cdrs: dict[str, Cdr] = {}
         self.entries: dict[str, set[str]] = {}
+        self.sip_call_ids: dict[str, list[str | None]] = {}
         self.puts = self.done = 0
         self.slow = False
 
     def put(
         self,
         *,
-        cdr: Row | None = None,
-        fill: Row | None = None,
-        talks: Sequence[Row] = (),
-        legs: Sequence[Row] = (),
-        properties: Sequence[Row] = (),
-        logs: Sequence[Row] = (),
+        cdr: Cdr | None = None,
+        fill: Cdr | None = None,
+        talks: Sequence[TalkRow] = (),
+        legs: Sequence[LegRow] = (),
+        properties: Sequence[PropertyRow] = (),
+        logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: str | None = None,
     ) -> None:
         row = cdr or fill
         if row is not None:
-            self.cdrs[row[0]] = row
-        for call_id, name, *_ in properties:
-            self.entries.setdefault(call_id, set()).add(name)
+            self.cdrs[row.call_id] = row
+        for entry in properties:
+            self.entries.setdefault(entry.call_id, set()).add(entry.name)
+        for leg in legs:
+            self.entries.setdefault(leg.call_id, set()).add(f"leg/{leg.switch}/{leg.leg}")
+            self.sip_call_ids.setdefault(leg.call_id, []).append(leg.sip_call_id)
         if remove is not None:
             del self.cdrs[remove]
             self.entries.pop(remove, None)
         self.puts += 1
         if not self.slow:
             self.done = self.puts
+
+    def look(self, call_id: str, then: Callable[[Before | None], None]) -> None:
+        """As the archive finds it, but at once."""
+        row = self.cdrs.get(call_id)
+        found = None
+        if row is not None:
+            found = before(Cdr(*row).ended_at, self.sip_call_ids.get(call_id, []))
+        then(found)
 
 
 class Site:
@@ -67,6 +80,8 @@ class Site:
         self.net = net
         self.name = name
         self.wrong = wrong
+        self.judges = bool(options.pop("judges", False))
+        """Whether it finds out which calls are its own."""
         self.options = options
         self.rows = Rows()
         self.start()
@@ -81,14 +96,19 @@ class Site:
         self.server = self.net.server(
             self.name, *others, wrong=self.wrong, records=self.rows, **options
         )
-        recorder = Recorder(self.name, self.rows)
+        look = self.rows.look if self.judges else None
+        recorder = self.recorder = Recorder(self.name, self.rows, look)
         self.server.store.watch(recorder)
         self.server.proxy.on_handed_over = recorder.handed_over
+        if self.judges:
+            self.server.proxy.on_disowned = recorder.disowned
         self.client = Listener()
         if self.disk is not None:
             store, timers, clock = self.server.store, self.server.timers, self.server.clock
             recovery = Recovery(store, clock, timers, 20.0)
             recovery.begin(*self.journal.recover(), self.server.proxy)
+            for call in store:
+                recorder.back(call)
 
     def _journal(self, store: Store, timers: Timers) -> Journal:
         assert self.disk is not None

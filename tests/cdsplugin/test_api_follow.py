@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from api_sites import Site, sites, stream, until
 from cds_calls import answered_call
+from cds_fakes import Listener
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from cdsplugin.config import Address
+from softswitch.lab.ports import free_port
 
 
 @pytest.fixture
@@ -41,6 +45,32 @@ async def test_one_call_from_its_first_event_to_its_end(hq: Site) -> None:
     await until(lambda: not len(hq.server.store))
 
 
+@pytest.mark.parametrize("at", ["hq", "branch"])
+async def test_a_follower_holds_no_call(tmp_path: Path, at: str) -> None:
+    """At the owner, and at a server without a part in it: the end comes, and the record is final,
+    though everybody stays."""
+    async with sites(tmp_path, "hq", "branch", linger=0.05) as (hq, branch):
+        site = {"hq": hq, "branch": branch}[at]
+        hq.feed(answered_call("c1")[:6])
+        async with stream(site.reader, "/calls/c1/events?owner=hq") as screen, ws(site) as other:
+            assert (await screen.next())["event"] == "call"
+            await other.send(json.dumps({"follow": "c1"}))
+            assert json.loads(await other.recv())["event"] == "call"
+            await site.http.post("/calls/c1/log", json={"text": "followed"})
+            hq.feed(answered_call("c1")[6:])
+            end = await screen.until("end")
+            assert end["properties"]["end"]["value"]["disposition"] == "answered"
+            with pytest.raises(EOFError):
+                await screen.next()
+            while json.loads(await other.recv())["event"] != "end":
+                pass
+            record = await hq.recorded("c1")
+            assert record["final"] == 1
+            assert [line["text"] for line in record["logs"]] == ["followed"]
+            assert not len(hq.server.store)
+            assert not len(branch.server.store)
+
+
 async def test_all_calls_and_servers(hq: Site) -> None:
     hq.feed(answered_call("c0")[:2])
     async with stream(hq.reader, "/events?snapshot=true") as screen:
@@ -55,6 +85,35 @@ async def test_all_calls_and_servers(hq: Site) -> None:
         for told in list(hq.server.on_health):
             told("branch", True)
         assert (await screen.next())["event"] == "server_up"
+
+
+async def test_a_server_is_down_until_it_is_back_whatever_was_given_up(tmp_path: Path) -> None:
+    """Its registration is over by then, and no call is shared when it comes back."""
+    fast = {"alive_interval": 0.05, "dead_after": 0.2, "reregister_within": 0.4}
+    at = Address("127.0.0.1", free_port())
+    hq = Site(tmp_path, "hq", {"branch": at}, **fast)
+    await hq.start()
+    try:
+        branch = Site(tmp_path, "branch", {"hq": hq.address}, listen=at, **fast)
+        await branch.start()
+        hq.feed(answered_call("c1")[:6])
+        branch.server.store.register(Listener(), "c1", "hq")
+        call = hq.server.store.get("c1")
+        await until(lambda: hq.server.proxy.participants(call) == ["branch"])
+        async with stream(hq.reader, "/events") as screen:
+            await branch.die()
+            assert (await screen.until("server_down"))["server"] == "branch"
+            await until(lambda: hq.server.proxy.participants(call) == [])
+            await asyncio.sleep(0.3)
+            assert not hq.server.proxy.health.watches("branch")
+            assert (await hq.reader.get("/health")).json()["servers_down"] == 1
+            again = Site(tmp_path, "branch", listen=at, database=tmp_path / "new.db", **fast)
+            await again.start()
+            assert (await screen.until("server_up"))["server"] == "branch"
+            assert (await hq.reader.get("/health")).json()["servers_down"] == 0
+        await again.stop()
+    finally:
+        await hq.stop()
 
 
 async def test_a_websocket(hq: Site) -> None:

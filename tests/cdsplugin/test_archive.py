@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import signal
 import sqlite3
 import subprocess
@@ -14,12 +15,17 @@ from pathlib import Path
 import pytest
 from cds_calls import AT, answered_call, busy_call
 from cds_fakes import FakeNet, FakeServer
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
 
 from cdsplugin.archive import reading, schema
 from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.record import Recorder, entry_rows, iso
+from cdsplugin.archive.rows import Cdr, LogRow, PropertyRow, values_of
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
-from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.entries import LATER, Log, Property
 from cdsplugin.tms.tms import Tms
 
 
@@ -241,6 +247,7 @@ def test_an_older_leg_or_property_does_not_replace_a_newer_one(recording: Record
                 Property("leg/odd", "not a leg", stamp, "hq"),
                 Property("leg/hq/x", {"a": 1}, stamp, "hq"),
             ],
+            {},
         )
         assert (len(legs), len(others)) == (1, 3)
         recording.archive.put(legs=legs, properties=others)
@@ -250,6 +257,71 @@ def test_an_older_leg_or_property_does_not_replace_a_newer_one(recording: Record
     assert conn.execute("SELECT value FROM cdr_properties WHERE name = 'note'").fetchone() == (
         str(AT + 2),
     )
+    conn.close()
+
+
+_entry = st.builds(
+    Property,
+    st.just("account"),
+    st.sampled_from("xyz"),
+    st.integers(AT, AT + 4),
+    st.sampled_from(["hq", "branch"]),
+    st.integers(0, 2),
+)
+
+
+@given(st.lists(_entry, min_size=1, max_size=6, unique_by=lambda e: (e.stamp, e.author, e.once)))
+def test_rows_of_a_property_are_merged_as_its_entries_are(entries: list[Property]) -> None:
+    """Whatever the order in which they are written, in one commit or in several."""
+    conn = sqlite3.connect(":memory:")
+    schema.migrations.apply(Database(conn))
+    rows = [values_of(row) for row in entry_rows("c1", entries, {})[1]]
+    half = len(rows) // 2
+    for some in (rows[:half], rows[half:]):
+        if some:
+            values = [value for row in some for value in row]
+            conn.execute(schema.for_rows(schema.WRITE_PROPERTY, len(some)), values)
+    won = CallData(entries).properties["account"]
+    assert conn.execute("SELECT value, set_at, author, once FROM cdr_properties").fetchall() == [
+        (won.value, iso(won.stamp), won.author, won.once)
+    ]
+    conn.close()
+
+
+def test_what_was_set_first_and_known_last_is_in_the_record(recording: Recording) -> None:
+    """A participant that was cut off had it before the others: the row at hangup is put right."""
+    recording.feed(answered_call("c1"))
+    store = recording.server.store
+    for stamp in (AT + 9, AT + 7, AT + 8):
+        store.update(None, "c1", [Property("queue", str(stamp), stamp, "branch", LATER)])
+        recording.archive.flush()
+    found = {row["name"]: row for row in recording.cdr("c1")["properties"]}
+    assert found["queue"] == {
+        "name": "queue",
+        "value": str(AT + 7),
+        "set_at": iso(AT + 7),
+        "author": "branch",
+    }
+
+
+def test_a_database_and_a_spool_of_before(tmp_path: Path) -> None:
+    """Tables without the newest column get it, and rows without it are taken."""
+    path = tmp_path / "hq.db"
+    conn = sqlite3.connect(path)
+    schema.migrations.apply(Database(conn), stop_before="m004_once")
+    conn.execute("INSERT INTO cdr_properties VALUES ('c1', 'note', 'old', ?, 'hq')", [iso(AT)])
+    conn.commit()
+    conn.close()
+    with reading.reading_records(path) as db:
+        assert reading.read_record(db, "c1") is None
+    row = ["c2", "note", "spooled", iso(AT), "hq"]
+    path.with_name("hq.db.spool").write_text(f"{json.dumps([3, row])}\n")
+    recording = Recording(path)
+    recording.archive.put(properties=[PropertyRow("c1", "note", "new", iso(AT + 1), "hq")])
+    assert recording.archive.close()
+    conn = sqlite3.connect(path)
+    found = conn.execute("SELECT call_id, value, once FROM cdr_properties ORDER BY 1").fetchall()
+    assert found == [("c1", "new", 0), ("c2", "spooled", 0)]
     conn.close()
 
 
@@ -356,7 +428,7 @@ def test_rows_of_an_earlier_versions_spool_come_first(tmp_path: Path) -> None:
     other.execute("BEGIN EXCLUSIVE")
     line = b'[3,["c0","account","x","2026-01-02T03:04:05.678901Z","hq"]]\n'
     (tmp_path / "hq.db.spool").write_bytes(line)
-    archive.put(properties=[("c0", "account", "y", "2026-01-02T03:04:06.678901Z", "hq")])
+    archive.put(properties=[PropertyRow("c0", "account", "y", "2026-01-02T03:04:06.678901Z", "hq")])
     assert not archive.close()
     assert (tmp_path / "hq.db.spool.before").exists()
     other.execute("ROLLBACK")
@@ -379,7 +451,9 @@ def test_rows_that_come_to_the_spool_while_it_is_tried(tmp_path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     for n in range(1, 4):
-        archive.put(properties=[("c0", f"p{n}", "x", "2026-01-02T03:04:05.678901Z", "hq")])
+        archive.put(
+            properties=[PropertyRow("c0", f"p{n}", "x", "2026-01-02T03:04:05.678901Z", "hq")]
+        )
         wait_until(lambda n=n: archive.spooled == n)
         if n == 1:
             with archive.spool.open("ab") as file:
@@ -400,7 +474,7 @@ def test_a_row_that_the_spool_does_not_take_holds_up_no_other(
     recording = Recording(tmp_path / "hq.db")
     other = sqlite3.connect(recording.archive.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.archive.put(properties=[PropertyRow("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
     recording.feed(answered_call("c1"))
     assert not recording.archive.close()
     other.close()
@@ -431,8 +505,8 @@ def test_when_even_the_spool_fails_the_log_has_the_rows(
 def test_a_row_that_sqlite_does_not_take_holds_up_no_other(
     recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recording.archive.put(logs=[("c0", iso(AT), "crm", None)])  # NOT NULL
-    recording.archive.put(properties=[("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
+    recording.archive.put(logs=[LogRow("c0", iso(AT), "crm", None)])  # NOT NULL
+    recording.archive.put(properties=[PropertyRow("c0", "n", 1 << 70, iso(AT), "crm")])  # too large
     recording.feed(answered_call("c1"))
     assert recording.archive.flush()
     assert count(recording.archive.path) == 1
@@ -553,7 +627,7 @@ def test_a_damaged_database_is_moved_aside(
     damaged = path.read_bytes()
     archive = Archive(path)
     archive.open()
-    archive.put(logs=[("c", "2026-01-02T03:04:05.678901Z", "hq", "a line")])
+    archive.put(logs=[LogRow("c", "2026-01-02T03:04:05.678901Z", "hq", "a line")])
     assert archive.close()
     (aside,) = [p for p in tmp_path.iterdir() if "damaged" in p.name]
     assert aside.read_bytes() == damaged
@@ -567,9 +641,9 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
     archive.open()
     for call_id in ("a", "b"):
         archive.put(
-            cdr=(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
-            logs=[(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
-            properties=[(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
+            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
+            logs=[LogRow(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
+            properties=[PropertyRow(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
         )
     assert archive.flush()
     archive.put(remove="a")

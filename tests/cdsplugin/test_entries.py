@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdsplugin.archive.disk import Entries
 from cdsplugin.data.call_data import CallData, supersedes
-from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.entries import FIRST, LATER, Log, Once, Property
+from cdsplugin.data.frames import Frame, Update
 
 names = st.sampled_from(["caller", "note", "leg/hq/0"])
 authors = st.sampled_from(["hq", "branch", "crm"])
 stamps = st.integers(0, 6)
+onces = st.sampled_from([0, FIRST, LATER])
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text()
 values = (
     scalars
     | st.lists(scalars, max_size=2)
     | st.dictionaries(st.text(max_size=2), scalars, max_size=2)
 )
-properties = st.lists(st.builds(Property, names, values, stamps, authors), max_size=8)
+properties = st.lists(st.builds(Property, names, values, stamps, authors, onces), max_size=8)
 logs = st.lists(st.builds(Log, stamps, authors, st.sampled_from(["a", "b", ""])), max_size=5)
 copies = st.tuples(properties, logs)
 
@@ -35,7 +40,7 @@ def exact(data: CallData) -> tuple[object, ...]:
     encode = msgspec.msgpack.encode
     return (
         {name: encode(entry.value) for name, entry in data.properties.items()},
-        {name: (entry.stamp, entry.author) for name, entry in data.properties.items()},
+        {name: (e.stamp, e.author, e.once) for name, e in data.properties.items()},
         data.logs or {},
         data.newest,
     )
@@ -86,7 +91,7 @@ def test_what_a_copy_lacks_makes_both_equal(one: tuple, other: tuple) -> None:
         for entry in [*those, *lines]:
             stamp += 1
             if isinstance(entry, Property):
-                written.append(Property(entry.name, entry.value, stamp, entry.author))
+                written.append(Property(entry.name, entry.value, stamp, entry.author, entry.once))
             else:
                 written.append(Log(stamp, entry.author, entry.text))
     mine = CallData()
@@ -134,3 +139,74 @@ def test_written_entries_have_stamps_of_their_own() -> None:
     assert data == CallData(changed, added)
     assert data != CallData(changed)
     assert data.__eq__(1) is NotImplemented
+
+
+@given(st.lists(st.builds(Property, st.just("n"), values, stamps, authors, onces)))
+def test_entries_of_one_name_are_in_one_total_order(entries: list[Property]) -> None:
+    """What `merge` keeps is the greatest, and of two different ones exactly one is the greater."""
+    for one in entries:
+        assert not supersedes(one, one)
+        for other in entries:
+            same = exact(CallData([one])) == exact(CallData([other]))
+            assert supersedes(one, other) + supersedes(other, one) == (not same)
+            for third in entries:
+                if supersedes(one, other) and supersedes(other, third):
+                    assert supersedes(one, third)
+
+
+@given(st.lists(st.builds(Property, st.just("n"), st.text(), stamps, authors, onces)))
+def test_who_wins_in_words(entries: list[Property]) -> None:
+    """The last that was set. If none was, the first that was set once where the call began; if
+    none was, the first that was set once."""
+    if not entries:
+        return
+    set_, first, later = ([e for e in entries if e.once == once] for once in (0, FIRST, LATER))
+    told, last = (set_, max) if set_ else (first or later, min)
+    won = CallData(entries).properties["n"]
+    assert (won.stamp, won.author) == last((e.stamp, e.author) for e in told)
+    assert won.once == told[0].once
+
+
+def test_the_first_that_sets_once_has_it_in_every_order() -> None:
+    one, two, three = (Property("n", str(at), at, "branch", LATER) for at in (5, 6, 7))
+    # Its stamp says otherwise, as somebody's clock was wrong.
+    began = Property("n", "where the call began", 8, "hq", FIRST)
+    early, late = Property("n", "early", 1, "crm"), Property("n", "late", 9, "crm")
+    for some, won in (
+        ((one, two, three), one),
+        ((one, began, two), began),
+        ((one, two, early), early),
+        ((one, late, began), late),
+        ((early, one, late), late),
+    ):
+        for order in permutations(some):
+            assert CallData(order).properties["n"] is won
+
+
+def test_writing_once_leaves_what_is_there() -> None:
+    held = [Property("a", None, 5, "hq"), Property("b", "x", 6, "branch", LATER)]
+    data = CallData(held)
+    changed, _ = data.write(10, "hq", {n: Once("y", LATER) for n in "abc"}, [])
+    assert changed == [Property("c", "y", 10, "hq", LATER)]
+    assert (data.value("a"), data.value("b"), data.value("c")) == (None, "x", "y")
+    assert data.write(20, "hq", {"c": Once("z", LATER)}, []) == ([], [])
+    # Where the call began it is told late, after a restart: it was first all the same.
+    changed, _ = data.write(25, "hq", {"a": Once("z", FIRST), "c": Once("z", FIRST)}, [])
+    assert changed == [Property("c", "z", 25, "hq", FIRST)]
+    changed, _ = data.write(30, "hq", {"c": "z"}, [])
+    assert changed == [Property("c", "z", 30, "hq")], "what is set replaces it"
+
+
+def test_entries_written_before_there_was_once_are_read() -> None:
+    """Of an older server, and of a journal: four values instead of five, and none that is new."""
+    encode = msgspec.msgpack.encode
+    old = ["upd", "c1", [["n", "x", 5, "hq"]], []]
+    assert msgspec.msgpack.decode(encode(old), type=Frame) == Update(
+        "c1", [Property("n", "x", 5, "hq")], []
+    )
+    row = [0, "c1", "hq", [["n", "x", 5, "hq"]], []]
+    assert msgspec.msgpack.decode(encode(row), type=Entries).properties[0].once == 0
+    new = encode(Property("n", "x", 5, "hq", FIRST))
+    assert msgspec.msgpack.decode(new, type=list)[:4] == ["n", "x", 5, "hq"], (
+        "the rest is passed over"
+    )

@@ -12,14 +12,16 @@ from cdsplugin.proxy.health import Health
 class Told:
     def __init__(self, timers: FakeTimers) -> None:
         self.alive: list[str] = []
+        self.dead: list[str] = []
         self.changes: list[tuple[str, bool]] = []
         self.health = Health(
             timers,
             5.0,
             30.0,
             self.alive.append,
-            lambda server: self.changes.append((server, False)),
-            lambda server: self.changes.append((server, True)),
+            self.dead.append,
+            lambda server, up: self.changes.append((server, up)),
+            2,
         )
 
 
@@ -42,6 +44,67 @@ def test_silence_is_told_once_and_so_is_the_return() -> None:
     told.health.heard("hq")
     assert told.changes[1:] == [("hq", True)]
     assert not told.health.is_down("hq")
+
+
+def test_who_was_reported_is_missed_until_it_is_heard_whatever_is_shared() -> None:
+    timers = FakeTimers()
+    told = Told(timers)
+    told.health.watch("hq")
+    timers.advance(40)
+    told.health.unwatch("hq")
+    assert timers.waiting() == 0, "it costs nothing"
+    assert told.health.down() == ["hq"]
+    assert told.health.is_missed("hq")
+    # Watched anew it may be back: for `dead_after` nothing else is known. But it is not told twice.
+    told.health.watch("hq")
+    assert not told.health.is_down("hq")
+    timers.advance(40)
+    assert told.health.is_down("hq")
+    assert told.dead == ["hq", "hq"]
+    told.health.unwatch("hq")
+    told.health.heard("hq")
+    told.health.heard("hq")
+    assert told.changes == [("hq", False), ("hq", True)]
+    assert told.health.down() == []
+
+
+def test_so_many_are_remembered() -> None:
+    timers = FakeTimers()
+    told = Told(timers)
+    for n in range(4):
+        told.health.watch(f"s{n}")
+    timers.advance(40)
+    assert told.health.down() == ["s0", "s1", "s2", "s3"]
+    for n in range(4):
+        told.health.unwatch(f"s{n}")
+    assert told.health.down() == ["s0", "s1"]
+    told.health.stop()
+    assert told.health.down() == []
+
+
+def test_a_return_is_told_after_the_registrations_were_given_up() -> None:
+    net = FakeNet()
+    hq = net.server("hq", "branch", reregister_within=60.0)
+    branch = net.server("branch", "hq")
+    client = Listener()
+    hq.store.register(client, "c1", "hq")
+    branch.store.register(client, "c1", "hq")
+    net.run()
+    net.kill("branch")
+    net.closed_ways.add(frozenset(("hq", "branch")))
+    net.advance(120, step=1)
+    assert hq.proxy.participants(hq.store.get("c1")) == []
+    assert hq.health == [("branch", False)]
+    assert hq.proxy.health.down() == ["branch"]
+    assert not hq.proxy.health.watches("branch")
+    net.log.clear()
+    net.server("branch", "hq")  # with no calls
+    net.mend("hq", "branch")
+    net.advance(60, step=1)
+    assert hq.health == [("branch", False), ("branch", True)]
+    assert hq.proxy.health.down() == []
+    assert net.log == [], "no call is shared: no signs of life either"
+    assert hq.wanted == set()
 
 
 def test_one_timer_for_all_and_none_for_nobody() -> None:

@@ -56,7 +56,8 @@ def test_who_left_with_the_caretaker_is_not_waited_for(owner: str) -> None:
     assert present(world) == []
     world.pass_time(31 if owner == "cut off" else 51)  # a restarted one waits for its switch too
     assert world.rows() == {"c1": ["ant"]}
-    assert world["ant"].rows.cdrs["c1"][1:3] == ("ant", "ant")
+    row = world["ant"].rows.cdrs["c1"]
+    assert (row.owner, row.written_by) == ("ant", "ant")
     assert world["ant"].rows.entries["c1"] >= {"last of bee", "last of cat", "last of dog"}
     ends = [to for a, to, f in world.net.log if a == "ant" and isinstance(f, EndOfCall)]
     assert set(ends) >= {"bee"}
@@ -79,7 +80,7 @@ def test_a_call_that_goes_on_at_the_caretaker_waits_for_that_alone() -> None:
     assert world["ant"].server.store.get("c1") is not None
     hang_up(world, "bee")
     world.pass_time(31)
-    assert world["ant"].rows.cdrs["c1"][2] == "ant"
+    assert world["ant"].rows.cdrs["c1"].written_by == "ant"
     assert world.rows() == {"c1": ["ant"]}
 
 
@@ -336,7 +337,8 @@ def test_a_participant_that_has_lost_the_call_is_not_waited_for() -> None:
     world.pass_time(7)
     assert present(world) == []
     world.pass_time(31)
-    assert world["ant"].rows.cdrs["c1"][1:3] == ("ant", "ant")
+    row = world["ant"].rows.cdrs["c1"]
+    assert (row.owner, row.written_by) == ("ant", "ant")
     assert len(world["ant"].server.store) == 0
 
 
@@ -375,7 +377,7 @@ def test_a_head_that_another_has_taken_the_place_of_is_told_when_it_asks() -> No
     assert world["bee"].server.proxy._registrations.joined == {}
 
 
-def test_an_owner_dials_who_is_waited_for_and_no_longer() -> None:
+def test_an_owner_dials_who_is_waited_for_or_missed_and_no_longer() -> None:
     world = World("ant", "bee", reregister_within=60.0)
     world.call()
     ant = world["ant"].server
@@ -386,5 +388,18 @@ def test_an_owner_dials_who_is_waited_for_and_no_longer() -> None:
     ant.proxy._peers.idle("bee")  # another call of theirs is over
     assert ant.wanted == {"bee"}
     world.pass_time(20)
+    assert present(world) == []
+    assert ant.wanted == {"bee"}, "it was reported as down"
+    world["bee"].start()
+    world.pass_time(1)
+    assert ant.health == [("bee", False), ("bee", True)]
+    assert ant.wanted == set()
+    # And one that is away for a moment only.
+    world["bee"].join("c1")
+    world.pass_time(1)
+    world["bee"].kill()
+    assert ant.wanted == {"bee"}
+    world["bee"].start()
+    world.pass_time(10)
     assert present(world) == []
     assert ant.wanted == set()

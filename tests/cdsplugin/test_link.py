@@ -14,6 +14,7 @@ from cdsplugin.data.entries import Property
 from cdsplugin.data.frames import Hello, Unregister, Update
 from cdsplugin.link.handshake import LinkError
 from cdsplugin.link.limits import LinkLimits
+from cdsplugin.link.way import Way
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 
@@ -82,7 +83,7 @@ async def test_dialled_again_until_the_server_is_there(
 async def test_both_dial_at_once(net: Net) -> None:
     hq, at_hq = await net.link("hq")
     branch, at_branch = await net.link("branch", hq=hq.address())
-    hq._ways["branch"] = type(branch._ways["hq"])(branch.address())
+    hq._ways["branch"] = Way("branch", branch.address())
     hq.want("branch", True)
     branch.want("hq", True)
     await at_hq.until(lambda: at_hq.up)

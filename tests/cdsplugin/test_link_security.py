@@ -23,6 +23,7 @@ from cdsplugin.link.limits import LinkLimits
 from cdsplugin.link.security import LinkSecurity, load_security
 from cdsplugin.link.tcp import Link
 from cdsplugin.link.tls import context
+from cdsplugin.link.way import Way
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy")
 
@@ -120,7 +121,7 @@ async def test_both_dial_at_once_and_one_connection_stays(
 
     hq, at_hq = await net.link("hq", SLOW, security=security("hq"))
     branch, at_branch = await net.link("branch", SLOW, security=security("branch"), hq=hq.address())
-    hq._ways["branch"] = type(branch._ways["hq"])(branch.address())
+    hq._ways["branch"] = Way("branch", branch.address())
     hq.want("branch", True)
     branch.want("hq", True)
     await at_hq.until(lambda: hq.connected("branch"))
@@ -214,7 +215,7 @@ async def test_tls_and_plain_mixed_up(
     await told(caplog, "speaks no TLS, and cds.tls asks for it")
     plain.want("hq", False)
     caplog.clear()
-    certified._ways["branch"] = type(plain._ways["hq"])(plain.address())
+    certified._ways["branch"] = Way("branch", plain.address())
     certified.want("branch", True)
     await told(caplog, "speaks TLS, and there is no cds.tls here")
     certified.want("branch", False)

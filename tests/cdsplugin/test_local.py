@@ -89,15 +89,16 @@ async def test_a_client_of_one_call(hq: Site) -> None:
     hq.feed(events[2:6])
     await told()
     assert set(client.names()) == {"leg/hq/1", "answer", "leg/hq/0"}
+    other = Notes()
+    store.register(other, "c1")
+    store.unregister(other, "c1")
     hq.feed(events[6:])
     store.unregister(Notes(), "c1")  # somebody else
-    await asyncio.sleep(0.2)
-    assert store.get("c1") is not None, "it is held by whoever is registered"
-    store.unregister(client, "c1")
-    before = len(client.told)
     await until(lambda: store.get("c1") is None)
     await told()
-    assert len(client.told) == before, "who has left is told nothing"
+    assert client.told[-1][:2] == ("c1", "ended"), "it is held by nobody who is registered here"
+    assert client.names().count("ended") == 1
+    assert other.told == [], "who has left is told nothing"
 
 
 async def test_the_end_comes_once_and_with_everything(hq: Site) -> None:
@@ -346,10 +347,11 @@ async def test_a_call_of_another_server(pair: list[Site]) -> None:
     await until(lambda: "end" in client.names())
     assert "vip" not in client.names()
     assert len(client.told) < 6 + 10
-    await asyncio.sleep(0.2)
-    assert hq.server.store.get("c1") is not None, "held from here"
-    store.unregister(client, "c1")
-    await until(lambda: hq.server.store.get("c1") is None)
+    await until(lambda: "ended" in client.names())
+    assert hq.server.store.get("c1") is branch.server.store.get("c1") is None, "it held nothing"
+    record = await hq.recorded("c1")
+    assert ("vip", "branch/vip") in [(p["name"], p["author"]) for p in record["properties"]]
+    assert record["final"] == 1
 
 
 async def test_its_end_is_told_by_its_owner(pair: list[Site]) -> None:

@@ -99,8 +99,8 @@ def test_the_last_local_participant_leaves_and_the_owner_ends_the_call(net: Fake
     branch.store.unregister(two, "c1")
     assert kinds(net.run()) == ["Update", "Unregister", "Unregistered"]
     assert branch.store.get("c1").settled
-    assert branch.proxy.unsettled() == 0
-    assert hq.proxy.unsettled() == 0
+    assert not branch.proxy.unsettled()
+    assert not hq.proxy.unsettled()
     # After that it hears no more, until the end with all entries.
     hq.store.write(tms, "c1", "hq", {"end": {"disposition": "answered"}})
     assert kinds(net.run()) == []
@@ -189,7 +189,7 @@ def test_an_owner_that_nobody_knows_costs_the_sharing_and_not_the_call(
         assert branch.store.write(client, call_id, "branch", {"leg": 1})
         branch.store.unregister(client, call_id)
     assert caplog.text.count("not in cds.peers") == 1
-    assert branch.proxy.unsettled() == 0
+    assert not branch.proxy.unsettled()
     net.advance(61)
     assert [call.settled for call in recorder.over] == [False, False]
     assert recorder.over[0].data.value("leg") == 1
@@ -424,7 +424,7 @@ def test_frames_that_make_no_sense_here_do_no_harm(net: FakeNet) -> None:
         hq.proxy.received("branch", frame)
     net.run()
     assert hq.store.get("c1") is not None
-    assert hq.proxy.unsettled() == 0
+    assert not hq.proxy.unsettled()
 
 
 def test_stopped_it_holds_nothing(net: FakeNet) -> None:

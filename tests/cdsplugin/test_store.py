@@ -8,7 +8,7 @@ import pytest
 from cds_fakes import FakeTimers, Listener
 
 from cdsplugin.data.clock import Clock
-from cdsplugin.data.entries import Log, Property
+from cdsplugin.data.entries import FIRST, Log, Once, Property
 from cdsplugin.data.store import Store, StoreLimits
 
 
@@ -48,6 +48,18 @@ def test_only_changes_are_told_and_what_was_seen_is_disregarded(store: Store) ->
     assert store.update(None, "c1", [first[0], newer], [line]) == ([newer], [line])
     assert client.told[1:] == [("c1", [newer], [line])]
     assert store.update(None, "unknown", first) == ([], [])
+
+
+def test_what_is_there_already_is_not_set_once_nor_told(store: Store) -> None:
+    client = Listener()
+    store.register(client, "c1", "hq")
+    assert store.write(None, "c1", "hq", {"a": Once(1, FIRST), "b": 2})
+    assert client.names() == ["a", "b"]
+    assert store.write(None, "c1", "hq", {"a": Once(3, FIRST), "b": Once(3, FIRST)})
+    assert len(client.told) == store.updates == 1
+    assert store.write(None, "c1", "hq", {"a": 4})
+    data = store.get("c1").data
+    assert (data.value("a"), data.value("b")) == (4, 2)
 
 
 def test_a_registrant_gets_all_entries(store: Store) -> None:

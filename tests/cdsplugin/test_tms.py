@@ -12,6 +12,7 @@ from cdsplugin.archive.disk import Beat
 from cdsplugin.archive.journal import Found
 from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data.call_data import CallData
+from cdsplugin.data.entries import FIRST, LATER
 from cdsplugin.tms.tms import Tms
 from softswitch.events import (
     CallEnded,
@@ -131,6 +132,146 @@ def test_another_switch_contributes_its_legs_and_its_view() -> None:
         assert abs(values[leg]["ended_at"] - AT - 13 * SECOND) < 1000
     assert values["call"]["switch"] == "hq"
     assert branch.store.get("c1").settled
+
+
+def routed(
+    call_id: str, switch: str, once: str = "", set_: str = "", leg: int = 0, at: int = AT
+) -> CallRouted:
+    """A route that sets ``account``."""
+    return CallRouted(
+        call_id=call_id,
+        at=at,
+        switch=switch,
+        match="2XXX",
+        where="x:1",
+        number="2001",
+        properties={"account": set_} if set_ else {},
+        once={"account": once} if once else {},
+        incoming=leg,
+    )
+
+
+@pytest.mark.parametrize("wrong", [0, -3600 * SECOND, 3600 * SECOND])
+@pytest.mark.parametrize(
+    ("first", "second", "account"),
+    [
+        ({"once": "hq"}, {"once": "branch"}, "hq"),
+        ({"set_": "hq"}, {"once": "branch"}, "hq"),
+        ({"once": "hq"}, {"set_": "branch"}, "branch"),
+        ({"set_": "hq"}, {"set_": "branch"}, "branch"),
+        ({}, {"once": "branch"}, "branch"),
+    ],
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_what_two_switches_set_of_one_name(
+    first: dict[str, str], second: dict[str, str], account: str, wrong: int, known: bool
+) -> None:
+    """The later switch's server has heard of the first one's, or has not: all the same."""
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq", wrong=wrong)
+    at_hq, at_branch = Tms(hq.store, hq.clock), Tms(branch.store, branch.clock)
+    at_hq.event(started("c1"))
+    at_hq.event(routed("c1", "hq", **first))
+    net.advance(0.01)
+    at_branch.event(started("c1", "branch", "hq", AT + wrong))
+    if known:
+        net.advance(1)
+    at_branch.event(routed("c1", "branch", **second, at=AT + wrong))
+    net.advance(1)
+    assert hq.values("c1")["account"] == branch.values("c1")["account"] == account
+    assert hq.store.get("c1").data == branch.store.get("c1").data
+    branch.store.register(app := Listener(), "c1", "hq")
+    branch.store.write(app, "c1", "branch/crm", {"account": "note"})
+    net.run()
+    assert hq.values("c1")["account"] == "note", "an application's word replaces any"
+
+
+def test_two_participants_that_set_once_while_the_owner_cannot_be_reached() -> None:
+    """The first of them, by the owner's clock, has it at all three, whoever comes back first."""
+    for order in (("branch", "third"), ("third", "branch")):
+        net = FakeNet()
+        servers = {"hq": net.server("hq")}
+        servers["branch"] = net.server("branch", "hq", wrong=3600 * SECOND)
+        servers["third"] = net.server("third", "hq", wrong=-3600 * SECOND)
+        tms = {name: Tms(server.store, server.clock) for name, server in servers.items()}
+        for name in servers:
+            tms[name].event(started("c1", name, "hq"))
+        net.advance(1)
+        for name in order:
+            net.cut("hq", name)
+        for name in ("branch", "third"):
+            tms[name].event(routed("c1", name, once=name))
+            net.advance(1)
+        for name in order:
+            net.mend("hq", name)
+            net.advance(1)
+        assert {s.values("c1")["account"] for s in servers.values()} == {"branch"}
+
+
+def test_where_the_call_began_is_first_whatever_the_stamps_say() -> None:
+    """A restarted switch tells its route again, after another has set the name once."""
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq")
+    at_hq, at_branch = Tms(hq.store, hq.clock), Tms(branch.store, branch.clock)
+    at_hq.event(started("c1"))
+    at_branch.event(started("c1", "branch", "hq"))
+    at_branch.event(routed("c1", "branch", once="branch"))
+    net.advance(1)
+    assert hq.values("c1")["account"] == "branch"
+    at_hq.event(routed("c1", "hq", once="hq"))
+    net.advance(1)
+    assert hq.values("c1")["account"] == branch.values("c1")["account"] == "hq"
+    assert branch.store.get("c1").data.properties["account"].once == FIRST
+
+
+def test_once_beside_what_is_not_written_yet(hq: FakeServer) -> None:
+    """Events of one turn are written together: a `set:` that came first is there for a later
+    `set_once:`, and one that comes later replaces it."""
+    turn: list = []
+    tms = Tms(hq.store, hq.clock, turn.append)
+    for call_id, passages in (
+        ("c1", [{"set_": "first"}, {"once": "second"}]),
+        ("c2", [{"once": "first"}, {"set_": "second"}]),
+        ("c3", [{"once": "first"}, {"once": "second"}]),
+        ("c4", [{"once": "first"}, {}]),
+    ):
+        tms.event(started(call_id))
+        for leg, says in enumerate(passages):
+            tms.event(routed(call_id, "hq", **says, leg=leg * 2))
+    tms.event(started("c5"))
+    tms.event(routed("c5", "hq", set_="first"))
+    sealed = tms.seal()
+    tms.event(routed("c5", "hq", once="second", leg=2))
+    tms.write(sealed)
+    tms.flush()
+    accounts = [hq.values(f"c{n}")["account"] for n in range(1, 6)]
+    assert accounts == ["first", "second", "first", "first", "first"]
+
+
+def test_stamps_put_right_keep_what_was_set_once() -> None:
+    """Before the owner's clock is known: the entries are stamped anew, and are what they were."""
+    net = FakeNet()
+    hq, branch = net.server("hq"), net.server("branch", "hq", wrong=-3600 * SECOND)
+    tms = Tms(branch.store, branch.clock)
+    tms.event(started("c1", "branch", "hq"))
+    tms.event(routed("c1", "branch", once="branch"))
+    before = branch.store.get("c1").data.properties["account"]
+    net.advance(1)
+    for server in (hq, branch):
+        entry = server.store.get("c1").data.properties["account"]
+        assert entry.once == LATER
+        assert entry.stamp > before.stamp + 3599 * SECOND
+
+
+def test_names_that_set_once_may_not_use(hq: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
+    tms = Tms(hq.store, hq.clock)
+    tms.event(started("c1"))
+    base = {"call_id": "c1", "at": AT, "switch": "hq", "match": "x", "where": "hq.yaml:7"}
+    tms.event(
+        CallRouted(**base, number="1", properties={}, once={"end": "x", "leg/hq/0": "y", "ok": "z"})
+    )
+    assert set(hq.values("c1")) == {"call", "leg/hq/0", "route/hq", "ok"}
+    assert caplog.text.count("hq.yaml:7: set:") == 2
 
 
 def test_two_switches_of_one_server(hq: FakeServer) -> None:

@@ -43,6 +43,13 @@ MANY = Surroundings(frozenset(str(n) for n in range(1000, 1020)), {"pstn": False
         ("dial: '1001', else: {}", "1:42: nothing to do: expected one of `dial`, `play`, `status`"),
         ("dial: '1001', else: echo", "1:48: `else`: found `echo`, expected a mapping of keys"),
         ("dial: '1001', set: [a]", "1:47: `set`: found a list, expected a mapping"),
+        ("dial: '1001', set_once: x", "1:52: `set_once`: found `x`, expected a mapping"),
+        (
+            "dial: '1001', set: {a: x, b: y}, set_once: {c: z, b: y}",
+            "1:78: `b` is in `set` too: expected it in one of them",
+        ),
+        ("dial: '1001', set: {1: x}, set_once: {'1': y}", "1:66: `1` is in `set` too"),
+        ("dial: '1001', set: {a: x}, set_one: {b: y}", "1:55: unknown key `set_one`: did you mean"),
         ("dial: '1001', reason: x", "1:42: `reason` goes with `status`, not with `dial`"),
         ("status: 486, timeout: 5", "1:41: `timeout` goes with `dial`, not with `status`"),
         ("status: 486, dial: '1001'", "1:28: `status` beside `dial`"),

@@ -54,6 +54,7 @@ routes:
     prepend: "+1"
     dial: {order: ["trunk:pstn", "trunk:backup"]}
     set: {account: outbound, level: 007}
+    set_once: {site: hq}
 """,
     )
     assert dialplan.route("1002", PSTN) == Route(
@@ -71,6 +72,7 @@ routes:
             180.0,
         ),
         {"account": "outbound", "level": "007"},
+        {"site": "hq"},
     )
 
 

@@ -60,7 +60,8 @@ def main(
     result = swarm(first, seeds, jobs, seconds, rule, kinds)
     took = time.monotonic() - begun
     print(f"{result.seeds} seeds, {result.steps} steps, {result.simulated / 86400:.1f} days"
-          f" in {took:.1f} s; {len(result.failed)} failed")  # fmt: skip
+          f" in {took:.1f} s; records settled within {result.settled:.0f} s;"
+          f" {len(result.failed)} failed")  # fmt: skip
     for failed in result.failed[:5]:
         _explain(failed, kinds, rule, smaller, lines if trace else 40)
     sys.exit(1 if result.failed else 0)
@@ -75,7 +76,8 @@ def _replay(seed: int, kinds: tuple[str, ...], keep: str, lines: int, rule: str 
     if lines:
         _print_plan(plan)
         print("\n".join(outcome.trace))
-    print(f"seed {seed}: {outcome.steps} steps, {outcome.simulated:.0f} s simulated:"
+    print(f"seed {seed}: {outcome.steps} steps, {outcome.simulated:.0f} s simulated,"
+          f" records settled within {outcome.settled:.0f} s:"
           f" {outcome.failure or 'all holds'}")  # fmt: skip
     return 0 if outcome.failure is None else 1
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+from cdsplugin.archive import foreign
 from cdsplugin.archive import sqlite as archive
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
@@ -174,6 +175,61 @@ def _expired_forgotten() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "_expire", lambda self, server: None)
 
 
+def _who_left_untold() -> AbstractContextManager[Any]:
+    """The owner waits for those who have left the call by way of its caretaker."""
+    return patch.object(NetworkProxy, "_drop", lambda self, call, names: None)
+
+
+def _who_left_unasked() -> AbstractContextManager[Any]:
+    """It does, and does not ask them either when they are back."""
+
+    def on_listing(self: Registrations, server: str, call_id: str, names: Sequence[str]) -> None:
+        self.listed(call_id, names)
+
+    return _both(_who_left_untold(), patch.object(Registrations, "on_listing", on_listing))
+
+
+def _followers_hold() -> AbstractContextManager[Any]:
+    """Who follows a call holds it."""
+    register = Store.register
+
+    def holds(self: Store, client: Any, call_id: str, owner: str, holds: bool = True) -> Call:
+        return register(self, client, call_id, owner)
+
+    return patch.object(Store, "register", holds)
+
+
+def _followers_elsewhere_hold() -> AbstractContextManager[Any]:
+    """Who follows a call at another server holds it."""
+    add = RegistrationMonitor.add
+
+    def holds(self: RegistrationMonitor, call_id: str, server: str, follows: bool = False) -> Any:
+        return add(self, call_id, server)
+
+    return patch.object(RegistrationMonitor, "add", holds)
+
+
+def _strangers_recorded() -> AbstractContextManager[Any]:
+    """Whatever names this server as its owner gets a record here."""
+    return patch.object(Recorder, "_judge", lambda self, call: None)
+
+
+def _late_parts_disowned() -> AbstractContextManager[Any]:
+    """What comes late to a call that is over is taken for another call's."""
+    return patch.object(foreign, "took_part", lambda data, before: False)
+
+
+def _disowned_and_forgotten() -> AbstractContextManager[Any]:
+    """Nobody records a call that is none of its owner's."""
+
+    return patch.object(Recorder, "_apart", lambda self, call: None)
+
+
+def _settled_too_early() -> AbstractContextManager[Any]:
+    """Who has left a call forgets it, though its owner has not heard of it from its own switch."""
+    return patch.object(NetworkProxy, "_may_disown", lambda self, call: False)
+
+
 def _wall_clocks() -> AbstractContextManager[Any]:
     """How far the owner's time is ahead is looked up anew for each event, by the wall clock."""
 
@@ -217,6 +273,14 @@ RULES: Mapping[str, Broken] = {
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,
+    "strangers-recorded": _strangers_recorded,
+    "late-parts-disowned": _late_parts_disowned,
+    "disowned-and-forgotten": _disowned_and_forgotten,
+    "settled-too-early": _settled_too_early,
+    "who-left-untold": _who_left_untold,
+    "who-left-unasked": _who_left_unasked,
+    "followers-hold": _followers_hold,
+    "followers-elsewhere-hold": _followers_elsewhere_hold,
     "wall-clocks": _wall_clocks,
     "base-not-told": _base_not_told,
     "base-not-kept": _base_not_kept,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from cdsplugin.data.call import Call
@@ -97,7 +98,8 @@ class Switch:
             (passage.ends, self._ends),
         ):
             if at:
-                self.world.at(at, lambda what=what: self._happens(state, what))  # type: ignore[misc]
+                happens = partial(self._happens, state, what)
+                self.world.at(at, partial(self.server.machine.comes, happens))
 
     def killed(self) -> None:
         """The process is gone: calls that were not answered are lost."""
@@ -227,21 +229,27 @@ class Switch:
             CallStarted(
                 **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
                 caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
-                user_agent="", sip_call_id="", leg=first,
+                user_agent="", sip_call_id=state.dialog(0), leg=first,
             ),
             known,
         )  # fmt: skip
         self._tell(
             state,
             CallRouted(
-                **base, match="X", where="x:1", number=call.callee, properties={}, incoming=first
+                **base,
+                match="X",
+                where="x:1",
+                number=call.callee,
+                properties={},
+                incoming=first,
+                once={"account": f"{self.server.name} {first}"},
             ),
         )
         self._tell(
             state,
             LegInvited(
-                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="", sip_call_id="",
-                incoming=first,
+                **base, leg=first + 1, party="trunk:x", uri="sip:x", address="",
+                sip_call_id=state.dialog(1), incoming=first,
             ),
         )  # fmt: skip
 
@@ -332,6 +340,11 @@ class _Passage:
         """What the server may not have on disk yet."""
         self.waiting: list[Callable[[_Passage], None]] = []
 
+    def dialog(self, leg: int) -> str:
+        """The SIP Call-ID of the incoming leg (0) or the outgoing one, which comes in at the next
+        switch."""
+        return f"{self.call.call_id}/{self.call.passages.index(self.passage) + leg}"
+
 
 class Application:
     """A client of a server's store, as the API makes them: it registers, writes, and leaves."""
@@ -341,7 +354,7 @@ class Application:
         self.server = server
         self.truth = truth
         self.note = note
-        world.at(note.at, self._writes)
+        world.at(note.at, partial(server.machine.comes, self._writes))
 
     def updated(self, call: Call, properties: Sequence[Property], logs: Sequence[Log]) -> None:
         """Somebody else's entries, for the screen."""
@@ -359,7 +372,7 @@ class Application:
         store = process.store
         if item.owner == name and store.get(item.call_id) is None:
             return  # the call is over
-        call = store.register(self, item.call_id, item.owner)
+        call = store.register(self, item.call_id, item.owner, holds=False)
         values = {note.name: note.text} if note.name else {}
         lines = [] if note.name else [note.text]
         self.world.note(name, f"an application writes {values or lines}")
@@ -369,9 +382,13 @@ class Application:
                 if note.name
                 else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
             )
-            self.truth.waiting.append(written)
-            process.journal.after_commit(lambda: self._acknowledged(written), must=True)
-        self.world.after(note.stays, lambda: self._leaves(process))
+            known = item.owner == name or item.owner in self.server.settings.peers[name]
+            # Else it is in the record there, which goes if a later life of the call is handed over.
+            if known:
+                self.truth.waiting.append(written)
+                process.journal.after_commit(lambda: self._acknowledged(written), must=True)
+        leaves = partial(self._leaves, process)
+        self.world.after(note.stays, partial(self.server.machine.comes, leaves))
 
     def _acknowledged(self, written: Written) -> None:
         """It is on disk."""

@@ -15,6 +15,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from cdsplugin.archive.disk import MemoryDisk
+from cdsplugin.archive.foreign import Before, before
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings, _Batch, schema
 from cdsplugin.archive.sqlite_connection import Connection
 
@@ -27,7 +28,9 @@ _RETRY_US = 1_000_000
 @lru_cache(maxsize=1)
 def _empty_database() -> bytes:
     conn = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrations.apply(Database(conn, execute_plugins=False))
+    db = Database(conn, execute_plugins=False)
+    schema.migrations.apply(db)
+    schema.keep_removal(db)
     return bytes(conn.serialize())
 
 
@@ -36,6 +39,7 @@ class Disk:
 
     def __init__(self, machine: Machine, sync: float) -> None:
         self.world = machine.world
+        self.machine = machine
         self.journal = MemoryDisk(ProcessTimers(machine, lambda: None), sync)
         self.archive = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
         self.archive.deserialize(_empty_database())
@@ -74,7 +78,7 @@ class SimArchive:
         self.archive.put(**rows)
         if not self._due:
             self._due = True
-            self._disk.world.after(self._interval_us + self._disk.sync_time(), self._turn)
+            self._after(self._interval_us + self._disk.sync_time())
 
     @property
     def puts(self) -> int:
@@ -86,9 +90,23 @@ class SimArchive:
         """As ``Archive.done``."""
         return self.archive.done
 
+    def look(self, call_id: str) -> Before | None:
+        """As ``foreign.read_before``."""
+        rows = self._disk.archive.execute(
+            "SELECT ended_at FROM cdrs WHERE call_id = ?", (call_id,)
+        ).fetchall()
+        legs = self._disk.archive.execute(
+            "SELECT sip_call_id FROM cdr_legs WHERE call_id = ?", (call_id,)
+        )
+        return before(rows[0][0], [row[0] for row in legs]) if rows else None
+
     def pending(self) -> int:
         """Rows not committed yet."""
         return len(self._batch) + self.archive.pending()
+
+    def _after(self, micros: int) -> None:
+        due = self._disk.machine.due
+        self._disk.world.after(micros, lambda: due(self._turn))
 
     def _turn(self) -> None:
         if not self.alive:
@@ -104,7 +122,7 @@ class SimArchive:
             archive._commit(self._disk.archive, self._batch)
         except sqlite3.OperationalError:
             self._due = True
-            self._disk.world.after(_RETRY_US, self._turn)
+            self._after(_RETRY_US)
             return
         self._batch = _Batch()
         archive.done = upto

@@ -68,6 +68,8 @@ class Auditor:
         self.servers = servers
         self.truths = truths
         self._rng = random.Random(world.rng.random())
+        self.owners: dict[str, str] = {}
+        """As the callIDs say it."""
         self._owners: dict[str, str] = {}
         self._seen: dict[tuple[Process, str], int] = {}
         """The newest stamp that a process has seen of a call."""
@@ -80,9 +82,13 @@ class Auditor:
         self._forgotten: dict[tuple[Process, str], int] = {}
         """How often a process has ended a call: its copy's lives."""
         self._left: dict[tuple[Process, str], int] = {}
-        """When the last client left a call."""
+        """When the last client left a call that had held it."""
         self.changed: dict[str, int] = {}
         """When a call was last written to or registered for by anyone's local client."""
+        self.acted: dict[str, int] = {}
+        """The same, and when such a client last left it."""
+        self._down: set[tuple[Process, str]] = set()
+        """Which servers a process has reported as down, and not as back since."""
         self._touched: list[tuple[Server, Call]] = []
         self.unbased: set[tuple[str, str]] = set()
         """Calls, and servers that could not know their owner's time: it was never reached."""
@@ -148,7 +154,7 @@ class Auditor:
         entries: Sequence[Property | Log],
     ) -> None:
         """3: stamps of an author strictly increase, and are never behind the newest seen."""
-        self.changed[call.call_id] = self.world.now
+        self.changed[call.call_id] = self.acted[call.call_id] = self.world.now
         key = (process, call.call_id)
         newest = self._seen.get(key, 0)
         for entry in entries:
@@ -166,7 +172,6 @@ class Auditor:
     def restamped(self, server: Server, process: Process, call: Call) -> None:
         """What nobody else has seen got other stamps: what was acknowledged, or is about to be, is
         known by these, or by what has replaced it since."""
-        truth = self.truths[call.call_id]
         data = call.data
         lines = {(line.author, line.text): line for line in data.log_lines()}
 
@@ -177,10 +182,12 @@ class Auditor:
                 return data.properties.get(entry.name, entry)
             return lines.get((entry.author, entry.text), entry)
 
-        truth.properties = [moved(entry) for entry in truth.properties]
-        truth.lines = [moved(line) for line in truth.lines]
-        for written in truth.waiting:
-            written.entry = moved(written.entry)
+        truth = self.truths.get(call.call_id)
+        if truth is not None:  # else a neighbour's call
+            truth.properties = [moved(entry) for entry in truth.properties]
+            truth.lines = [moved(line) for line in truth.lines]
+            for written in truth.waiting:
+                written.entry = moved(written.entry)
         key = (process, call.call_id)
         self._seen[key] = data.newest
         life = (process.number, self._forgotten.get(key, 0))
@@ -188,9 +195,11 @@ class Auditor:
             if entry.author == server.name:
                 self._written_by.setdefault((server.name, call.call_id, entry.stamp), life)
 
-    def left(self, process: Process, call: Call) -> None:
-        """A client left a call."""
-        if not call.clients:
+    def left(self, process: Process, call: Call, client: Client | None = None) -> None:
+        """A client left a call, or follows it from now on: does anybody hold it still?"""
+        if client is not None and client is not process.proxy:
+            self.acted[call.call_id] = self.world.now
+        if not call.held and not call.lingering:
             self._left[process, call.call_id] = self.world.now
 
     def forgotten(self, server: Server, process: Process, call: Call) -> None:
@@ -206,6 +215,12 @@ class Auditor:
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
+
+    def reported(self, process: Process, peer: str, up: bool) -> None:
+        """6: silence is told once, and so is its end."""
+        if ((process, peer) in self._down) != up:
+            raise Violated(f"6: {peer} is reported as {'back' if up else 'down'} once more")
+        (self._down.discard if up else self._down.add)((process, peer))
 
     def registered(self, process: Process, call: Call) -> None:
         """Somebody came to a call."""
@@ -225,7 +240,7 @@ class Auditor:
             return
         for server, call in self._touched:
             owner = self._owners.setdefault(call.call_id, call.owner)
-            true_owner = self.truths[call.call_id].item.owner
+            true_owner = self.owners[call.call_id]
             if not owner == call.owner == true_owner:
                 raise Violated(
                     f"1: {call.call_id} is owned by {true_owner}, {server.name} says {call.owner}"
@@ -275,14 +290,16 @@ class _Watch:
         auditor.touched(self._server, call)
 
     def registered(self, call: Call, client: Client) -> None:
+        auditor = self._auditor
         if call.owner == self._server.name:
-            self._auditor.registered(self._process, call)
-        if self._auditor.incoming is not self._server:
-            self._auditor.changed[call.call_id] = self._auditor.world.now
-        self._auditor.touched(self._server, call)
+            auditor.registered(self._process, call)
+        if auditor.incoming is not self._server:
+            auditor.changed[call.call_id] = auditor.acted[call.call_id] = auditor.world.now
+        auditor.left(self._process, call)
+        auditor.touched(self._server, call)
 
     def unregistered(self, call: Call, client: Client) -> None:
-        self._auditor.left(self._process, call)
+        self._auditor.left(self._process, call, client)
         self._auditor.touched(self._server, call)
 
     def restamped(self, call: Call) -> None:
@@ -316,6 +333,8 @@ def copies_are_equal(
                 continue
             if owner.name not in server.settings.peers[server.name]:
                 continue
+            if held is None and not call.held:
+                continue  # it is about to be told the end
             if held is None:
                 raise Violated(f"5: {server.name} takes part in {call_id}, its owner knows nothing")
             if call.data != held.data:
@@ -335,7 +354,8 @@ def _shown(data: CallData) -> str:
 _STAY = frozenset(
     (
         *("_watchers", "_leg_names", "_reserved_said", "_bases", "_unknown_owners", "peers"),
-        *("_left", "on_restamped", "_disk", "_restored"),
+        *("_left", "on_restamped", "_disk", "_restored", "_silent"),
+        "health_listeners",
     )
 )
 """Tables that may have something in them when no call is left: settings, and what is said once."""
@@ -378,6 +398,8 @@ def busy(servers: dict[str, Server]) -> str | None:
             return f"{server.name}: {process.archive.pending()} rows not committed"
         kept = process.store.kept.values()
         known = server.settings.peers[server.name]
+        if missed := known.intersection(process.proxy.health.down()):
+            return f"{server.name} has not noticed that {missed} are back"
         if kept and not any(call.owner in known for call in kept):
             continue  # kept for owners that nobody here knows: for good
         seen: set[int] = {id(process.timers)}
@@ -388,11 +410,29 @@ def busy(servers: dict[str, Server]) -> str | None:
     return None
 
 
-def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
-    """The union of all archives has one row for each call, and it is right."""
+_PropertyRow = tuple[str, str, Any, int]
+"""``set_at``, ``author``, ``value``, ``once``."""
+
+
+def _kept(one: _PropertyRow, other: _PropertyRow) -> _PropertyRow:
+    """Which of two rows of a property, in two archives, is its value."""
+    if one[3] and other[3]:
+        return min(one, other, key=lambda row: (row[3], row))
+    return max(one, other, key=lambda row: (not row[3], row))
+
+
+def one_right_row(
+    servers: dict[str, Server],
+    truths: dict[str, Truth],
+    others: Sequence[str] = (),
+    stepped: bool = False,
+) -> None:
+    """The union of all archives has one row for each call, and it is right. Those of the callers
+    ``others`` are somebody else's concern. Clocks have ``stepped``: what comes late to a call that
+    is over may be taken for another call's."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
-    properties: dict[tuple[str, str], tuple[str, str, Any]] = {}
+    properties: dict[tuple[str, str], _PropertyRow] = {}
     lines: set[tuple[str, str, str, str]] = set()
     for server in servers.values():
         conn = server.disk.archive
@@ -400,6 +440,8 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
         columns = [column[0] for column in cursor.description]
         for row in cursor:
             found = dict(zip(columns, row, strict=True))
+            if found["caller"] in others:
+                continue
             at = rows.setdefault(found["call_id"], {})
             if server.name in at:
                 raise Violated(f"9: {server.name} has two rows of {found['call_id']}")
@@ -409,9 +451,12 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
         ):
             leg_key = (call_id, f"leg/{switch}/{leg}")
             legs[leg_key] = max(legs.get(leg_key, ("", 0, 0)), (set_at, ended or "", status))
-        for call_id, name, value, set_at, author in conn.execute("SELECT * FROM cdr_properties"):
+        for call_id, name, value, set_at, author, once in conn.execute(
+            "SELECT * FROM cdr_properties"
+        ):
             key = (call_id, name)
-            properties[key] = max(properties.get(key, ("", "", "")), (set_at, author, value))
+            row_found = (set_at, author, value, once)
+            properties[key] = _kept(properties.get(key, row_found), row_found)
         lines.update(conn.execute("SELECT * FROM cdr_logs"))
     for call_id, truth in truths.items():
         found_rows = rows.pop(call_id, {})
@@ -420,21 +465,55 @@ def one_right_row(servers: dict[str, Server], truths: dict[str, Truth]) -> None:
                 raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
             continue
         _right(call_id, truth, found_rows)
+        records = [call_id]
+        if truth.lost or stepped:  # what went on when it was over at its owner is a record apart
+            records += [r for r in _apart(rows, truth.item.caller) if r not in truths]
+        account = properties.get((call_id, "account"))
+        if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
+            raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
         for name, status in truth.legs.items():
-            leg_row = legs.get((call_id, name))
+            leg_row = max((legs[r, name] for r in records if (r, name) in legs), default=None)
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
                 raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
         for entry in truth.properties:
-            kept = properties.get((call_id, entry.name))
-            if kept is None or kept[:2] < (_iso(entry.stamp), entry.author):
+            where = [(r, entry.name) for r in records]
+            found = [properties[key] for key in where if key in properties]
+            kept = max(found, key=lambda row: (not row[3], row), default=None)
+            if kept is not None and entry.once:
+                continue  # whatever is there was set, or set once before
+            if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
         for line in truth.lines:
-            if (call_id, _iso(line.stamp), line.author, line.text) not in lines:
+            key_of_line = (_iso(line.stamp), line.author, line.text)
+            if not any((r, *key_of_line) in lines for r in records):
                 raise Violated(f"8: {call_id}: acknowledged {line!r}, and it is in no record")
-    if rows:
-        raise Violated(f"9: rows of unknown calls: {rows}")
+    # A call that its owner did not have on disk, or that went on when it was over there, others
+    # record apart.
+    lost = {None} | {
+        t.item.caller
+        for t in truths.values()
+        if t.begun and (t.lost or t.started is None or stepped)
+    }
+    apart: set[str] = set()
+    for found_rows in rows.values():
+        for name, row in found_rows.items():
+            if row["caller"] not in lost or row["written_by"] != row["owner"]:
+                raise Violated(f"9: {name} has a row of an unknown call: {row}")
+        callers = {row["caller"] for row in found_rows.values()} - {None}  # only notes
+        if callers & apart:
+            raise Violated(f"9: one call is recorded as several: {rows}")
+        apart |= callers
+
+
+def _apart(rows: dict[str, dict[str, dict[str, Any]]], caller: str) -> list[str]:
+    """The callIDs of records of that caller's call, and of those that are notes alone."""
+    return [
+        call_id
+        for call_id, found in rows.items()
+        if any(row["caller"] in (caller, None) for row in found.values())
+    ]
 
 
 def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from cdsplugin.data.frames import Frame
 
-from .scheduler import World
+from .scheduler import Machine, World
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Frame).decode
@@ -84,6 +84,19 @@ class SimNetwork:
         """Whether packets get from one to the other at present."""
         return (sender, receiver) not in self.cut
 
+    def joined(self, one: str, other: str) -> bool:
+        """Whether two servers have a connection that both believe in, and packets pass."""
+        links = self.links
+        if one not in links or other not in links:
+            return False
+        connection = links[one].current(other)
+        return (
+            connection is not None
+            and connection is links[other].current(one)
+            and self.passes(one, other)
+            and self.passes(other, one)
+        )
+
     def block(self, sender: str, receiver: str) -> None:
         """Cut one direction."""
         self.cut.add((sender, receiver))
@@ -103,7 +116,7 @@ class SimNetwork:
         for connection in list(self._connections):
             if one in connection.links and other in connection.links:
                 for end in (one, other):
-                    connection.links[end].closed_by_network(connection)
+                    connection.links[end].closes(connection)
 
     def open(self, connection: Connection) -> None:
         """A connection was made."""
@@ -150,7 +163,7 @@ class SimNetwork:
             return
         data = connection.way[receiver].popleft()
         if connection.open[receiver]:
-            connection.links[receiver].arrived(connection, data)
+            connection.links[receiver].arrives(connection, data)
         elif receiver in self.powered:
             self.send_reset(connection, receiver)
 
@@ -164,7 +177,7 @@ class SimNetwork:
 
         def arrive() -> None:
             if self.passes(sender, receiver) and connection.open[receiver]:
-                connection.links[receiver].closed_by_network(connection)
+                connection.links[receiver].closes(connection)
 
         self.world.at(due, arrive)
 
@@ -172,7 +185,8 @@ class SimNetwork:
 class SimLink:
     """``cdsplugin.proxy.peers.Network`` of one process: what ``cdsplugin.link`` is on sockets."""
 
-    def __init__(self, network: SimNetwork, server: str, peers: set[str]) -> None:
+    def __init__(self, network: SimNetwork, machine: Machine, server: str, peers: set[str]) -> None:
+        self.machine = machine
         self.network = network
         self.world = network.world
         self.server = server
@@ -195,6 +209,10 @@ class SimLink:
     def connected(self, server: str) -> bool:
         return server in self._current
 
+    def current(self, server: str) -> Connection | None:
+        """The connection to ``server`` that passed its greeting, as far as this end knows."""
+        return self._current.get(server)
+
     def want(self, server: str, wanted: bool) -> None:
         if not wanted:
             self._wanted.discard(server)
@@ -204,7 +222,7 @@ class SimLink:
             self._series += 1
             self._dialling[server] = self._series
             series = self._series
-            self.world.after(0, lambda: self._dial(server, series, PAUSE_MIN_US))
+            self._later(0, lambda: self._dial(server, series, PAUSE_MIN_US))
 
     def send(self, server: str, frame: Frame) -> None:
         connection = self._current.get(server)
@@ -223,6 +241,10 @@ class SimLink:
             self.world.after(0, lambda: self._close(connection))
 
     # Dialling
+
+    def _later(self, micros: int, what: Callable[[], None]) -> None:
+        due = self.machine.due
+        self.world.after(micros, lambda: due(what))
 
     def _still(self, server: str, series: int) -> bool:
         return self.alive and self._dialling.get(server) == series
@@ -244,7 +266,7 @@ class SimLink:
                     self._close(pending)
                 wait = int(pause * self.world.rng.uniform(0.7, 1.3))
                 longer = min(pause * 2, PAUSE_MAX_US)
-                self.world.after(wait, lambda: self._dial(server, series, longer))
+                self._later(wait, lambda: self._dial(server, series, longer))
 
         def knock() -> None:
             if not network.passes(self.server, server) or not network.passes(server, self.server):
@@ -252,7 +274,7 @@ class SimLink:
             listener = network.links.get(server)
             if listener is None:
                 if server in network.powered:
-                    self.world.after(network.delay(), again)  # refused
+                    self._later(network.delay(), again)  # refused
                 return
             if not self._still(server, series) or done[0]:
                 return
@@ -261,14 +283,17 @@ class SimLink:
             self._pending[server] = connection
             network.send(connection, self.server, _HELLO)
 
-        self.world.after(2 * network.delay(), knock)
-        self.world.after(HANDSHAKE_US, again)
+        self._later(2 * network.delay(), knock)
+        self._later(HANDSHAKE_US, again)
 
     # From the connections
 
-    def arrived(self, connection: Connection, data: bytes) -> None:
-        """Bytes came: a greeting or a frame."""
-        if not self.alive:
+    def arrives(self, connection: Connection, data: bytes) -> None:
+        """Bytes come: a greeting or a frame. A frozen process finds them when it goes on."""
+        self.machine.comes(lambda: self._arrived(connection, data))
+
+    def _arrived(self, connection: Connection, data: bytes) -> None:
+        if not self.alive or not connection.open[self.server]:
             return
         peer = connection.other(self.server)
         if data == _HELLO:
@@ -307,8 +332,11 @@ class SimLink:
             self.network.send_reset(connection, self.server)
             self._gone(connection)
 
-    def closed_by_network(self, connection: Connection) -> None:
-        """A reset came."""
+    def closes(self, connection: Connection) -> None:
+        """A reset comes."""
+        self.machine.comes(lambda: self._closed(connection))
+
+    def _closed(self, connection: Connection) -> None:
         if connection.open[self.server]:
             connection.open[self.server] = False
             self.network.forget(connection)

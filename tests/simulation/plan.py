@@ -7,7 +7,7 @@ by leaving items out (``keep``).
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 SECOND = 1_000_000
 
@@ -82,8 +82,11 @@ class FaultItem:
     ``kind``: ``partition`` (all ways between ``group`` and the rest), ``oneway`` (from ``one`` to
     ``other``), ``cut`` (both ways), ``reset`` (the connection, once), ``jump`` (the wall clock of
     ``one``, by ``by`` microseconds), ``full`` (the disk of ``one``), ``kill`` (the process; its
-    switch is one with it), ``power`` (the machine), ``away`` (the process, and its machine's wall
-    clock is set by ``by`` before it is back).
+    switch is one with it), ``power`` (the machine), ``freeze`` (the process does nothing for a
+    while, and goes on: SIGSTOP, a debugger, a machine that swaps or is moved), ``absent`` (a cut
+    between a participant, ``one``, and the owner of its call, ``other``, that is frozen: it leaves
+    the call, and reaches the owner only long after that goes on), ``away`` (the process, and its
+    machine's wall clock is set by ``by`` before it is back).
     """
 
     kind: str
@@ -95,7 +98,33 @@ class FaultItem:
     by: int = 0
 
 
-Item = CallItem | NoteItem | FaultItem
+@dataclass(frozen=True, slots=True)
+class FollowItem:
+    """Somebody follows a call from ``at`` on, at ``server``: for ``stays``, 0: until its end."""
+
+    at: int
+    call: int
+    server: str
+    stays: int
+    kind: str = "follow"
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourItem:
+    """A call comes to ``server`` from ``at`` to ``ends`` with a callID whose owner never heard of
+    it, or, when ``over``, of a call that is long over."""
+
+    at: int
+    ends: int
+    server: str
+    call_id: str
+    owner: str
+    caller: str
+    over: bool
+    kind: str = "neighbour"
+
+
+Item = CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +142,10 @@ class Plan:
         return [i for n, i in enumerate(self.items) if keep is None or n in keep]
 
 
-KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power", "away")
+FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
+FROZEN_KINDS = (*FIRST_KINDS, "freeze")
+KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
-"""Of all but the last, which is drawn with a call to happen in."""
 
 
 def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
@@ -131,11 +161,39 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         item = _fault(rng, settings, items)
         if item.kind in kinds:
             items.append(item)
-    full = {item.one for item in items if isinstance(item, FaultItem) and item.kind == "full"}
-    for item in _clocks(rng, settings, calls):
-        # What is lost on a full disk is another matter: ``kill`` sees to that.
-        if item.kind in kinds and not (item.kind == "away" and item.one in full):
-            items.append(item)
+    # Without these a seed means what it meant before there were any.
+    if "freeze" in kinds:
+        freezes = [_freeze(rng, settings, calls) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+        items += freezes
+        last = max([settings.faults_end, *(freeze.until for freeze in freezes)])
+        settings = replace(settings, faults_end=last)
+        if rng.random() < 0.5:
+            settings = replace(settings, reregister_within=300.0)
+        if freezes and rng.random() < 0.5:  # a server that is dialled, and knows nobody itself
+            settings = replace(settings, peers={**settings.peers, freezes[0].one: set()})
+        if "absent" in kinds and freezes and rng.random() < 0.5:
+            items += (absent := _absent(rng, settings, calls, freezes))
+            last = max([settings.faults_end, *(fault.until for fault in absent)])
+            settings = replace(settings, faults_end=last)
+    if "away" in kinds:
+        full = {item.one for item in items if isinstance(item, FaultItem) and item.kind == "full"}
+        for item in _clocks(random.Random(f"{seed} clocks"), settings, calls):
+            # What is lost on a full disk is another matter: ``kill`` sees to that.
+            if item.kind in kinds and not (item.kind == "away" and item.one in full):
+                items.append(item)
+    if "follow" in kinds:
+        others = random.Random(f"{seed} follow")
+        for _ in range(others.choice((0, 1, 1, 2, 4))):
+            items.append(_follow(others, settings, calls))
+    if "neighbour" in kinds:
+        others = random.Random(f"{seed} neighbour")
+        rest = others.sample(calls, len(calls))
+        stepped = any(isinstance(i, FaultItem) and i.kind in ("jump", "away") for i in items)
+        for n in range(min(others.choice((0, 0, 1, 1, 2)), len(rest))):
+            neighbour = _neighbour(others, settings, rest[n], n)
+            # What began after the end of another call is told by the owner's clock.
+            if not (neighbour.over and stepped):
+                items.append(neighbour)
     return Plan(seed, settings, tuple(items))
 
 
@@ -224,6 +282,33 @@ def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int)
     return NoteItem(at, which, server, name, f"note {n} of {server}", stays)
 
 
+def _follow(rng: random.Random, settings: Settings, calls: list[CallItem]) -> FollowItem:
+    which = rng.randrange(len(calls))
+    first = calls[which].passages[0]
+    until = first.ends + int(settings.linger * SECOND)
+    at = rng.randrange(first.begins, until)
+    if rng.random() < 0.2:  # before the call has come to its owner, perhaps
+        at = first.begins + rng.randrange(2000)
+    stays = 0 if rng.random() < 0.7 else int(rng.choice((0.01, 5, 40)) * SECOND * rng.random())
+    return FollowItem(at, which, rng.choice(settings.servers), stays)
+
+
+def _neighbour(rng: random.Random, settings: Settings, call: CallItem, n: int) -> NeighbourItem:
+    lasts = int(rng.choice((0.2, 3, 20, 60)) * SECOND * rng.uniform(0.5, 1.5))
+    owner, call_id, over = call.owner, call.call_id, rng.random() < 0.5
+    if over:
+        at = call.passages[0].ends + int((settings.linger + settings.dead_after + 60) * SECOND)
+    else:
+        owner, call_id = rng.choice(settings.servers), f"0198-{settings.faults_end:x}-{n:02d}"
+        at = rng.randrange(settings.faults_end)
+    server = rng.choice(settings.servers)
+    if server != owner and not (
+        owner in settings.peers[server] and server in settings.peers[owner]
+    ):
+        server = owner  # who does not know the owner records what he has of its calls
+    return NeighbourItem(at, at + lasts, server, call_id, owner, f"99{n:02d}", over)
+
+
 def _soon(rng: random.Random, items: list[Item]) -> int:
     """A moment soon after somebody wrote something."""
     item = rng.choice(items)
@@ -235,7 +320,7 @@ def _soon(rng: random.Random, items: list[Item]) -> int:
 
 
 def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultItem:
-    kind = rng.choices(KINDS[:-1], _WEIGHTS)[0]
+    kind = rng.choices(FIRST_KINDS, _WEIGHTS)[0]
     end = settings.faults_end
     at = rng.randrange(end - SECOND)
     if kind in ("kill", "power", "cut", "oneway", "reset") and rng.random() < 0.6:
@@ -252,6 +337,52 @@ def _fault(rng: random.Random, settings: Settings, items: list[Item]) -> FaultIt
     if kind in ("full", "kill", "power"):
         return FaultItem(kind, at, until, one)
     return FaultItem(kind, at, at if kind == "reset" else until, one, other)
+
+
+def _freeze(rng: random.Random, settings: Settings, calls: list[CallItem]) -> FaultItem:
+    """Mostly of the owner of a call that many take part in, before they hang up, and until it is
+    missed: they leave while another server takes care of the call."""
+    end = settings.faults_end
+    call = max(
+        rng.choices(calls, k=3),
+        key=lambda call: (call.passages[0].ends < end, len({p.switch for p in call.passages})),
+    )
+    dead = settings.dead_after * SECOND
+    begun = max(p.begins for p in call.passages)
+    ends = min(call.passages[0].ends, end)
+    at = min(begun + int(max(ends - begun, 0) * rng.random()), end - SECOND)
+    lasts = int(dead * rng.choice((0.2, 1.5, 2, 3)) * rng.uniform(0.8, 1.2))
+    if rng.random() < 0.7:
+        lasts += max(ends - at, 0)
+    one = call.owner if rng.random() < 0.8 else rng.choice(settings.servers)
+    return FaultItem("freeze", at, at + lasts, one)
+
+
+def settles_together(settings: Settings) -> float:
+    """Seconds in which a call's only row is a final one at its owner, once all that have something
+    of it reach that: see ``settling``."""
+    return 2 * settings.linger + 5 + (settings.delay_us + settings.jitter_us) / 1e6 * 6
+
+
+def _absent(
+    rng: random.Random, settings: Settings, calls: list[CallItem], freezes: list[FaultItem]
+) -> list[FaultItem]:
+    """Of each owner that is frozen, one who takes part in its call."""
+    found = []
+    for freeze in freezes:
+        others = {
+            passage.switch
+            for call in calls
+            if call.owner == freeze.one
+            for passage in call.passages
+            if passage.switch != freeze.one
+        }
+        if others:
+            at = freeze.at + int((freeze.until - freeze.at) * rng.random())
+            until = freeze.until + int((settles_together(settings) + 20) * SECOND)
+            one = rng.choice(sorted(others))
+            found.append(FaultItem("absent", at, until, one, freeze.one))
+    return found
 
 
 def _clocks(rng: random.Random, settings: Settings, calls: list[CallItem]) -> list[FaultItem]:

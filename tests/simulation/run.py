@@ -10,11 +10,14 @@ from cdsplugin.data.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth
+from .followers import Follower
 from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
+from .neighbours import Neighbour
 from .network import SimNetwork
-from .plan import CallItem, FaultItem, NoteItem, Plan
+from .plan import CallItem, FaultItem, FollowItem, NeighbourItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
+from .settling import Settling
 from .times import times_are_right
 
 SECOND = 1_000_000
@@ -23,12 +26,16 @@ MAX_STEPS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``failure`` is None if every invariant held. ``trace``: the last lines, if asked for."""
+    """``failure`` is None if every invariant held. ``trace``: the last lines, if asked for.
+
+    Seconds: ``simulated``, and ``settled``: the longest that a call's only row was not a final one
+    at its owner, after all was healed and the call was over.
+    """
 
     failure: str | None
     steps: int
     simulated: float
-    """Seconds."""
+    settled: float
     trace: tuple[str, ...] = ()
 
 
@@ -68,7 +75,10 @@ class Simulation:
         self.network = SimNetwork(world, settings.delay_us, settings.jitter_us)
         self.servers: dict[str, Server] = {}
         self.truths: dict[str, Truth] = {}
+        self.followers: list[Follower] = []
+        self.neighbours: list[Neighbour] = []
         self.auditor = Auditor(world, self.servers, self.truths)
+        self.settling = Settling(plan, self.network, self.servers, self.truths, self.auditor.acted)
         self.network.on_frame = self.auditor.frame_sent
         for name in settings.servers:
             self.servers[name] = Server(world, self.network, settings, name, self.auditor)
@@ -87,6 +97,13 @@ class Simulation:
                 truth = self.truths.get(calls[item.call].call_id)
                 if truth is not None:
                     Application(world, self.servers[item.server], truth, item)
+            elif isinstance(item, FollowItem):
+                truth = self.truths.get(calls[item.call].call_id)
+                if truth is not None:
+                    self.followers.append(Follower(world, self.servers[item.server], truth, item))
+            elif isinstance(item, NeighbourItem):
+                self.neighbours.append(Neighbour(world, self.servers, item))
+                self.auditor.owners.setdefault(item.call_id, item.owner)
             elif isinstance(item, FaultItem):
                 self._fault(item)
 
@@ -100,15 +117,18 @@ class Simulation:
                 self.network.heal(one, other)
         for server in self.servers.values():
             server.disk.fill(False)
+        self.settling.healed = self.world.now
+        slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
         settle = settings.dead_after + 2 * settings.alive_interval + 25 + settings.jitter_us / 1e5
         self._until(self.world.now + int(settle * SECOND))
         self.world.note("world", "all copies must be equal now")
-        slow = 16 * SECOND + 6 * (settings.delay_us + settings.jitter_us)
         since = self.world.now - slow
         copies_are_equal(self.servers, self.truths, self.auditor.changed, since)
         last = max(
             [i.passages[0].ends + SECOND for i in self.plan.kept() if isinstance(i, CallItem)]
             + [i.at + i.stays for i in self.plan.kept() if isinstance(i, NoteItem)]
+            + [i.at + i.stays for i in self.plan.kept() if isinstance(i, FollowItem)]
+            + [i.ends for i in self.plan.kept() if isinstance(i, NeighbourItem)]
             + [self.world.now]
         )
         self._until(last)
@@ -119,8 +139,17 @@ class Simulation:
             if self.world.now >= deadline:
                 raise Violated(f"{quiet:g} s after everything was over: {left}")
             self._until(min(self.world.now + 5 * SECOND, deadline))
-        one_right_row(self.servers, self.truths)
+        callers = [neighbour.item.caller for neighbour in self.neighbours]
+        for neighbour in self.neighbours:
+            if (wrong := neighbour.wrong()) is not None:
+                raise Violated(wrong)
+        faults = [item for item in self.plan.kept() if isinstance(item, FaultItem)]
+        stepped = any(fault.kind in ("jump", "away") for fault in faults)
+        one_right_row(self.servers, self.truths, callers, stepped)
         times_are_right(self.plan, self.servers, self.truths, self.auditor)
+        for follower in self.followers:
+            if (wrong := follower.wrong()) is not None:
+                raise Violated(wrong)
 
     def close(self) -> None:
         """Free the databases."""
@@ -128,6 +157,15 @@ class Simulation:
             server.disk.close()
 
     def _until(self, when: int) -> None:
+        settling = self.settling
+        if settling.healed is None and not settling.early:
+            self._steps(when)
+            return
+        while self.world.now < when:
+            self._steps(min(when, self.world.now + SECOND))
+            settling.look()
+
+    def _steps(self, when: int) -> None:
         step, check = self.world.step, self.auditor.check
         while step(when):
             check()
@@ -141,6 +179,7 @@ class Simulation:
 
     def _call(self, item: CallItem) -> None:
         self.truths[item.call_id] = Truth(item)
+        self.auditor.owners[item.call_id] = item.owner
         for passage in item.passages:
             self.switches[passage.switch].plan(item, passage)
 
@@ -161,7 +200,7 @@ class Simulation:
 
     def _acts(self, fault: FaultItem) -> tuple[Callable[[], None], Callable[[], None]]:
         network, one, other = self.network, fault.one, fault.other
-        if fault.kind in ("partition", "cut", "oneway"):
+        if fault.kind in ("partition", "cut", "oneway", "absent"):
             if fault.kind == "partition":
                 rest = [s for s in self.servers if s not in fault.group]
                 ways = [(a, b) for a in fault.group for b in rest]
@@ -181,6 +220,9 @@ class Simulation:
             )
         if fault.kind == "full":
             return (lambda: server.disk.fill(True)), (lambda: server.disk.fill(False))
+        if fault.kind == "freeze":
+            machine = server.machine
+            return (lambda: machine.freeze() if server.process is not None else None), machine.go_on
         if fault.kind == "away":
             return (lambda: self._kill(server, False)), (lambda: self._restart(server, fault.by))
         return (lambda: self._kill(server, fault.kind == "power")), (lambda: self._restart(server))
@@ -189,6 +231,7 @@ class Simulation:
         if server.process is not None:
             server.kill(power)
             self.switches[server.name].killed()
+            server.machine.go_on()  # a signal that a frozen process dies of too
 
     def _restart(self, server: Server, by: int = 0) -> None:
         server.machine.off += by
@@ -218,7 +261,10 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
         if simulation is not None:
             simulation.close()
     world = simulation.world if simulation is not None else World(0)
-    outcome = Outcome(failure, world.steps, world.now / 1e6, tuple(world.trace()))
+    settled = simulation.settling.longest / SECOND if simulation is not None else 0.0
+    outcome = Outcome(failure, world.steps, world.now / SECOND, settled, tuple(world.trace()))
+    # What is still referred to would be taken for old, and nobody collects that.
+    del simulation, world
     gc.collect(1)
     return outcome
 

@@ -75,7 +75,8 @@ class Machine:
     """The clocks of one machine. They survive the processes on it.
 
     ``off`` is by how much its wall clock is wrong, in microseconds; ``drift`` how much too fast
-    both its clocks run, in parts per million.
+    both its clocks run, in parts per million. The process on it may be frozen (SIGSTOP): its clocks
+    run on, and what comes waits until it goes on.
     """
 
     def __init__(self, world: World, off: int, drift: int) -> None:
@@ -84,6 +85,48 @@ class Machine:
         self.drift = drift
         self.booted = -world.rng.randrange(10_000_000_000)
         self.boots = 1
+        self._frozen = False
+        self._came: list[Callable[[], None]] = []
+        """Frames, losses and calls that came to the frozen process."""
+        self._due: list[Callable[[], None]] = []
+        """Its timers that were due meanwhile."""
+
+    def comes(self, what: Callable[[], None]) -> None:
+        """Something comes to the process from outside."""
+        if self._frozen:
+            self._came.append(what)
+        else:
+            what()
+
+    def due(self, fire: Callable[[], None]) -> None:
+        """A timer of the process is due."""
+        if self._frozen:
+            self._due.append(fire)
+        else:
+            fire()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its process does nothing at present."""
+        return self._frozen
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self._frozen = True
+
+    def go_on(self) -> None:
+        """SIGCONT: all that waited happens now, in two heaps: an event loop takes either its timers
+        first, or what came."""
+        if not self._frozen:
+            return
+        self._frozen = False
+        heaps = [self._came, self._due]
+        self._came, self._due = [], []
+        if self.world.rng.random() < 0.5:
+            heaps.reverse()
+        for heap in heaps:
+            for what in heap:
+                self.world.after(0, what)
 
     def monotonic_us(self) -> int:
         """Since it was booted."""
@@ -139,5 +182,6 @@ class ProcessTimers:
                 callback()
                 self.on_turn()
 
-        self.world.after(max(int(delay * 1_000_000), 0), fire)
+        due = self.machine.due
+        self.world.after(max(int(delay * 1_000_000), 0), lambda: due(fire))
         return handle

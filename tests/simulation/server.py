@@ -4,8 +4,10 @@ machine's clocks and disk remain."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from cdsplugin.archive.foreign import Before
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
@@ -55,7 +57,7 @@ class Process:
         # First of all clients: it sees what is written before anyone can send it.
         watch = server.audit.watch(server, self)
         self.store.watch(watch)
-        self.link = SimLink(server.network, name, settings.peers[name])
+        self.link = SimLink(server.network, server.machine, name, settings.peers[name])
         self.archive = SimArchive(server.disk, settings.commit_interval)
         self.journal = Journal(
             self.store,
@@ -73,11 +75,13 @@ class Process:
             dead_after=settings.dead_after,
             reregister_within=settings.reregister_within,
             reregister_batch=2,
+            on_health=lambda peer, up: server.audit.reported(self, peer, up),
             on_handed_over=self._handed_over,
+            on_disowned=lambda call: self.recorder.disowned(call),
             journal=_Audited(self.journal, watch),
             records=self.archive,
         )
-        self.recorder = Recorder(name, self.archive)
+        self.recorder = Recorder(name, self.archive, self._look)
         self.store.watch(self.recorder)
         self.tms = Tms(self.store, self.clock, lambda do: self.timers.schedule(0, do))
         self.recovery = Recovery(self.store, self.clock, self.timers, settings.reregister_within)
@@ -85,6 +89,10 @@ class Process:
         """Calls that came back from the journal."""
         self.link.receiver = self.proxy
         self.link.on_turn = self._turn
+
+    def _look(self, call_id: str, then: Callable[[Before | None], None]) -> None:
+        found = self.archive.look(call_id)
+        self.timers.schedule(0.001, lambda: then(found))
 
     def _handed_over(self, call_id: str) -> None:
         self.recorder.handed_over(call_id)
@@ -94,6 +102,8 @@ class Process:
         found, alive = self.journal.recover()
         self.restored = {call.call_id for call in found}
         self.recovery.begin(found, alive, self.proxy)
+        for call in self.store:
+            self.recorder.back(call)
         self.store.initialize()
 
     def die(self) -> None:
@@ -118,6 +128,9 @@ class Audit(Protocol):
     def watch(self, server: Server, process: Process) -> Watch:
         """A client of the store for all calls."""
 
+    def reported(self, process: Process, peer: str, up: bool) -> None:
+        """A server fell silent, or is heard again."""
+
 
 class Server:
     """A machine, and the server on it while that runs."""
@@ -134,6 +147,10 @@ class Server:
         self.disk = Disk(self.machine, settings.journal_sync)
         self.process: Process | None = None
         self.starts = 0
+
+    def works(self) -> bool:
+        """Whether it runs, and its disk takes what it is given."""
+        return self.process is not None and not self.machine.frozen and not self.disk.full
 
     def boot(self) -> Process:
         """Start the process."""

@@ -24,7 +24,8 @@ class Failed(msgspec.Struct):
 
 
 class Share(msgspec.Struct):
-    """What one process has to do, and then what it did. ``seconds``: 0 is no limit."""
+    """What one process has to do, and then what it did. ``seconds``: 0 is no limit; ``settled``:
+    the longest of ``run.Outcome``."""
 
     first: int
     seeds: int
@@ -36,16 +37,18 @@ class Share(msgspec.Struct):
     done: int = 0
     steps: int = 0
     simulated: float = 0.0
+    settled: float = 0.0
     failed: list[Failed] = []
 
 
 @dataclass
 class Result:
-    """The sum. ``simulated`` is in seconds."""
+    """The sum. ``simulated`` and ``settled`` (the longest) are in seconds."""
 
     seeds: int = 0
     steps: int = 0
     simulated: float = 0.0
+    settled: float = 0.0
     failed: list[Failed] = field(default_factory=list)
 
 
@@ -58,6 +61,7 @@ def work(share: Share) -> Share:
             share.done += 1
             share.steps += outcome.steps
             share.simulated += outcome.simulated
+            share.settled = max(share.settled, outcome.settled)
             if outcome.failure is not None:
                 share.failed.append(Failed(seed, outcome.failure))
                 if len(share.failed) >= share.most_failures:
@@ -103,6 +107,7 @@ def swarm(
         result.seeds += share.done
         result.steps += share.steps
         result.simulated += share.simulated
+        result.settled = max(result.settled, share.settled)
         result.failed += share.failed
     result.failed.sort(key=lambda failed: failed.seed)
     return result

@@ -11,7 +11,7 @@ from .plan import SECOND, FaultItem, Plan
 from .scheduler import START
 from .server import Server
 
-_HELD_UP = ("partition", "oneway", "cut", "full")
+_HELD_UP = ("partition", "oneway", "cut", "full", "freeze", "absent")
 """While these last, answers may take so long that they say little of the other's time."""
 
 

@@ -50,7 +50,7 @@ class Watch:
             self.look(call)
 
     def ended(self, call: Call) -> None:
-        """There is nothing to give back: a client of all calls holds none."""
+        """There is nothing to give back."""
 
     def look(self, call: Call) -> None:
         about = call.data.value("call")
@@ -61,7 +61,7 @@ class Watch:
 
 
 class Marks:
-    """A client of single calls, each held until its hangup."""
+    """A client of single calls, of each until its hangup."""
 
     def __init__(self, local: LocalStore) -> None:
         self._local = local
