@@ -63,7 +63,7 @@ def a_call(at: Site, call_id: str = "c1") -> None:
 def records(world: World, call_id: str | None = None) -> list[tuple[str, Cdr]]:
     """Those of other callIDs, or of that one, and where."""
     return [
-        (name, Cdr(*row))
+        (name, row)
         for name, site in world.sites.items()
         for each, row in site.rows.cdrs.items()
         if (call_id is None and each not in ("c1", "x1")) or each == call_id
