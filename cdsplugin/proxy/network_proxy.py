@@ -203,6 +203,7 @@ class NetworkProxy:
         peer.connected = True
         peer.session += 1
         peer.heard_sent = 0
+        self._clock.doubt(server)
         self.health.heard(server)
         if peer.joined or peer.headed:
             self._send_alive(server)
@@ -219,6 +220,7 @@ class NetworkProxy:
             peer.asking.cancel()
             peer.asking = None
         self.monitor.cut_off(server)
+        self._clock.doubt(server)
         if self.monitor.awaited(server):
             # It may have nothing here any more that it would dial for, and cannot say so then.
             self._network.want(server, True)
@@ -304,12 +306,13 @@ class NetworkProxy:
             self._ask_lost(call, call.back, server, frame.have, have)
         elif frame.have:
             self._ask_forgotten(call, frame.have, have)
-        utc = 0
+        utc = ahead = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
+            ahead = call.base - self._clock.own()
         listed = self._listed(call)
         self._peers.send(
-            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed)
+            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead)
         )
         self._changed(call, before, server)
         self._hold(call)
@@ -494,7 +497,7 @@ class NetworkProxy:
         self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
     ) -> tuple[Sequence[Property], Sequence[Log]]:
         """Leave out what a broken clock has stamped. Who wrote it keeps it, in its own record."""
-        believed = self._clock.believed(call.owner, call.data.newest)
+        believed = self._clock.believed(call.owner, call.base, call.data.newest)
         good = [e for e in properties if e.stamp <= believed]
         good_logs = [e for e in logs if e.stamp <= believed]
         insane = len(properties) + len(logs) - len(good) - len(good_logs)

@@ -14,6 +14,7 @@ from cdsplugin.archive import foreign
 from cdsplugin.archive import sqlite as archive
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data import call_data
 from cdsplugin.data.call import Call
 from cdsplugin.data.clock import Clock
@@ -24,6 +25,8 @@ from cdsplugin.proxy.joined import Joined, Stage
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.proxy.participants import RegistrationMonitor
 from cdsplugin.proxy.registration import Registrations
+from cdsplugin.tms.passages import SwitchCall
+from cdsplugin.tms.tms import SwitchModule
 
 Broken = Callable[[], AbstractContextManager[Any]]
 
@@ -44,8 +47,8 @@ def _author_disregarded() -> AbstractContextManager[Any]:
         return new.stamp > old.stamp
 
     # Equal stamps are rare with a clock of microseconds: this one ticks once in five seconds.
-    def stamp(self: Clock, owner: str, newest: int) -> int:
-        return max((self.now(owner) // 5_000_000 + 1) * 5_000_000, newest + 1)
+    def stamp(self: Clock, base: int, newest: int) -> int:
+        return max(((self.monotonic_us() + base) // 5_000_000 + 1) * 5_000_000, newest + 1)
 
     return _both(
         patch.object(call_data, "supersedes", supersedes), patch.object(Clock, "stamp", stamp)
@@ -55,7 +58,7 @@ def _author_disregarded() -> AbstractContextManager[Any]:
 def _local_clock() -> AbstractContextManager[Any]:
     """Stamps from the local clock, and never mind what was seen."""
 
-    def stamp(self: Clock, owner: str, newest: int) -> int:
+    def stamp(self: Clock, base: int, newest: int) -> int:
         return self._now_us()
 
     return patch.object(Clock, "stamp", stamp)
@@ -227,6 +230,29 @@ def _settled_too_early() -> AbstractContextManager[Any]:
     return patch.object(NetworkProxy, "_may_disown", lambda self, call: False)
 
 
+def _wall_clocks() -> AbstractContextManager[Any]:
+    """How far the owner's time is ahead is looked up anew for each event, by the wall clock."""
+
+    def ahead(self: SwitchModule, call_id: str, call: SwitchCall) -> int:
+        return self._clock.time_base(call.owner) - self._clock.own()
+
+    return patch.object(SwitchModule, "_ahead", ahead)
+
+
+def _base_not_told() -> AbstractContextManager[Any]:
+    """Who joins a call takes the owner's clock as it is, not as it was when the call began."""
+
+    def rebase(self: Store, call: Call, base: int) -> None:
+        call.based = True
+
+    return patch.object(Store, "rebase", rebase)
+
+
+def _base_not_kept() -> AbstractContextManager[Any]:
+    """After a restart calls go on by the wall clock."""
+    return patch.object(Recovery, "_goes_on", lambda self, found: False)
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -255,6 +281,9 @@ RULES: Mapping[str, Broken] = {
     "who-left-unasked": _who_left_unasked,
     "followers-hold": _followers_hold,
     "followers-elsewhere-hold": _followers_elsewhere_hold,
+    "wall-clocks": _wall_clocks,
+    "base-not-told": _base_not_told,
+    "base-not-kept": _base_not_kept,
 }
 
 

@@ -90,6 +90,11 @@ class Auditor:
         self._down: set[tuple[Process, str]] = set()
         """Which servers a process has reported as down, and not as back since."""
         self._touched: list[tuple[Server, Call]] = []
+        self.unbased: set[tuple[str, str]] = set()
+        """Calls, and servers that could not know their owner's time: it was never reached."""
+        self.anew: set[str] = set()
+        """Calls that came back to an owner that had ended them in an earlier life."""
+        self._ended_by: dict[str, Process] = {}
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
         errors.found.clear()
@@ -203,6 +208,10 @@ class Auditor:
         lingered = server.settings.linger * 999_000
         if left is not None and call.owner == server.name and self.world.now - left < lingered:
             raise Violated(f"5: {server.name} ends {call.call_id} without lingering")
+        if not call.based:
+            self.unbased.add((call.call_id, server.name))
+        if call.owner == server.name:
+            self._ended_by[call.call_id] = process
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
@@ -212,6 +221,11 @@ class Auditor:
         if ((process, peer) in self._down) != up:
             raise Violated(f"6: {peer} is reported as {'back' if up else 'down'} once more")
         (self._down.discard if up else self._down.add)((process, peer))
+
+    def registered(self, process: Process, call: Call) -> None:
+        """Somebody came to a call."""
+        if self._ended_by.get(call.call_id, process) is not process:
+            self.anew.add(call.call_id)
 
     def touched(self, server: Server, call: Call) -> None:
         self._touched.append((server, call))
@@ -277,6 +291,8 @@ class _Watch:
 
     def registered(self, call: Call, client: Client) -> None:
         auditor = self._auditor
+        if call.owner == self._server.name:
+            auditor.registered(self._process, call)
         if auditor.incoming is not self._server:
             auditor.changed[call.call_id] = auditor.acted[call.call_id] = auditor.world.now
         auditor.left(self._process, call)
@@ -463,6 +479,8 @@ def one_right_row(
             where = [(r, entry.name) for r in records]
             found = [properties[key] for key in where if key in properties]
             kept = max(found, key=lambda row: (not row[3], row), default=None)
+            if kept is not None and entry.once:
+                continue  # whatever is there was set, or set once before
             if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:

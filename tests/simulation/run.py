@@ -18,6 +18,7 @@ from .plan import CallItem, FaultItem, FollowItem, NeighbourItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
 from .settling import Settling
+from .times import times_are_right
 
 SECOND = 1_000_000
 MAX_STEPS = 300_000
@@ -144,8 +145,9 @@ class Simulation:
                 raise Violated(wrong)
         faults = [item for item in self.plan.kept() if isinstance(item, FaultItem)]
         # What waited in a frozen process comes later than any INVITE that is on its way.
-        stepped = any(fault.kind in ("jump", "freeze") for fault in faults)
+        stepped = any(fault.kind in ("jump", "away", "freeze") for fault in faults)
         one_right_row(self.servers, self.truths, callers, stepped)
+        times_are_right(self.plan, self.servers, self.truths, self.auditor)
         for follower in self.followers:
             if (wrong := follower.wrong()) is not None:
                 raise Violated(wrong)
@@ -222,6 +224,8 @@ class Simulation:
         if fault.kind == "freeze":
             machine = server.machine
             return (lambda: machine.freeze() if server.process is not None else None), machine.go_on
+        if fault.kind == "away":
+            return (lambda: self._kill(server, False)), (lambda: self._restart(server, fault.by))
         return (lambda: self._kill(server, fault.kind == "power")), (lambda: self._restart(server))
 
     def _kill(self, server: Server, power: bool) -> None:
@@ -230,7 +234,8 @@ class Simulation:
             self.switches[server.name].killed()
             server.machine.go_on()  # a signal that a frozen process dies of too
 
-    def _restart(self, server: Server) -> None:
+    def _restart(self, server: Server, by: int = 0) -> None:
+        server.machine.off += by
         if server.process is None:
             self._boot(server.name)
             self.switches[server.name].restarted()

@@ -70,7 +70,7 @@ class Settling:
         self._alone: set[tuple[str, str]] = set()
         """Calls of which a server took care itself, which nobody told to the owner yet; and it."""
         kinds = {item.kind for item in plan.kept() if isinstance(item, FaultItem)}
-        self._calm = not kinds & {"kill", "power"}
+        self._calm = not kinds & {"kill", "power", "away"}
         self.early = self._calm and "absent" in kinds
         """Whether it is looked at before all faults are over."""
         # A connection that one side alone believes in is known for what it is after ``dead_after``.
