@@ -396,7 +396,7 @@ class Registrations:
         )
         kept = self._calls.is_kept(call)
         if frame.foreign and not call.held:
-            self._disowned(call, kept)
+            self._disowned(call, frame.foreign, kept)
         elif complete and kept:
             self._release(call)
         elif complete or not (kept or joined is None or self._unheard(server, call, joined)):
@@ -426,9 +426,10 @@ class Registrations:
             call.settled = False
             self._store.end(frame.call_id)
 
-    def _disowned(self, call: Call, kept: bool) -> None:
-        """Its owner has no such call: it is recorded where it came to first."""
+    def _disowned(self, call: Call, server: str, kept: bool) -> None:
+        """Its owner has no such call: ``server`` records it, to which it came first."""
         call.foreign = True
+        call.came_to = server
         if kept:
             self._side.disowned(call)
             self.kept.drop(call)
