@@ -29,19 +29,18 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 
 from bench.drops import dropped_here
 from bench.progress import Progress, Step, Watch, load_name, unwatched
 from bench.sipp import Sipp, sipp_callee, start_caller
+from bench.sipp_messages import messages
 from bench.sites import Site, Timing, make_sites
 from bench.split import MOST
 from softswitch.lab.ports import free_port
@@ -64,33 +63,21 @@ class Told:
         return {**self.answered, **self.ringing, **self.trying}
 
 
-_MESSAGE = re.compile(
-    r"^-{10,} (?P<time>\S+ [0-9.:]+)\n"
-    r"\S+ message (?P<way>sent|received) .*?:\n\n"
-    r"(?P<text>.*?)(?=^-{10,} |\Z)",
-    re.S | re.M,
-)
-
-
-def told(messages: Path) -> Told:
+def told(path: Path) -> Told:
     """Read SIPp's ``-trace_msg``."""
     found = Told()
-    for match in _MESSAGE.finditer(messages.read_text(errors="replace")):
-        text = match["text"]
-        call_id = re.search(r"^Call-ID: *(\S+)", text, re.M | re.I)
-        cseq = re.search(r"^CSeq: *\d+ (\w+)", text, re.M | re.I)
-        if call_id is None or cseq is None or cseq[1] != "INVITE":
+    for message in messages(path):
+        if message.method != "INVITE":
             continue
-        at = datetime.fromisoformat(match["time"]).timestamp()  # SIPp's is local time
-        start = text[:12]
-        if match["way"] == "sent" and start.startswith("INVITE"):
-            found.invited.setdefault(call_id[1], at)
-        elif start.startswith("SIP/2.0 100"):
-            found.trying.setdefault(call_id[1], at)
-        elif start.startswith("SIP/2.0 18"):
-            found.ringing.setdefault(call_id[1], at)
-        elif start.startswith("SIP/2.0 200"):
-            found.answered.setdefault(call_id[1], at)
+        if message.sent:
+            if not message.status and message.text.startswith("INVITE"):
+                found.invited.setdefault(message.sip_call_id, message.at)
+        elif message.status == 100:
+            found.trying.setdefault(message.sip_call_id, message.at)
+        elif 180 <= message.status < 190:
+            found.ringing.setdefault(message.sip_call_id, message.at)
+        elif message.status == 200:
+            found.answered.setdefault(message.sip_call_id, message.at)
     return found
 
 
