@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from cdsplugin.data import Handle
+from softswitch.steady import boot, steady_us
 
 
 class LoopTimers:
@@ -14,14 +15,15 @@ class LoopTimers:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.boot = boot()
 
     def now_us(self) -> int:
         """Microseconds since the Unix epoch, UTC."""
         return time.time_ns() // 1000
 
     def monotonic_us(self) -> int:
-        """Microseconds from an arbitrary start."""
-        return time.monotonic_ns() // 1000
+        """Microseconds since the machine's start."""
+        return steady_us()
 
     def schedule(self, delay: float, callback: Callable[[], None]) -> Handle:
         """Call ``callback`` in the loop after ``delay`` seconds."""

@@ -120,6 +120,18 @@ class LegAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     user_agent: str
 
 
+class CallerTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The caller's 2xx left the switch noticeably later than the LegAnswered of its passage said:
+    at ``at``. The process was stopped, the disk was slow, or it was killed in between; a call that
+    nothing held up has no such event. ``leg`` is the number of the passage's incoming leg.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+
+
 class LegMedia(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A re-INVITE or UPDATE from ``leg`` was accepted: what it negotiated."""
 
@@ -173,6 +185,7 @@ Told: TypeAlias = (
     | LegInvited
     | LegRinging
     | LegAnswered
+    | CallerTold
     | LegMedia
     | LegEnded
     | CallEnded

@@ -30,6 +30,7 @@ from softswitch.sip import (
     TransportLimits,
     is_numeric,
 )
+from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
 
 log = logging.getLogger(__name__)
@@ -194,6 +195,8 @@ class Process:
             clock=loop.time,
             now_us=lambda: time.time_ns() // 1000,
             tokens=Tokens(),
+            steady_us=steady_us,
+            boot=boot(),
         )
         switch.on_told = outbox.told
         outbox.store = switch.stored

@@ -118,13 +118,21 @@ class Switch:
         clock: Callable[[], float],
         now_us: Callable[[], int],
         tokens: Tokens,
+        steady_us: Callable[[], int] | None = None,
+        boot: str = "",
     ) -> None:
+        """`clock` gives seconds and never goes back; `now_us` is the time of day, in microseconds,
+        which somebody may set. `steady_us` is what nobody sets, also in microseconds: `clock`, if
+        there is no other. Both go on in the next process as long as `boot` has the same name; if it
+        is empty, they may not."""
         self.config = config
         self.name = config.switch.name
         self.site = config.switch.site
         self.network = network
         self.tokens = tokens
         self.now_us = now_us
+        self.steady_us = steady_us or (lambda: int(clock() * 1e6))
+        self.boot = boot
         self.timers = Timers(clock)
         timers = config.timers
         limits = config.limits
@@ -167,6 +175,7 @@ class Switch:
             self.timers,
             self._journal,
             self._ahead,
+            boot,
         )
         self.trunks = Trunks(config.trunks.values())
         self.lines = Lines(config.extensions, self.trunks)
@@ -177,13 +186,15 @@ class Switch:
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
-        self.numbers = LegNumbers(self.timers)
+        self.numbers = LegNumbers(self.timers, self._base)
         self.refusals = Refusals(self, limits.refused_records)
         self.counters = Counters()
         self.draining = False
         self.journal: Journal | None = None
         # Told whenever something was told that what is sent may rely on (`stored`).
         self.on_told: Callable[[], None] = _nothing
+        # Whose answer goes out with what is being sent.
+        self._answers: list[Call] = []
         self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
@@ -194,6 +205,10 @@ class Switch:
     def _ahead(self) -> float:
         """By how many seconds UTC is ahead of our clock."""
         return self.now_us() / 1e6 - self.timers.clock()
+
+    def _base(self) -> int:
+        """By how many microseconds UTC is ahead of the steady clock."""
+        return self.now_us() - self.steady_us()
 
     def emit(self, event: Event) -> None:
         """Tell every plugin, and that there is something new to be stored."""
@@ -209,13 +224,29 @@ class Switch:
         """
         stores = self.listeners.stores()
         journal = self.journal
+        ended: list[int] = []
+        answers: list[Call] = []
+        # Before the switch listens, what restored calls have to say last has not even been sent.
+        if self._unsent is None:
+            answers, self._answers = self._answers, answers
+            if journal is not None:
+                ended = journal.ended()
         if journal is None:
             store_all(stores, then)
-            return None
-        # Before the switch listens, what restored calls have to say last has not even been sent.
-        ended = journal.ended() if self._unsent is None else []
-        journal.commit(partial(store_all, stores, then))
-        return partial(journal.end, ended) if ended else None
+        else:
+            journal.commit(partial(store_all, stores, then))
+        return partial(self._left, journal, ended, answers) if ended or answers else None
+
+    def _left(self, journal: Journal | None, ended: list[int], answers: list[Call]) -> None:
+        """What waited for `stored` has left."""
+        if ended and journal is not None:
+            journal.end(ended)
+        for call in answers:
+            call.answer_left()
+
+    def answered(self, call: Call) -> None:
+        """A caller's 2xx was sent: the call wants to know when it leaves."""
+        self._answers.append(call)
 
     # --- requests
 
@@ -467,7 +498,7 @@ class Switch:
 
     def adopt(self, call: Call, next_leg: int) -> None:
         """A restored passage is one of ours."""
-        self.numbers.begin(call.call_id, next_leg)
+        self.numbers.go_on(call.call_id, next_leg, call.base)
         self.calls.add(call)
 
     def remember(self, leg: Leg) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import select
+import signal
 import socket
 import sqlite3
 import sys
@@ -22,6 +24,7 @@ from softswitch.calls import is_failure
 from softswitch.disk.journal_file import JournalFile
 from softswitch.events import (
     CallEnded,
+    CallerTold,
     CallRestored,
     CallStarted,
     Event,
@@ -571,3 +574,40 @@ def test_a_leg_over_tcp_is_connected_to_again(make_site: Callable[..., Site]) ->
     assert site.rows() == 0
     for sock in (caller.socket, caller.line, callee.socket):
         sock.close()
+
+
+def stopped_with_its_answer(site: Site, caller: Peer, callee: Peer) -> str:
+    """The Call-ID of a call that was answered, and whose caller has not heard of it, as the switch
+    was stopped in between. There is a tenth of a second for that: who is late tries again."""
+    process = site.running[-1].process
+    for attempt in range(1, 20):
+        call_id = caller.request("INVITE", site.port, body=SDP)
+        callee.reply(callee.get("INVITE"), 200, SDP)
+        while len(of(site.events(), LegAnswered)) < attempt:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        if not select.select([caller.socket], [], [], 0)[0]:
+            return call_id
+        process.send_signal(signal.SIGCONT)
+        caller.get("SIP/2.0 200")
+    raise AssertionError("always too late")
+
+
+def test_stopped_before_the_answer_has_left(
+    make_site: Callable[..., Site], peers: tuple[Peer, Peer]
+) -> None:
+    """SIGSTOP: the call is answered when the caller hears of it."""
+    caller, callee = peers
+    site = make_site(caller.port, callee.port, "timers: {store_every: 0.1}")
+    switch = site.start()
+    stopped_with_its_answer(site, caller, callee)
+    time.sleep(2.0)
+    switch.process.send_signal(signal.SIGCONT)
+    caller.get("SIP/2.0 200")
+    heard = time.time_ns() // 1000
+    until(lambda: bool(of(site.events(), CallerTold)))
+    leg, (told,) = of(site.events(), LegAnswered)[-1], of(site.events(), CallerTold)
+    assert (told.call_id, told.leg) == (leg.call_id, 0)
+    assert told.at - leg.at > 2_000_000
+    assert abs(told.at - heard) < 300_000

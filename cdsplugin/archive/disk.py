@@ -30,13 +30,23 @@ class NotStored(OSError):
     """What was to be acknowledged could not be brought to disk. The text says why."""
 
 
+class Base(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A call's time base (``data.clock``), of the monotonic clock that runs since ``boot``.
+    ``based`` as in ``data.Call``."""
+
+    base: int
+    boot: str
+    based: bool
+
+
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
-    """Entries of a call that changed."""
+    """Entries of a call that changed. ``base`` is there if it is new."""
 
     call_id: str
     owner: str
     properties: list[Property]
     logs: list[Log]
+    base: Base | None = None
 
 
 class Shared(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -72,9 +82,12 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """The server was alive at this time (microseconds, UTC, its own clock)."""
+    """The server was alive at this time (microseconds, UTC, its own clock). ``monotonic`` is that
+    of its monotonic clock, which runs since ``boot``."""
 
     utc: int
+    monotonic: int = 0
+    boot: str = ""
 
 
 class Whole(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
@@ -84,6 +97,7 @@ class Whole(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     owner: str
     properties: list[Property]
     logs: list[Log]
+    base: Base | None = None
 
 
 Record: TypeAlias = Entries | Whole | Shared | Lingers | Held | Gone | Beat

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from cdsplugin.archive.disk import (
+    Base,
     Beat,
     Disk,
     Entries,
@@ -71,6 +72,7 @@ class Found:
     call_id: str
     owner: str
     data: CallData = field(default_factory=CallData)
+    base: Base | None = None
     shared: Shared | None = None
     lingering: bool = False
     settled: bool = False
@@ -182,10 +184,16 @@ class Journal:
         begins = call_id not in self._calls or call_id in self._ended
         if begins:
             self._begin(call_id)
+            call.base_kept = 0
+        base = self._base(call) if call.base != call.base_kept else None
         # The lists are the store's own: nobody changes them after this.
-        self._append(Entries(call_id, call.owner, properties, logs))  # type: ignore[arg-type]
+        self._append(Entries(call_id, call.owner, properties, logs, base))  # type: ignore[arg-type]
         if begins and not call.held:
             self._append(Lingers(call_id, call.settled))
+
+    def _base(self, call: Call) -> Base:
+        call.base_kept = call.base
+        return Base(call.base, self._timers.boot, call.based)
 
     def left(self, call_id: str, settled: bool = True) -> None:
         """Nobody here takes part in a call of another server, and its head has (or has not) all
@@ -258,14 +266,14 @@ class Journal:
 
     # A server's life
 
-    def recover(self) -> tuple[list[Found], int]:
+    def recover(self) -> tuple[list[Found], Beat]:
         """The calls that were alive when the last life of this server ended, and when that was
-        (microseconds, UTC, this machine's clock; 0 if there was none)."""
+        (0 if there was none)."""
         found: dict[str, Found] = {}
-        alive = 0
+        alive = Beat(0)
         for record in self._disk.load():
             if type(record) is Beat:
-                alive = max(alive, record.utc)
+                alive = record
                 continue
             call_id = record.call_id  # type: ignore[union-attr]
             call = found.get(call_id)
@@ -274,12 +282,13 @@ class Journal:
                     found.pop(call_id, None)
                 case Whole():
                     data = CallData(record.properties, record.logs)
-                    found[call_id] = Found(call_id, record.owner, data)
+                    found[call_id] = Found(call_id, record.owner, data, record.base)
                 case Entries() | Shared():
                     if call is None:
                         call = found[call_id] = Found(call_id, record.owner)
                     if type(record) is Entries:
                         call.data.merge(record.properties, record.logs)
+                        call.base = record.base or call.base
                     else:
                         call.shared = record  # type: ignore[assignment]
                 case Lingers() if call is not None:
@@ -340,9 +349,9 @@ class Journal:
 
     def _tick(self) -> None:
         self._timer = None
-        self._append(Beat(self._timers.now_us()))
-        self._sweep()
         now = self._timers.monotonic_us()
+        self._append(Beat(self._timers.now_us(), now, self._timers.boot))
+        self._sweep()
         if now >= self._segment_until:
             self._segment = self._disk.cut()
             self._segment_until = now + int(self.settings.keep / _SEGMENTS * 1_000_000)
@@ -386,7 +395,8 @@ class Journal:
         del self._calls[call_id]
         self._calls[call_id] = self._segment
         data = call.data
-        self._append(Whole(call_id, call.owner, list(data.properties.values()), data.log_lines()))
+        properties, logs = list(data.properties.values()), data.log_lines()
+        self._append(Whole(call_id, call.owner, properties, logs, self._base(call)))
         shared = self._shared.get(call_id)
         if shared is not None:
             self._append(shared)

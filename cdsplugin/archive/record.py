@@ -349,9 +349,10 @@ class Recorder:
             self._written[call_id] = self._write(call, final=False)
 
     def registered(self, call: Call, client: Client) -> None:
-        """Somebody holds it: whether it is ours is not known before its end."""
-        if call.held:
-            call.foreign = False
+        """If somebody holds it, whether it is ours is not known before its end."""
+        call.foreign = False
+        if call.owner == self.server and not call.held:
+            self._judge(call)
 
     def unregistered(self, call: Call, client: Client) -> None:
         """If nobody holds it any more: is it ours?"""
@@ -401,13 +402,13 @@ class Recorder:
     def disowned(self, call: Call) -> None:
         """A call that was recorded here in the place of its owner is none of that one's."""
         self._archive.put(remove=call.call_id)
-        self._apart(call, recorded=True)
+        self._apart(call)
 
-    def _apart(self, call: Call, recorded: bool = False) -> None:
-        """Record a call that is none of its owner's, if it came to this server first. Who has
-        ``recorded`` it for its owner does it in any case: nobody else may have it any more."""
+    def _apart(self, call: Call) -> None:
+        """Record a call that is none of its owner's, if it came to this server first; or if others
+        have left it to us (``Call.claimed``): they may not have it any more."""
         first = foreign.began_with(call.data, View(call).ends.caller_at)
-        if first is None or not (recorded or first.author.partition("/")[0] == self.server):
+        if first is None or not (call.claimed or first.author.partition("/")[0] == self.server):
             return
         apart = Call(foreign.apart_id(call.call_id, first), self.server)
         apart.data = call.data

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from cdsplugin.archive.disk import Shared
+from cdsplugin.archive.disk import Beat, Shared
 from cdsplugin.archive.journal import Found
 from cdsplugin.data import (
     LEG,
@@ -79,7 +79,8 @@ class Recovery:
         self._done = done
         self._held: dict[str, frozenset[str]] = {}
         """The switches that had each call, and have not said yet which of theirs survived."""
-        self._alive = 0
+        self._alive: dict[str, int] = {}
+        """When the last life ended, in the time of each call that waits for its switch."""
         self._timer: Handle | None = None
         self.calls = 0
         """Calls that came back."""
@@ -89,18 +90,16 @@ class Recovery:
         """Calls that wait for their switch."""
         return len(self._held)
 
-    def begin(self, found: Sequence[Found], alive: int, proxy: Proxy) -> None:
-        """Put the calls into the store. ``alive`` is when the last life ended (our clock, us)."""
+    def begin(self, found: Sequence[Found], alive: Beat, proxy: Proxy) -> None:
+        """Put the calls into the store. ``alive`` is when the last life ended."""
         self.calls = len(found)
-        self._alive = alive
         if not found:
             return
         self._store.watch(self)
         mine = self._store.server
-        lost = _LOST if self._timers.now_us() >= alive else _LOST_AND_SET_BACK
+        set_back = self._timers.now_us() < alive.utc
         for each in found:
-            call = Call(each.call_id, each.owner)
-            call.data = each.data
+            call = self._call(each)
             shared = each.shared or Shared(each.call_id, each.owner, [], [])
             if shared.standing.kept:
                 proxy.restore(call, shared.present, shared.past, shared.standing)
@@ -109,7 +108,8 @@ class Recovery:
             call.learnt = shared.standing.learnt
             self._store.adopt(call)
             proxy.restore(call, shared.present, shared.past, shared.standing)
-            call.data.newest += lost if each.owner == mine else _LOST
+            lost = set_back and each.owner == mine and not self._goes_on(each)
+            call.data.newest += _LOST_AND_SET_BACK if lost else _LOST
             # Its owner has something of it, most likely: registering again costs less, and brings
             # the same.
             call.settled = True
@@ -120,6 +120,7 @@ class Recovery:
             held = not each.lingering and not call.learnt
             if held:
                 self._held[each.call_id] = _switches(call, mine)
+                self._alive[each.call_id] = self._alive_at(each, call, alive)
             self._store.register(self, each.call_id, each.owner)
             if not held:
                 # Left, but its owner has not confirmed that it has everything; or no switch of
@@ -134,6 +135,39 @@ class Recovery:
             self._timer = self._timers.schedule(self._within, self._over)
         else:
             self._store.unwatch(self)
+
+    def _goes_on(self, found: Found) -> bool:
+        """Whether the clock by which the call was timed is still running."""
+        return found.base is not None and found.base.boot == self._timers.boot != ""
+
+    def _call(self, found: Found) -> Call:
+        own = found.owner == self._store.server
+        call = Call(found.call_id, found.owner, self._clock.time_base(found.owner), own)
+        call.data = found.data
+        if found.base is not None and self._goes_on(found):
+            call.base, call.based = found.base.base, found.base.based
+        if not call.based:
+            mine = self._store.server
+            written = found.data.properties.values()
+            call.guessed = {entry.name for entry in written if entry.author == mine}
+        if not (call.based or self._goes_on(found)):
+            # What was written by the clock of the last life is the owner's time, if that was known.
+            unseen = found.shared.standing.unseen if found.shared is not None else None
+            call.sure = {
+                (entry.name, key): value
+                for entry in call.data.properties.values()
+                if unseen is None or entry.stamp <= unseen
+                if isinstance(entry.value, dict)
+                for key, value in entry.value.items()
+            }
+        return call
+
+    def _alive_at(self, found: Found, call: Call, alive: Beat) -> int:
+        """When the last life ended, in the call's time."""
+        base = found.base
+        if base is not None and base.boot == alive.boot:
+            return base.base + alive.monotonic
+        return alive.utc + call.base - self._clock.own() if alive.utc else 0
 
     def reported(self, switch: str) -> None:
         """``switch`` has spoken of all its calls that survived; it is not waited for any more."""
@@ -160,7 +194,7 @@ class Recovery:
             entry.author == self._store.server and entry.name.startswith(OF_SWITCHES)
             for entry in properties
         ):
-            del self._held[call.call_id]
+            del self._held[call.call_id], self._alive[call.call_id]
             self._store.unregister(self, call.call_id)
             self._look()
 
@@ -173,6 +207,7 @@ class Recovery:
     def ended(self, call: Call) -> None:
         """Its owner ended it."""
         if self._held.pop(call.call_id, None) is not None:
+            del self._alive[call.call_id]
             self._look()
 
     # Giving up
@@ -185,11 +220,11 @@ class Recovery:
         now, later = (call_ids, []) if at_once else (call_ids[:_BATCH], call_ids[_BATCH:])
         for call_id in now:
             call = self._store.get(call_id)
-            unheard = self._held.pop(call_id, None)
+            unheard, alive = self._held.pop(call_id, None), self._alive.pop(call_id, 0)
             if unheard is None or call is None:
                 continue
             self.given_up += 1
-            values = ending(call, self._store.server, self._alive + self._ahead(call), unheard)
+            values = ending(call, self._store.server, alive, unheard)
             if values:
                 self._store.write(self, call_id, self._store.server, values)
             self._store.unregister(self, call_id)
@@ -197,9 +232,6 @@ class Recovery:
             self._timers.schedule(0.01, lambda: self._give_up(later))
         elif now:
             self._look()
-
-    def _ahead(self, call: Call) -> int:
-        return 0 if call.owner == self._store.server else self._clock.ahead(call.owner)
 
     def _look(self) -> None:
         """Nothing is held any more: done."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cdsplugin.data.call_data import CallData
-from cdsplugin.data.entries import Log, Property
-from cdsplugin.data.names import SUMMARY
+from cdsplugin.data.entries import Log, Property, Scalar, Value
+from cdsplugin.data.names import SUMMARY, TIMED
 
 
 class Back:
@@ -26,6 +26,9 @@ class Back:
         self.asked: set[str] = set()
 
 
+_NONE: set[str] = set()
+
+
 class Call:
     """One call in the store.
 
@@ -39,18 +42,27 @@ class Call:
     ``clients`` that do not hold the call. ``lingering`` is when the call will end (monotonic
     microseconds), 0 while it is held, or followed and ``led``. ``gaps``: servers that came back
     after they had forgotten the call, and up to where what we have of their authors is whole.
-    ``back``: we have restarted ourselves. ``handed``: how often its owner ended it without all that
-    is here, and was given everything once more.
+    ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
+    (``clock``); ``based``: it is the owner's, and stays; ``base_kept`` is what the journal has of
+    it. ``guessed``: what was written here with times while it is not; ``sure``: which of these
+    are the owner's all the same, by property and key. ``handed``: how often its owner ended it
+    without all that is here, and was given everything once more.
     """
 
     __slots__ = (
-        "back", "call_id", "claimed", "clients", "data", "followers", "foreign", "gaps", "handed",
-        "head", "kept", "learnt", "led", "lingering", "owner", "refused", "settled",
+        "back", "base", "base_kept", "based", "call_id", "claimed", "clients", "data", "followers",
+        "foreign", "gaps", "guessed", "handed", "head", "kept", "learnt", "led", "lingering",
+        "owner", "refused", "settled", "sure",
     )  # fmt: skip
 
-    def __init__(self, call_id: str, owner: str) -> None:
+    def __init__(self, call_id: str, owner: str, base: int = 0, based: bool = False) -> None:
         self.call_id = call_id
         self.owner = owner
+        self.base = base
+        self.based = based
+        self.base_kept = 0
+        self.guessed: set[str] = _NONE
+        self.sure: dict[tuple[str, str], Scalar] | None = None
         self.head = owner
         self.data = CallData()
         self.clients: tuple[Client, ...] = ()
@@ -82,6 +94,23 @@ class Call:
         """Whether a switch of its owner told of it as a whole: then it began there."""
         held = self.data.properties
         return any(name in held and held[name].author == self.owner for name in SUMMARY)
+
+    def retimed(self, name: str, value: Value, by: int) -> Value:
+        """The value of a property of ours, its times moved by so many microseconds but for those
+        that are sure."""
+        if isinstance(value, dict) and name.startswith(TIMED):
+            return self.retimed_leg(name, value, by)
+        return value
+
+    def retimed_leg(self, name: str, value: dict[str, Scalar], by: int) -> dict[str, Scalar]:
+        """As ``retimed``, of a property that has times."""
+        sure = self.sure or {}
+        return {
+            key: one + by
+            if key.endswith("_at") and type(one) is int and sure.get((name, key)) != one
+            else one
+            for key, one in value.items()
+        }
 
     def have(self) -> dict[str, int]:
         """As ``CallData.have``, but no further than it is whole."""

@@ -6,6 +6,10 @@ computes the difference (...). The difference is stored at the client and added 
 time whenever a local client needs a timestamp." Here the difference is kept to the local
 *monotonic* clock, so that a jump of the local wall clock between two interactions changes nothing,
 and half of the round trip is added to what the owner said.
+
+Each call has a **time base**: what is added to our monotonic clock to have the call's time. It is
+taken once, as the call begins at its owner, and as the owner says what time it is in the call. So
+whoever sets a clock while the call lasts changes nothing of its times.
 """
 
 from __future__ import annotations
@@ -31,6 +35,11 @@ class Timers(Protocol):
     def monotonic_us(self) -> int:
         """Microseconds from an arbitrary start. Never runs backwards."""
 
+    @property
+    def boot(self) -> str:
+        """Names that start; empty if it is the process's own. A process that finds the same name as
+        an earlier one goes on with what that has read of the clock."""
+
     def schedule(self, delay: float, callback: Callable[[], None]) -> Handle:
         """Call ``callback`` once after ``delay`` seconds."""
 
@@ -40,12 +49,14 @@ class TimeBase:
     """What is known of another server's clock. All in microseconds.
 
     ``difference`` is its UTC minus our monotonic clock; ``round_trip`` bounds the error of that (it
-    is at most half of it); ``taken`` is our monotonic clock when it was learnt.
+    is at most half of it); ``taken`` is our monotonic clock when it was learnt. ``in_doubt``: its
+    clock may be another one by now.
     """
 
     difference: int
     round_trip: int
     taken: int
+    in_doubt: bool = False
 
 
 DRIFT_PPM = 100
@@ -57,7 +68,7 @@ MAX_AHEAD = 86_400.0
 
 
 class Clock:
-    """Gives stamps for the calls of each owner."""
+    """Knows each owner's clock, and gives stamps."""
 
     def __init__(self, server: str, timers: Timers, max_ahead: float = MAX_AHEAD) -> None:
         self.server = server
@@ -65,8 +76,6 @@ class Clock:
         self._now_us = timers.now_us
         self._monotonic_us = timers.monotonic_us
         self._bases: dict[str, TimeBase] = {}
-        self._own = timers.now_us() - timers.monotonic_us()
-        """Our UTC minus our monotonic clock at the start: for owners whose clock is not known."""
 
     def sample(self, owner: str, utc: int, round_trip: int) -> None:
         """Note that ``owner``'s clock said ``utc`` in an answer that took ``round_trip``
@@ -78,7 +87,7 @@ class Clock:
         round_trip = max(round_trip, 0)
         now = self._monotonic_us()
         kept = self._bases.get(owner)
-        if kept is not None:
+        if kept is not None and not kept.in_doubt:
             error = kept.round_trip // 2 + (now - kept.taken) * DRIFT_PPM // 1_000_000 + 1
             if round_trip // 2 > error:
                 simulated = now + kept.difference
@@ -86,53 +95,54 @@ class Clock:
                     return
         self._bases[owner] = TimeBase(utc + round_trip // 2 - now, round_trip, now)
 
+    def doubt(self, server: str) -> None:
+        """The connection to ``server`` is another one: until it says what time it is there, nothing
+        is known of its clock. It may have restarted because that was put right."""
+        base = self._bases.get(server)
+        if base is not None:
+            self._bases[server] = TimeBase(base.difference, base.round_trip, base.taken, True)
+
     def base(self, owner: str) -> TimeBase | None:
         """What is known of that server's clock; None before the first interaction."""
-        return self._bases.get(owner)
-
-    def now(self, owner: str) -> int:
-        """The time at ``owner``: its clock simulated; while nothing is known of it our own, as it
-        would be had nobody set it since the start."""
-        if owner == self.server:
-            return self._now_us()
         base = self._bases.get(owner)
-        if base is None:
-            return self._monotonic_us() + self._own
-        return self._monotonic_us() + base.difference
+        return None if base is None or base.in_doubt else base
 
-    def ahead(self, owner: str) -> int:
-        """How far ``owner``'s clock is ahead of ours, in microseconds; 0 while nothing is known."""
+    def own(self) -> int:
+        """By how much our UTC is ahead of our monotonic clock just now."""
+        return self._now_us() - self._monotonic_us()
+
+    def time_base(self, owner: str) -> int:
+        """The time base of a call of ``owner`` that begins just now. While nothing is known of its
+        clock, what was known before, or our own clock."""
         base = self._bases.get(owner)
-        if base is None:
-            return 0
-        return self._monotonic_us() + base.difference - self._now_us()
+        return self.own() if base is None else base.difference
 
-    def shift(self, owner: str) -> int:
-        """By how much stamps have to be moved that were made before anything was known of
-        ``owner``'s clock."""
-        base = self._bases.get(owner)
-        return 0 if base is None else base.difference - self._own
+    def monotonic_us(self) -> int:
+        """What a time base is added to."""
+        return self._monotonic_us()
 
-    def believed(self, owner: str, newest: int) -> int:
+    def believed(self, owner: str, base: int, newest: int) -> int:
         """The greatest stamp made by another server that is to be believed, in a call of ``owner``
-        in which ``newest`` is the greatest seen.
+        with the time base ``base``, in which ``newest`` is the greatest seen.
 
         One that is further ahead of the owner's clock than ``max_ahead`` (and than what was seen of
         that call already) comes from a broken server: taken in, it would drag all later stamps of
         the call after it. While nothing is known of the owner's clock everything is believed that
         can be counted on from.
         """
-        if owner != self.server and owner not in self._bases:
+        if owner != self.server and self.base(owner) is None:
             return _LAST_STAMP
-        return min(max(self.now(owner), newest) + self._max_ahead_us, _LAST_STAMP)
+        now = self._monotonic_us() + max(base, self.time_base(owner))
+        return min(max(now, newest) + self._max_ahead_us, _LAST_STAMP)
 
-    def stamp(self, owner: str, newest: int) -> int:
-        """The next stamp for a call of ``owner`` in which ``newest`` is the greatest stamp seen.
+    def stamp(self, base: int, newest: int) -> int:
+        """The next stamp for a call with the time base ``base`` in which ``newest`` is the greatest
+        stamp seen.
 
         Always greater than ``newest``, which makes the stamps of one author strictly increase even
-        when a clock runs backwards.
+        when a call goes on by another clock.
         """
-        now = self._now_us() if owner == self.server else self.now(owner)
+        now = self._monotonic_us() + base
         return now if now > newest else newest + 1
 
 

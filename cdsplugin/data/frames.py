@@ -93,6 +93,9 @@ class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
     logs: list[Log]
     participants: list[Name] = []
     """As in ``Listing``."""
+    ahead: Micros = 0
+    """By how much the call's time is ahead of the owner's clock, should that have been set since
+    the call began."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="no"):

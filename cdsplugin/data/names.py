@@ -24,6 +24,9 @@ LEG = "leg/"
 OF_SWITCHES = (LEG, "switch/", "end")
 """How the names begin of what a switch says of a call it has, until the call is over there."""
 
+TIMED = (LEG, "switch/")
+"""How the names begin of what a server writes of another's call that has times in it."""
+
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 

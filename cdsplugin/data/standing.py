@@ -10,7 +10,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     newer than that stamp were written before the owner's clock was known. The others as in
     ``call.Call``: ``kept`` waits in ``Store.kept`` for its owner; a call that is alive again after
     that is ``revived``; ``learnt`` came from another server. ``left`` as in ``joined.Joined``.
-    ``following``: those present that do not hold the call.
+    ``following``: those present that do not hold the call. ``claimed`` as in ``call.Call``.
     """
 
     listed: list[str] = []
@@ -20,6 +20,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     unseen: int | None = None
     left: list[str] = []
     following: list[str] = []
+    claimed: bool = False
 
 
 NOTHING_ELSE = Standing()

@@ -23,6 +23,9 @@ from cdsplugin.data.tables import give_back
 
 log = logging.getLogger("cdsplugin.store")
 
+_OFF = 50_000
+"""Microseconds by which times have to be off to be written anew."""
+
 _SAID = 20
 """Authors of one call of whom the log says that they write too much."""
 
@@ -103,9 +106,7 @@ class Store:
             if owner == self.server:
                 call = self.fading.pop(call_id, None)
             if call is None:
-                call = Call(call_id, owner)
-                if self._left is not None:
-                    call.data.newest = self._left.pop(call_id)
+                call = self._new(call_id, owner)
             self._calls[call_id] = call
         if client not in call.clients:
             call.clients = (*call.clients, client)
@@ -118,6 +119,13 @@ class Store:
         else:
             call.followers = (*call.followers, client)
         self._came(client, call)
+        return call
+
+    def _new(self, call_id: str, owner: str) -> Call:
+        newest, base = self._left.pop(call_id) if self._left is not None else (0, 0)
+        based = owner == self.server or base != 0
+        call = Call(call_id, owner, base or self._clock.time_base(owner), based)
+        call.data.newest = newest
         return call
 
     def _came(self, client: Client, call: Call) -> None:
@@ -195,7 +203,9 @@ class Store:
             call, author, values, lines
         ):
             return False
-        stamp = self._clock.stamp(call.owner, data.newest)
+        stamp = self._clock.stamp(call.base, data.newest)
+        if not call.based and author == self.server:
+            call.guessed = call.guessed | values.keys()
         changed, added = data.write(stamp, author, values, lines)
         if changed or added:
             self._tell(client, call, changed, added)
@@ -236,26 +246,57 @@ class Store:
         (self._own_lingers if own else self._handed_lingers).add(call)
 
     def restamp(self, call: Call, shift: int, after: int = 0) -> None:
-        """Move the stamps that are greater than ``after`` by ``shift`` microseconds, in their order
-        and never behind ``after``. Nobody else may have seen them."""
+        """The call's time is by ``shift`` microseconds another. Move the stamps that are greater
+        than ``after``, in their order and never behind ``after`` nor ahead of now, and what those
+        entries say of times. Nobody else may have seen them.
+
+        If others have seen times of ours that are by the old clock, all wait for ``rebase``.
+        """
         data = call.data
+        seen = (e for e in data.properties.values() if e.stamp <= after)
+        by = 0 if any(self._timed(call, e, shift) != e.value for e in seen) else shift
+        call.base += by
+        shift = min(shift, self._clock.monotonic_us() + call.base + shift - by - data.newest)
         properties = list(data.properties.values())
         lines = data.log_lines()
-        moved: dict[int, int] = {}
+        stamps: dict[int, int] = {}
         newest = after
-        stamps = {e.stamp for e in properties} | {e.stamp for e in lines}
-        for stamp in sorted(stamp for stamp in stamps if stamp > after):
-            newest = moved[stamp] = max(stamp + shift, newest + 1)
+        old = {e.stamp for e in properties} | {e.stamp for e in lines}
+        for stamp in sorted(stamp for stamp in old if stamp > after):
+            newest = stamps[stamp] = max(stamp + shift, newest + 1)
         call.data = CallData(
             [
-                Property(e.name, e.value, moved.get(e.stamp, e.stamp), e.author, e.once)
+                Property(e.name, self._timed(call, e, by), stamps[e.stamp], e.author, e.once)
+                if e.stamp > after
+                else e
                 for e in properties
             ],
-            [Log(moved.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
+            [Log(stamps.get(e.stamp, e.stamp), e.author, e.text) for e in lines],
         )
         call.data.newest = max(call.data.newest, newest)
         if call.back is not None and call.back.since > after:
-            call.back.since = min(moved.values(), default=0)
+            call.back.since = min(stamps.values(), default=0)
+
+    def rebase(self, call: Call, base: int) -> None:
+        """The owner has said what time it is in the call. What was written here by a clock that was
+        off is written anew; its times, as its stamps have been seen."""
+        off = base - call.base
+        values: dict[str, Value] = {}
+        if abs(off) >= 1000:
+            call.base = base
+        if abs(off) >= _OFF:
+            for entry in call.data.properties.values():
+                timed = self._timed(call, entry, off)
+                if timed != entry.value:
+                    values[entry.name] = timed
+        call.based, call.base_kept, call.guessed = True, 0, set()
+        if values:
+            self.write(None, call.call_id, self.server, values)
+
+    def _timed(self, call: Call, entry: Property, by: int) -> Value:
+        if entry.author != self.server or entry.name not in call.guessed:
+            return entry.value
+        return call.retimed(entry.name, entry.value, by)
 
     def _tell(
         self,
@@ -338,7 +379,7 @@ class Store:
         call.lingering = 0
         if self._left is None:
             self._left = _Left()
-        self._left.put(call.call_id, call.data.newest)
+        self._left.put(call.call_id, call.data.newest, call.base if call.based else 0)
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)
@@ -351,20 +392,22 @@ class Store:
 
 
 class _Left:
-    """The newest stamps of the calls that ended here last: should one come back, as it went on
-    elsewhere, nothing may be stamped behind what we said of it before.
+    """The newest stamps of the calls that ended here last, and their time bases: should one come
+    back, as it went on elsewhere, nothing may be stamped behind what we said of it before, nor by
+    another clock.
 
-    Numbers in two arrays of a fixed size, and no objects: thousands of small ones, made while many
-    calls were alive, would each hold a piece of the memory that those calls had. Each callID has
-    `_WAYS` places, and the newest calls have them.
+    Numbers in three arrays of a fixed size, and no objects: thousands of small ones, made while
+    many calls were alive, would each hold a piece of the memory that those calls had. Each callID
+    has `_WAYS` places, and the newest calls have them.
     """
 
     def __init__(self) -> None:
         self._keys = array("q", bytes(8 * _WAYS * _SETS))
         self._stamps = array("q", bytes(8 * _WAYS * _SETS))
+        self._bases = array("q", bytes(8 * _WAYS * _SETS))
 
-    def put(self, call_id: str, stamp: int) -> None:
-        """A call has ended."""
+    def put(self, call_id: str, stamp: int, base: int) -> None:
+        """A call has ended. ``base`` is 0 if it is not known."""
         key = hash(call_id) or 1
         keys, stamps = self._keys, self._stamps
         at = first = key % _SETS * _WAYS
@@ -376,17 +419,18 @@ class _Left:
                 at = other
         keys[at] = key
         stamps[at] = stamp
+        self._bases[at] = base
 
-    def pop(self, call_id: str) -> int:
-        """A call comes back: its newest stamp, 0 if that is not known (any more)."""
+    def pop(self, call_id: str) -> tuple[int, int]:
+        """A call comes back: its newest stamp and its base, 0 if that is not known (any more)."""
         key = hash(call_id) or 1
         first = key % _SETS * _WAYS
         for at in range(first, first + _WAYS):
             if self._keys[at] == key:
                 stamp = self._stamps[at]
                 self._keys[at] = self._stamps[at] = 0
-                return stamp
-        return 0
+                return stamp, self._bases[at]
+        return 0, 0
 
 
 _WAYS, _SETS = 4, 2048

@@ -169,6 +169,7 @@ class JoinedCalls:
             learnt=call.learnt,
             unseen=None if joined.revealing else joined.unseen,
             left=list(joined.left),
+            claimed=call.claimed,
         )
         self._journal.shared(call.call_id, call.owner, (), (), standing)
 

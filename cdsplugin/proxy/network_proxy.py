@@ -184,6 +184,8 @@ class NetworkProxy:
         disk."""
         participants = self.monitor.end(call.call_id)
         if call.owner != self.server:
+            if participants is not None:
+                call.claimed = True  # they have left it to us, and need not have it any more
             self._registrations.over(call, participants.present if participants else ())
         if participants is None:
             return
@@ -201,6 +203,7 @@ class NetworkProxy:
         peer.connected = True
         peer.session += 1
         peer.heard_sent = 0
+        self._clock.doubt(server)
         self.health.heard(server)
         if peer.joined or peer.headed:
             self._send_alive(server)
@@ -217,6 +220,7 @@ class NetworkProxy:
             peer.asking.cancel()
             peer.asking = None
         self.monitor.cut_off(server)
+        self._clock.doubt(server)
         if self.monitor.awaited(server):
             # It may have nothing here any more that it would dial for, and cannot say so then.
             self._network.want(server, True)
@@ -302,12 +306,13 @@ class NetworkProxy:
             self._ask_lost(call, call.back, server, frame.have, have)
         elif frame.have:
             self._ask_forgotten(call, frame.have, have)
-        utc = 0
+        utc = ahead = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
+            ahead = call.base - self._clock.own()
         listed = self._listed(call)
         self._peers.send(
-            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed)
+            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead)
         )
         self._changed(call, before, server)
         self._hold(call)
@@ -366,8 +371,9 @@ class NetworkProxy:
         if participants is not None:
             present, past = participants.present, participants.past
             standing = LEARNT if call.learnt else NOTHING_ELSE
-            if participants.following:
-                standing = Standing(learnt=call.learnt, following=list(participants.following))
+            if participants.following or call.claimed:
+                following = list(participants.following)
+                standing = Standing(learnt=call.learnt, following=following, claimed=call.claimed)
             self._journal.shared(call.call_id, call.owner, present, past, standing)
 
     def _drop(self, call: Call, names: Sequence[str]) -> None:
@@ -491,7 +497,7 @@ class NetworkProxy:
         self, server: str, call: Call, properties: Sequence[Property], logs: Sequence[Log]
     ) -> tuple[Sequence[Property], Sequence[Log]]:
         """Leave out what a broken clock has stamped. Who wrote it keeps it, in its own record."""
-        believed = self._clock.believed(call.owner, call.data.newest)
+        believed = self._clock.believed(call.owner, call.base, call.data.newest)
         good = [e for e in properties if e.stamp <= believed]
         good_logs = [e for e in logs if e.stamp <= believed]
         insane = len(properties) + len(logs) - len(good) - len(good_logs)
@@ -610,6 +616,7 @@ class NetworkProxy:
         """
         call.back = Back(call.data.newest)
         call.kept = standing.revived
+        call.claimed = standing.claimed
         if call.owner == self.server:
             if present or past:
                 self.monitor.restore(call.call_id, present, past, standing.following)

@@ -150,7 +150,7 @@ class Registrations:
 
     def _unbased(self, call: Call, joined: Joined) -> None:
         """What is written from here on is stamped by our own clock, if the owner's is not known."""
-        if joined.unseen is None and self._clock.base(call.owner) is None:
+        if joined.unseen is None and not call.based and self._clock.base(call.owner) is None:
             joined.unseen = call.data.newest
             self._calls.note(call, joined)
 
@@ -222,13 +222,15 @@ class Registrations:
         if peer.trying is not None:
             peer.trying.cancel()
             peer.trying = None
-        if peer.joined and self._clock.base(server) is None:
+        joined = list(peer.joined)
+        if joined and self._clock.base(server) is None:
             self._await_base(server, peer)
-            return
-        self._with(server, [*peer.joined, *peer.headed, *peer.preferred])
+            calls = map(self._calls.call, joined)
+            joined = [call.call_id for call in calls if call is not None and call.based]
+        self._with(server, [*joined, *peer.headed, *peer.preferred])
 
     def _await_base(self, server: str, peer: Peer) -> None:
-        """Entries made so far carry our own clock's stamps. They are put right before anybody sees
+        """Entries of new calls carry our own clock's stamps. They are put right before anybody sees
         them: ``based``, when the answer to our ``Alive`` is here. However long that takes: they may
         be behind what we have shown before a crash."""
         if peer.basing is None:
@@ -290,6 +292,8 @@ class Registrations:
         renewed = joined.stage is Stage.RENEWING
         if not renewed and joined.stage is not Stage.FIRST:
             return
+        if server == call.owner and not call.based:
+            self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
         joined.known = True
         joined.stage = Stage.LIVE
         if server == call.owner:
@@ -569,6 +573,8 @@ class Registrations:
             if self._hides(call, joined):
                 self._reveal(call, joined, joined.unseen)
                 return
+            if not (call.based or call.have_of(self.server)):
+                call.base = self._clock.time_base(call.owner)
             joined.unseen = None
             self._calls.note(call, joined)
         sent = self._timers.monotonic_us()
@@ -610,9 +616,8 @@ class Registrations:
         joined.revealing = True
         # First, so that they are not moved again if this is as far as the disk gets.
         self._calls.note(call, joined)
-        if self._clock.base(call.owner) is not None:
-            now = self._clock.now(call.owner)
-            shift = min(self._clock.shift(call.owner), now - call.data.newest)
+        if self._clock.base(call.owner) is not None and not call.based:
+            shift = self._clock.time_base(call.owner) - call.base
             if abs(shift) > 1000:
                 self._store.restamp(call, shift, unseen)
                 self._journal.restamped(call)

@@ -10,6 +10,7 @@ from cdsplugin.data import FIRST, LATER, Once, Value, check_name, leg_name, pass
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall
 from softswitch.events import (
     CallEnded,
+    CallerTold,
     CallRouted,
     CallStarted,
     LegAnswered,
@@ -157,6 +158,23 @@ class EventValues:
             }
         return values
 
+    def told(self, call: SwitchCall, event: CallerTold, at: int) -> Values:
+        """The caller was told of the answer later than it came."""
+        came_in = call.legs.get(event.leg)
+        passage = call.passages.get(event.leg)
+        if passage is None or came_in is None:
+            return {}
+        values = self.leg(call, event.leg, {**came_in, "answered_at": at})
+        if passage.origin:
+            for number, leg in call.legs.items():
+                if "callee" in leg and call.passage_of(number) == event.leg:
+                    values["answer"] = {
+                        "callee": leg["callee"],
+                        "callee_party": leg.get("party"),
+                        "answered_at": at,
+                    }
+        return values
+
     def media(self, call: SwitchCall, event: LegMedia, at: int) -> Values:
         """A leg was put on hold, goes on, or changed its codec."""
         leg = {**call.legs.get(event.leg, {}), "held": event.held}
@@ -215,6 +233,7 @@ WRITERS: dict[type, Callable[[EventValues, SwitchCall, Any, int], Values]] = {
     LegInvited: EventValues.invited,
     LegRinging: EventValues.ringing,
     LegAnswered: EventValues.answered,
+    CallerTold: EventValues.told,
     LegMedia: EventValues.media,
     LegEnded: EventValues.leg_ended,
     CallEnded: EventValues.ended,

@@ -33,18 +33,20 @@ class SwitchCall:
     """What a switch's module keeps of a live call.
 
     ``legs`` holds the values last written, ``passages`` those not over, by their incoming leg, and
-    ``incoming`` the passage of each outgoing leg that belongs to another than the first.
+    ``incoming`` the passage of each outgoing leg that belongs to another than the first. ``base``
+    is the switch's time of the call minus our monotonic clock, ``ahead`` by how much the times in
+    here are ahead of it, in microseconds.
     """
 
-    __slots__ = ("based", "incoming", "legs", "once", "owner", "passages", "released")
+    __slots__ = ("ahead", "base", "incoming", "legs", "once", "owner", "passages", "released")
 
-    def __init__(self, owner: str, based: bool) -> None:
+    def __init__(self, owner: str, base: int) -> None:
         self.owner = owner
+        self.base = base
+        self.ahead = 0
         self.legs: dict[int, Leg] = {}
         self.passages: dict[int, Passage] = {}
         self.incoming: dict[int, int] | None = None
-        self.based = based
-        """Whether the times in here are in the owner's time base."""
         self.once = False
         """Whether a route of it has set something once."""
         self.released = False
@@ -57,15 +59,17 @@ class SwitchCall:
         return self.incoming.get(number, 0) if self.incoming else 0
 
 
-def found_again(call: Call, switch: str) -> SwitchCall | None:
-    """A call as the store has it, for the module of a switch; None if it is over there."""
+def found_again(call: Call, switch: str, base: int) -> SwitchCall | None:
+    """A call as the store has it, for the module of a switch; None if it is over there. ``base`` as
+    in ``SwitchCall``."""
     legs: dict[int, Leg] = {}
     values = call.data.properties
     for name, entry in values.items():
         found = leg_of(name)
         if found is not None and found[0] == switch and type(entry.value) is dict:
             legs[found[1]] = dict(entry.value)
-    taken = SwitchCall(call.owner, based=True)
+    taken = SwitchCall(call.owner, base)
+    taken.ahead = call.base - base
     taken.legs = legs
     newest = max(
         (leg.get("invited_at", 0) for leg in legs.values() if leg.get("direction") == "in"),

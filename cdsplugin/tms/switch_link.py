@@ -107,6 +107,7 @@ class SwitchLink:
         """
         self._tms = tms
         self._switches = {name: _Managed() for name in switches}
+        tms.elsewhere(self._switches)
         self._decode = msgspec.msgpack.Decoder(Event).decode
         self._progress = Progress(progress)
         self._line = line

@@ -36,6 +36,7 @@ from cdsplugin.tms.event_values import WRITERS, EventValues, Values
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
     CallEnded,
+    CallerTold,
     CallRestored,
     CallRouted,
     CallStarted,
@@ -81,8 +82,13 @@ class Tms:
         self._clock = clock
         self._soon = soon
         self._switches: dict[str, SwitchModule] = {}
+        self._elsewhere: frozenset[str] = frozenset()
         self._seals = 0
         self.unknown_events = 0
+
+    def elsewhere(self, switches: Iterable[str]) -> None:
+        """The events of these come over a network, and may have waited for it."""
+        self._elsewhere = frozenset(switches)
 
     def event(self, event: Event) -> None:
         """Take a call-state event. An event of a call that was never started is counted, no
@@ -145,7 +151,7 @@ class Tms:
         module = self._switches.get(switch)
         if module is None:
             module = self._switches[switch] = SwitchModule(
-                switch, self._store, self._clock, self._soon
+                switch, self._store, self._clock, self._soon, switch in self._elsewhere
             )
         return module
 
@@ -153,8 +159,12 @@ class Tms:
 class SwitchModule:
     """The TMS/SWITCH module of one switch, a client of the local store."""
 
-    def __init__(self, switch: str, store: Store, clock: Clock, soon: Soon | None) -> None:
+    def __init__(
+        self, switch: str, store: Store, clock: Clock, soon: Soon | None, late: bool = False
+    ) -> None:
         self.switch = switch
+        self.late = late
+        """Whether its events may be old when they come."""
         self._soon = soon
         self._unwritten: dict[str, tuple[SwitchCall, Values]] = {}
         """What was told of calls and is not in the store yet."""
@@ -167,7 +177,8 @@ class SwitchModule:
         self._values = EventValues(switch)
         self._restored: set[tuple[str, int]] = set()
         """Passages, by call and incoming leg."""
-        self._last_at = 0
+        self._last: int | None = None
+        """When the last event was made, by our monotonic clock."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -189,9 +200,9 @@ class SwitchModule:
             if held is None or not self.adopt(held):
                 return False
             call = self._calls[call_id]
-        at = self._last_at = event.at
-        if call.owner != self._server:
-            at += self._ahead(call)
+        at = event.at
+        self._last = at - call.base
+        at += call.ahead if call.owner == self._server else self._ahead(call_id, call)
         values = writer(self._values, call, event, at)
         if not call.passages and type(event) is CallEnded:
             del self._calls[call_id]
@@ -201,7 +212,7 @@ class SwitchModule:
     def _special(self, event: Event) -> bool:
         """What begins a call, or a switch's life."""
         if type(event) is CallStarted:
-            self._started(event)
+            self._started(event, self._base(event.at))
         elif type(event) is CallRestored:
             return self._is_restored(event)
         else:
@@ -250,6 +261,8 @@ class SwitchModule:
 
     def _put(self, told: dict[str, tuple[SwitchCall, Values]]) -> None:
         for call_id, (call, values) in told.items():
+            if call.owner != self._server:
+                values = self._timed(call_id, call, values)
             if call.released or (
                 values
                 and not self._store.write(self, call_id, self._server, values)
@@ -267,7 +280,8 @@ class SwitchModule:
         """Take up a call from what the store has of it; false if it is over at this switch."""
         if call.call_id in self._calls:
             return False
-        taken = found_again(call, self.switch)
+        base = call.base if call.owner == self._server else self._clock.own()
+        taken = found_again(call, self.switch, base)
         if taken is None:
             return False
         self._calls[call.call_id] = taken
@@ -320,15 +334,33 @@ class SwitchModule:
             # the switch's journal: the first end is the true one.
             return True
         self._restored.add((call_id, event.leg))
-        if call is not None and call.released:
-            self._again(call_id, call, {})
+        base = self._base(event.at)
+        if call is not None:
+            self._goes_on(call, held, base)
+            if call.released:
+                self._again(call_id, call, {})
         for told in event.told:
-            if not self._knows(self._calls.get(call_id), told):
+            if self._knows(self._calls.get(call_id), told):
+                continue
+            if type(told) is CallStarted:
+                self._started(told, base)
+            else:
                 self.event(told)
         self.flush()
         if call_id in self._calls:
             self._speak(call_id)
         return call_id in self._calls
+
+    def _goes_on(self, call: SwitchCall, held: Call | None, base: int) -> None:
+        """A call that was found again in the store: what its switch's time is had to be guessed.
+        One that is here has told it already."""
+        if self.late:
+            return
+        call.base = base
+        if held is not None:
+            if call.owner == self._server:
+                held.base = base
+            call.ahead = held.base - base
 
     def _ended_before(self, held: Call, event: CallRestored) -> bool:
         """Whether the store has an end of this passage already."""
@@ -347,7 +379,7 @@ class SwitchModule:
             held = self._store.get(told.call_id)
             name = passage_name("route", self.switch, told.incoming)
             return held is not None and name in held.data.properties
-        if isinstance(told, CallEnded | CallRestored | SwitchStarted):
+        if isinstance(told, CallEnded | CallRestored | SwitchStarted | CallerTold):
             return False
         leg = call.legs.get(told.leg, {})
         if type(told) is LegMedia:
@@ -370,7 +402,9 @@ class SwitchModule:
             latest = max(
                 (leg[key] for leg in call.legs.values() for key in TIMES if key in leg), default=0
             )
-            at = max(latest, self._last_at + self._clock.ahead(call.owner))
+            at = latest
+            if self._last is not None:
+                at = max(latest, self._last + call.base + self._ahead(call_id, call))
             values: Values = {}
             for number, leg in call.legs.items():
                 its = call.passage_of(number)
@@ -414,32 +448,47 @@ class SwitchModule:
 
     # The events
 
-    def _started(self, event: CallStarted) -> None:
+    def _started(self, event: CallStarted, base: int) -> None:
         owner = self._server if event.origin or not event.owner else event.owner
-        call = self._calls.get(event.call_id)
+        call_id = event.call_id
+        call = self._calls.get(call_id)
         if call is None:
-            call = self._calls[event.call_id] = SwitchCall(owner, based=owner == self._server)
+            call = self._calls[call_id] = SwitchCall(owner, base)
         call.released = False
-        self._store.register(self, event.call_id, call.owner)
-        at = event.at
-        if call.owner != self._server:
-            at += self._ahead(call)
-        self._write(event.call_id, call, self._values.started(call, event, at))
+        held = self._store.register(self, call_id, call.owner)
+        if owner == self._server and not held.data.newest:
+            # It may have begun before we did.
+            held.base = base
+        at = event.at + self._ahead(call_id, call)
+        self._write(call_id, call, self._values.started(call, event, at))
 
     # Times, and a call that has to be taken up again
 
-    def _ahead(self, call: SwitchCall) -> int:
-        """How far the owner's clock is ahead; times noted before that was known are put right."""
-        if self._clock.base(call.owner) is None:
-            return 0
-        ahead = self._clock.ahead(call.owner)
-        if not call.based:
-            call.based = True
-            for passage in call.passages.values():
-                passage.started_at += ahead
+    def _base(self, at: int) -> int:
+        """The time base of a call in which it is just this time at the switch."""
+        return self._clock.own() if self.late else at - self._clock.monotonic_us()
+
+    def _ahead(self, call_id: str, call: SwitchCall) -> int:
+        """How far the owner's time is ahead; times noted before that was known are put right."""
+        held = self._store.get(call_id)
+        if held is not None and held.base - call.base != call.ahead:
+            by = held.base - call.base - call.ahead
+            call.ahead += by
             for number, leg in call.legs.items():
-                call.legs[number] = {k: v + ahead if k in TIMES else v for k, v in leg.items()}
-        return ahead
+                call.legs[number] = held.retimed_leg(self._values.leg_name(number), leg, by)
+            for number, passage in call.passages.items():
+                passage.started_at = call.legs[number]["invited_at"]
+            for told in (*(told for _, told in self._sealed), self._unwritten):
+                if call_id in told:
+                    told[call_id] = call, _retimed(held, told[call_id][1], by)
+        return call.ahead
+
+    def _timed(self, call_id: str, call: SwitchCall, values: Values) -> Values:
+        """What is to be written, should the owner's time be known by now."""
+        before = call.ahead
+        by = self._ahead(call_id, call) - before
+        held = self._store.get(call_id)
+        return _retimed(held, values, by) if by and held is not None else values
 
     def _again(self, call_id: str, call: SwitchCall, values: Values) -> None:
         """The store no longer has this call as ours (its owner ended it, or we were gone for too
@@ -458,4 +507,11 @@ def _new(values: Values, told: Values) -> Values:
     """Of these what may replace what was told: that is as good as in the store."""
     return {
         name: value for name, value in values.items() if type(value) is not Once or name not in told
+    }
+
+
+def _retimed(call: Call, values: Values, by: int) -> Values:
+    return {
+        name: value if isinstance(value, Once) else call.retimed(name, value, by)
+        for name, value in values.items()
     }

@@ -225,7 +225,7 @@ def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:
     call.tell(
         events.LegMedia(
             call_id=call.call_id,
-            at=core.now_us(),
+            at=call.now_us(),
             switch=core.name,
             leg=leg.index,
             held=is_held(offer or answer),

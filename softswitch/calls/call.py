@@ -35,6 +35,9 @@ from softswitch.sip import (
 # keeps call data has that on its own disk, and a leg is found out to be over when it is asked.
 _LITTLE = frozenset((events.LegRinging, events.LegEnded, events.CallEnded))
 
+TOLD_LATE = 0.05
+"""Seconds after its answer within which a caller usually is told: it is not said otherwise."""
+
 _NORMAL = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
 
 
@@ -46,6 +49,7 @@ class Call:
         "_longest",
         "answered",
         "answered_at",
+        "base",
         "call_id",
         "caller",
         "core",
@@ -70,6 +74,7 @@ class Call:
         self.owner = owner
         self.origin = origin
         self.identity = identity
+        self.base = 0  # what the steady clock lacks to the call's time (`softswitch.calls.numbers`)
         self.caller: Leg
         self.winner: Leg | None = None
         self.search: Search | None = None
@@ -123,6 +128,8 @@ class Call:
             received_by,
             key,
             merged,
+            self.base,
+            self.core.boot,
         )
 
     def __repr__(self) -> str:
@@ -147,6 +154,7 @@ class Call:
         """
         dialog = Dialog.from_request(request, core.tokens.token(), flow)
         call = cls(core, call_id, owner, origin, identity)
+        call.base = core.numbers.base(call_id)
         call.caller = leg = Leg(
             call, core.numbers.next(call_id), str(source), identity.number, dialog
         )
@@ -181,7 +189,7 @@ class Call:
         self.tell(
             events.CallRouted(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 match=route.match,
                 where=route.where,
@@ -205,7 +213,7 @@ class Call:
         self.tell(
             events.CallStarted(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 site=core.site,
                 owner=self.owner,
@@ -246,9 +254,10 @@ class Call:
         assert incoming is not None
         data = incoming.respond(status, reason, extra=lines)
         if core.journal is not None and data and not incoming.flow.reliable:
-            until = core.now_us() + int(core.transactions.layer.timeout * 1e6)
+            wait = int(core.transactions.layer.timeout * 1e6)
             next_leg = 0 if self.comes_no_more() else core.numbers.peek(self.call_id)
-            failed(core.journal, incoming, data, until, self.call_id, next_leg)
+            until, steady = core.now_us() + wait, core.steady_us() + wait
+            failed(core.journal, incoming, data, until, self.call_id, next_leg, steady, core.boot)
 
     def comes_no_more(self) -> bool:
         """Whether no other INVITE can bring this call here after this passage."""
@@ -273,7 +282,7 @@ class Call:
         self.tell(
             events.LegAnswered(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 leg=leg.index,
                 status=response.status,
@@ -321,6 +330,22 @@ class Call:
             # Neither its ACK nor its CANCEL repeats these, and they are much of a call's memory.
             leg.invite.request.extra, leg.invite.request.body = "", b""
         self._watch(core.settings.session_check)
+        core.answered(self)
+
+    def answer_left(self) -> None:
+        """The caller's 2xx has left."""
+        now = self.core.timers.clock()
+        if self.over or now - self.answered_at <= TOLD_LATE:
+            return
+        self.answered_at = now
+        self.tell(
+            events.CallerTold(
+                call_id=self.call_id,
+                at=self.now_us(),
+                switch=self.core.name,
+                leg=self.caller.index,
+            )
+        )
 
     def late_answer(self, leg: Leg, cseq: int, request: Request) -> None:
         """The ACK that carries the answer: the other leg's INVITE waits for it."""
@@ -432,7 +457,7 @@ class Call:
         self.tell(
             events.LegEnded(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 leg=leg.index,
                 status=status,
@@ -451,7 +476,7 @@ class Call:
         self.tell(
             events.CallEnded(
                 call_id=self.call_id,
-                at=core.now_us(),
+                at=self.now_us(),
                 switch=core.name,
                 disposition=disposition,
                 sip_status=status,
@@ -481,6 +506,11 @@ class Call:
         word, self.last_word = self.last_word, None
         if word is not None:
             word.heard()
+
+    def now_us(self) -> int:
+        """The call's time: microseconds since the epoch, UTC, as if nobody had set the time of day
+        since the call came."""
+        return self.base + self.core.steady_us()
 
     def tell(self, event: events.Told) -> None:
         """Tell an event, and note what a restart would have to tell again."""

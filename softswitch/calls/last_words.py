@@ -22,8 +22,9 @@ _GOODBYE = b"g"
 class FailureRecord(msgspec.Struct, frozen=True, array_like=True):
     """The failure that an INVITE got. `key` and `merged` are what it is known by if it comes again
     (§17.2.3, §8.2.2.2), texts as the bytes that came; `until` is the time of day from which that
-    cannot be, in microseconds of UTC. `next_leg` is the next free leg number of its call, 0 if the
-    call cannot come here by another INVITE."""
+    cannot be, in microseconds of UTC, and `steady` the same by the steady clock of the machine's
+    start that `boot` names. `next_leg` is the next free leg number of its call, 0 if the call
+    cannot come here by another INVITE."""
 
     key: bytes
     merged: bytes
@@ -32,6 +33,8 @@ class FailureRecord(msgspec.Struct, frozen=True, array_like=True):
     until: int
     call_id: str
     next_leg: int
+    steady: int = 0
+    boot: str = ""
 
 
 class _GoodbyeRow(msgspec.Struct, frozen=True, array_like=True):
@@ -78,6 +81,8 @@ def failed(
     until: int,
     call_id: str,
     next_leg: int,
+    steady: int,
+    boot: str,
 ) -> None:
     """The INVITE of a call was just told its failure; see `FailureRecord`."""
     record = FailureRecord(
@@ -88,6 +93,8 @@ def failed(
         until,
         call_id,
         next_leg,
+        steady,
+        boot,
     )
     transaction.user = word = LastWord(journal, _FAILURE + _encode(record))
     journal.changed(word)

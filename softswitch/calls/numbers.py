@@ -1,7 +1,14 @@
-"""Leg numbers: each leg of a callID at this switch has one of its own (`softswitch.events`)."""
+"""What all passages of a callID at this switch have in common: the numbers of its legs
+(`softswitch.events`), of which none is used twice, and its time base.
+
+A time base is what is added to the steady clock to have the time of day. It is taken once, as the
+call comes here, so that whoever sets the time of day meanwhile changes nothing of how long the call
+lasts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -15,20 +22,23 @@ its origin if it was given up there: an INVITE may be on its way back to it."""
 
 
 class _Numbering:
-    """Of one callID: the next number, and how many passages of it are alive."""
+    """Of one callID: the next number, the time base, and how many passages of it are alive."""
 
-    __slots__ = ("alive", "next")
+    __slots__ = ("alive", "base", "next")
 
-    def __init__(self) -> None:
+    def __init__(self, base: int) -> None:
         self.next = 0
+        self.base = base
         self.alive = 0
 
 
 class LegNumbers:
-    """The numbers of all calls that are alive, or were a moment ago."""
+    """The numbers of all calls that are alive, or were a moment ago. `ahead` is the time base of a
+    call that comes just now, in microseconds."""
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, ahead: Callable[[], int]) -> None:
         self._timers = timers
+        self._ahead = ahead
         self._calls: dict[str, _Numbering] = {}
 
     def __len__(self) -> int:
@@ -46,10 +56,20 @@ class LegNumbers:
         """The number that `next` would give. KeyError if the call is over."""
         return self._calls[call_id].next
 
-    def begin(self, call_id: str, at_least: int = 0) -> None:
-        """A passage of the call is alive; its numbers go on from there."""
+    def base(self, call_id: str) -> int:
+        """The call's time base, in microseconds."""
+        return self._of(call_id).base
+
+    def begin(self, call_id: str) -> None:
+        """A passage of the call is alive."""
+        self._of(call_id).alive += 1
+
+    def go_on(self, call_id: str, at_least: int, base: int) -> None:
+        """A passage of an earlier process is alive; the call's numbers go on from there, and its
+        times by that base."""
         numbering = self._of(call_id)
         numbering.next = max(numbering.next, at_least)
+        numbering.base = base
         numbering.alive += 1
 
     def end(self, call_id: str, for_good: bool) -> None:
@@ -69,7 +89,7 @@ class LegNumbers:
     def _of(self, call_id: str) -> _Numbering:
         numbering = self._calls.get(call_id)
         if numbering is None:
-            numbering = self._calls[call_id] = _Numbering()
+            numbering = self._calls[call_id] = _Numbering(self._ahead())
         return numbering
 
     def _drop(self, call_id: str) -> None:

@@ -65,7 +65,9 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `received` is the head of the caller's INVITE as far as responses repeat it, empty once the call
     is answered, and `received_by` where they go. From then on `key` and `merged` are what it is
     known by if it comes again (§17.2.3, §8.2.2.2), empty when that cannot be any more. `next_leg`
-    is the next free leg number of the call at this switch.
+    is the next free leg number of the call at this switch. `base` is its time base
+    (`softswitch.calls.numbers`), which holds since the machine's start that `boot` names
+    (`softswitch.steady`); empty: no longer than the process.
     """
 
     call_id: str
@@ -84,6 +86,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     received_by: FlowRecord | None = None
     key: str = ""
     merged: str = ""
+    base: int = 0
+    boot: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

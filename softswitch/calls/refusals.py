@@ -178,11 +178,12 @@ class Refusals:
         numbers = core.numbers
         numbers.begin(call_id)
         leg = numbers.next(call_id)
+        at = numbers.base(call_id) + core.steady_us()
         host, port = flow.remote
         core.emit(
             events.CallStarted(
                 call_id=call_id,
-                at=core.now_us(),
+                at=at,
                 switch=core.name,
                 site=core.site,
                 owner=owner,
@@ -200,7 +201,7 @@ class Refusals:
         core.emit(
             events.LegEnded(
                 call_id=call_id,
-                at=core.now_us(),
+                at=at,
                 switch=core.name,
                 leg=leg,
                 status=status,
@@ -211,7 +212,7 @@ class Refusals:
         core.emit(
             events.CallEnded(
                 call_id=call_id,
-                at=core.now_us(),
+                at=at,
                 switch=core.name,
                 disposition=disposition(status),
                 sip_status=status,

@@ -98,6 +98,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     identity = Caller(record.number, record.name, record.private)
     call = Call(core, record.call_id, record.owner, record.origin, identity)
     call.travelled, call.update = record.travelled, record.update
+    call.base = _base(core, record)
     first, *others = record.legs
     call.caller = caller = _leg(call, flows, first)
     legs = [_leg(call, flows, other) for other in others]
@@ -105,10 +106,14 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         call.told = list(record.told)
     if record.answered:
         call.answered, call.winner = True, legs[0]
-        call.answered_at = core.timers.clock() - max(0, core.now_us() - answered_at) / 1e6
+        call.answered_at = core.timers.clock() - max(0, call.now_us() - answered_at) / 1e6
         _confirm(core, caller, first)
         _confirm(core, legs[0], others[0])
-        _absorb(core, caller, record, answered_at)
+        _absorb(call, caller, record, answered_at)
+        if first.answer:
+            # It may never have left. Nobody can tell: the caller is told now.
+            caller.dialog.flow.send(first.answer)
+            core.answered(call)
     else:
         assert request is not None
         call.search = search = Search(call, request)
@@ -123,13 +128,22 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     core.emit(
         events.CallRestored(
             call_id=call.call_id,
-            at=core.now_us(),
+            at=call.now_us(),
             switch=core.name,
             leg=caller.index,
             told=record.told,
         )
     )
     return call
+
+
+def _base(core: Core, record: CallRecord) -> int:
+    """The call's time base. Over a restart of the machine only the time of day goes on, which may
+    have been set: nothing may be told before what was told already."""
+    steady = core.steady_us()
+    goes_on = record.boot and record.boot == core.boot
+    base = record.base if goes_on else core.now_us() - steady
+    return max(base, max((event.at for event in record.told), default=0) - steady)
 
 
 def _take(core: Core, line: str, holder: object) -> str:
@@ -201,11 +215,11 @@ def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
         )
 
 
-def _absorb(core: Core, caller: Leg, record: CallRecord, answered_at: int) -> None:
+def _absorb(call: Call, caller: Leg, record: CallRecord, answered_at: int) -> None:
     """The INVITE of an answered call may come again until 64*T1 after the answer (RFC 6026 §7.1):
     it must not make another call."""
-    layer = core.transactions.layer
-    left = min(layer.timeout, layer.timeout - (core.now_us() - answered_at) / 1e6)
+    layer = call.core.transactions.layer
+    left = min(layer.timeout, layer.timeout - (call.now_us() - answered_at) / 1e6)
     if not record.key or left <= 0:
         return
     first = record.legs[0]
@@ -230,7 +244,9 @@ def restore_failure(core: Core, flows: Flows, journal: Journal, row: int, data: 
     """
     record = decode_failure(data)
     layer = core.transactions.layer
-    left = min(layer.timeout, (record.until - core.now_us()) / 1e6)
+    goes_on = bool(core.boot) and record.boot == core.boot
+    wait = record.steady - core.steady_us() if goes_on else record.until - core.now_us()
+    left = min(layer.timeout, wait / 1e6)
     if left <= 0:
         journal.drop(row)
         return
@@ -246,7 +262,8 @@ def restore_failure(core: Core, flows: Flows, journal: Journal, row: int, data: 
     transaction.user = word = LastWord(journal, data)
     journal.restored(word, row)
     if record.next_leg:
-        core.numbers.begin(record.call_id, record.next_leg)
+        base = core.numbers.base(record.call_id)
+        core.numbers.go_on(record.call_id, record.next_leg, base)
         core.numbers.end(record.call_id, for_good=False)
 
 
@@ -265,6 +282,7 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
         Caller(record.number, record.name, record.private),
     )
     call.answered = call.over = True
+    call.base = _base(core, record)
     call.told = None
     (one,) = record.legs
     call.caller = leg = _leg(call, flows, one)
@@ -273,7 +291,7 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
         return
     answered_at = _answered_at(record)
     _confirm(core, leg, one)
-    _absorb(core, leg, record, answered_at)
+    _absorb(call, leg, record, answered_at)
     leg.state = LEAVING
     leg.bye_waits = reason
     call.last_word = word = LastWord(journal, data)
@@ -282,9 +300,12 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
 
 
 def _answered_at(record: CallRecord) -> int:
+    at = 0
     for event in record.told:
-        if type(event) is events.LegAnswered:
-            return event.at
+        if type(event) is events.LegAnswered or type(event) is events.CallerTold:
+            at = event.at
+    if at:
+        return at
     raise ValueError("an answered call without its answer")
 
 

@@ -213,7 +213,7 @@ class Search:
         call.tell(
             events.LegInvited(
                 call_id=call.call_id,
-                at=core.now_us(),
+                at=call.now_us(),
                 switch=core.name,
                 leg=leg.index,
                 party=leg.party,
@@ -249,7 +249,7 @@ class Search:
         if now != leg.ringing:
             event = events.LegRinging(
                 call_id=call.call_id,
-                at=core.now_us(),
+                at=call.now_us(),
                 switch=core.name,
                 leg=leg.index,
                 status=response.status,

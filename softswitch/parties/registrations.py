@@ -2,7 +2,8 @@
 
 A phone that was answered with 200 relies on being called until its registration runs out, so that
 is on disk before the answer leaves. A row holds all bindings of an address-of-record; without any
-it says that there are none. Times are UTC in there: the clock of a process starts anew with it.
+it says that there are none. Times are UTC in there, as the registrar's clock starts anew with the
+machine. As long as it does not, that clock goes on, whoever sets the time of day meanwhile.
 """
 
 from __future__ import annotations
@@ -42,8 +43,13 @@ class _BindingRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """`ahead` is how far UTC was ahead of the registrar's clock, which goes on as long as `boot`
+    has the same name; empty: no longer than the process."""
+
     aor: str
     bindings: list[_BindingRow]
+    ahead: float = 0.0
+    boot: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -53,22 +59,26 @@ _decode = msgspec.msgpack.Decoder(_Row).decode
 class Registered:
     """What the journal keeps of an address-of-record (`softswitch.calls.journal.Kept`).
 
-    `ahead` is how far UTC is ahead of the registrar's clock just now, in seconds.
+    `ahead` is how far UTC is ahead of the registrar's clock just now, in seconds; `boot` as in its
+    row.
     """
 
-    __slots__ = ("_ahead", "_registrar", "aor", "row", "timer")
+    __slots__ = ("_ahead", "_boot", "_registrar", "aor", "row", "timer")
 
-    def __init__(self, aor: str, registrar: Registrar, ahead: Callable[[], float]) -> None:
+    def __init__(
+        self, aor: str, registrar: Registrar, ahead: Callable[[], float], boot: str
+    ) -> None:
         self.aor = aor
         self.row = 0
         self.timer: Timer | None = None
         """Set while nothing is registered: then the row goes."""
         self._registrar = registrar
         self._ahead = ahead
+        self._boot = boot
 
     def written(self) -> bytes:
         """The row's bytes, as of now."""
-        return encode(self.aor, self._registrar.bindings(self.aor), self._ahead())
+        return encode(self.aor, self._registrar.bindings(self.aor), self._ahead(), self._boot)
 
     def __repr__(self) -> str:
         return f"<the registrations of {self.aor}>"
@@ -78,7 +88,8 @@ class Registrations:
     """Keeps the journal up to date with the registrar, whose `changed` it is.
 
     `journal` gives the journal, if there is one; `ahead` is how far UTC is ahead of the registrar's
-    clock just now, in seconds.
+    clock just now, in seconds. `boot` names the start since which that clock runs, if it has a name
+    (`softswitch.steady`).
     """
 
     def __init__(
@@ -88,12 +99,14 @@ class Registrations:
         timers: Timers,
         journal: Callable[[], Journal | None],
         ahead: Callable[[], float],
+        boot: str = "",
     ) -> None:
         self._registrar = registrar
         self._extensions = extensions
         self._timers = timers
         self._journal = journal
         self._ahead = ahead
+        self._boot = boot
         self._written_ahead = ahead()
         self._kept: dict[str, Registered] = {}
         registrar.changed = self._changed
@@ -104,7 +117,7 @@ class Registrations:
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
-        aor, bindings = decode(data, self._ahead())
+        aor, bindings = decode(data, self._ahead(), self._boot)
         known = aor in self._extensions and aor not in self._kept
         found = self._registrar.restore(aor, bindings) if known else []
         journal = self._journal()
@@ -113,7 +126,7 @@ class Registrations:
         if not found:
             journal.drop(row)
             return
-        kept = self._kept[aor] = Registered(aor, self._registrar, self._ahead)
+        kept = self._kept[aor] = Registered(aor, self._registrar, self._ahead, self._boot)
         journal.restored(kept, row)
 
     def expire(self) -> None:
@@ -135,7 +148,7 @@ class Registrations:
             return
         kept = self._kept.get(aor)
         if kept is None:
-            kept = self._kept[aor] = Registered(aor, self._registrar, self._ahead)
+            kept = self._kept[aor] = Registered(aor, self._registrar, self._ahead, self._boot)
         journal.changed(kept)
         if kept.timer is not None:
             kept.timer.cancel()
@@ -157,7 +170,7 @@ def is_registration(row: bytes) -> bool:
     return row.startswith(_MARK)
 
 
-def encode(aor: str, bindings: Sequence[Binding], ahead: float) -> bytes:
+def encode(aor: str, bindings: Sequence[Binding], ahead: float, boot: str = "") -> bytes:
     """The row of an address-of-record."""
     rows = [
         _BindingRow(
@@ -176,12 +189,14 @@ def encode(aor: str, bindings: Sequence[Binding], ahead: float) -> bytes:
         )
         for one in bindings
     ]
-    return _MARK + _encode(_Row(aor, rows))
+    return _MARK + _encode(_Row(aor, rows, ahead, boot))
 
 
-def decode(row: bytes, ahead: float) -> tuple[str, list[Binding]]:
+def decode(row: bytes, ahead: float, boot: str = "") -> tuple[str, list[Binding]]:
     """The address-of-record of a row and its bindings. Raises msgspec.DecodeError if it is none."""
     read = _decode(row[len(_MARK) :])
+    if boot and read.boot == boot:
+        ahead = read.ahead
     return read.aor, [
         Binding(
             uri=_text(one.uri),

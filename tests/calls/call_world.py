@@ -292,6 +292,7 @@ class World:
     ) -> None:
         self.now = START
         self.utc_ahead = 0.0
+        self.boots = 1
         self.folder = folder
         self.wire: list[Message] = []
         self.events: list[Event] = []
@@ -333,6 +334,7 @@ class World:
             clock=lambda: self.now,
             now_us=lambda: int((self.now + self.utc_ahead) * 1e6),
             tokens=Tokens(bits.randbytes),
+            boot=f"boot {self.boots}",
         )
         if self.rows is not None and name == "hq":
             last = max(self.rows.rows, default=0)

@@ -70,7 +70,7 @@ def test_robots(
         CONFIG + "timers: {session_check: 30, t4: 5, nonce_lifetime: 300}\n",
     )
     if switches == 2:
-        world.add_switch("branch", ("10.0.0.2", 5060), BRANCH, BRANCH_PLAN)
+        world.add_switch("branch", ("10.0.0.2", 5060), BRANCH, BRANCH_PLAN).opened()
     for number, host in (("1001", "10.9.0.1"), ("1001", "10.9.0.2"), ("1002", "10.9.0.3")):
         world.phone(number, host)
     dice = random.Random(seed)

@@ -77,8 +77,9 @@ def test_killed_before_the_answer_left(journalled: World) -> None:
     world.kill()
     world.run(1)
     world.start()
+    assert a.what == ["200 INVITE"], "at once"
     a.again()
-    assert a.what == ["200 INVITE"]
+    assert a.what == ["200 INVITE", "200 INVITE"]
     assert a.last.body == ANSWER
     a.ack()
     b.reply(200, ANSWER)  # nor has it heard of the ACK
@@ -154,16 +155,16 @@ def test_it_cannot_come_again_for_ever(journalled: World) -> None:
     over(world)
 
 
-@pytest.mark.parametrize(("ahead", "kept"), [(-3600.0, True), (3600.0, False)])
-def test_the_time_of_day_was_changed_meanwhile(journalled: World, ahead: float, kept: bool) -> None:
-    """Set back it does not keep anything longer than 64*T1."""
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_the_time_of_day_was_changed_meanwhile(journalled: World, ahead: float) -> None:
+    """That is nothing by which anything is kept, or forgotten."""
     world = journalled
     a, b = answered(world)
     world.run(1)
     world.kill()
     world.utc_ahead = ahead
     world.start()
-    assert bool(world.switch.transactions.servers) is kept
+    assert world.switch.transactions.servers
     world.run(64 * T1 + 0.1)
     for line in (a, b):
         line.reply(200, to="OPTIONS")
@@ -442,10 +443,10 @@ def test_rows_of_the_version_before(journalled: World) -> None:
     world.kill()
     for number, row in world.rows.rows.items():
         call, as_bytes = msgspec.msgpack.decode(row)
-        assert len(call) == 16
+        assert len(call) == 18
         assert {len(leg) for leg in call[11]} == {24}
         call[11] = [leg[:-1] for leg in call[11]]
-        world.rows.rows[number] = msgspec.msgpack.encode([call[:-2], as_bytes])
+        world.rows.rows[number] = msgspec.msgpack.encode([call[:-4], as_bytes])
     world.start()
     hangs_up(a, b)
     assert c.last.what == "503 INVITE"

@@ -27,11 +27,13 @@ class FakeHandle:
 
 
 class FakeTimers:
-    """``elapsed`` is the true time; ``wrong`` is by how much this machine's wall clock is off."""
+    """``elapsed`` is the true time; ``wrong`` is by how much this machine's wall clock is off. It
+    was ``booted`` at that moment of the true time."""
 
     def __init__(self, wrong: int = 0) -> None:
         self.elapsed = 0
         self.wrong = wrong
+        self.booted = 0
         self._queue: list[tuple[int, int, FakeHandle, Callable[[], None]]] = []
         self._order = count()
 
@@ -39,7 +41,11 @@ class FakeTimers:
         return START + self.elapsed + self.wrong
 
     def monotonic_us(self) -> int:
-        return 5_000_000 + self.elapsed
+        return 5_000_000 + self.elapsed - self.booted
+
+    @property
+    def boot(self) -> str:
+        return f"since {self.booted}"
 
     def schedule(self, delay: float, callback: Callable[[], None]) -> FakeHandle:
         handle = FakeHandle()
@@ -101,6 +107,7 @@ class FakeServer:
         self.name = name
         self.peers = peers
         self.timers = net.timers(wrong)
+        self.timers.booted = net.booted.get(name, 0)
         self.clock = Clock(name, self.timers)
         self.store = Store(name, self.clock, self.timers, StoreLimits(linger, linger + 30, 100))
         self.health: list[tuple[str, bool]] = []
@@ -148,6 +155,7 @@ class FakeNet:
         self.wires: deque[tuple[str, str, Frame]] = deque()
         self.log: list[tuple[str, str, Frame]] = []
         self._timers: list[FakeTimers] = []
+        self.booted: dict[str, int] = {}
 
     def server(
         self, name: str, *peers: str, wrong: int = 0, linger: float = 30.0, **options: Any
@@ -157,6 +165,7 @@ class FakeNet:
 
     def timers(self, wrong: int) -> FakeTimers:
         timers = FakeTimers(wrong)
+        timers.elapsed = self._timers[0].elapsed if self._timers else 0
         self._timers.append(timers)
         return timers
 

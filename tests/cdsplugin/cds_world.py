@@ -115,9 +115,11 @@ class Site:
         self.journal = Journal(store, timers, self.disk, self.rows)
         return self.journal
 
-    def restart(self) -> None:
+    def restart(self, power: bool = False) -> None:
         self.kill()
         self.wrong = self.server.timers.wrong
+        if power:
+            self.net.booted[self.name] = self.server.timers.elapsed
         self.start()
 
     def join(self, call_id: str, owner: str = "ant") -> None:

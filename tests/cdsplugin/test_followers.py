@@ -121,7 +121,7 @@ def test_a_followed_call_ends_in_its_time(at: str) -> None:
     hang_up(world, "bee", "ant")
     world.pass_time(29)
     assert screen.over == []
-    assert world["ant"].rows.cdrs["c1"][-1] == 0
+    assert world["ant"].rows.cdrs["c1"].final == 0
     world.pass_time(3)
     assert [call.call_id for call in screen.over] == ["c1"]
     assert screen.over[0].data.value("end") is not None

@@ -514,7 +514,7 @@ def test_who_registers_while_stamps_are_put_right_does_not_keep_us_from_the_owne
     ant, bee, cat = (world[name] for name in ("ant", "bee", "cat"))
     world.call()
     world.net.part("ant", "bee", "cat")
-    bee.restart()
+    bee.restart(power=True)
     bee.join("c1")
     bee.write("c1", "early")
     world.pass_time(40)

@@ -8,6 +8,7 @@ import pytest
 from cds_calls import AT, SECOND, answered_call, busy_call, started
 from cds_fakes import FakeNet, FakeServer, Listener
 
+from cdsplugin.archive.disk import Beat
 from cdsplugin.archive.journal import Found
 from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data.call_data import CallData
@@ -392,7 +393,7 @@ def restarted(server: FakeServer) -> tuple[FakeServer, Tms, Recovery]:
     back = FakeNet().server("hq")
     recovery = Recovery(back.store, back.clock, back.timers, 20.0)
     data = server.store.get("c1").data
-    recovery.begin([Found("c1", "hq", CallData(data.properties.values()))], AT, back.proxy)
+    recovery.begin([Found("c1", "hq", CallData(data.properties.values()))], Beat(AT), back.proxy)
     return back, Tms(back.store, back.clock), recovery
 
 
@@ -520,7 +521,9 @@ def test_a_call_whose_end_the_switch_forgot_keeps_it(hq: FakeServer) -> None:
 def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     feed(tms, answered_call("c1")[:6])
+    hq.timers.advance(60)
     feed(tms, busy_call("c2", AT + 60 * SECOND)[:2])
+    hq.timers.advance(3540)
     tms.event(SwitchStarted(at=AT + 3600 * SECOND, switch="hq"))
     assert tms.live() == 0
     end = hq.values("c1")["end"]

@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+from cdsplugin.archive import foreign
 from cdsplugin.archive import sqlite as archive
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.recovery import Recovery
 from cdsplugin.data import call_data
 from cdsplugin.data.call import Call
 from cdsplugin.data.clock import Clock
@@ -23,6 +25,8 @@ from cdsplugin.proxy.joined import Joined, Stage
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.proxy.participants import RegistrationMonitor
 from cdsplugin.proxy.registration import Registrations
+from cdsplugin.tms.passages import SwitchCall
+from cdsplugin.tms.tms import SwitchModule
 
 Broken = Callable[[], AbstractContextManager[Any]]
 
@@ -43,8 +47,8 @@ def _author_disregarded() -> AbstractContextManager[Any]:
         return new.stamp > old.stamp
 
     # Equal stamps are rare with a clock of microseconds: this one ticks once in five seconds.
-    def stamp(self: Clock, owner: str, newest: int) -> int:
-        return max((self.now(owner) // 5_000_000 + 1) * 5_000_000, newest + 1)
+    def stamp(self: Clock, base: int, newest: int) -> int:
+        return max(((self.monotonic_us() + base) // 5_000_000 + 1) * 5_000_000, newest + 1)
 
     return _both(
         patch.object(call_data, "supersedes", supersedes), patch.object(Clock, "stamp", stamp)
@@ -54,7 +58,7 @@ def _author_disregarded() -> AbstractContextManager[Any]:
 def _local_clock() -> AbstractContextManager[Any]:
     """Stamps from the local clock, and never mind what was seen."""
 
-    def stamp(self: Clock, owner: str, newest: int) -> int:
+    def stamp(self: Clock, base: int, newest: int) -> int:
         return self._now_us()
 
     return patch.object(Clock, "stamp", stamp)
@@ -205,6 +209,50 @@ def _followers_elsewhere_hold() -> AbstractContextManager[Any]:
     return patch.object(RegistrationMonitor, "add", holds)
 
 
+def _strangers_recorded() -> AbstractContextManager[Any]:
+    """Whatever names this server as its owner gets a record here."""
+    return patch.object(Recorder, "_judge", lambda self, call: None)
+
+
+def _late_parts_disowned() -> AbstractContextManager[Any]:
+    """What comes late to a call that is over is taken for another call's."""
+    return patch.object(foreign, "took_part", lambda data, before: False)
+
+
+def _disowned_and_forgotten() -> AbstractContextManager[Any]:
+    """Nobody records a call that is none of its owner's."""
+
+    return patch.object(Recorder, "_apart", lambda self, call: None)
+
+
+def _settled_too_early() -> AbstractContextManager[Any]:
+    """Who has left a call forgets it, though its owner has not heard of it from its own switch."""
+    return patch.object(NetworkProxy, "_may_disown", lambda self, call: False)
+
+
+def _wall_clocks() -> AbstractContextManager[Any]:
+    """How far the owner's time is ahead is looked up anew for each event, by the wall clock."""
+
+    def ahead(self: SwitchModule, call_id: str, call: SwitchCall) -> int:
+        return self._clock.time_base(call.owner) - self._clock.own()
+
+    return patch.object(SwitchModule, "_ahead", ahead)
+
+
+def _base_not_told() -> AbstractContextManager[Any]:
+    """Who joins a call takes the owner's clock as it is, not as it was when the call began."""
+
+    def rebase(self: Store, call: Call, base: int) -> None:
+        call.based = True
+
+    return patch.object(Store, "rebase", rebase)
+
+
+def _base_not_kept() -> AbstractContextManager[Any]:
+    """After a restart calls go on by the wall clock."""
+    return patch.object(Recovery, "_goes_on", lambda self, found: False)
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -225,10 +273,17 @@ RULES: Mapping[str, Broken] = {
     "insert": _insert,
     "late-words-lost": _not_marked_final,
     "expired-forgotten": _expired_forgotten,
+    "strangers-recorded": _strangers_recorded,
+    "late-parts-disowned": _late_parts_disowned,
+    "disowned-and-forgotten": _disowned_and_forgotten,
+    "settled-too-early": _settled_too_early,
     "who-left-untold": _who_left_untold,
     "who-left-unasked": _who_left_unasked,
     "followers-hold": _followers_hold,
     "followers-elsewhere-hold": _followers_elsewhere_hold,
+    "wall-clocks": _wall_clocks,
+    "base-not-told": _base_not_told,
+    "base-not-kept": _base_not_kept,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from cdsplugin.data.call import Call
 from cdsplugin.data.entries import Log, Property
@@ -25,7 +25,10 @@ from softswitch.events import (
 
 from .plan import CallItem, NoteItem, Passage
 from .scheduler import World
-from .server import Server
+from .server import Process, Server
+
+_Said: TypeAlias = tuple[Event, Callable[[], None]]
+"""An event, and what to do once it is stored."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +60,17 @@ class Truth:
     lines: list[Log] = field(default_factory=list)
     """Acknowledged."""
     waiting: list[Written] = field(default_factory=list)
+    times: dict[tuple[str, str], int] = field(default_factory=dict)
+    """When something of a leg really was told first, by the leg's property and the name in it."""
+
+
+_TIMES: dict[type, str] = {
+    CallStarted: "invited_at",
+    LegInvited: "invited_at",
+    LegRinging: "ringing_at",
+    LegAnswered: "answered_at",
+    LegEnded: "ended_at",
+}
 
 
 class Switch:
@@ -68,6 +82,10 @@ class Switch:
         self.server = server
         self.truths = truths
         self._begun: dict[tuple[str, int], _Passage] = {}
+        self._bases: dict[str, tuple[int, int]] = {}
+        """By callID: what the monotonic clock lacks to the call's time, and since which start of
+        the machine that holds (``softswitch.calls.numbers``)."""
+        self._last_at: dict[str, int] = {}
 
     def plan(self, call: CallItem, passage: Passage) -> None:
         """Have it happen."""
@@ -94,30 +112,40 @@ class Switch:
         process = self.server.process
         assert process is not None
         living = {key[0] for key, state in self._begun.items() if not state.lost}
+        for call_id in set(self._bases) - living:
+            del self._bases[call_id], self._last_at[call_id]
         for key, state in list(self._begun.items()):
             if state.lost and key[0] in living and state.known:
                 state.lost, state.failed = False, True
+                self._restored(process, state)
                 self._ends(state)  # the call lives on here by another passage
                 continue
             if state.lost:
                 self._lost(state)
                 del self._begun[key]
                 continue
-            unknown, state.unknown = state.unknown, []
-            for event, then in unknown:
-                self._tell(state, event, then)
+            self._restored(process, state)
             waiting, state.waiting = state.waiting, []
             for what in waiting:
                 what(state)
-        at = self.server.machine.now_us()
         name = self.server.name
-        for (call_id, leg), state in self._begun.items():
-            if not state.over:
-                process.tms.event(
-                    CallRestored(call_id=call_id, at=at, switch=name, leg=leg, told=())
-                )
-        process.tms.event(SwitchStarted(at=at, switch=name))
+        process.tms.event(SwitchStarted(at=self.server.machine.now_us(), switch=name))
         process.recovery.reported(name)
+
+    def _restored(self, process: Process, state: _Passage) -> None:
+        """It goes on; with it, it tells what the server may not have on disk."""
+        call_id = state.call.call_id
+        event = CallRestored(
+            call_id=call_id,
+            at=self._now_us(call_id),
+            switch=self.server.name,
+            leg=state.passage.first_leg,
+            told=tuple(event for event, _ in state.unknown),  # type: ignore[misc]
+        )
+        self.world.note(self.server.name, f"its switch says {event!r}")
+        process.tms.event(event)
+        for entry in state.unknown:
+            self._when_stored(process, state, entry)
 
     def _lost(self, state: _Passage) -> None:
         """A call that was not answered ended with the process; nobody saw its end."""
@@ -150,22 +178,39 @@ class Switch:
         assert process is not None
         if self.world.tracing:
             self.world.note(self.server.name, f"its switch says {event!r}")
+        time = _TIMES.get(type(event))
+        if time is not None:
+            name = f"leg/{self.server.name}/{event.leg}"  # type: ignore[union-attr]
+            self.truths[event.call_id].times.setdefault((name, time), self.world.now)
         entry = (event, then)
         state.unknown.append(entry)
         process.tms.event(event)
+        self._when_stored(process, state, entry)
 
+    def _when_stored(self, process: Process, state: _Passage, entry: _Said) -> None:
         def stored() -> None:
             if entry in state.unknown:
                 state.unknown.remove(entry)
                 state.known = True
-                then()
+                entry[1]()
 
         # What is said in one turn is written at its end.
         process.timers.schedule(0, lambda: process.journal.after_commit(stored, must=True))
 
     def _base(self, state: _Passage) -> dict[str, Any]:
-        at = self.server.machine.now_us()
-        return {"call_id": state.call.call_id, "switch": self.server.name, "at": at}
+        call_id = state.call.call_id
+        return {"call_id": call_id, "switch": self.server.name, "at": self._now_us(call_id)}
+
+    def _now_us(self, call_id: str) -> int:
+        """The call's time here, as the switch has it: whatever happens to the wall clock."""
+        machine = self.server.machine
+        base, boot = self._bases.get(call_id, (0, 0))
+        if boot != machine.boots:
+            said = self._last_at.get(call_id, 0) - machine.monotonic_us()
+            base = max(machine.time_base(), said)
+            self._bases[call_id] = base, machine.boots
+        at = self._last_at[call_id] = base + machine.monotonic_us()
+        return at
 
     def _begins(self, state: _Passage) -> None:
         call, passage = state.call, state.passage
@@ -337,8 +382,11 @@ class Application:
                 if note.name
                 else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
             )
-            self.truth.waiting.append(written)
-            process.journal.after_commit(lambda: self._acknowledged(written), must=True)
+            known = item.owner == name or item.owner in self.server.settings.peers[name]
+            # Else it is in the record there, which goes if a later life of the call is handed over.
+            if known:
+                self.truth.waiting.append(written)
+                process.journal.after_commit(lambda: self._acknowledged(written), must=True)
         leaves = partial(self._leaves, process)
         self.world.after(note.stays, partial(self.server.machine.comes, leaves))
 

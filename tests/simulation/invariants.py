@@ -90,6 +90,11 @@ class Auditor:
         self._down: set[tuple[Process, str]] = set()
         """Which servers a process has reported as down, and not as back since."""
         self._touched: list[tuple[Server, Call]] = []
+        self.unbased: set[tuple[str, str]] = set()
+        """Calls, and servers that could not know their owner's time: it was never reached."""
+        self.anew: set[str] = set()
+        """Calls that came back to an owner that had ended them in an earlier life."""
+        self._ended_by: dict[str, Process] = {}
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
         errors.found.clear()
@@ -203,6 +208,10 @@ class Auditor:
         lingered = server.settings.linger * 999_000
         if left is not None and call.owner == server.name and self.world.now - left < lingered:
             raise Violated(f"5: {server.name} ends {call.call_id} without lingering")
+        if not call.based:
+            self.unbased.add((call.call_id, server.name))
+        if call.owner == server.name:
+            self._ended_by[call.call_id] = process
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
@@ -212,6 +221,11 @@ class Auditor:
         if ((process, peer) in self._down) != up:
             raise Violated(f"6: {peer} is reported as {'back' if up else 'down'} once more")
         (self._down.discard if up else self._down.add)((process, peer))
+
+    def registered(self, process: Process, call: Call) -> None:
+        """Somebody came to a call."""
+        if self._ended_by.get(call.call_id, process) is not process:
+            self.anew.add(call.call_id)
 
     def touched(self, server: Server, call: Call) -> None:
         self._touched.append((server, call))
@@ -277,6 +291,8 @@ class _Watch:
 
     def registered(self, call: Call, client: Client) -> None:
         auditor = self._auditor
+        if call.owner == self._server.name:
+            auditor.registered(self._process, call)
         if auditor.incoming is not self._server:
             auditor.changed[call.call_id] = auditor.acted[call.call_id] = auditor.world.now
         auditor.left(self._process, call)
@@ -449,28 +465,29 @@ def one_right_row(
                 raise Violated(f"9: {call_id} never was, and has a row: {found_rows}")
             continue
         _right(call_id, truth, found_rows)
+        records = [call_id]
+        if truth.lost or stepped:  # what went on when it was over at its owner is a record apart
+            records += [r for r in _apart(rows, truth.item.caller) if r not in truths]
         account = properties.get((call_id, "account"))
         if account is None or (account[3] and account[2] != f"{truth.item.owner} 0"):
             raise Violated(f"once: {call_id} was set once where it began; the record has {account}")
         for name, status in truth.legs.items():
-            leg_row = legs.get((call_id, name))
-            if leg_row is None and (truth.lost or stepped):
-                others_legs = [
-                    leg
-                    for (other, leg_name), leg in legs.items()
-                    if leg_name == name and other not in truths
-                ]
-                leg_row = max(others_legs, default=None)
+            leg_row = max((legs[r, name] for r in records if (r, name) in legs), default=None)
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
                 raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
         for entry in truth.properties:
-            kept = properties.get((call_id, entry.name))
+            where = [(r, entry.name) for r in records]
+            found = [properties[key] for key in where if key in properties]
+            kept = max(found, key=lambda row: (not row[3], row), default=None)
+            if kept is not None and entry.once:
+                continue  # whatever is there was set, or set once before
             if kept is None or (kept[:2] < (_iso(entry.stamp), entry.author) or kept[3]):
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
             if kept[:2] == (_iso(entry.stamp), entry.author) and kept[2] != entry.value:
                 raise Violated(f"8: {call_id}: acknowledged {entry!r}; the record has {kept}")
         for line in truth.lines:
-            if (call_id, _iso(line.stamp), line.author, line.text) not in lines:
+            key_of_line = (_iso(line.stamp), line.author, line.text)
+            if not any((r, *key_of_line) in lines for r in records):
                 raise Violated(f"8: {call_id}: acknowledged {line!r}, and it is in no record")
     # A call that its owner did not have on disk, or that went on when it was over there, others
     # record apart.
@@ -488,6 +505,15 @@ def one_right_row(
         if callers & apart:
             raise Violated(f"9: one call is recorded as several: {rows}")
         apart |= callers
+
+
+def _apart(rows: dict[str, dict[str, dict[str, Any]]], caller: str) -> list[str]:
+    """The callIDs of records of that caller's call, and of those that are notes alone."""
+    return [
+        call_id
+        for call_id, found in rows.items()
+        if any(row["caller"] in (caller, None) for row in found.values())
+    ]
 
 
 def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:

@@ -97,6 +97,7 @@ class Neighbour:
             process is not None
             and process.store.get(self.item.call_id) is None
             and self.item.call_id not in process.store.kept
+            and self.item.call_id not in process.store.fading
             for process in processes
         )
 

@@ -85,7 +85,8 @@ class FaultItem:
     switch is one with it), ``power`` (the machine), ``freeze`` (the process does nothing for a
     while, and goes on: SIGSTOP, a debugger, a machine that swaps or is moved), ``absent`` (a cut
     between a participant, ``one``, and the owner of its call, ``other``, that is frozen: it leaves
-    the call, and reaches the owner only long after that goes on).
+    the call, and reaches the owner only long after that goes on), ``away`` (the process, and its
+    machine's wall clock is set by ``by`` before it is back).
     """
 
     kind: str
@@ -143,7 +144,7 @@ class Plan:
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
 FROZEN_KINDS = (*FIRST_KINDS, "freeze")
-KINDS = (*FROZEN_KINDS, "absent", "follow", "neighbour")
+KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -174,6 +175,12 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
             items += (absent := _absent(rng, settings, calls, freezes))
             last = max([settings.faults_end, *(fault.until for fault in absent)])
             settings = replace(settings, faults_end=last)
+    if "away" in kinds:
+        full = {item.one for item in items if isinstance(item, FaultItem) and item.kind == "full"}
+        for item in _clocks(random.Random(f"{seed} clocks"), settings, calls):
+            # What is lost on a full disk is another matter: ``kill`` sees to that.
+            if item.kind in kinds and not (item.kind == "away" and item.one in full):
+                items.append(item)
     if "follow" in kinds:
         others = random.Random(f"{seed} follow")
         for _ in range(others.choice((0, 1, 1, 2, 4))):
@@ -181,11 +188,11 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
     if "neighbour" in kinds:
         others = random.Random(f"{seed} neighbour")
         rest = others.sample(calls, len(calls))
-        jumps = any(isinstance(item, FaultItem) and item.kind == "jump" for item in items)
+        stepped = any(isinstance(i, FaultItem) and i.kind in ("jump", "away") for i in items)
         for n in range(min(others.choice((0, 0, 1, 1, 2)), len(rest))):
             neighbour = _neighbour(others, settings, rest[n], n)
             # What began after the end of another call is told by the owner's clock.
-            if not (neighbour.over and jumps):
+            if not (neighbour.over and stepped):
                 items.append(neighbour)
     return Plan(seed, settings, tuple(items))
 
@@ -376,3 +383,22 @@ def _absent(
             one = rng.choice(sorted(others))
             found.append(FaultItem("absent", at, until, one, freeze.one))
     return found
+
+
+def _clocks(rng: random.Random, settings: Settings, calls: list[CallItem]) -> list[FaultItem]:
+    """Clocks that are set by an hour or so while a call lasts, or just before one begins."""
+    faults: list[FaultItem] = []
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        passage = rng.choice(rng.choice(calls).passages)
+        by = rng.choice((-1, 1)) * rng.choice((60, 3600)) * SECOND
+        at = rng.randrange(passage.begins, passage.ends)
+        last = settings.faults_end
+        if rng.random() < 0.5:
+            faults.append(FaultItem("jump", min(at, last), min(at, last), passage.switch, by=by))
+            continue
+        if rng.random() < 0.5:
+            at = max(passage.begins - int(rng.uniform(0.5, 3) * SECOND), 0)
+        at = min(at, last - SECOND)
+        until = min(at + int(rng.uniform(0.05, 2) * SECOND), last)
+        faults.append(FaultItem("away", at, until, passage.switch, by=by))
+    return faults

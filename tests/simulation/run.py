@@ -18,6 +18,7 @@ from .plan import CallItem, FaultItem, FollowItem, NeighbourItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
 from .settling import Settling
+from .times import times_are_right
 
 SECOND = 1_000_000
 MAX_STEPS = 300_000
@@ -143,8 +144,9 @@ class Simulation:
             if (wrong := neighbour.wrong()) is not None:
                 raise Violated(wrong)
         faults = [item for item in self.plan.kept() if isinstance(item, FaultItem)]
-        stepped = any(fault.kind == "jump" for fault in faults)
+        stepped = any(fault.kind in ("jump", "away") for fault in faults)
         one_right_row(self.servers, self.truths, callers, stepped)
+        times_are_right(self.plan, self.servers, self.truths, self.auditor)
         for follower in self.followers:
             if (wrong := follower.wrong()) is not None:
                 raise Violated(wrong)
@@ -221,6 +223,8 @@ class Simulation:
         if fault.kind == "freeze":
             machine = server.machine
             return (lambda: machine.freeze() if server.process is not None else None), machine.go_on
+        if fault.kind == "away":
+            return (lambda: self._kill(server, False)), (lambda: self._restart(server, fault.by))
         return (lambda: self._kill(server, fault.kind == "power")), (lambda: self._restart(server))
 
     def _kill(self, server: Server, power: bool) -> None:
@@ -229,7 +233,8 @@ class Simulation:
             self.switches[server.name].killed()
             server.machine.go_on()  # a signal that a frozen process dies of too
 
-    def _restart(self, server: Server) -> None:
+    def _restart(self, server: Server, by: int = 0) -> None:
+        server.machine.off += by
         if server.process is None:
             self._boot(server.name)
             self.switches[server.name].restarted()
@@ -258,6 +263,8 @@ def run(plan: Plan, keep_trace: int = 0) -> Outcome:
     world = simulation.world if simulation is not None else World(0)
     settled = simulation.settling.longest / SECOND if simulation is not None else 0.0
     outcome = Outcome(failure, world.steps, world.now / SECOND, settled, tuple(world.trace()))
+    # What is still referred to would be taken for old, and nobody collects that.
+    del simulation, world
     gc.collect(1)
     return outcome
 

@@ -84,6 +84,7 @@ class Machine:
         self.off = off
         self.drift = drift
         self.booted = -world.rng.randrange(10_000_000_000)
+        self.boots = 1
         self._frozen = False
         self._came: list[Callable[[], None]] = []
         """Frames, losses and calls that came to the frozen process."""
@@ -137,21 +138,36 @@ class Machine:
         now = self.world.now
         return START + now + now * self.drift // 1_000_000 + self.off
 
+    def time_base(self) -> int:
+        """What its monotonic clock lacks to what it takes for UTC."""
+        return self.now_us() - self.monotonic_us()
+
     def reboot(self) -> None:
         """Its monotonic clock begins anew."""
         self.booted = self.world.now
+        self.boots += 1
 
 
 class ProcessTimers:
     """``cdsplugin.data.clock.Timers`` of one process: its timers die with it."""
 
-    __slots__ = ("alive", "machine", "monotonic_us", "now_us", "on_turn", "pending", "world")
+    __slots__ = (
+        "alive",
+        "boot",
+        "machine",
+        "monotonic_us",
+        "now_us",
+        "on_turn",
+        "pending",
+        "world",
+    )
 
     def __init__(self, machine: Machine, on_turn: Callable[[], None]) -> None:
         self.machine = machine
         self.world = machine.world
         self.now_us = machine.now_us
         self.monotonic_us = machine.monotonic_us
+        self.boot = f"start {machine.boots}"
         self.on_turn = on_turn
         """Called after each timer that fired: the end of a turn of the event loop."""
         self.alive = True

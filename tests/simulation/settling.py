@@ -32,6 +32,8 @@ def unsettled(
     for server in servers.values():
         known = server.settings.peers[server.name]
         for call_id, final in server.disk.archive.execute("SELECT call_id, final FROM cdrs"):
+            if call_id not in truths:
+                continue  # a neighbour's, which is recorded where it came in
             owner = truths[call_id].item.owner
             if owner == server.name or owner in known:
                 rows.setdefault(call_id, {})[server.name] = final
@@ -68,7 +70,7 @@ class Settling:
         self._alone: set[tuple[str, str]] = set()
         """Calls of which a server took care itself, which nobody told to the owner yet; and it."""
         kinds = {item.kind for item in plan.kept() if isinstance(item, FaultItem)}
-        self._calm = not kinds & {"kill", "power"}
+        self._calm = not kinds & {"kill", "power", "away"}
         self.early = self._calm and "absent" in kinds
         """Whether it is looked at before all faults are over."""
         # A connection that one side alone believes in is known for what it is after ``dead_after``.
@@ -118,7 +120,8 @@ class Settling:
         self._alone = {
             (call_id, name)
             for call_id, name in self._alone
-            if not self._network.joined(name, self._truths[call_id].item.owner)
+            if call_id in self._truths
+            and not self._network.joined(name, self._truths[call_id].item.owner)
         }
 
     def _are_apart(self, call_id: str, rows: dict[str, int]) -> bool:
@@ -150,9 +153,11 @@ def _has(server: Server, call_id: str) -> bool:
 
 
 def _takes_part(server: Server, call_id: str) -> bool:
-    """Whether anybody but the network proxy is registered for the call there."""
+    """Whether anybody but the network proxy holds the call there."""
     process = server.process
     if process is None:
         return False
     call = process.store.get(call_id)
-    return call is not None and any(client is not process.proxy for client in call.clients)
+    return call is not None and any(
+        client is not process.proxy and client not in call.followers for client in call.clients
+    )
