@@ -248,7 +248,9 @@ def make_sites(
         peers = {
             other: f"tcp:{hosts[at]}:{link[at]}" for at, other in enumerate(names) if other != name
         }
-        cds = server(f"tcp:{hosts[number]}:{link[number]}", peers, f"{name}.db", api[number], timing)
+        cds = server(
+            f"tcp:{hosts[number]}:{link[number]}", peers, f"{name}.db", api[number], timing
+        )
         if hosts[number] != HOST:
             cds["secret"] = "a secret of all the servers of this run, long enough"
         sites.append(

@@ -75,11 +75,16 @@ def _one(rng: random.Random, kind: str, busy: Sequence[str]) -> Planned:
     return Planned(kind, (first,), after, lasts, silent)
 
 
-def plan(
-    rng: random.Random, seconds: float, deck: list[str], kinds: Sequence[str] = KINDS
+def plans(seed: int, rounds: int, seconds: float, kinds: Sequence[str]) -> list[list[Planned]]:
+    """The faults of so many rounds, about so many seconds each. All kinds come before one comes
+    again, whatever the round."""
+    deck: list[str] = []
+    return [_plan(random.Random(seed + number), seconds, deck, kinds) for number in range(rounds)]
+
+
+def _plan(
+    rng: random.Random, seconds: float, deck: list[str], kinds: Sequence[str]
 ) -> list[Planned]:
-    """Faults for about so many seconds. ``deck`` has the kinds that come next: all of them come
-    before one comes again."""
     found: list[Planned] = []
     length = FIRST
     while True:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.bad_days.desk import Desk, Note, at_the_desk
 from bench.bad_days.faults import Faults
-from bench.bad_days.plan import KINDS, Planned, plan
+from bench.bad_days.plan import Planned
 from bench.bad_days.sites import ROW, Sites, databases, made
 from bench.bad_days.truth import Heard, Records, as_text, heard, judge, records
 from bench.progress import Watch, unwatched
@@ -80,21 +80,18 @@ class Round:
     """Seconds that rows stood twice, at most: in all, and after the last healing."""
     alive: int
     """Calls that some server took for live at the end."""
-    small_disks: bool
 
 
 def run(
     directory: Path,
     seed: int,
+    faults: Sequence[Planned],
     *,
-    seconds: float = 25.0,
     rate: float = 8.0,
-    faults: Sequence[Planned] | None = None,
-    deck: list[str] | None = None,
     watch: Watch = unwatched,
 ) -> Round:
-    """One round. ``rate`` is of calls a second at each of the three sites. Without ``faults`` they
-    come by the seed; see ``plan`` for ``deck``."""
+    """One round: these faults. ``rate`` is of calls a second at each of the three sites; who calls
+    whom, and what is typed when, comes by the seed."""
     rng = random.Random(seed)
     watch("starts", None)
     with ExitStack() as stack:
@@ -109,16 +106,13 @@ def run(
             site.launch()
         for site in sites.all():
             site.ready()
-        if faults is None:
-            kinds = [kind for kind in KINDS if kind != "full" or sites.small_disks]
-            faults = plan(rng, seconds, [] if deck is None else deck, kinds)
         callers = stack.enter_context(_calling(directory, sites, rng, rate))
         desk = stack.enter_context(at_the_desk(sites, rng, SHARE))
         doubled = Doubled()
         stack.enter_context(_looking(doubled, sites))
         done = Faults(sites)
         time.sleep(1.0)
-        healed = done.run(list(faults), lambda what: watch(what, None))
+        healed = done.run(faults, lambda what: watch(what, None))
         for caller in callers:
             caller.no_more()
         watch("waits for the records", None)
@@ -141,7 +135,6 @@ def run(
             doubled_for=doubled.longest(),
             doubled_after=doubled.longest(healed),
             alive=alive,
-            small_disks=sites.small_disks,
         )
 
 
@@ -240,9 +233,7 @@ def _settled(
         time.sleep(0.1)
 
 
-def _due(
-    calls: list[Heard], found: Records, notes: list[Note], healed: float
-) -> dict[str, float]:
+def _due(calls: list[Heard], found: Records, notes: list[Note], healed: float) -> dict[str, float]:
     """From when on nothing is left to wait for but the servers, by caller: all is healed, the call
     is over, and the last note was taken."""
     taken: dict[str, float] = {}
@@ -264,4 +255,3 @@ def folder(keep: bool) -> Iterator[Path]:
     finally:
         if not keep:
             shutil.rmtree(path, ignore_errors=True)
-

@@ -47,7 +47,6 @@ class Sites:
     by_name: dict[str, Site]
     relays: Relays
     phones: dict[str, int]
-    small_disks: bool
 
     def row(self) -> list[Site]:
         """Those with a switch."""
@@ -73,14 +72,13 @@ def made(directory: Path, carriers: dict[str, int], timing: Timing = TIMING) -> 
     sip, phones, link, api = ({name: next(ports) for name in SERVERS} for _ in range(4))
     relay = {wire: next(ports) for wire in wires}
     with ExitStack() as stack:
-        small = all([_disk(stack, directory / name) for name in SERVERS])
+        for name in SERVERS:
+            _disk(stack, directory / name)
         joined = stack.enter_context(relays())
         by_name: dict[str, Site] = {}
         for name in SERVERS:
             peers = {far: f"tcp:{HOST}:{relay[name, far]}" for far in SERVERS if far != name}
-            cds = server(
-                f"tcp:{HOST}:{link[name]}", peers, f"{name}/records.db", api[name], timing
-            )
+            cds = server(f"tcp:{HOST}:{link[name]}", peers, f"{name}/records.db", api[name], timing)
             if name == DESK:
                 config: dict[str, Any] = {"cds": {"server": name, **cds}}
                 by_name[name] = Site(name, directory, config, command=(_CDS, "serve"))
@@ -92,7 +90,7 @@ def made(directory: Path, carriers: dict[str, int], timing: Timing = TIMING) -> 
             stack.callback(by_name[name].stop)
         for near, far in wires:
             joined.add(near, far, relay[near, far], link[far])
-        yield Sites(by_name, joined, phones, small)
+        yield Sites(by_name, joined, phones)
 
 
 def _switch(
@@ -124,16 +122,18 @@ def _routes(name: str) -> dict[str, Any]:
     return {"routes": routes}
 
 
-def _disk(stack: ExitStack, folder: Path) -> bool:
+def small_disks() -> bool:
+    """Whether each server's records are on a small disk, which can be filled up."""
+    return os.geteuid() == 0
+
+
+def _disk(stack: ExitStack, folder: Path) -> None:
     """A folder on a small disk of its own; on the disk that there is if this is not root."""
     folder.mkdir()
-    if os.geteuid() != 0:
-        return False
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "softswitch-faults", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        return False
-    stack.callback(_gone, folder)
-    return True
+    if small_disks():
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "softswitch-faults", str(folder)]
+        subprocess.run(mount, check=True)
+        stack.callback(_gone, folder)
 
 
 def _gone(folder: Path) -> None:
