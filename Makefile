@@ -98,12 +98,12 @@ SEEDS ?= 10000
 simulate: $(BIN)/.installed-test $(COMPILE)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(SIMULATE)
 
-# Servers killed in mid load: make faults KILL=both RATE=200 TIMES=5; KILL is hq, branch or both
-KILL ?= hq
+# Everything fails by seed, with three sites: make faults FAULTS="--rounds 8 --seconds 25 --seed 7".
+# Servers killed in mid load alone: make faults KILL=both RATE=200 TIMES=5; KILL is hq, branch or both
 RATE ?= 50
 TIMES ?= 20
 faults: $(BIN)/.installed-test $(COMPILE) peers
-	$(BIN)/python -m bench.faults --kill $(KILL) --rate $(RATE) --times $(TIMES) $(FAULTS)
+	$(BIN)/python -m bench.faults $(if $(KILL),--kill $(KILL) --rate $(RATE) --times $(TIMES)) $(FAULTS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,11 +1,17 @@
-"""Servers killed in the middle of calls: is there exactly one right record of each call afterwards?
+"""Servers that fail in the middle of calls: is there exactly one right record of each afterwards?
 
-    python -m bench.faults [--kill hq|branch|both] [--times 20] [--rate 50] [--seed N]
+    python -m bench.faults [--rounds 8] [--seconds 25] [--rate 24] [--seed N] [--only N] [--keep]
+    python -m bench.faults --kill hq|branch|both [--times 20] [--rate 50] [--seed N]
     python -m bench.faults --freeze 8 [--times 5] [--rate 60]
 
-Two switches in a row with their call data servers, SIPp on either side. At a random moment the
-process of the owner (``hq``), of the participant (``branch``) or both get SIGKILL, and are started
-again: in every other run when the survivor has reported the silence, otherwise within a second.
+The first is faults of all kinds by a seed, with three sites and a server without a switch
+(``bench.bad_days``). Within ten seconds after all is healed, or after its own end, each call of
+which a caller was told anything has one right row, and each acknowledged note is in it.
+
+With ``--kill`` there are two switches in a row with their call data servers, SIPp on either side.
+At a random moment the process of the owner (``hq``), of the participant (``branch``) or both get
+SIGKILL, and are started again: in every other run when the survivor has reported the silence,
+otherwise within a second.
 When SIPp is done the records are compared with what SIPp's caller was told, call by call:
 
 * every call of which the caller heard anything at all, be it a ``100 Trying``, has one row at
@@ -29,19 +35,19 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 
+from bench.bad_days import report
 from bench.drops import dropped_here
 from bench.progress import Progress, Step, Watch, load_name, unwatched
 from bench.sipp import Sipp, sipp_callee, start_caller
+from bench.sipp_messages import messages
 from bench.sites import Site, Timing, make_sites
 from bench.split import MOST
 from softswitch.lab.ports import free_port
@@ -64,33 +70,21 @@ class Told:
         return {**self.answered, **self.ringing, **self.trying}
 
 
-_MESSAGE = re.compile(
-    r"^-{10,} (?P<time>\S+ [0-9.:]+)\n"
-    r"\S+ message (?P<way>sent|received) .*?:\n\n"
-    r"(?P<text>.*?)(?=^-{10,} |\Z)",
-    re.S | re.M,
-)
-
-
-def told(messages: Path) -> Told:
+def told(path: Path) -> Told:
     """Read SIPp's ``-trace_msg``."""
     found = Told()
-    for match in _MESSAGE.finditer(messages.read_text(errors="replace")):
-        text = match["text"]
-        call_id = re.search(r"^Call-ID: *(\S+)", text, re.M | re.I)
-        cseq = re.search(r"^CSeq: *\d+ (\w+)", text, re.M | re.I)
-        if call_id is None or cseq is None or cseq[1] != "INVITE":
+    for message in messages(path):
+        if message.method != "INVITE":
             continue
-        at = datetime.fromisoformat(match["time"]).timestamp()  # SIPp's is local time
-        start = text[:12]
-        if match["way"] == "sent" and start.startswith("INVITE"):
-            found.invited.setdefault(call_id[1], at)
-        elif start.startswith("SIP/2.0 100"):
-            found.trying.setdefault(call_id[1], at)
-        elif start.startswith("SIP/2.0 18"):
-            found.ringing.setdefault(call_id[1], at)
-        elif start.startswith("SIP/2.0 200"):
-            found.answered.setdefault(call_id[1], at)
+        if message.sent:
+            if not message.status and message.text.startswith("INVITE"):
+                found.invited.setdefault(message.sip_call_id, message.at)
+        elif message.status == 100:
+            found.trying.setdefault(message.sip_call_id, message.at)
+        elif 180 <= message.status < 190:
+            found.ringing.setdefault(message.sip_call_id, message.at)
+        elif message.status == 200:
+            found.answered.setdefault(message.sip_call_id, message.at)
     return found
 
 
@@ -432,37 +426,47 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--kill", choices=("hq", "branch", "both"), default="hq")
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=50, help=f"calls a second, {MOST} at most")
-    parser.add_argument("--seconds", type=float, default=4, help="of calls in each run")
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--rounds", type=int, default=8, help="of all kinds of faults")
+    parser.add_argument("--only", type=int, default=None, help="this one of the rounds")
+    parser.add_argument("--kill", choices=("hq", "branch", "both"), default=None)
     parser.add_argument("--freeze", type=float, default=None, help="the owner, so many seconds")
+    parser.add_argument("--times", type=int, default=None, help="runs of --kill and --freeze")
+    parser.add_argument("--rate", type=float, default=None, help=f"calls a second, {MOST} at most")
+    parser.add_argument("--seconds", type=float, default=None, help="of calls in each run")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--keep", action="store_true", help="the folders of the rounds")
     args = parser.parse_args()
     if args.freeze is not None:
-        sys.exit(_freeze(args.freeze, args.times, args.rate))
-    if args.rate > MOST:
+        sys.exit(_freeze(args.freeze, args.times or 5, args.rate or 60))
+    if args.rate is not None and args.rate > MOST:
         parser.error(f"--rate: one SIPp places the calls, {MOST} a second at most")
     seed = args.seed if args.seed is not None else random.randrange(1 << 30)
-    kill = ("hq", "branch") if args.kill == "both" else (args.kill,)
-    calls_a_run = int(args.rate * args.seconds)
+    if args.kill is not None:
+        kill = ("hq", "branch") if args.kill == "both" else (args.kill,)
+        sys.exit(_killed(kill, args.times or 20, args.rate or 50, args.seconds or 4, seed))
+    rate = 8.0 if args.rate is None else args.rate / 3
+    seconds = args.seconds or 25
+    sys.exit(not report.main(args.rounds, seconds, rate, seed, args.only, args.keep))
+
+
+def _killed(kill: tuple[str, ...], times: int, rate: float, seconds: float, seed: int) -> int:
     step = Step(
-        load_name(f"kill {' and '.join(kill)}", calls_a_run, args.rate), args.seconds + RESTARTS
+        load_name(f"kill {' and '.join(kill)}", int(rate * seconds), rate), seconds + RESTARTS
     )
-    progress = Progress([step] * args.times)
+    progress = Progress([step] * times)
     wrong = calls = 0
     trouble = Trouble()
     lost: list[float] = []
     back: list[float] = []
     noticed: list[float] = []
-    for number in range(args.times):
+    for number in range(times):
         with tempfile.TemporaryDirectory() as name, progress.step() as watch:
             found = run(
                 Path(name),
                 kill,
                 random.Random(seed + number),
-                rate=args.rate,
-                seconds=args.seconds,
+                rate=rate,
+                seconds=seconds,
                 notice=number % 2 == 1,
                 watch=watch,
             )
@@ -475,14 +479,14 @@ def main() -> None:
         if found.kill.noticed is not None:
             noticed.append(found.kill.noticed)
     print(
-        f"{args.times} runs, {calls} answered calls, {wrong} runs wrong; back in {_range(back)} s;"
+        f"{times} runs, {calls} answered calls, {wrong} runs wrong; back in {_range(back)} s;"
         f" {trouble}"
     )
     if noticed:
         print(f"the survivor reported it after {_range(noticed)} s")
     if lost:
         print(f"lost {len(lost)}, told at most {max(lost) * 1000:.0f} ms before the kill")
-    sys.exit(wrong > 0)
+    return int(wrong > 0)
 
 
 def _freeze(seconds: float, times: int, rate: float) -> int:

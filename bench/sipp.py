@@ -168,6 +168,11 @@ class Sipp:
             raise SippFailure(f"{self.scenario}: exit {result.exit_code}\n{screen[-1000:]}")
         return result
 
+    def no_more(self) -> None:
+        """Place no more calls; it ends when those in progress have."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGUSR1)
+
     def stop(self, grace: float = 3.0) -> SippResult:
         """Let calls in progress end for up to `grace` seconds, then end it; its final counts."""
         if self.process.poll() is None:

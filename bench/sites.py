@@ -40,11 +40,12 @@ class Timing:
     journal_interval: float = 0.005
     commit_interval: float = 0.02
     interest: float = 2.0
+    caretaker_within: float = 10.0
     t1: float = 0.5
 
 
 class Site:
-    """One switch and its server: started, killed, started again.
+    """One switch and its server, or a server alone (``command``): started, killed, started again.
 
     ``address`` is where SIPp on the same host finds the switch. ``inside`` enters that host: what
     is started and asked within it is there.
@@ -55,8 +56,9 @@ class Site:
         name: str,
         directory: Path,
         config: dict[str, Any],
-        address: str,
-        inside: Callable[[], AbstractContextManager[None]],
+        address: str = "",
+        inside: Callable[[], AbstractContextManager[None]] = nullcontext,
+        command: Sequence[str] = (sys.executable, "-m", "softswitch.cli", "run"),
     ) -> None:
         self.name = name
         self.directory = directory
@@ -65,7 +67,8 @@ class Site:
         self.inside = inside
         self.path = directory / f"{name}.switch.yaml"
         self.path.write_text(yaml.safe_dump(config))
-        self.database = directory / f"{name}.db"
+        self.database = directory / config["cds"]["database"]
+        self.command = command
         self.process: Process | None = None
         self.starts = 0
 
@@ -74,7 +77,7 @@ class Site:
         self.starts += 1
         with self.inside():
             self.process = Process(
-                [sys.executable, "-m", "softswitch.cli", "run", str(self.path)],
+                [*self.command, str(self.path)],
                 self.directory,
                 f"{self.name}-{self.starts}",
             )
@@ -99,20 +102,23 @@ class Site:
             return False
         return True
 
-    def ask(self, path: str, body: Any = None) -> bytes:
+    def ask(
+        self, path: str, body: Any = None, method: str | None = None, timeout: float = 5
+    ) -> bytes:
         """What the API answers to GET, or to POST if there is a body. Raises OSError."""
         request = urllib.request.Request(
             f"http://{self.config['cds']['api']['listen']}{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+            method=method,
         )
-        with self.inside(), urllib.request.urlopen(request, timeout=5) as answer:
+        with self.inside(), urllib.request.urlopen(request, timeout=timeout) as answer:
             content: bytes = answer.read()
             return content
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, timeout: float = 5) -> Any:
         """The same, of JSON."""
-        return json.loads(self.ask(path))
+        return json.loads(self.ask(path, timeout=timeout))
 
     def live(self) -> int:
         """How many live calls its server has data of."""
@@ -161,7 +167,7 @@ class Site:
         )
 
 
-def _lasting_ports(count: int) -> list[int]:
+def lasting_ports(count: int) -> list[int]:
     """Ports that are free, and stay so while their site is dead: not among those that the system
     gives to outgoing connections, as port 0 would be."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
@@ -182,6 +188,25 @@ def _lasting_ports(count: int) -> list[int]:
     raise OSError(f"no {count} free ports below {first}")
 
 
+def server(
+    listen: str, peers: dict[str, str], database: str, api: int, timing: Timing
+) -> dict[str, Any]:
+    """The section ``cds`` of a site. ``api`` is the port of its API."""
+    return {
+        "listen": listen,
+        "peers": peers,
+        "database": database,
+        "alive_interval": timing.alive_interval,
+        "dead_after": timing.dead_after,
+        "reregister_within": timing.reregister_within,
+        "caretaker_within": timing.caretaker_within,
+        "linger": timing.linger,
+        "journal_interval": timing.journal_interval,
+        "commit_interval": timing.commit_interval,
+        "api": {"listen": f"{HOST}:{api}", "tokens": [TOKEN], "interest": timing.interest},
+    }
+
+
 def make_sites(
     directory: Path,
     caller: int,
@@ -199,7 +224,7 @@ def make_sites(
     count = len(names)
     hosts = [*hosts, *[HOST] * (count - len(hosts))]
     inside = [*inside, *[nullcontext] * (count - len(inside))]
-    ports = _lasting_ports(3 * count)
+    ports = lasting_ports(3 * count)
     sip, link, api = ports[:count], ports[count : 2 * count], ports[2 * count :]
     sites = []
     for number, name in enumerate(names):
@@ -220,26 +245,12 @@ def make_sites(
         route = {"match": "2XXX", "from": "any", "dial": f"trunk:{onward}", "timeout": 20}
         (directory / f"{name}.yaml").write_text(yaml.safe_dump({"routes": [route]}))
         listen = {f"udp:{hosts[number]}:{sip[number]}", f"udp:{HOST}:{sip[number]}"}
-        cds: dict[str, Any] = {
-            "listen": f"tcp:{hosts[number]}:{link[number]}",
-            "peers": {
-                other: f"tcp:{hosts[at]}:{link[at]}"
-                for at, other in enumerate(names)
-                if other != name
-            },
-            "database": f"{name}.db",
-            "alive_interval": timing.alive_interval,
-            "dead_after": timing.dead_after,
-            "reregister_within": timing.reregister_within,
-            "linger": timing.linger,
-            "journal_interval": timing.journal_interval,
-            "commit_interval": timing.commit_interval,
-            "api": {
-                "listen": f"{HOST}:{api[number]}",
-                "tokens": [TOKEN],
-                "interest": timing.interest,
-            },
+        peers = {
+            other: f"tcp:{hosts[at]}:{link[at]}" for at, other in enumerate(names) if other != name
         }
+        cds = server(
+            f"tcp:{hosts[number]}:{link[number]}", peers, f"{name}.db", api[number], timing
+        )
         if hosts[number] != HOST:
             cds["secret"] = "a secret of all the servers of this run, long enough"
         sites.append(

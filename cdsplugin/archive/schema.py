@@ -137,21 +137,80 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
 
 
-def _upsert_cdr(first: str, second: str) -> str:
+ENDS = ("answered_party", "answered_number", "answered_switch", "answered_site", "outgoing_trunk")
+"""Of one row together: who really answered, as far as it is known."""
+
+
+def _on_the_way(row: str) -> str:
+    """Whether a row's true end is only the last switch on the way that was known: a trunk to
+    another switch, by which no call leaves."""
+    return f"({row}.answered_party LIKE 'trunk:%' AND {row}.outgoing_trunk IS NULL)"
+
+
+_ENDS_STAY = (
+    "excluded.answered_party IS NULL OR cdrs.answered_party IS NOT NULL"
+    f" AND {_on_the_way('excluded')} AND NOT {_on_the_way('cdrs')}"
+)
+"""The call as a whole, but without what a switch behind ours has told meanwhile."""
+
+_ENDS_COME = (
+    f"cdrs.answered_party IS NULL OR {_on_the_way('cdrs')}"
+    " AND excluded.answered_party IS NOT NULL AND excluded.answered_switch IS NOT cdrs.switch"
+)
+"""A part of the call that goes on where the row's end is."""
+
+
+def _parties(nearer: str, farther: str) -> str:
+    """All who talked: those of one row, with the true end of the other in the place of its own."""
+    return (
+        f"CASE WHEN {nearer}.answered_party IS NULL OR {nearer}.parties IS NULL"
+        f" THEN {farther}.parties ELSE replace({nearer}.parties,"
+        f" json_quote({nearer}.answered_party), json_quote({farther}.answered_party)) END"
+    )
+
+
+def _upsert_cdr(first: str, second: str, ends: str, parties: str) -> str:
+    """``ends`` is the value of a column of ``ENDS``."""
     parts = [
         f"{c} = coalesce({first}.{c}, {second}.{c})"
         for c in CDR_COLUMNS
-        if c not in ("call_id", "final")
+        if c not in ("call_id", "final", "parties", *ENDS)
     ]
-    parts.append("final = max(cdrs.final, excluded.final)")
+    parts += [f"{c} = {ends.format(c=c)}" for c in ENDS]
+    parts += [f"parties = {parties}", "final = max(cdrs.final, excluded.final)"]
     return _insert("cdrs", CDR_COLUMNS) + " ON CONFLICT (call_id) DO UPDATE SET " + ", ".join(parts)
 
 
-WRITE_CDR = _upsert_cdr("excluded", "cdrs")
+WRITE_CDR = _upsert_cdr(
+    "excluded",
+    "cdrs",
+    f"CASE WHEN {_ENDS_STAY} THEN cdrs.{{c}} ELSE excluded.{{c}} END",
+    f"CASE WHEN {_ENDS_STAY} THEN {_parties('excluded', 'cdrs')} ELSE excluded.parties END",
+)
 """The record as its originating switch told it: replaces what is there."""
 
-FILL_CDR = _upsert_cdr("cdrs", "excluded")
-"""A record pieced together from the legs: only fills in what is not there."""
+FILL_CDR = _upsert_cdr(
+    "cdrs",
+    "excluded",
+    f"CASE WHEN {_ENDS_COME} THEN excluded.{{c}} ELSE cdrs.{{c}} END",
+    f"CASE WHEN {_ENDS_COME} THEN {_parties('cdrs', 'excluded')} ELSE cdrs.parties END",
+)
+"""A record pieced together from the legs: only fills in what is not there, and goes on where the
+row's true end is a switch that had not told its part."""
+
+JOIN_TALKS = (
+    "UPDATE cdr_talks SET (to_party, to_number) = (SELECT answered_party, answered_number"
+    " FROM cdrs WHERE cdrs.call_id = cdr_talks.call_id)"
+    " WHERE switch = (SELECT switch FROM cdrs WHERE cdrs.call_id = cdr_talks.call_id)"
+    " AND call_id IN (?)"
+)
+"""After ``FILL_CDR``: the talk ends where the row does."""
+
+PART_TALKS = (
+    "DELETE FROM cdr_talks WHERE switch <>"
+    " (SELECT switch FROM cdrs WHERE cdrs.call_id = cdr_talks.call_id) AND call_id IN (?)"
+)
+"""After ``FILL_CDR``: what a later switch took for the talk is a part of the first one's."""
 
 WRITE_TALK = (
     _insert("cdr_talks", TALK_COLUMNS)
@@ -201,6 +260,21 @@ def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
     return row
 
 
+def _of_live(table: str, columns: tuple[str, ...]) -> str:
+    live = "SELECT call_id FROM cdrs WHERE NOT final"
+    return f"SELECT {', '.join(columns)} FROM {table} WHERE call_id IN ({live})"
+
+
+LIVE = {
+    "cdrs": _of_live("cdrs", CDR_COLUMNS),
+    "talks": _of_live("cdr_talks", TALK_COLUMNS),
+    "legs": _of_live("cdr_legs", LEG_COLUMNS),
+    "properties": _of_live("cdr_properties", PROPERTY_COLUMNS),
+    "logs": _of_live("cdr_logs", LOG_COLUMNS),
+}
+"""All rows of the calls whose record is not final yet."""
+
+
 JOURNAL_VERSION = 1
 
 JOURNAL = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, records BLOB NOT NULL)"
@@ -210,7 +284,7 @@ JOURNAL = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, records B
 def for_rows(statement: str, count: int) -> str:
     """One of these statements for ``count`` rows at once: takes their values one after the
     other."""
-    if statement in (FINISH, REMOVE):
+    if statement in (FINISH, REMOVE, JOIN_TALKS, PART_TALKS):
         return statement.replace("?", ", ".join("?" * count))
     before, _, after = statement.partition(" VALUES (")
     marks, _, rest = after.partition(")")

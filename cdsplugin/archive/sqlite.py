@@ -141,8 +141,8 @@ class Archive:
         settings: ArchiveSettings | None = None,
         renewed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``renewed`` is called, in the archive's thread, when its file was gone and a new one has
-        been made."""
+        """``renewed`` is called, in the archive's thread, when its file was gone, what it had of
+        calls that are not over cannot be read, and a new one has been made."""
         self.path = path
         self._renewed = renewed
         self._watch = FileWatch(path)
@@ -334,7 +334,9 @@ class Archive:
             try:
                 if conn is not None and self._watch.gone():
                     old, conn = conn, None
-                    self._leave(old)
+                    carried = self._leave(old)
+                    carried.extend(batch)
+                    batch = carried
                 if conn is None:
                     conn = self._opened()
                 if self._spool_usable and self._overflow().exists():
@@ -379,15 +381,24 @@ class Archive:
             self._renewed()
         return conn
 
-    def _leave(self, conn: Connection) -> None:
-        """The file has another name now, or none."""
+    def _leave(self, conn: Connection) -> _Batch:
+        """The file has another name now, or none. Gives back the rows of the calls that are not
+        over in it: what comes of them is for the new one, also their end."""
         log.error(
             "the CDR database %s is not there any more, or another file is in its place: it is made"
             " again; what was written before is in the file that was there",
             self.path,
         )
-        self._made, self._gone = False, True
+        self._made = False
+        carried = _Batch()
+        try:
+            for name, statement in schema.LIVE.items():
+                getattr(carried, name).extend(conn.execute(statement))
+        except sqlite3.Error as error:
+            log.error("%s, as it was, cannot be read any more: %s", self.path, error)
+            carried, self._gone = _Batch(), True
         leave(conn, self.path)
+        return carried
 
     def _commit(self, conn: Connection, batch: _Batch) -> None:
         """Write a batch in one transaction; on an error nothing of it is written.
@@ -402,6 +413,8 @@ class Archive:
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 if rows:
                     conn.write(statement, rows)
+            if batch.fills:
+                _join(conn, batch.fills)
             conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -432,6 +445,7 @@ class Archive:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError, TypeError) as error:
                         self._to_log(statement, row, str(error))
+            _join(conn, batch.fills)
             conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -499,6 +513,13 @@ class Archive:
     def _to_log(self, statement: str, row: Row, why: str) -> None:
         self.lost += 1
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
+
+
+def _join(conn: Connection, filled: Sequence[Row]) -> None:
+    """Parts of calls have come after the whole: their talks are one."""
+    call_ids = [row[:1] for row in filled]
+    conn.write(schema.JOIN_TALKS, call_ids)
+    conn.write(schema.PART_TALKS, call_ids)
 
 
 def _roll_back(conn: Connection) -> None:

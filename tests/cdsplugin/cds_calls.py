@@ -73,3 +73,31 @@ def busy_call(call_id: str, at: int = AT) -> list[Event]:
         CallEnded(**base, at=at + SECOND, disposition="busy", sip_status=486, reason="Busy Here",
                   hangup_by="callee"),
     ]  # fmt: skip
+
+
+def through(call_id: str) -> tuple[list[Event], list[Event]]:
+    """What hq and branch tell of a call from hq's 1001 over branch to a carrier there."""
+    at = AT
+    hq = {"call_id": call_id, "switch": "hq"}
+    branch = {"call_id": call_id, "switch": "branch"}
+    answer: dict[str, Any] = {"status": 200, "codec": "", "user_agent": ""}
+    here: list[Event] = [
+        started(call_id, party="extension:1001"),
+        LegInvited(**hq, at=at, leg=1, party="trunk:branch", uri="", address="", sip_call_id="b",
+                   between=True),
+        LegAnswered(**hq, at=at + 3 * SECOND, leg=1, callee="8100", **answer),
+        LegEnded(**hq, at=at + 13 * SECOND, leg=0, status=200, reason="", by="remote"),
+        LegEnded(**hq, at=at + 13 * SECOND, leg=1, status=200, reason="", by="switch"),
+        CallEnded(**hq, at=at + 13 * SECOND, disposition="answered", sip_status=200, reason="",
+                  hangup_by="caller"),
+    ]  # fmt: skip
+    there: list[Event] = [
+        started(call_id, "branch", "hq", party="trunk:hq", sip_call_id="b", site="Austin",
+                came="hq/1"),
+        LegInvited(**branch, at=at, leg=1, party="trunk:telco", uri="", address="",
+                   sip_call_id="c"),
+        LegAnswered(**branch, at=at + 2 * SECOND, leg=1, callee="100", **answer),
+        CallEnded(**branch, at=at + 13 * SECOND, disposition="answered", sip_status=200,
+                  reason="", hangup_by="caller"),
+    ]  # fmt: skip
+    return here, there

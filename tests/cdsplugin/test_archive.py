@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cds_calls import AT, answered_call, busy_call
+from cds_calls import AT, answered_call, busy_call, through
 from cds_fakes import FakeNet, FakeServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +24,7 @@ from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.record import Recorder, entry_rows, iso
 from cdsplugin.archive.rows import Cdr, LogRow, PropertyRow, values_of
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+from cdsplugin.data.call import Call
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.entries import LATER, Log, Property
 from cdsplugin.tms.tms import Tms
@@ -651,3 +652,71 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "cdr.db") as conn:
         for table in ("cdrs", "cdr_logs", "cdr_properties"):
             assert conn.execute(f"SELECT call_id FROM {table}").fetchall() == [("b",)]
+
+
+def late_part(call_id: str) -> Call:
+    """What branch has of the call of hq that is ``through`` both."""
+    branch = FakeNet().server("branch")
+    tms = Tms(branch.store, branch.clock)
+    _, there = through(call_id)
+    tms.event(there[0])
+    held = branch.store.get(call_id)
+    assert held is not None
+    for event in there[1:]:
+        tms.event(event)
+    return held
+
+
+@pytest.mark.parametrize("first", ["the whole", "the part"])
+def test_the_ends_are_right_though_a_part_comes_when_the_owner_has_let_go(
+    first: str, recording: Recording
+) -> None:
+    """The link was cut for longer than the owner keeps what is over."""
+    here, _ = through("c1")
+    if first == "the whole":
+        recording.feed(here)
+        row = recording.cdr("c1")
+        assert row is not None
+        assert (row["answered_party"], row["answered_switch"]) == ("trunk:branch", "hq")
+        recording.server.store.finalize()
+    recording.recorder.ended(late_part("c1"))
+    assert recording.archive.flush()
+    if first == "the part":
+        recording.feed(here)
+        recording.server.store.finalize()
+    row = recording.cdr("c1")
+    assert row is not None
+    ends = [row[column] for column in schema.ENDS]
+    assert ends == ["trunk:telco", "100", "branch", "Austin", "telco"]
+    assert row["parties"] == ["extension:1001", "trunk:telco"]
+    assert (row["switch"], row["caller_party"], row["final"]) == ("hq", "extension:1001", 1)
+    with reading.reading_records(recording.archive.path) as db:
+        talks = db.execute("SELECT switch, from_party, to_party, to_number FROM cdr_talks")
+        if first == "the whole":
+            assert talks.fetchall() == [("hq", "extension:1001", "trunk:telco", "100")]
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "replaced"])
+def test_a_call_that_ends_as_its_file_goes_is_whole_in_the_new_one(
+    how: str, recording: Recording
+) -> None:
+    path = recording.archive.path
+    recording.feed(answered_call("c1"))
+    recording.server.store.write(None, "c1", "hq/crm", {"account": "4711"}, ["a note"])
+    recording.feed(answered_call("over"))
+    assert recording.archive.flush()
+    recording.archive.put(finish="over")
+    assert recording.archive.flush()
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.rename(path.with_name("older.db"))
+    if how == "replaced":
+        sqlite3.connect(path).close()
+    recording.archive.put(finish="c1")
+    row = recording.cdr("c1")
+    assert row is not None
+    assert row["final"] == 1
+    assert len(row["legs"]) == 2
+    assert [line["text"] for line in row["logs"]] == ["a note"]
+    assert recording.cdr("over") is None, "it was over: it is in the file that went"

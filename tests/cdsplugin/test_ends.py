@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cds_calls import AT, SECOND, started
+from cds_calls import AT, through
 from cds_fakes import FakeNet
 from msgspec.structs import astuple
 
@@ -13,7 +13,6 @@ from cdsplugin.archive.ends import Ends, true_ends
 from cdsplugin.archive.record import View
 from cdsplugin.archive.rows import values_of
 from cdsplugin.tms.tms import Tms
-from softswitch.events import CallEnded, Event, LegAnswered, LegEnded, LegInvited
 
 HQ: dict[str, Any] = {"switch": "hq", "site": "Sunnyvale"}
 
@@ -149,34 +148,6 @@ def test_what_others_wrote_may_be_anything(leg: dict[str, Any]) -> None:
     legs = {("hq", 0): answered_in("extension:1", "a"), ("hq", 1): leg, ("x", 0): dict(leg)}
     true_ends(legs, HQ)
     true_ends({("x", 3): leg}, {"switch": ["hq"]})
-
-
-def through(call_id: str) -> tuple[list[Event], list[Event]]:
-    """What hq and branch tell of a call from hq's 1001 over branch to a carrier there."""
-    at = AT
-    hq = {"call_id": call_id, "switch": "hq"}
-    branch = {"call_id": call_id, "switch": "branch"}
-    answer: dict[str, Any] = {"status": 200, "codec": "", "user_agent": ""}
-    here: list[Event] = [
-        started(call_id, party="extension:1001"),
-        LegInvited(**hq, at=at, leg=1, party="trunk:branch", uri="", address="", sip_call_id="b",
-                   between=True),
-        LegAnswered(**hq, at=at + 3 * SECOND, leg=1, callee="8100", **answer),
-        LegEnded(**hq, at=at + 13 * SECOND, leg=0, status=200, reason="", by="remote"),
-        LegEnded(**hq, at=at + 13 * SECOND, leg=1, status=200, reason="", by="switch"),
-        CallEnded(**hq, at=at + 13 * SECOND, disposition="answered", sip_status=200, reason="",
-                  hangup_by="caller"),
-    ]  # fmt: skip
-    there: list[Event] = [
-        started(call_id, "branch", "hq", party="trunk:hq", sip_call_id="b", site="Austin",
-                came="hq/1"),
-        LegInvited(**branch, at=at, leg=1, party="trunk:telco", uri="", address="",
-                   sip_call_id="c"),
-        LegAnswered(**branch, at=at + 2 * SECOND, leg=1, callee="100", **answer),
-        CallEnded(**branch, at=at + 13 * SECOND, disposition="answered", sip_status=200,
-                  reason="", hangup_by="caller"),
-    ]  # fmt: skip
-    return here, there
 
 
 def test_events_of_two_switches_become_one_record() -> None:
