@@ -26,7 +26,7 @@ from softswitch.lab.ports import HOST
 ROW = ("hq", "branch", "depot")
 DESK = "desk"
 SERVERS = (*ROW, DESK)
-DISK = 24
+DISK = 64
 _CDS = str(Path(sys.executable).with_name("cds"))
 TIMING = Timing(
     alive_interval=0.3,
