@@ -286,7 +286,7 @@ def pair(tmp_path: Path) -> World:
         '  - {match: "21XX", strip: 2, prepend: "11", dial: "trunk:hq"}\n'
         '  - {match: "22XX", dial: "trunk:hq"}\n'
         '  - {match: "20XX", dial: extension}\n',
-    )
+    ).opened()
     return world
 
 

@@ -408,7 +408,11 @@ class Recorder:
         """Record a call that is none of its owner's, if it came to this server first; or if others
         have left it to us (``Call.claimed``): they may not have it any more."""
         first = foreign.began_with(call.data, View(call).ends.caller_at)
-        if first is None or not (call.claimed or first.author.partition("/")[0] == self.server):
+        if first is None:
+            return
+        if call.owner == self.server:
+            call.came_to = first.author.partition("/")[0]
+        if self.server != call.came_to and not call.claimed:
             return
         apart = Call(foreign.apart_id(call.call_id, first), self.server)
         apart.data = call.data

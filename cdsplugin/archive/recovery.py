@@ -141,21 +141,21 @@ class Recovery:
         return found.base is not None and found.base.boot == self._timers.boot != ""
 
     def _call(self, found: Found) -> Call:
-        own = found.owner == self._store.server
-        call = Call(found.call_id, found.owner, self._clock.time_base(found.owner), own)
+        call = Call(found.call_id, found.owner, self._clock.time_base(found.owner))
         call.data = found.data
         if found.base is not None and self._goes_on(found):
             call.base, call.based = found.base.base, found.base.based
-        if not call.based:
-            mine = self._store.server
-            written = found.data.properties.values()
-            call.guessed = {entry.name for entry in written if entry.author == mine}
-        if not (call.based or self._goes_on(found)):
+        mine = self._store.server
+        if call.based or found.owner == mine:
+            return call
+        written = [e for e in call.data.properties.values() if e.author == mine]
+        call.guessed = {entry.name for entry in written}
+        if not self._goes_on(found):
             # What was written by the clock of the last life is the owner's time, if that was known.
             unseen = found.shared.standing.unseen if found.shared is not None else None
             call.sure = {
                 (entry.name, key): value
-                for entry in call.data.properties.values()
+                for entry in written
                 if unseen is None or entry.stamp <= unseen
                 if isinstance(entry.value, dict)
                 for key, value in entry.value.items()

@@ -37,22 +37,24 @@ class Call:
     another server leads: true once that has all that was written here. ``kept``: this server wrote
     a record of another server's call, which has to go once its owner has written it. ``learnt``:
     another server brought it here, and no switch of ours has had it since, whatever its entries say
-    of an earlier time. ``foreign``: it is none of its owner's, who says so; ``claimed``: whoever
-    brought it here counts on its being recorded here all the same. ``followers`` are those of the
+    of an earlier time. ``foreign``: it is none of its owner's, who says so; ``came_to``: the
+    server that it came to first, so that this records it; ``claimed``: whoever brought it here
+    counts on its being recorded here all the same. ``followers`` are those of the
     ``clients`` that do not hold the call. ``lingering`` is when the call will end (monotonic
     microseconds), 0 while it is held, or followed and ``led``. ``gaps``: servers that came back
     after they had forgotten the call, and up to where what we have of their authors is whole.
     ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
-    (``clock``); ``based``: it is the owner's, and stays; ``base_kept`` is what the journal has of
-    it. ``guessed``: what was written here with times while it is not; ``sure``: which of these
-    are the owner's all the same, by property and key. ``handed``: how often its owner ended it
-    without all that is here, and was given everything once more.
+    (``clock``); ``based``: it is the owner's, and stays (once the machine has been started anew,
+    that of a call of ours is the switch's to say); ``base_kept`` is what the journal has of it.
+    ``guessed``: what was written here with times while it is not; ``sure``: which of these are the
+    owner's all the same, by property and key. ``handed``: how often its owner ended it without all
+    that is here, and was given everything once more.
     """
 
     __slots__ = (
-        "back", "base", "base_kept", "based", "call_id", "claimed", "clients", "data", "followers",
-        "foreign", "gaps", "guessed", "handed", "head", "kept", "learnt", "led", "lingering",
-        "owner", "refused", "settled", "sure",
+        "back", "base", "base_kept", "based", "call_id", "came_to", "claimed", "clients", "data",
+        "followers", "foreign", "gaps", "guessed", "handed", "head", "kept", "learnt", "led",
+        "lingering", "owner", "refused", "settled", "sure",
     )  # fmt: skip
 
     def __init__(self, call_id: str, owner: str, base: int = 0, based: bool = False) -> None:
@@ -73,6 +75,7 @@ class Call:
         self.kept = False
         self.learnt = False
         self.foreign = False
+        self.came_to = ""
         self.claimed = False
         self.gaps: dict[str, dict[str, int]] | None = None
         self.back: Back | None = None

@@ -149,9 +149,8 @@ class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     call_id: CallId
     properties: list[Property]
     logs: list[Log]
-    foreign: bool = False
-    """The owner has no such call, and no record of it: whoever it came to first has to write
-    one."""
+    foreign: str = ""
+    """If the owner has no such call, and writes no record of it: the server that has to."""
 
 
 class Switch(msgspec.Struct, frozen=True, array_like=True, tag="switch"):

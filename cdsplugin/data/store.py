@@ -204,7 +204,7 @@ class Store:
         ):
             return False
         stamp = self._clock.stamp(call.base, data.newest)
-        if not call.based and author == self.server:
+        if not call.based and author == self.server != call.owner:
             call.guessed = call.guessed | values.keys()
         changed, added = data.write(stamp, author, values, lines)
         if changed or added:
@@ -277,9 +277,10 @@ class Store:
         if call.back is not None and call.back.since > after:
             call.back.since = min(stamps.values(), default=0)
 
-    def rebase(self, call: Call, base: int) -> None:
+    def rebase(self, call: Call, base: int) -> list[Property]:
         """The owner has said what time it is in the call. What was written here by a clock that was
-        off is written anew; its times, as its stamps have been seen."""
+        off is written anew; its times, as its stamps have been seen. Returns what of that the owner
+        has to be told still: all of it, if the call is over here."""
         off = base - call.base
         values: dict[str, Value] = {}
         if abs(off) >= 1000:
@@ -290,8 +291,13 @@ class Store:
                 if timed != entry.value:
                     values[entry.name] = timed
         call.based, call.base_kept, call.guessed = True, 0, set()
-        if values:
+        if not values:
+            return []
+        if self._calls.get(call.call_id) is call:
             self.write(None, call.call_id, self.server, values)
+            return []
+        stamp = self._clock.stamp(call.base, call.data.newest)
+        return call.data.write(stamp, self.server, values, ())[0]
 
     def _timed(self, call: Call, entry: Property, by: int) -> Value:
         if entry.author != self.server or entry.name not in call.guessed:

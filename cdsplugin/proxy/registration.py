@@ -292,8 +292,9 @@ class Registrations:
         renewed = joined.stage is Stage.RENEWING
         if not renewed and joined.stage is not Stage.FIRST:
             return
+        anew: list[Property] = []
         if server == call.owner and not call.based:
-            self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
+            anew = self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
         joined.known = True
         joined.stage = Stage.LIVE
         if server == call.owner:
@@ -317,6 +318,9 @@ class Registrations:
             logs = [e for e in logs if (e.stamp, e.author) not in theirs]
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
+        if anew:
+            self._journal.restamped(call)
+            self._peers.send(server, Update(frame.call_id, anew, []))
         if server != call.owner:
             self._side.send_away(call, server)
         if untold:
@@ -392,7 +396,7 @@ class Registrations:
         )
         kept = self._calls.is_kept(call)
         if frame.foreign and not call.held:
-            self._disowned(call, kept)
+            self._disowned(call, frame.foreign, kept)
         elif complete and kept:
             self._release(call)
         elif complete or not (kept or joined is None or self._unheard(server, call, joined)):
@@ -422,9 +426,10 @@ class Registrations:
             call.settled = False
             self._store.end(frame.call_id)
 
-    def _disowned(self, call: Call, kept: bool) -> None:
-        """Its owner has no such call: it is recorded where it came to first."""
+    def _disowned(self, call: Call, server: str, kept: bool) -> None:
+        """Its owner has no such call: ``server`` records it, to which it came first."""
         call.foreign = True
+        call.came_to = server
         if kept:
             self._side.disowned(call)
             self.kept.drop(call)

@@ -358,8 +358,8 @@ class SwitchModule:
             return
         call.base = base
         if held is not None:
-            if call.owner == self._server:
-                held.base = base
+            if call.owner == self._server and not held.based:
+                held.base, held.based = base, True
             call.ahead = held.base - base
 
     def _ended_before(self, held: Call, event: CallRestored) -> bool:

@@ -107,13 +107,13 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     if record.answered:
         call.answered, call.winner = True, legs[0]
         call.answered_at = core.timers.clock() - max(0, call.now_us() - answered_at) / 1e6
+        if first.answer:
+            # It may never have left. Nobody can tell: the caller counts as told when it is sent
+            # again, after T1 and not at once, as most have heard it and take it for a stray.
+            core.timers.after(core.transactions.settings.t1, call.answer_left)
         _confirm(core, caller, first)
         _confirm(core, legs[0], others[0])
         _absorb(call, caller, record, answered_at)
-        if first.answer:
-            # It may never have left. Nobody can tell: the caller is told now.
-            caller.dialog.flow.send(first.answer)
-            core.answered(call)
     else:
         assert request is not None
         call.search = search = Search(call, request)

@@ -77,9 +77,8 @@ def test_killed_before_the_answer_left(journalled: World) -> None:
     world.kill()
     world.run(1)
     world.start()
-    assert a.what == ["200 INVITE"], "at once"
     a.again()
-    assert a.what == ["200 INVITE", "200 INVITE"]
+    assert a.what == ["200 INVITE"]
     assert a.last.body == ANSWER
     a.ack()
     b.reply(200, ANSWER)  # nor has it heard of the ACK

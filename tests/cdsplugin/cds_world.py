@@ -61,7 +61,7 @@ class Rows:
         row = self.cdrs.get(call_id)
         found = None
         if row is not None:
-            found = before(Cdr(*row).ended_at, self.sip_call_ids.get(call_id, []))
+            found = before(row.ended_at, self.sip_call_ids.get(call_id, []))
         then(found)
 
 

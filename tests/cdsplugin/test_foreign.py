@@ -72,7 +72,7 @@ def a_call(at: Site, call_id: str = "c1") -> None:
 def records(world: World, call_id: str | None = None) -> list[tuple[str, Cdr]]:
     """Those of other callIDs, or of that one, and where."""
     return [
-        (name, Cdr(*row))
+        (name, row)
         for name, site in world.sites.items()
         for each, row in site.rows.cdrs.items()
         if (call_id is None and each not in ("c1", "x1")) or each == call_id
@@ -361,6 +361,27 @@ def test_what_an_application_says_of_a_call_that_nobody_had() -> None:
     assert records(sites, "x1") == []
 
 
+def test_what_comes_when_the_first_has_recorded_the_call_already() -> None:
+    """It is recorded under the same callID by who brings it: it must not be lost."""
+    sites = world("ant", "bee", "cat")
+    comes(sites["bee"], "x1")
+    sites.pass_time(1)
+    sites["cat"].server.store.register(sites["cat"].client, "x1", "ant", holds=False)
+    sites.pass_time(1)
+    sites.net.part("ant bee", "cat")
+    goes(sites["bee"], "x1")
+    sites.pass_time(40)
+    one_apart(sites, "bee")
+    sites["cat"].server.store.write(sites["cat"].client, "x1", "cat/crm", {"note": 1})
+    sites.net.heal()
+    sites.pass_time(150)
+    assert [at for at, _ in records(sites)] == ["bee", "cat"]
+    ((call_id, entries),) = sites["cat"].rows.entries.items()
+    assert "note" in entries
+    assert call_id in sites["bee"].rows.entries
+    assert records(sites, "x1") == []
+
+
 def test_older_servers_are_recorded_for_as_before() -> None:
     """A participant that would not record the call by itself; an owner that disowns nothing."""
 
@@ -370,7 +391,7 @@ def test_older_servers_are_recorded_for_as_before() -> None:
         logs: list
 
     encode = msgspec.msgpack.encode
-    told = EndOfCall("c1", [], [], True)
+    told = EndOfCall("c1", [], [], "bee")
     assert msgspec.msgpack.decode(encode(told), type=Before) == Before("c1", [], [])
     assert msgspec.msgpack.decode(encode(Before("c1", [], [])), type=Frame) == EndOfCall(
         "c1", [], []

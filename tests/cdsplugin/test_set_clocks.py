@@ -220,6 +220,7 @@ def test_a_step_while_a_server_is_away(world: World, who: str, by: int) -> None:
     step(world, who, by)
     switches[who].restart()
     world.pass_time(7)
+    world[who].server.store.write(None, "c1", f"{who}/crm", {"mood": "good"})
     for switch in switches.values():
         switch.answers()
     world.pass_time(5)
@@ -232,6 +233,8 @@ def test_a_step_while_a_server_is_away(world: World, who: str, by: int) -> None:
             "answered_at": 10.0,
             "ended_at": 15.0,
         }
+    newest = held(world["ant"].server).data.newest
+    assert START + 15 * SECOND <= newest < START + 16 * SECOND
 
 
 @pytest.mark.parametrize("power", [False, True])
@@ -260,10 +263,12 @@ def test_a_call_that_the_switch_did_not_bring_back(world: World, by: int) -> Non
     world.pass_time(5)
     step(world, "ant", by)
     ant.begins("c2")
+    world.pass_time(2)
+    ant.answers()
     world.pass_time(5)
     ant.tms.event(SwitchStarted(at=ant.site.server.timers.now_us(), switch="ant"))
     row = View(held(world["ant"].server)).cdr("ant", False)
-    assert row.duration == 5.0
+    assert row.duration == 7.0
 
 
 def test_the_caretakers_record(world: World) -> None:
@@ -336,3 +341,25 @@ def test_a_late_answer_comes_back_with_its_call(world: World) -> None:
     values: Any = world["ant"].server.values("c1")
     assert values["answer"]["answered_at"] == START + 8 * SECOND
     assert isinstance(ant.told["c1"][0], CallStarted)
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR])
+def test_a_call_that_is_over_here_before_its_owner_says_what_time_it_is(
+    world: World, by: int
+) -> None:
+    ant, bee = Switch(world["ant"]), Switch(world["bee"])
+    ant.begins()
+    world.pass_time(1)
+    step(world, "ant", by)
+    world.net.part("ant", "bee")
+    bee.begins()
+    world.pass_time(5)
+    bee.ends()
+    world.pass_time(80)
+    assert world["bee"].server.store.get("c1") is None, "it is kept"
+    world.net.heal()
+    world.pass_time(15)
+    assert times(world, "ant", "bee") == {"invited_at": 1.0, "ended_at": 6.0}
+    ant.ends()
+    world.pass_time(45)
+    assert not world["bee"].server.store.kept

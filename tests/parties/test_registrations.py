@@ -63,7 +63,7 @@ def registrar(now: float = 1000.0, **settings: int) -> Registrar:
 
 def test_the_row_says_what_is_registered_when_it_is_written() -> None:
     phones = registrar()
-    kept = Registered("1001", phones, lambda: 50.0)
+    kept = Registered("1001", phones, lambda: 50.0, "")
     assert decode(kept.written(), 50.0) == ("1001", [])
     phones.restore("1001", [BINDING])
     assert decode(kept.written(), 50.0) == ("1001", [BINDING])

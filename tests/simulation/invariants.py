@@ -428,8 +428,8 @@ def one_right_row(
     stepped: bool = False,
 ) -> None:
     """The union of all archives has one row for each call, and it is right. Those of the callers
-    ``others`` are somebody else's concern. Clocks have ``stepped``: what comes late to a call that
-    is over may be taken for another call's."""
+    ``others`` are somebody else's concern. Clocks have ``stepped``, or stood: what comes late to a
+    call that is over may be taken for another call's."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
     properties: dict[tuple[str, str], _PropertyRow] = {}
