@@ -92,8 +92,10 @@ Row = Mapping[str, Any]
 class Records:
     """All records. A place is a server's name, with a number for each file that was moved away."""
 
+    by_call_id: dict[str, list[tuple[str, Row]]] = field(default_factory=lambda: defaultdict(list))
+    """The places that have a row of a call, and the row."""
     rows: dict[str, list[tuple[str, Row]]] = field(default_factory=lambda: defaultdict(list))
-    """By caller: the places that have a row of it, and the row."""
+    """The same by caller: of all calls that some row says are that caller's."""
     logs: set[tuple[str, str, str]] = field(default_factory=set)
     """Place, callID and text."""
     properties: set[tuple[str, str, str, str]] = field(default_factory=set)
@@ -129,6 +131,9 @@ def records(databases: Mapping[str, Sequence[Path]]) -> Records:
                 _read(found, place, path)
             except sqlite3.OperationalError:
                 continue  # there are no tables yet
+    for call_id, rows in found.by_call_id.items():
+        for caller in {row["caller"] for _, row in rows if row["caller"]} or {call_id}:
+            found.rows[caller] += rows
     return found
 
 
@@ -136,7 +141,7 @@ def _read(found: Records, place: str, path: Path) -> None:
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as database:
         database.row_factory = sqlite3.Row
         for row in database.execute("SELECT * FROM cdrs"):
-            found.rows[row["caller"] or row["call_id"]].append((place, dict(row)))
+            found.by_call_id[row["call_id"]].append((place, dict(row)))
         for call_id, text in database.execute("SELECT call_id, text FROM cdr_logs"):
             found.logs.add((place, call_id, text))
         noted = "SELECT call_id, name, value FROM cdr_properties WHERE name LIKE 'note-%'"
@@ -162,7 +167,7 @@ def judge(
     for call in calls:
         if said := _of_one(call, found, noted, faults):
             wrong[call.caller] = said
-    lost = noted.keys() - {row["call_id"] for rows in found.rows.values() for _, row in rows}
+    lost = noted.keys() - found.by_call_id.keys()
     for call_id in lost:
         wrong[call_id] = [f"no row, and {len(noted[call_id])} acknowledged notes"]
     return wrong
@@ -185,7 +190,7 @@ def _of_one(
         said += _unlike_talk(call, row, found, places)
     for note in noted.get(row["call_id"], ()):
         if not found.has(note, places):
-            said.append(f"lacks `{note.text}`")
+            said.append(f"lacks `{note.text}` of {note.taken:.3f}")
     if said:
         said.append(f"at {' and '.join(places)}, callID {row['call_id']}")
     return said
