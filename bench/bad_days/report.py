@@ -87,6 +87,7 @@ def _print_table(found: Sequence[Round]) -> None:
         "  after the healing, at most": (
             f"{max((one.doubled_after for one in found), default=0):.1f} s"
         ),
+        "calls that a server took for live at the end": str(sum(one.alive for one in found)),
     }
     for name, value in rows.items():
         table.add_row(name, value)
