@@ -11,26 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import msgspec
-
+from cdsplugin.archive.rows import Ends, Place
 from cdsplugin.data import LEG, Property, leg_of
 
 Leg: TypeAlias = dict[str, Any]
-Place: TypeAlias = tuple[str, int]
-"""A leg's switch and number."""
-
-
-class Ends(msgspec.Struct, frozen=True, gc=False):
-    """``caller_at`` is the leg at which the call came in, None if no leg is known. Of the leg that
-    really answered: its place, party, number and site; None and empty if nobody did. ``trunk`` is
-    the carrier's trunk by which the call left our switches, None if it did not."""
-
-    caller_at: Place | None
-    answered_at: Place | None = None
-    party: str | None = None
-    number: str | None = None
-    site: str | None = None
-    trunk: str | None = None
 
 
 def legs_of(properties: Mapping[str, Property]) -> dict[Place, Leg]:

@@ -17,8 +17,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from cdsplugin.archive.ends import Place, legs_of
+from cdsplugin.archive.ends import legs_of
 from cdsplugin.archive.reading import reading_records
+from cdsplugin.archive.rows import Place
 from cdsplugin.data import CallData, Log, Property, leg_name
 
 _ON_ITS_WAY_US = 32_000_000

@@ -18,8 +18,8 @@ import msgspec
 from msgspec.structs import replace
 
 from cdsplugin.archive import foreign
-from cdsplugin.archive.ends import Ends, Leg, Place, legs_of, true_ends
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
+from cdsplugin.archive.ends import Leg, legs_of, true_ends
+from cdsplugin.archive.rows import Cdr, Ends, LegRow, LogRow, Place, PropertyRow, TalkRow
 from cdsplugin.data import (
     SUMMARY,
     Call,

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 Text: TypeAlias = str | None
+Place: TypeAlias = tuple[str, int]
+"""A leg's switch and number."""
 
 
 class Cdr(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +106,19 @@ class TalkRow(msgspec.Struct, frozen=True, gc=False):
     ended_at: Text
     how: str
     by: Text
+
+
+class Ends(msgspec.Struct, frozen=True, gc=False):
+    """``caller_at`` is the leg at which the call came in, None if no leg is known. Of the leg that
+    really answered: its place, party, number and site; None and empty if nobody did. ``trunk`` is
+    the carrier's trunk by which the call left our switches, None if it did not."""
+
+    caller_at: Place | None
+    answered_at: Place | None = None
+    party: str | None = None
+    number: str | None = None
+    site: str | None = None
+    trunk: str | None = None
 
 
 Row: TypeAlias = tuple[Any, ...]

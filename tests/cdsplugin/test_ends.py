@@ -9,9 +9,9 @@ from cds_calls import AT, through
 from cds_fakes import FakeNet
 from msgspec.structs import astuple
 
-from cdsplugin.archive.ends import Ends, true_ends
+from cdsplugin.archive.ends import true_ends
 from cdsplugin.archive.record import View
-from cdsplugin.archive.rows import values_of
+from cdsplugin.archive.rows import Ends, values_of
 from cdsplugin.tms.tms import Tms
 
 HQ: dict[str, Any] = {"switch": "hq", "site": "Sunnyvale"}

@@ -83,7 +83,9 @@ def test_what_failed_once_holds(seed: int) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_broken_rule_is_found(rule: str) -> None:
-    result = swarm(0, SEEDS_TO_FIND, JOBS, 60, rule, most_failures=1)
+    # Only who is away of a frozen owner can tell of this one, and no plan has room for everything.
+    kinds = (*FROZEN_KINDS, "absent") if rule == "who-left-untold" else KINDS
+    result = swarm(0, SEEDS_TO_FIND, JOBS, 60, rule, kinds, most_failures=1)
     assert result.failed, f"{result.seeds} seeds, and nobody noticed"
 
 
