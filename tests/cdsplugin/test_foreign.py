@@ -118,11 +118,14 @@ def test_what_took_part_in_a_call_that_is_over() -> None:
 def test_what_is_older_than_the_archive_may_have_had_a_record() -> None:
     """In the file that was moved away: the owner takes the part, and nobody records it apart."""
     part = CallData([Property("leg/bee/0", {"direction": "in"}, START, "bee")])
-    note = CallData([], [Log(START, "bee/crm", "late")])
-    for data in (part, note):
-        assert took_part(data, Before(None, frozenset(), False, START + 1))
-        assert not took_part(data, Before(None, frozenset(), False, START))
-        assert not took_part(data, Before(None, frozenset(), False))
+    assert took_part(part, Before(None, frozenset(), False, START + 1))
+    assert not took_part(part, Before(None, frozenset(), False, START, START - 1))
+    assert not took_part(part, Before(None, frozenset(), False))
+    # What is typed late says when it was typed.
+    note = CallData([], [Log(START + 3600 * SECOND, "bee/crm", "late")])
+    assert took_part(note, Before(None, frozenset(), False, START + 1, START))
+    assert not took_part(note, Before(None, frozenset(), False, START, START))
+    assert not took_part(note, Before(None, frozenset(), False, START))
 
 
 def test_since_when_there_is_an_archive(tmp_path: Path) -> None:
@@ -131,7 +134,9 @@ def test_since_when_there_is_an_archive(tmp_path: Path) -> None:
     archive.open()
     archive.close()
     found = read_before(archive.path, "c1")
-    assert not found.recorded
+    assert (found.recorded, found.began) == (False, None)
+    ours = read_before(archive.path, "0199c0de-0000-7000-8000-000000000000")
+    assert ours.began == 0x0199C0DE0000 * 1000
     assert found.since is not None
     assert began <= found.since <= time.time_ns() // 1000
 
