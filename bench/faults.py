@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -436,6 +437,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--keep", action="store_true", help="the folders of the rounds")
     args = parser.parse_args()
+    # Told to stop, it stops what it has started too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if args.freeze is not None:
         sys.exit(_freeze(args.freeze, args.times or 5, args.rate or 60))
     if args.rate is not None and args.rate > MOST:

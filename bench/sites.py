@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -95,9 +96,11 @@ class Site:
         return time.monotonic() - began
 
     def answers(self) -> bool:
-        """Whether the API can be asked."""
+        """Whether the API can be asked, be it that something troubles the server."""
         try:
             self.get("/health")
+        except urllib.error.HTTPError:
+            return True
         except (OSError, ValueError):
             return False
         return True

@@ -128,7 +128,7 @@ class Faults:
     def _move(self, site: Site, whole: bool) -> None:
         """Move it away, or delete it: what is kept under another name is for those who count."""
         self.moved += 1
-        kept = site.database.with_name(f"moved-{self.moved}.db")
+        kept = site.database.with_name(f"moved-{self.moved:02d}.db")
         if whole:
             os.link(site.database, kept)
             for ending in ("", "-wal", "-shm"):

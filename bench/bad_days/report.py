@@ -14,6 +14,8 @@ from bench.bad_days.rounds import WITHIN, Round, folder, run
 from bench.bad_days.sites import small_disks
 from bench.progress import Progress, Step
 
+SHOWN = 30
+"""Calls whose wrong records are shown, in each round."""
 ROUND = 25.0
 """Seconds of a round besides its calls, about: starts, the last calls, the records."""
 
@@ -53,7 +55,9 @@ def _line(number: int, one: Round) -> str:
 
 def _explain(one: Round) -> None:
     """What is wrong, call by call."""
-    for caller, said in one.wrong.items():
+    if len(one.wrong) > SHOWN:
+        print(f"  the first {SHOWN} of {len(one.wrong)}:")
+    for caller, said in list(one.wrong.items())[:SHOWN]:
         print(f"  {caller}: {'; '.join(said)}")
         if one.rows.get(caller):
             print(one.rows[caller])
@@ -83,6 +87,7 @@ def _print_table(found: Sequence[Round]) -> None:
         "  after the healing, at most": (
             f"{max((one.doubled_after for one in found), default=0):.1f} s"
         ),
+        "calls that a server took for live at the end": str(sum(one.alive for one in found)),
     }
     for name, value in rows.items():
         table.add_row(name, value)

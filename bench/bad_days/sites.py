@@ -26,7 +26,7 @@ from softswitch.lab.ports import HOST
 ROW = ("hq", "branch", "depot")
 DESK = "desk"
 SERVERS = (*ROW, DESK)
-DISK = 24
+DISK = 64
 _CDS = str(Path(sys.executable).with_name("cds"))
 TIMING = Timing(
     alive_interval=0.3,
@@ -142,9 +142,10 @@ def _gone(folder: Path) -> None:
 
 
 def databases(sites: Sequence[Site]) -> dict[str, list[Path]]:
-    """Files with records, by server: that in use first, then those that were moved away."""
+    """Files with records, by server: that in use first, then those that were moved away, the
+    newest first."""
     found = {}
     for site in sites:
-        moved = sorted(site.database.parent.glob("moved-*.db"))
+        moved = sorted(site.database.parent.glob("moved-*.db"), reverse=True)
         found[site.name] = [path for path in (site.database, *moved) if path.exists()]
     return found

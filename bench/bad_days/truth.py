@@ -92,14 +92,18 @@ Row = Mapping[str, Any]
 class Records:
     """All records. A place is a server's name, with a number for each file that was moved away."""
 
+    by_call_id: dict[str, list[tuple[str, Row]]] = field(default_factory=lambda: defaultdict(list))
+    """The places that have a row of a call, and the row."""
     rows: dict[str, list[tuple[str, Row]]] = field(default_factory=lambda: defaultdict(list))
-    """By caller: the places that have a row of it, and the row."""
+    """The same by caller: of all calls that some row says are that caller's."""
     logs: set[tuple[str, str, str]] = field(default_factory=set)
     """Place, callID and text."""
     properties: set[tuple[str, str, str, str]] = field(default_factory=set)
     """Place, callID, name and value."""
-    legs: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Of a place and a callID, how many have an end."""
+    legs: dict[tuple[str, str], list[tuple[str, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Of a place and a callID, those that have an end: switch and number."""
     talks: dict[tuple[str, str], list[tuple[str, ...]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -109,17 +113,27 @@ class Records:
         """Its rows in files that are in use."""
         return [(place, row) for place, row in self.rows.get(caller, ()) if "/" not in place]
 
+    def has(self, note: Note, places: Iterable[str]) -> bool:
+        """Whether it is in a record at one of these."""
+        if note.name is None:
+            return any((place, note.call_id, note.text) in self.logs for place in places)
+        return any((place, note.call_id, note.name, note.text) in self.properties
+                   for place in places)  # fmt: skip
+
 
 def records(databases: Mapping[str, Sequence[Path]]) -> Records:
-    """Read all files, by server; the first of each is that in use."""
+    """Read all files, by server."""
     found = Records()
     for server, paths in databases.items():
         for path in paths:
-            place = server if path == paths[0] else f"{server}/{path.name}"
+            place = f"{server}/{path.name}" if path.name.startswith("moved-") else server
             try:
                 _read(found, place, path)
             except sqlite3.OperationalError:
                 continue  # there are no tables yet
+    for call_id, rows in found.by_call_id.items():
+        for caller in {row["caller"] for _, row in rows if row["caller"]} or {call_id}:
+            found.rows[caller] += rows
     return found
 
 
@@ -127,15 +141,15 @@ def _read(found: Records, place: str, path: Path) -> None:
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as database:
         database.row_factory = sqlite3.Row
         for row in database.execute("SELECT * FROM cdrs"):
-            found.rows[row["caller"] or row["call_id"]].append((place, dict(row)))
+            found.by_call_id[row["call_id"]].append((place, dict(row)))
         for call_id, text in database.execute("SELECT call_id, text FROM cdr_logs"):
             found.logs.add((place, call_id, text))
         noted = "SELECT call_id, name, value FROM cdr_properties WHERE name LIKE 'note-%'"
         for call_id, name, value in database.execute(noted):
             found.properties.add((place, call_id, name, value))
-        ended = "SELECT call_id, count(*) FROM cdr_legs WHERE ended_at IS NOT NULL GROUP BY 1"
-        for call_id, count in database.execute(ended):
-            found.legs[place, call_id] = count
+        ended = "SELECT call_id, switch, leg FROM cdr_legs WHERE ended_at IS NOT NULL"
+        for call_id, switch, leg in database.execute(ended):
+            found.legs[place, call_id].append((switch, leg))
         talks = "SELECT call_id, switch, from_party, to_party, to_number FROM cdr_talks"
         for call_id, *talk in database.execute(talks):
             found.talks[place, call_id].append(tuple(talk))
@@ -153,7 +167,7 @@ def judge(
     for call in calls:
         if said := _of_one(call, found, noted, faults):
             wrong[call.caller] = said
-    lost = noted.keys() - {row["call_id"] for rows in found.rows.values() for _, row in rows}
+    lost = noted.keys() - found.by_call_id.keys()
     for call_id in lost:
         wrong[call_id] = [f"no row, and {len(noted[call_id])} acknowledged notes"]
     return wrong
@@ -163,42 +177,64 @@ def _of_one(
     call: Heard, found: Records, noted: Mapping[str, list[Note]], faults: Sequence[Fault]
 ) -> list[str]:
     rows = found.rows.get(call.caller, [])
-    live = found.live(call.caller)
-    finals = [place for place, row in rows if row["final"] and _owners(place, row)]
-    if len(live) > 1 or len(finals) > 1:
-        return [f"{len(rows)} rows: " + ", ".join(place for place, _ in rows)]
     if not rows:
         return [] if call.told is None else ["no row"]
-    place, row = live[0] if live else rows[0]
+    if not _one(found, call.caller):
+        return [f"{len(rows)} rows: " + ", ".join(place for place, _ in rows)]
+    # Of what was moved away only the owner's counts, if it has any.
+    own = [(place, row) for place, row in rows if row["written_by"] == row["owner"]]
+    places = [place for place, _ in own or rows]
+    row = _together([row for _, row in own or rows])
     said = _unlike(call, row, faults)
     if call.answered is not None:
-        legs, expected = found.legs.get((place, row["call_id"]), 0), 2 * len(_way(call))
-        if legs != expected:
-            said.append(f"{legs} legs that have ended, not {expected}")
-        end = _way(call)[-1]
-        talk = (call.origin, f"trunk:phones-{call.origin}", f"trunk:carrier-{end}", call.dialled)
-        if found.talks[place, row["call_id"]] != [talk]:
-            said.append(f"talks {found.talks[place, row['call_id']]}")
+        said += _unlike_talk(call, row, found, places)
     for note in noted.get(row["call_id"], ()):
-        if note.name is None:
-            there = (place, note.call_id, note.text) in found.logs
-        else:
-            there = (place, note.call_id, note.name, note.text) in found.properties
-        if not there:
-            said.append(f"lacks `{note.text}`")
+        if not found.has(note, places):
+            said.append(f"lacks `{note.text}` of {note.taken:.3f}")
     if said:
-        said.append(f"at {place}, callID {row['call_id']}")
+        said.append(f"at {' and '.join(places)}, callID {row['call_id']}")
     return said
 
 
-def _owners(place: str, row: Row) -> bool:
-    """Not what a caretaker had written into a file that was moved away: that nobody can take out
-    again, and ``cds report`` knows whose row to believe."""
-    return "/" not in place or row["written_by"] == row["owner"]
+def _one(found: Records, caller: str) -> bool:
+    """Whether there is one call, and one file in use has it at most."""
+    call_ids = {row["call_id"] for _, row in found.rows[caller]}
+    return len(call_ids) == 1 and len(found.live(caller)) <= 1
 
 
-def _way(call: Heard) -> list[str]:
-    return way(call.origin, call.dialled)
+def _together(rows: Sequence[Row]) -> Row:
+    """A record that was in the file that was moved away, and goes on in the one that was made then:
+    a part of the call that came later adds to what was there. The newest file is the first."""
+    row = dict(rows[-1])
+    for later in reversed(rows[:-1]):
+        ends = _on_the_way(row) and later["answered_party"] is not None
+        for key, value in later.items():
+            if row[key] is None or (ends and key in _ENDS):
+                row[key] = value
+        row["final"] = max(row["final"], later["final"])
+    return row
+
+
+_ENDS = ("answered_party", "answered_number", "answered_switch", "answered_site", "outgoing_trunk")
+
+
+def _on_the_way(row: Row) -> bool:
+    return row["answered_party"] is None or (
+        row["answered_party"].startswith("trunk:") and row["outgoing_trunk"] is None
+    )
+
+
+def _unlike_talk(call: Heard, row: Row, found: Records, places: Sequence[str]) -> list[str]:
+    said, call_id, along = [], row["call_id"], way(call.origin, call.dialled)
+    legs = {leg for place in places for leg in found.legs[place, call_id]}
+    if len(legs) != 2 * len(along):
+        said.append(f"{len(legs)} legs that have ended, not {2 * len(along)}")
+    if len(places) > 1:
+        return said  # the talk's two ends are in two files
+    talk = (call.origin, f"trunk:phones-{call.origin}", f"trunk:carrier-{along[-1]}", call.dialled)
+    if found.talks[places[0], call_id] != [talk]:
+        said.append(f"talks {found.talks[places[0], call_id]}")
+    return said
 
 
 def _unlike(call: Heard, row: Row, faults: Sequence[Fault]) -> list[str]:
@@ -213,7 +249,7 @@ def _unlike(call: Heard, row: Row, faults: Sequence[Fault]) -> list[str]:
         "caller_party": f"trunk:phones-{call.origin}",
     }
     if call.answered is not None:
-        end = _way(call)[-1]
+        end = way(call.origin, call.dialled)[-1]
         expected |= {
             "disposition": "answered",
             "answered_party": f"trunk:carrier-{end}",

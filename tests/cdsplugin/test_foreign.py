@@ -4,6 +4,7 @@ anybody's record, and are recorded apart by the server to which they came first.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from pathlib import Path
 
@@ -16,8 +17,16 @@ from cds_fakes import START
 from cds_world import Site, World
 
 from cdsplugin.archive import reading
-from cdsplugin.archive.foreign import Before, apart_id, before, began_with, took_part
+from cdsplugin.archive.foreign import (
+    Before,
+    apart_id,
+    before,
+    began_with,
+    read_before,
+    took_part,
+)
 from cdsplugin.archive.rows import Cdr
+from cdsplugin.archive.sqlite import Archive
 from cdsplugin.data import CallData, Log, Property
 from cdsplugin.data.frames import EndOfCall, Frame, Register, Unregister, Unregistered
 
@@ -104,6 +113,32 @@ def test_what_took_part_in_a_call_that_is_over() -> None:
     assert before("2027-01-15T08:00:00.000001Z", ["a", None, ""]) == Before(
         1_800_000_000_000_001, frozenset("a")
     )
+
+
+def test_what_is_older_than_the_archive_may_have_had_a_record() -> None:
+    """In the file that was moved away: the owner takes the part, and nobody records it apart."""
+    part = CallData([Property("leg/bee/0", {"direction": "in"}, START, "bee")])
+    assert took_part(part, Before(None, frozenset(), False, START + 1))
+    assert not took_part(part, Before(None, frozenset(), False, START, START - 1))
+    assert not took_part(part, Before(None, frozenset(), False))
+    # What is typed late says when it was typed.
+    note = CallData([], [Log(START + 3600 * SECOND, "bee/crm", "late")])
+    assert took_part(note, Before(None, frozenset(), False, START + 1, START))
+    assert not took_part(note, Before(None, frozenset(), False, START, START))
+    assert not took_part(note, Before(None, frozenset(), False, START))
+
+
+def test_since_when_there_is_an_archive(tmp_path: Path) -> None:
+    began = time.time_ns() // 1000
+    archive = Archive(tmp_path / "hq.db")
+    archive.open()
+    archive.close()
+    found = read_before(archive.path, "c1")
+    assert (found.recorded, found.began) == (False, None)
+    ours = read_before(archive.path, "0199c0de-0000-7000-8000-000000000000")
+    assert ours.began == 0x0199C0DE0000 * 1000
+    assert found.since is not None
+    assert began <= found.since <= time.time_ns() // 1000
 
 
 def test_the_callid_of_a_record_apart() -> None:
