@@ -246,7 +246,8 @@ class Switch:
 
     def answered(self, call: Call) -> None:
         """A caller's 2xx was sent: the call wants to know when it leaves."""
-        self._answers.append(call)
+        if self.on_told is not _nothing:  # else nothing waits for `stored`, and it has left
+            self._answers.append(call)
 
     # --- requests
 

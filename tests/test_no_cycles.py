@@ -183,3 +183,23 @@ async def test_nothing_is_left_that_keeps_itself_alive(tmp_path: Path, what: str
         gc.garbage.clear()
         gc.enable()
         await process.stop()
+
+
+def test_a_switch_without_an_outbox_keeps_no_call(tmp_path: Path) -> None:
+    """What it sends leaves at once: nobody asks it for those whose answers wait to leave."""
+    (tmp_path / "switch.yaml").write_text(CONFIG)
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    net = Net()
+    switch = Switch(
+        load_config(tmp_path / "switch.yaml"),
+        make_plugins(),
+        net,
+        clock=time.monotonic,
+        now_us=lambda: time.time_ns() // 1000,
+        tokens=Tokens(),
+    )
+    switch.opened()
+    for number in range(3):
+        call(switch, net, number)()
+    assert switch.counters.answered == 3
+    assert switch._answers == []
