@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -12,7 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
+from softswitch.process import STOPPED, TimerDriver
+from softswitch.sip.timers import Timers
+from softswitch.sip.transport import Transport
 from tests.switch_process import PATIENCE, PLAN, SDP, Peer, Running, answered
 
 Start = Callable[..., Running]
@@ -287,6 +292,48 @@ def test_a_ringing_call_at_the_end(start: Start, caller: Peer, callee: Peer) -> 
     callee.reply(cancel, 200)
     callee.reply(invite, 487)
     assert switch.ends() == 0
+
+
+KEEP_ALIVE = (
+    b"OPTIONS sip:hq@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\n"
+    b"From: <sip:a@127.0.0.1>;tag=t\r\nTo: <sip:hq@127.0.0.1>\r\nCall-ID: 1\r\n"
+    b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("kind", ["udp", "tcp"])
+def test_what_came_while_it_was_stopped_is_heard_before_its_timers(kind: str) -> None:
+    """A SIGSTOP, or a machine that was paused: the answers lay there all the while."""
+    heard: list[str] = []
+
+    async def stopped() -> None:
+        loop = asyncio.get_running_loop()
+        transport = Transport(loop, lambda message, flow: heard.append("message"))
+        address = await transport.listen(kind, "127.0.0.1", 0)
+        timers = Timers(loop.time)
+        driver = TimerDriver(loop, timers, transport.catch_up)
+        timers.after(0.02, lambda: heard.append("timer"))
+        family = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+        first, second = socket.socketpair()
+        with first, second, socket.socket(socket.AF_INET, family) as peer:
+            peer.connect(address)
+            await asyncio.sleep(0.01)  # TCP: accepted
+
+            def stop() -> None:
+                loop.remove_reader(first)
+                peer.send(KEEP_ALIVE)
+                time.sleep(2 * STOPPED)
+
+            # While it reads: what comes first after that are the loop's timers.
+            loop.add_reader(first, stop)
+            second.send(b"x")
+            await asyncio.sleep(3 * STOPPED)
+        driver.close()
+        await transport.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(stopped())
+    assert heard == ["message", "timer"]
 
 
 def test_the_dialplan_is_taken_up_when_it_changes(

@@ -94,6 +94,11 @@ class Transport:
         """Messages dropped unread since the start."""
         return sum(u.malformed for u in self._udp) + sum(t.malformed for t in self._tcp)
 
+    def catch_up(self) -> None:
+        """Take the datagrams that wait; what came over connections the event loop brings."""
+        for udp in self._udp:
+            udp.catch_up()
+
     def stop_reading(self) -> None:
         """Take nothing more; what is sent still leaves."""
         for udp in self._udp:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _DATAGRAMS_A_WAKE: Final = 64
 _DATAGRAMS_A_BATCH: Final = 2048
+_DATAGRAMS_OF_A_STOP: Final = 16384
+"""More than the system keeps of a socket."""
 
 
 class UdpFlow:
@@ -101,6 +103,10 @@ class UdpSocket:
             self._loop.add_reader(self._socket.fileno(), self._readable)
             # All that has come in the meantime, or the pauses would be the limit of what is read.
             self._read(_DATAGRAMS_A_BATCH)
+
+    def catch_up(self) -> None:
+        """Take all that has come."""
+        self._read(_DATAGRAMS_OF_A_STOP)
 
     def _read(self, at_once: int) -> None:
         receive = self._socket.recvfrom_into
