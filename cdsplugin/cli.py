@@ -33,7 +33,13 @@ for command in (calls, watch, note, set_properties):
 
 @main.command()
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
-def serve(config: Path) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What is said of what happens, whatever the configuration's `log:` says.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="As --log-level debug.")
+def serve(config: Path, log_level: str | None, verbose: bool) -> None:
     """Run a call data server without a switch, as CONFIG (YAML, a section `cds`) says.
 
     It manages the switches that `cds.switches` names, wherever they are. Installed plugins that
@@ -49,7 +55,7 @@ def serve(config: Path) -> None:
     except (PluginError, ServeError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    sys.exit(run(found, plugins))
+    sys.exit(run(found, plugins, log_level="debug" if verbose else log_level))
 
 
 @main.command()

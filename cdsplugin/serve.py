@@ -10,8 +10,6 @@ second site can be managed by a TMS instance running on, for example, the first 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -27,6 +25,7 @@ from cdsplugin.config import CdsSection
 from cdsplugin.programs import Programs
 from cdsplugin.running import Running
 from cdsplugin.server import StartError
+from softswitch.config import Log as LogSettings
 from softswitch.config import (
     Section,
     SectionTaken,
@@ -37,6 +36,7 @@ from softswitch.config import (
     with_sections,
 )
 from softswitch.hookspecs import make_plugins
+from softswitch.log import Log
 from softswitch.plugins import load_installed
 
 
@@ -44,6 +44,7 @@ class ServeFile(Section):
     """The configuration of a server without a switch: ``cds``, and plugins' sections."""
 
     cds: CdsSection = Field(description="the call data server")
+    log: LogSettings = Field(default=LogSettings(), description="what the server says, and where")
 
 
 class ServeError(Exception):
@@ -57,6 +58,7 @@ class ServeConfig:
 
     cds: CdsSection
     sections: Mapping[str, BaseModel]
+    log: LogSettings
 
 
 def installed() -> pluggy.PluginManager:
@@ -92,20 +94,28 @@ def read_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Ser
         section = getattr(model, name)
         if section is not None:
             found[name] = resolve_paths(section, path.parent)
-    return ServeConfig(cds, found)
+    return ServeConfig(cds, found, resolve_paths(model.log, path.parent))
 
 
-def serve(config: ServeConfig, plugins: pluggy.PluginManager) -> int:
-    """Run a server until SIGTERM or Ctrl-C; returns the exit status."""
-    logging.basicConfig(
-        level=os.environ.get("CDS_LOG", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config.cds, Programs(plugins, config.sections)))
+def serve(
+    config: ServeConfig, plugins: pluggy.PluginManager, *, log_level: str | None = None
+) -> int:
+    """Run a server until SIGTERM or Ctrl-C; returns the exit status. ``log_level`` counts more
+    than what the configuration says."""
+    lines = Log(config.log, level=log_level)
+    try:
+        lines.open()
+    except OSError as error:
+        print(f"cds {config.cds.server}: log: {error}", file=sys.stderr)
+        return 1
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(config.cds, Programs(plugins, config.sections), lines))
+    finally:
+        lines.close()
 
 
-async def _serve(section: CdsSection, programs: Programs) -> int:
+async def _serve(section: CdsSection, programs: Programs, lines: Log) -> int:
     assert section.server is not None
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -114,15 +124,15 @@ async def _serve(section: CdsSection, programs: Programs) -> int:
     try:
         await running.start(programs)
     except StartError as error:
-        print(f"cds {section.server}: {error}", file=sys.stderr)
+        lines.say(f"cds {section.server}: {error}")
         await programs.stop()
         return 1
     server = running.server
     api = f", API on port {running.api_port}" if running.api_port is not None else ""
     at = "tcp:{}:{}".format(*server.link.address()) if section.listen is not None else "no address"
-    print(f"cds {server.name} ready on {at}{api}", file=sys.stderr, flush=True)
+    lines.say(f"cds {server.name} ready on {at}{api}")
     await over.wait()
     await running.stop()
     await programs.stop()
-    print(f"cds {server.name} stopped", file=sys.stderr, flush=True)
+    lines.say(f"cds {server.name} stopped")
     return 0

@@ -94,7 +94,14 @@ def check(config_path: Path | None, schema: str | None) -> None:
 
 @main.command()
 @config_argument
-def run(config_path: Path) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What is said of what happens, whatever the configuration's `log:` says.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="As --log-level debug.")
+@click.option("--trace-sip", is_flag=True, help="Write whole SIP messages, without secrets.")
+def run(config_path: Path, log_level: str | None, verbose: bool, trace_sip: bool) -> None:
     """Run a switch until it is told to stop (SIGTERM or Ctrl-C)."""
     if sys.argv[1:2] == ["run"]:
         prefer_system_malloc()
@@ -102,7 +109,8 @@ def run(config_path: Path) -> None:
     config = _load(config_path, plugins)
     from softswitch.process import run as run_switch
 
-    sys.exit(run_switch(config, plugins))
+    level = "debug" if verbose else log_level
+    sys.exit(run_switch(config, plugins, log_level=level, trace_sip=trace_sip))
 
 
 @main.group()

@@ -18,6 +18,7 @@ from softswitch.config import (
     Extension,
     Limits,
     Listen,
+    Log,
     Media,
     Mistake,
     SwitchSection,
@@ -50,6 +51,7 @@ class Config:
     extensions: Mapping[str, Extension]
     trunks: Mapping[str, Trunk]
     dialplan: Dialplan
+    log: Log
     media: Media
     limits: Limits
     timers: Timers
@@ -113,6 +115,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
             for name, entry in model.trunks.items()
         },
         dialplan=dialplan,
+        log=resolve_paths(model.log, folder),
         media=model.media,
         limits=model.limits,
         timers=model.timers,

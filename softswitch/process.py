@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
+from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
 from softswitch.metrics import SwitchMetrics
 from softswitch.plugins import call, call_all, in_order, one_line
@@ -52,15 +52,27 @@ LAST_WORDS = 2.0
 """Seconds that the BYEs of a stopping switch get to be answered."""
 
 
-def run(config: Config, plugins: pluggy.PluginManager) -> int:
-    """Run a switch until SIGTERM or Ctrl-C; returns the exit status."""
-    logging.basicConfig(
-        level=os.environ.get("SOFTSWITCH_LOG", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+def run(
+    config: Config,
+    plugins: pluggy.PluginManager,
+    *,
+    log_level: str | None = None,
+    trace_sip: bool = False,
+) -> int:
+    """Run a switch until SIGTERM or Ctrl-C; returns the exit status. `log_level` and `trace_sip`
+    count more than what the configuration says."""
+    lines = Log(config.log, level=log_level, trace_sip=trace_sip)
+    try:
+        lines.open()
+    except OSError as error:
+        print(f"softswitch {config.switch.name}: log: {error}", file=sys.stderr)
+        return 1
     sys.setswitchinterval(SWITCH_INTERVAL)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Process(config, plugins).main())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Process(config, plugins, lines).main())
+    finally:
+        lines.close()
 
 
 class TimerDriver:
@@ -122,9 +134,11 @@ class TimerDriver:
 class Process:
     """One running switch."""
 
-    def __init__(self, config: Config, plugins: pluggy.PluginManager) -> None:
+    def __init__(self, config: Config, plugins: pluggy.PluginManager, lines: Log) -> None:
         self._config = config
         self._plugins = plugins
+        self._lines = lines
+        self._call_log: CallLog | None = None
         self._unstarted: set[int] = set()
         """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
@@ -137,11 +151,14 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         switch, transport = self._make(loop)
+        self._log_calls(switch)
+        if self._lines.trace_sip:
+            transport.show(SipTrace(self._lines))
         try:
             await self._start_plugins()
         except Exception as error:
             log.debug("start failed", exc_info=True)
-            print(f"softswitch {switch.name}: {one_line(error)}", file=sys.stderr)
+            self._lines.say(f"softswitch {switch.name}: {one_line(error)}")
             await self._stop_plugins()
             return 1
         journal = _restore(switch, self._config, loop)
@@ -152,7 +169,7 @@ class Process:
             for listen in self._config.switch.listen:
                 await transport.listen(listen.transport, listen.host, listen.port)
         except OSError as error:
-            print(f"softswitch {switch.name}: {error}", file=sys.stderr)
+            self._lines.say(f"softswitch {switch.name}: {error}")
             await transport.close()
             # What was restored stays in the journal: nobody could tell its sides anything.
             if journal is not None:
@@ -165,7 +182,7 @@ class Process:
         for source in compiled.stale():
             log.warning("%s was changed after it was compiled: compile or install anew", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
-        print(f"softswitch {switch.name} ready on {where}", file=sys.stderr, flush=True)
+        self._lines.say(f"softswitch {switch.name} ready on {where}")
         without_collections()
         await self._stop.wait()
         await self._drain(switch)
@@ -175,6 +192,7 @@ class Process:
         # Nothing comes after this: what was answered to it could not be written down any more.
         transport.stop_reading()
         switch.refusals.sum_up()
+        self._sum_up()
         await _emptied(transport.outbox)
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
@@ -185,7 +203,7 @@ class Process:
         driver.close()
         await transport.close()
         REGISTRY.unregister(metrics)
-        print(f"softswitch {switch.name} stopped", file=sys.stderr, flush=True)
+        self._lines.say(f"softswitch {switch.name} stopped")
         return 0
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> tuple[Switch, Transport]:
@@ -231,10 +249,25 @@ class Process:
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
+            loop.create_task(_every(SUM_UP_EVERY, self._sum_up)),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
+
+    def _log_calls(self, switch: Switch) -> None:
+        """Write calls into the log, if they are to be in it at all."""
+        if self._call_log is not None:
+            self._plugins.unregister(self._call_log)
+            self._call_log = None
+        if CallLog.wanted():
+            clock = switch.timers.clock
+            self._call_log = CallLog(self._lines, self._config.log.calls_per_second, clock)
+            self._plugins.register(self._call_log)
+
+    def _sum_up(self) -> None:
+        if self._call_log is not None:
+            self._call_log.sum_up()
 
     async def _start_plugins(self) -> None:
         """One after the other: who comes later finds the earlier ones running."""

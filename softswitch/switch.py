@@ -362,7 +362,10 @@ class Switch:
             return
         call.caller.line = str(source)
         dialled = parse_uri(request.uri).user
-        call.start(request, dialled, self.dialplan.route(dialled, source))
+        route = self.dialplan.route(dialled, source)
+        if route is None:
+            self.refusals.say(source, request, flow, 404, "No Route")
+        call.start(request, dialled, route)
 
     def _refuse(
         self,

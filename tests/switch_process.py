@@ -96,7 +96,7 @@ class Running:
             [*(command or (sys.executable, "-m", "softswitch.cli", "run")), str(config)],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "SOFTSWITCH_LOG": "INFO", **env},
+            env={**os.environ, **env},
         )
 
     def until(self, text: str) -> None:

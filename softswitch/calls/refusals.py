@@ -9,7 +9,6 @@ one line now and then. Of strangers there is the count alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -18,6 +17,7 @@ from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import readable
 from softswitch.calls.outcome import disposition
 from softswitch.dialplan import Source
+from softswitch.log import Rate
 from softswitch.memory import give_back
 from softswitch.sip import Flow, Request, parse_uri
 
@@ -67,28 +67,6 @@ def reason_of_status(status: int) -> str:
     return _BY_STATUS.get(status, UNREADABLE)
 
 
-class Rate:
-    """At most `per_second` a second, and so many at once after a quiet second."""
-
-    __slots__ = ("_at", "_clock", "_left", "_most")
-
-    def __init__(self, clock: Callable[[], float], per_second: int) -> None:
-        self._clock = clock
-        self._most = float(per_second)
-        self._left = self._most
-        self._at = clock()
-
-    def take(self) -> bool:
-        """One more; false if that is too many."""
-        now = self._clock()
-        self._left = min(self._most, self._left + (now - self._at) * self._most)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
 class Refusals:
     """All that is known of them: counts, and for a moment the INVITEs that have a record.
 
@@ -124,8 +102,11 @@ class Refusals:
     ) -> None:
         """Count a refused INVITE, and say so if it is known who calls. `why` is of `REASONS`."""
         self.counts[why] += 1
-        if source is None:
-            return
+        if source is not None:
+            self.say(source, request, flow, status, reason)
+
+    def say(self, source: Source, request: Request, flow: Flow, status: int, reason: str) -> None:
+        """Say that a call of one who is known is refused, if that is not too many lines."""
         if not self._lines.take():
             self._unsaid += 1
             return

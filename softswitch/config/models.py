@@ -139,6 +139,34 @@ class Media(Section):
     )
 
 
+Area = Literal["calls", "registrations", "trunks", "sip", "disk", "switch", "cds"]
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Log(Section):
+    """``log:``, what is said of what happens, and where."""
+
+    level: Level = Field(
+        default="info",
+        description="error: something does not work until somebody does something; warning: "
+        "something went wrong; info: calls, registrations, trunks; debug: why",
+    )
+    levels: dict[Area, Level] = Field(
+        default={}, description="levels of areas, such as {sip: debug, calls: warning}"
+    )
+    file: Path | None = Field(
+        default=None, description="file to write to, relative to this one; else standard error"
+    )
+    format: Literal["text", "json"] = Field(default="text", description="lines of text, or JSON")
+    trace_sip: Flag = Field(default=False, description="write whole SIP messages, without secrets")
+    calls_per_second: Count = Field(
+        default=50, description="calls a second that have lines of their own; others are counted"
+    )
+    lines_per_second: Count = Field(
+        default=20, description="lines of one kind a second; others are counted"
+    )
+
+
 class Limits(Section):
     """``limits:``, what the switch lets the world make it hold."""
 
@@ -254,6 +282,7 @@ class ConfigModel(Section):
     dialplan: Annotated[Text, StringConstraints(min_length=1)] = Field(
         description="the dialplan's file, relative to this one"
     )
+    log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
     limits: Limits = Field(default=Limits(), description="what the switch holds at most")
     timers: Timers = Field(default=Timers(), description="seconds")

@@ -34,6 +34,8 @@ class Child:
         self.name = name
         self.changed = threading.Condition()
         self.errors: deque[str] = deque(maxlen=LAST_LINES)
+        self.overheard: Callable[[str], None] | None = None
+        """Told each line of its standard error, once set."""
         self.output: list[str] = []
         self._stopping = False
         self._process = subprocess.Popen(
@@ -68,6 +70,8 @@ class Child:
 
     def on_error(self, line: str) -> None:
         self.errors.append(line)
+        if self.overheard is not None:
+            self.overheard(line)
 
     @property
     def pid(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from rich.console import Console, RenderableType
@@ -43,6 +44,10 @@ class Narrator:
 
     def show(self, what: RenderableType) -> None:
         self.console.print(what)
+
+    def overheard(self, who: str, line: str) -> None:
+        """A line that a child says."""
+        self.console.print(f"{who}: {line}", highlight=False, markup=False, soft_wrap=True)
 
     def check(self, holds: bool, text: str, otherwise: str = "") -> bool:
         """One thing that must hold; ``otherwise`` is what was seen instead."""
@@ -232,7 +237,9 @@ class Lab:
         )
 
     def stay(self) -> None:
-        """Until interrupted; LabError if a child dies."""
+        """Until interrupted; LabError if a child dies. What the switches say meanwhile is shown."""
+        for switch in self.switches:
+            switch.overheard = partial(self.narrator.overheard, switch.name)
         while True:
             self.check_children()
             time.sleep(0.5)

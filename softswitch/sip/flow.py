@@ -33,6 +33,13 @@ class Network(Protocol):
     def flow_to(self, transport: str, host: str, port: int) -> Flow | None: ...
 
 
+class Trace(Protocol):
+    """Who is shown each message as it is on the wire; `peer` is (host, port)."""
+
+    def received(self, transport: str, peer: tuple[str, int], data: bytes) -> None: ...
+    def sent(self, transport: str, peer: tuple[str, int], data: bytes) -> None: ...
+
+
 Receiver = Callable[[Request | Response, Flow], None]
 """Who takes the messages that come in."""
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, cast
 
-from softswitch.sip.flow import Receiver, TransportLimits
+from softswitch.sip.flow import Receiver, Trace, TransportLimits
 from softswitch.sip.framing import PONG, StreamFramer
 from softswitch.sip.hosts import host_port, local_address_for
 from softswitch.sip.message import MalformedMessage, Request
@@ -70,6 +70,8 @@ class TcpFlow(asyncio.Protocol):
             framer.pings -= 1
             self.transmit(PONG, None, None)
         for one in messages:
+            if self._owner.trace is not None:
+                self._owner.trace.received("tcp", self.remote, one)
             try:
                 message = parse(one, datagram=False, max_headers=self._owner.limits.max_headers)
                 if type(message) is Request:
@@ -104,6 +106,8 @@ class TcpFlow(asyncio.Protocol):
                 return
             self._waiting.append((data, on_error))
             return
+        if self._owner.trace is not None:
+            self._owner.trace.sent("tcp", self.remote, data)
         transport.write(data)
         if transport.get_write_buffer_size() > self._owner.limits.max_queued:
             log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
@@ -176,6 +180,7 @@ class TcpTransport:
         self.limits = limits
         self.address: tuple[str, int] = ("", 0)
         self.malformed = 0
+        self.trace: Trace | None = None
         self._server: asyncio.Server | None = None
         self._flows: dict[tuple[str, int], TcpFlow] = {}
         self._connecting: set[asyncio.Task[None]] = set()

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from typing import Final
 
-from softswitch.sip.flow import ListenError, Receiver, TransportLimits
+from softswitch.sip.flow import ListenError, Receiver, Trace, TransportLimits
 from softswitch.sip.hosts import host_port, is_numeric
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.tcp import BACKLOG, TcpFlow, TcpTransport
@@ -32,6 +32,7 @@ class Transport:
         if outbox is None:
             outbox = Outbox(loop.call_soon, loop.call_later, loop.time)
         self.outbox = outbox
+        self._trace: Trace | None = None
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -60,9 +61,11 @@ class Transport:
             ) from error
         if transport == "udp":
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
+            udp.trace = self._trace
             self._udp.append(udp)
             return udp.address
         tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox)
+        tcp.trace = self._trace
         await tcp.listen(bound)
         self._tcp.append(tcp)
         return tcp.address
@@ -93,6 +96,14 @@ class Transport:
     def malformed(self) -> int:
         """Messages dropped unread since the start."""
         return sum(u.malformed for u in self._udp) + sum(t.malformed for t in self._tcp)
+
+    def show(self, to: Trace | None) -> None:
+        """From now on show each message that comes or goes, as it is on the wire; None: no more."""
+        self._trace = to
+        for udp in self._udp:
+            udp.trace = to
+        for tcp in self._tcp:
+            tcp.trace = to
 
     def catch_up(self) -> None:
         """Take the datagrams that wait; what came over connections the event loop brings."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from softswitch.sip.flow import Receiver, TransportLimits
+from softswitch.sip.flow import Receiver, Trace, TransportLimits
 from softswitch.sip.framing import PING, PONG
 from softswitch.sip.hosts import host_port, local_address_for
 from softswitch.sip.message import Defect, MalformedMessage, Request
@@ -83,6 +83,7 @@ class UdpSocket:
         self._sent_by_to: dict[str, str] = {}
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
         self.malformed = 0
+        self.trace: Trace | None = None
         self._paused = False
         loop.add_reader(bound.fileno(), self._readable)
 
@@ -123,6 +124,8 @@ class UdpSocket:
                 log.debug("udp %s: %s", self._sent_by, error)
                 continue
             data = buffer[:length].tobytes()
+            if self.trace is not None:
+                self.trace.received("udp", address[:2], data)
             if length < 20:
                 # Keep-alives: CRLF, CRLFCRLF, a zero byte (RFC 5626 §3.5, and what NAT boxes send).
                 if data == PING:
@@ -149,6 +152,8 @@ class UdpSocket:
     def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
         """Send one datagram now."""
         assert target is not None
+        if self.trace is not None:
+            self.trace.sent("udp", target, data)
         try:
             self._socket.sendto(data, target)
         except (BlockingIOError, InterruptedError):

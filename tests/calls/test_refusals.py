@@ -22,9 +22,9 @@ from softswitch.calls.refusals import (
     REASONS,
     TOO_MANY_HOPS,
     UNREADABLE,
-    Rate,
 )
 from softswitch.events import CallEnded, CallStarted, LegEnded
+from softswitch.log import Rate
 from softswitch.metrics import SwitchMetrics
 from softswitch.sip import Outbox, Transport
 

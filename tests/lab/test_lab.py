@@ -98,6 +98,11 @@ def test_what_it_says_to_dial_can_be_dialled(lab: Child) -> None:
         check=False,
     )
     assert re.search(r"heard a tone of 52[2-4] Hz", phone.stdout), phone.stdout
+    # What the switches say of it meanwhile.
+    said = "\n".join(lab.output)
+    assert re.search(r"switch hq: .* calls: \S+ begins: extension:1002 .*calls 2001", said), said
+    assert re.search(r"switch branch: .* calls: \S+ answered by extension:2001", said), said
+    assert re.search(r"switch hq: .* calls: \S+ ends: answered for \d", said), said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
