@@ -138,7 +138,6 @@ class Process:
         self._config = config
         self._plugins = plugins
         self._lines = lines
-        self._call_log: CallLog | None = None
         self._unstarted: set[int] = set()
         """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
@@ -192,7 +191,7 @@ class Process:
         # Nothing comes after this: what was answered to it could not be written down any more.
         transport.stop_reading()
         switch.refusals.sum_up()
-        self._sum_up()
+        _sum_up(switch)
         await _emptied(transport.outbox)
         if switch.journal is not None and journal is not None:
             switch.journal.commit()
@@ -249,7 +248,7 @@ class Process:
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
-            loop.create_task(_every(SUM_UP_EVERY, self._sum_up)),
+            loop.create_task(_every(SUM_UP_EVERY, lambda: _sum_up(switch))),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
@@ -257,17 +256,9 @@ class Process:
 
     def _log_calls(self, switch: Switch) -> None:
         """Write calls into the log, if they are to be in it at all."""
-        if self._call_log is not None:
-            self._plugins.unregister(self._call_log)
-            self._call_log = None
-        if CallLog.wanted():
-            clock = switch.timers.clock
-            self._call_log = CallLog(self._lines, self._config.log.calls_per_second, clock)
-            self._plugins.register(self._call_log)
-
-    def _sum_up(self) -> None:
-        if self._call_log is not None:
-            self._call_log.sum_up()
+        per_second = self._config.log.calls_per_second
+        wanted = CallLog.wanted()
+        switch.call_log = CallLog(self._lines, per_second, switch.timers.clock) if wanted else None
 
     async def _start_plugins(self) -> None:
         """One after the other: who comes later finds the earlier ones running."""
@@ -335,6 +326,11 @@ class Process:
                 continue
             switch.dialplan = found
             log.info("dialplan %s taken up", self._config.dialplan_path)
+
+
+def _sum_up(switch: Switch) -> None:
+    if switch.call_log is not None:
+        switch.call_log.sum_up()
 
 
 def _restore(switch: Switch, config: Config, loop: asyncio.AbstractEventLoop) -> JournalFile | None:

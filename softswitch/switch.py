@@ -46,6 +46,7 @@ from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
+from softswitch.log import CallLog
 from softswitch.memory import give_back
 from softswitch.parties import (
     Destinations,
@@ -189,6 +190,7 @@ class Switch:
         self.numbers = LegNumbers(self.timers, self._base)
         self.refusals = Refusals(self, limits.refused_records)
         self.counters = Counters()
+        self.call_log: CallLog | None = None
         self.draining = False
         self.journal: Journal | None = None
         # Told whenever something was told that what is sent may rely on (`stored`).

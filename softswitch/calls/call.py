@@ -59,6 +59,7 @@ class Call:
         "over",
         "owner",
         "row",
+        "said",
         "search",
         "told",
         "travelled",
@@ -82,6 +83,7 @@ class Call:
         self.answered = False
         self.answered_at = 0.0
         self.over = False
+        self.said = False  # whether the log has it
         self.travelled = False
         self._check: Timer | None = None  # when both sides are asked if they are there
         self._longest: Timer | None = None  # when it has lasted long enough
@@ -181,24 +183,26 @@ class Call:
     def start(self, request: Request, dialled: str, route: Route | None) -> None:
         """Tell that the call exists and follow its route (None: the dialplan has none)."""
         core, leg = self.core, self.caller
-        self._tell_start(request, dialled)
+        started = self._tell_start(request, dialled)
         if route is None:
             self.fail(404, "No Route")
             return
         assert leg.incoming is not None
-        self.tell(
-            events.CallRouted(
-                call_id=self.call_id,
-                at=self.now_us(),
-                switch=core.name,
-                match=route.match,
-                where=route.where,
-                number=readable(route.number),
-                properties=route.properties,
-                incoming=self.caller.index,
-                once=route.once,
-            )
+        routed = events.CallRouted(
+            call_id=self.call_id,
+            at=self.now_us(),
+            switch=core.name,
+            match=route.match,
+            where=route.where,
+            number=readable(route.number),
+            properties=route.properties,
+            incoming=self.caller.index,
+            once=route.once,
         )
+        self.tell(routed)
+        lines = core.call_log
+        if lines is not None:
+            self.said = lines.begins(started, routed)
         assert self.search is not None
         self.search.act(route.action)
 
@@ -207,28 +211,28 @@ class Call:
         self._tell_start(request, dialled)
         self.fail(status, reason)
 
-    def _tell_start(self, request: Request, dialled: str) -> None:
+    def _tell_start(self, request: Request, dialled: str) -> events.CallStarted:
         core, leg, search = self.core, self.caller, self.search
         remote = leg.dialog.flow.remote
-        self.tell(
-            events.CallStarted(
-                call_id=self.call_id,
-                at=self.now_us(),
-                switch=core.name,
-                site=core.site,
-                owner=self.owner,
-                origin=self.origin or (search is not None and search.first),
-                caller=self.identity.number,
-                caller_name=self.identity.name,
-                dialled=readable(dialled),
-                party=leg.party,
-                address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
-                user_agent=readable(request.get("user-agent") or ""),
-                sip_call_id=readable(leg.dialog.call_id),
-                leg=leg.index,
-                came=search.came if search is not None else "",
-            )
+        started = events.CallStarted(
+            call_id=self.call_id,
+            at=self.now_us(),
+            switch=core.name,
+            site=core.site,
+            owner=self.owner,
+            origin=self.origin or (search is not None and search.first),
+            caller=self.identity.number,
+            caller_name=self.identity.name,
+            dialled=readable(dialled),
+            party=leg.party,
+            address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
+            user_agent=readable(request.get("user-agent") or ""),
+            sip_call_id=readable(leg.dialog.call_id),
+            leg=leg.index,
+            came=search.came if search is not None else "",
         )
+        self.tell(started)
+        return started
 
     def allow_line(self) -> str:
         return f"Allow: {ALLOW}, UPDATE\r\n" if self.update else f"Allow: {ALLOW}\r\n"
@@ -279,18 +283,19 @@ class Call:
         leg.status = caller.status = response.status
         tag = search.won_by(leg, response.to_tag)
         body = response.body
-        self.tell(
-            events.LegAnswered(
-                call_id=self.call_id,
-                at=self.now_us(),
-                switch=core.name,
-                leg=leg.index,
-                status=response.status,
-                callee=readable(leg.number),
-                codec=first_codec(body) if body else "",
-                user_agent=readable(leg.user_agent),
-            )
+        event = events.LegAnswered(
+            call_id=self.call_id,
+            at=self.now_us(),
+            switch=core.name,
+            leg=leg.index,
+            status=response.status,
+            callee=readable(leg.number),
+            codec=first_codec(body) if body else "",
+            user_agent=readable(leg.user_agent),
         )
+        self.tell(event)
+        if self.said and core.call_log is not None:
+            core.call_log.answered(event, leg.party, caller.index)
         if tag and tag != caller.dialog.local_tag:
             core.forget(caller)
             caller.dialog.local = caller.dialog.local.replace(caller.dialog.local_tag, tag)
@@ -473,18 +478,20 @@ class Call:
         if self.search is not None:
             self.search.close()
             self.search = None
-        self.tell(
-            events.CallEnded(
-                call_id=self.call_id,
-                at=self.now_us(),
-                switch=core.name,
-                disposition=disposition,
-                sip_status=status,
-                reason=readable(reason),
-                hangup_by=by,
-                leg=self.caller.index,
-            )
+        ended = events.CallEnded(
+            call_id=self.call_id,
+            at=self.now_us(),
+            switch=core.name,
+            disposition=disposition,
+            sip_status=status,
+            reason=readable(reason),
+            hangup_by=by,
+            leg=self.caller.index,
         )
+        self.tell(ended)
+        if self.said and core.call_log is not None:
+            talked = core.timers.clock() - self.answered_at if self.answered else None
+            core.call_log.ends(ended, talked)
         if self.caller.state == INVITING:
             self.caller.close()
         if core.journal is not None:

@@ -11,6 +11,7 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
 from softswitch.dialplan import Target
+from softswitch.log import CallLog
 from softswitch.sip import Flow, Timers, Tokens, Transactions, Uri
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Core(Protocol):
     journal: Journal | None
     boot: str
     numbers: LegNumbers
+    call_log: CallLog | None
 
     @property
     def lines(self) -> Lines: ...

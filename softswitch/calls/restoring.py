@@ -121,6 +121,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         _await_final(core, flows, search, record, request)
         for leg, one in zip(legs, others, strict=True):
             _await_end(core, leg, one)
+    if core.call_log is not None:
+        call.said = core.call_log.takes()
     core.adopt(call, record.next_leg)
     for leg in (caller, *legs):
         core.remember(leg)
