@@ -1,0 +1,72 @@
+"""What the switch says of its calls: each in the log from its route to its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from calls.call_world import CONFIG, PLAN, World
+from calls.test_answered import answered, parties
+from softswitch.config import Log as Settings
+from softswitch.log import CallLog, Log
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    log = Log(Settings(file=tmp_path / "said.log"))
+    log.open()
+    yield log
+    log.close()
+
+
+def said(log: Log) -> list[str]:
+    """All lines, without times and callIDs."""
+    assert log.writer.flush()
+    assert log.writer.path is not None
+    lines = log.writer.path.read_text().splitlines()
+    return [re.sub(r"[-0-9a-f]{36}", "ID", line.split(" ", 2)[2]) for line in lines]
+
+
+def test_an_answered_call(world: World, log: Log) -> None:
+    world.switch.call_log = CallLog(log, 50, lambda: world.now)
+    _, b = answered(world)
+    world.run(7)
+    b.bye()
+    begins, *found = said(log)
+    assert re.fullmatch(
+        r"INFO calls: ID begins: trunk:caller \(alice\) "alice" calls 85550100, route 8\. "
+        r"\(\S*plan\.yaml:\d+\) as 5550100",
+        begins,
+    ), begins
+    assert found == [
+        "INFO calls: ID answered by trunk:pstn (5550100), PCMU/8000",
+        "INFO calls: ID ends: answered for 7.0 s, 200, by the callee",
+    ]
+
+
+def test_a_call_without_a_route_is_refused_aloud(world: World, log: Log) -> None:
+    world.switch.call_log = CallLog(log, 50, lambda: world.now)
+    caller, _ = parties(world)
+    caller.call("7")
+    assert said(log) == [
+        "WARNING calls: a call of trunk:caller (udp:10.1.0.1:5060) to '7' is refused: 404 No Route"
+    ]
+
+
+def test_the_end_of_a_call_that_outlived_the_process(journalled: World, log: Log) -> None:
+    world = journalled
+    a, b = answered(world)
+    world.run(0.25)
+    world.kill()
+    world.switch = switch = world.add_switch("hq", ("10.0.0.1", 5060), CONFIG, PLAN)
+    switch.call_log = CallLog(log, 1, lambda: world.now)
+    assert world.rows is not None
+    switch.restore(list(world.rows.rows.items()))
+    switch.opened()
+    world.settle()
+    b.bye()
+    a.reply(200, to="BYE")
+    assert said(log)[-1] == "INFO calls: ID ends: answered for 0.2 s, 200, by the callee"
