@@ -37,7 +37,7 @@ def test_an_answered_call(world: World, log: Log) -> None:
     b.bye()
     begins, *found = said(log)
     assert re.fullmatch(
-        r"INFO calls: ID begins: trunk:caller \(alice\) "alice" calls 85550100, route 8\. "
+        r'INFO calls: ID begins: trunk:caller \(alice\) "alice" calls 85550100, route 8\. '
         r"\(\S*plan\.yaml:\d+\) as 5550100",
         begins,
     ), begins
