@@ -34,7 +34,7 @@ from softswitch.config import (
     trunk_clashes,
     with_sections,
 )
-from softswitch.dialplan import Dialplan, DialplanWatch, Stamp, Surroundings, load_dialplan, stamp
+from softswitch.dialplan import Dialplan, Stamp, Surroundings, load_dialplan, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,11 @@ class Config:
     timers: Timers
     sections: Mapping[str, BaseModel]
     dialplan_path: Path
+    stamp: Stamp
     dialplan_stamp: Stamp
     surroundings: Surroundings
     warnings: tuple[Mistake, ...] = ()
     journal: Path | None = None
-
-    def dialplan_watch(self) -> DialplanWatch:
-        """Watches the dialplan's file from the state in which it was loaded."""
-        return DialplanWatch(self.dialplan_path, self.surroundings, self.dialplan_stamp)
 
 
 def config_model(sections: Mapping[str, type[BaseModel]] = {}) -> type[ConfigModel]:
@@ -78,6 +75,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     ``sections`` are the top-level sections that plugins own. Raises ConfigErrors with every mistake
     of both files, and ``SectionTaken``.
     """
+    # Before it is read: a change meanwhile is seen the next time.
+    own = stamp(path)
     read = read_yaml(path)
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
@@ -125,6 +124,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
             if (section := getattr(model, name)) is not None
         },
         dialplan_path=dialplan_path,
+        stamp=own,
         dialplan_stamp=seen,
         surroundings=around,
         warnings=dialplan.warnings,

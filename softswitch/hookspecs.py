@@ -7,7 +7,7 @@ offers it under the entry point group ``softswitch``. ``cdsplugin`` uses nothing
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -69,6 +69,17 @@ def stored() -> Callable[[Callable[[], None]], None] | None:
     of a call of which the switch does not. Asked after events, at most every few milliseconds;
     what the switch has to send meanwhile waits (``timers.store_within`` at most), so that nobody
     hears of what a kill could undo. Looked up once, as ``call_event``.
+    """
+
+
+@hookspec
+def reload(config: Config) -> Sequence[str] | None:
+    """The configuration was read again and is in force: go on by your own section of it, without
+    disturbing calls. Return the keys that only a restart changes, such as ``cds.database``, of
+    those that have changed.
+
+    A plugin with a section and without this hook: a changed section is taken up by a restart, which
+    the log says.
     """
 
 

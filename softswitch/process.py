@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pluggy
 import uvloop
@@ -21,24 +21,21 @@ from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
 from softswitch.metrics import SwitchMetrics
+from softswitch.names import Names
 from softswitch.plugins import call, call_all, in_order, one_line
+from softswitch.reload import Reload
 from softswitch.sip import (
     Outbox,
     Timers,
     Tokens,
     Transport,
     TransportLimits,
-    is_numeric,
 )
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
 
 log = logging.getLogger(__name__)
 
-RELOAD_EVERY = 2.0
-"""Seconds between looks at the dialplan's file."""
-RESOLVE_EVERY = 60.0
-"""Seconds between look-ups of trunks that are named, not numbered."""
 IDLE_CHECK = 10.0
 """Seconds between looks whether there is time to tidy up."""
 SWITCH_INTERVAL = 0.05
@@ -73,6 +70,10 @@ def run(
             return runner.run(Process(config, plugins, lines).main())
     finally:
         lines.close()
+
+
+def _nothing() -> None:
+    """Nothing to do."""
 
 
 class TimerDriver:
@@ -149,6 +150,8 @@ class Process:
         # From the beginning: who is told to stop while plugins start still stops them in order.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        # Asked to read again what it is about to read: nothing to do yet, and no reason to die.
+        loop.add_signal_handler(signal.SIGHUP, _nothing)
         switch, transport = self._make(loop)
         self._log_calls(switch)
         if self._lines.trace_sip:
@@ -176,8 +179,14 @@ class Process:
             await self._stop_plugins()
             return 1
         switch.opened()
-        await _resolve(loop, switch)
-        tasks = self._tasks(loop, switch)
+        names = Names(loop, switch)
+        await names.begin()
+        reload = Reload(
+            self._config, self._plugins, partial(self._take_up, switch, transport, names)
+        )
+        loop.add_signal_handler(signal.SIGHUP, reload.ask)
+        tasks = self._tasks(loop, switch, names)
+        tasks.append(loop.create_task(reload.run()))
         for source in compiled.stale():
             log.warning("%s was changed after it was compiled: compile or install anew", source)
         where = ", ".join(f"{t}:{h}:{p}" for t, h, p in transport.addresses)
@@ -208,7 +217,7 @@ class Process:
     def _make(self, loop: asyncio.AbstractEventLoop) -> tuple[Switch, Transport]:
         """The switch and its sockets: neither open nor listening yet."""
         config = self._config
-        limits, timers = config.limits, config.timers
+        timers = config.timers
         outbox = Outbox(
             loop.call_soon,
             loop.call_later,
@@ -219,12 +228,7 @@ class Process:
         transport = Transport(
             loop,
             lambda message, flow: switch.transactions.receive(message, flow),
-            TransportLimits(
-                max_message_size=limits.max_message_size,
-                max_headers=limits.max_headers,
-                max_connections=limits.max_connections,
-                tcp_idle=timers.tcp_idle,
-            ),
+            _transport_limits(config),
             outbox,
         )
         switch = Switch(
@@ -241,16 +245,17 @@ class Process:
         outbox.store = switch.stored
         return switch, transport
 
-    def _tasks(self, loop: asyncio.AbstractEventLoop, switch: Switch) -> list[asyncio.Task[None]]:
+    def _tasks(
+        self, loop: asyncio.AbstractEventLoop, switch: Switch, names: Names
+    ) -> list[asyncio.Task[None]]:
         """What is done every now and then."""
         return [
-            loop.create_task(self._watch_dialplan(switch)),
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
             loop.create_task(_every(SUM_UP_EVERY, lambda: _sum_up(switch))),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
-            loop.create_task(_keep_resolving(loop, switch)),
+            loop.create_task(_every(1.0, names.look_up)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
 
@@ -308,24 +313,33 @@ class Process:
             except TimeoutError:
                 log.info("%d legs did not say goodbye", len(switch.legs))
 
-    async def _watch_dialplan(self, switch: Switch) -> None:
-        watch = self._config.dialplan_watch()
-        while True:
-            await asyncio.sleep(RELOAD_EVERY)
-            try:
-                found = watch.reload_if_changed()
-            except Exception:
-                # An unreadable file (rights, a directory in its place) must not end the watching.
-                log.exception("dialplan not taken up")
-                continue
-            if found is None:
-                continue
-            if isinstance(found, tuple):
-                for mistake in found:
-                    log.error("dialplan not taken up: %s", mistake)
-                continue
-            switch.dialplan = found
-            log.info("dialplan %s taken up", self._config.dialplan_path)
+    def _take_up(
+        self, switch: Switch, transport: Transport, names: Names, config: Config
+    ) -> list[str]:
+        """Go on by another configuration. Returns the keys that could not be taken up."""
+        later: list[str] = []
+        self._config = config
+        switch.take_up(config)
+        transport.limit(_transport_limits(config))
+        transport.outbox.take_up(config.timers.store_every, config.timers.store_within)
+        try:
+            self._lines.take_up(config.log)
+        except OSError as error:
+            later.append(f"log ({error})")
+        self._log_calls(switch)
+        transport.show(SipTrace(self._lines) if self._lines.trace_sip else None)
+        names.look_up()
+        return later
+
+
+def _transport_limits(config: Config) -> TransportLimits:
+    limits = config.limits
+    return TransportLimits(
+        max_message_size=limits.max_message_size,
+        max_headers=limits.max_headers,
+        max_connections=limits.max_connections,
+        tcp_idle=config.timers.tcp_idle,
+    )
 
 
 def _sum_up(switch: Switch) -> None:
@@ -368,27 +382,6 @@ async def _every(seconds: float, what: Callable[[], object]) -> None:
             what()
         except Exception:
             log.exception("%r failed", what)
-
-
-async def _resolve(loop: asyncio.AbstractEventLoop, switch: Switch) -> None:
-    for trunk in switch.config.trunks.values():
-        to = trunk.to
-        if is_numeric(to.host):
-            continue
-        kind = socket.SOCK_DGRAM if to.transport == "udp" else socket.SOCK_STREAM
-        try:
-            found = await loop.getaddrinfo(to.host, to.port, type=kind)
-        except (OSError, UnicodeError) as error:
-            # UnicodeError is what a label of more than 63 characters gives.
-            log.warning("trunk %s: %s: %s", trunk.name, to.host, error)
-            continue
-        switch.trunks.set_addresses(trunk.name, [(str(a[4][0]), int(a[4][1])) for a in found])
-
-
-async def _keep_resolving(loop: asyncio.AbstractEventLoop, switch: Switch) -> None:
-    while True:
-        await asyncio.sleep(RESOLVE_EVERY)
-        await _resolve(loop, switch)
 
 
 async def _tidy_when_idle(switch: Switch, plugins: pluggy.PluginManager) -> None:

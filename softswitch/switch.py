@@ -7,9 +7,10 @@ and no sockets: those are `Network`'s, and `softswitch.process` puts the two tog
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import pluggy
 
@@ -107,6 +108,42 @@ class Counters:
     registered: int = 0
 
 
+def _timers_of(config: Config) -> TimerSettings:
+    timers = config.timers
+    return TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying)
+
+
+def _call_settings(config: Config) -> CallSettings:
+    timers, limits = config.timers, config.limits
+    return CallSettings(
+        no_response=timers.no_response,
+        session_check=timers.session_check,
+        max_duration=timers.max_duration,
+        max_redirects=limits.max_redirects,
+        max_forwards=limits.max_forwards,
+        call_id_header=config.switch.call_id_header,
+    )
+
+
+def _registrar_settings(config: Config) -> RegistrarSettings:
+    timers, limits = config.timers, config.limits
+    return RegistrarSettings(
+        timers.min_expires,
+        timers.default_expires,
+        timers.max_expires,
+        limits.max_contacts,
+        limits.max_registrations,
+    )
+
+
+_Table = TypeVar("_Table")
+
+
+def _replace(table: dict[str, _Table], entries: Mapping[str, _Table]) -> None:
+    table.clear()
+    table.update(entries)
+
+
 class Switch:
     """All of a switch but its sockets."""
 
@@ -135,60 +172,44 @@ class Switch:
         self.steady_us = steady_us or (lambda: int(clock() * 1e6))
         self.boot = boot
         self.timers = Timers(clock)
-        timers = config.timers
-        limits = config.limits
+        # The same tables for all who look into them, so that they can be changed (`take_up`).
+        self.extensions = dict(config.extensions)
+        self.trunk_entries = dict(config.trunks)
         self.transactions = Transactions(
             self.timers,
             self,
-            TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying),
-            max_transactions=limits.max_transactions,
+            _timers_of(config),
+            max_transactions=config.limits.max_transactions,
         )
-        self.settings = CallSettings(
-            no_response=timers.no_response,
-            session_check=timers.session_check,
-            max_duration=timers.max_duration,
-            max_redirects=limits.max_redirects,
-            max_forwards=limits.max_forwards,
-            call_id_header=config.switch.call_id_header,
-        )
+        self.settings = _call_settings(config)
         self.dialplan: Dialplan = config.dialplan
         self.digest = Digest(
             self.name,
             clock,
             bytes.fromhex(tokens.token(64)),
-            nonce_lifetime=timers.nonce_lifetime,
+            nonce_lifetime=config.timers.nonce_lifetime,
             algorithms=config.switch.digest,
         )
-        self.registrar = Registrar(
-            clock,
-            RegistrarSettings(
-                timers.min_expires,
-                timers.default_expires,
-                timers.max_expires,
-                limits.max_contacts,
-                limits.max_registrations,
-            ),
-            wall=lambda: now_us() / 1e6,
-        )
+        self.registrar = Registrar(clock, _registrar_settings(config), wall=lambda: now_us() / 1e6)
         self.registrations = Registrations(
             self.registrar,
-            config.extensions,
+            self.extensions,
             self.timers,
             self._journal,
             self._ahead,
             boot,
         )
-        self.trunks = Trunks(config.trunks.values())
-        self.lines = Lines(config.extensions, self.trunks)
+        self.trunks = Trunks(self.trunk_entries.values())
+        self.lines = Lines(self.extensions, self.trunks)
         self.targets = Destinations(
-            config.extensions, config.trunks, self.registrar, self.trunks, self.lines, network
+            self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
         )
         self.owner = plugins.hook.owner_name(config=config) or ""
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
         self.numbers = LegNumbers(self.timers, self._base)
-        self.refusals = Refusals(self, limits.refused_records)
+        self.refusals = Refusals(self, config.limits.refused_records)
         self.counters = Counters()
         self.call_log: CallLog | None = None
         self.draining = False
@@ -200,6 +221,29 @@ class Switch:
         self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
         self._header_key = config.switch.call_id_header.lower()
+
+    def take_up(self, config: Config) -> None:
+        """Go on by another configuration. Calls, registrations and what is known of trunks stay;
+        so does what only a restart can change (`softswitch.reload`)."""
+        before = self.config.switch
+        kept = {
+            "name": before.name,
+            "listen": before.listen,
+            "call_id_header": before.call_id_header,
+            "journal": before.journal,
+        }
+        config = replace(config, switch=config.switch.model_copy(update=kept))
+        self.config = config
+        self.site = config.switch.site
+        _replace(self.extensions, config.extensions)
+        _replace(self.trunk_entries, config.trunks)
+        self.transactions.take_up(_timers_of(config), config.limits.max_transactions)
+        self.settings = _call_settings(config)
+        self.dialplan = config.dialplan
+        self.digest.take_up(config.timers.nonce_lifetime, config.switch.digest)
+        self.registrar.settings = _registrar_settings(config)
+        self.trunks.take_up(self.trunk_entries.values())
+        self.refusals.take_up(config.limits.refused_records)
 
     def _journal(self) -> Journal | None:
         return self.journal
@@ -436,7 +480,7 @@ class Switch:
         return Answer(401, None, "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges))
 
     def _password(self, username: str) -> str | None:
-        extension = self.config.extensions.get(username)
+        extension = self.extensions.get(username)
         return extension.password if extension is not None else None
 
     def _caller(self, request: Request, source: Source) -> Caller:
@@ -447,7 +491,7 @@ class Switch:
             for part in value.split(";")
         )
         if source.kind == "extension":
-            extension = self.config.extensions[source.name]
+            extension = self.extensions[source.name]
             return Caller(source.name, extension.name, private)
         for name in ("p-asserted-identity", "from"):
             values = request.headers.get(name)

@@ -20,7 +20,6 @@ from softswitch.config.models import Extension, Limits, Timers, Trunk
 from softswitch.config.places import ConfigErrors
 from softswitch.configuration import Config, config_model, load_config
 from softswitch.dialplan.loader import DialplanModel
-from softswitch.dialplan.routing import Dialplan
 from softswitch.dialplan.targets import Source
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -142,16 +141,6 @@ def test_the_timeout_of_a_route_that_names_none(files: Files) -> None:
     route = config.dialplan.route("1001", Source("extension", "1001"))
     assert route is not None
     assert route.action.timeout == 42  # type: ignore[union-attr]
-
-
-def test_the_dialplan_is_watched_from_how_it_was_loaded(files: Files) -> None:
-    config = files.load(HEAD)
-    watch = config.dialplan_watch()
-    assert watch.reload_if_changed() is None
-    files.dialplan.write_text("routes: []")
-    fresh = watch.reload_if_changed()
-    assert isinstance(fresh, Dialplan)
-    assert fresh.routes == ()
 
 
 def test_everything_wrong_is_told_at_once(files: Files) -> None:

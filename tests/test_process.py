@@ -368,6 +368,39 @@ def test_the_dialplan_is_taken_up_when_it_changes(
     assert "BYE" in caller.get("SIP/2.0 200"), "no call was dropped"
 
 
+def test_sighup_reads_all_of_it_again_and_kills_nothing(
+    start: Start, caller: Peer, callee: Peer
+) -> None:
+    switch = start()
+    port = switch.port
+    call_id, tag = answered(port, caller, callee)
+    switch.process.send_signal(signal.SIGHUP)
+    switch.until("taken up: nothing has changed")
+    was = switch.config.read_text()
+    switch.config.write_text(was.replace("  callee:", "  calle:"))
+    switch.until("not taken up")
+    switch.until("there is no trunk `callee`")
+    # The trunk of a call in progress goes; a limit comes, and what needs a restart is named.
+    plan = switch.config.with_name("plan.yaml")
+    plan.write_text('routes:\n  - {match: "1", from: any, status: 486}\n')
+    switch.config.write_text(
+        was.replace("  callee:", "  other:").replace("udp:127.0.0.1:0", "udp:127.0.0.1:1")
+        + "limits: {max_calls: 1}\n"
+    )
+    switch.process.send_signal(signal.SIGHUP)
+    switch.until("only a restart changes this: switch.listen")
+    assert "taken up: 1 trunk added, 1 trunk removed, dialplan with 1 routes, switch, limits" in (
+        switch.said
+    )
+    caller.request("INVITE", port, body=SDP)
+    assert "Retry-After" in caller.get("SIP/2.0 503")
+    caller.request("BYE", port, tag, call_id)
+    callee.reply(callee.get("BYE"), 200)
+    assert "BYE" in caller.get("SIP/2.0 200"), "no call was dropped"
+    caller.request("INVITE", port, body=SDP)
+    assert "486" in caller.get("SIP/2.0 486")
+
+
 def test_a_mistaken_configuration_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("switch: {nam: hq}\ndialplan: none.yaml\n")
     switch = Running(tmp_path / "c.yaml")

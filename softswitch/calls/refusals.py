@@ -86,6 +86,10 @@ class Refusals:
         self.unrecorded = 0
         """Refused calls of known callers that have no record, as there were too many."""
 
+    def take_up(self, records: int) -> None:
+        """Go on with another limit."""
+        self._records = Rate(self._core.timers.clock, records)
+
     def __len__(self) -> int:
         """INVITEs that were refused without a transaction, have a record, and may come again: no
         more than `limits.refused_records` for each second of 64*T1."""

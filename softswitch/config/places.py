@@ -53,6 +53,10 @@ class ConfigErrors(Exception):
         self.mistakes: tuple[Mistake, ...] = tuple(dict.fromkeys(mistakes))
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
+    def __reduce__(self) -> tuple[type[ConfigErrors], tuple[tuple[Mistake, ...]]]:
+        # By its text, as exceptions are pickled, it could not be made again.
+        return ConfigErrors, (self.mistakes,)
+
 
 class WrittenInt(int):
     """A number that also keeps its text: an extension written as 007 is not the number 7."""

@@ -1,8 +1,8 @@
 """The dialplan: patterns, routes, actions, and their YAML."""
 
 from softswitch.dialplan.actions import Action
-from softswitch.dialplan.loader import DialplanModel, DialplanWatch, Stamp, load_dialplan, stamp
-from softswitch.dialplan.routing import Dialplan, Route
+from softswitch.dialplan.loader import DialplanModel, Stamp, load_dialplan, stamp
+from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Target
 
@@ -10,8 +10,8 @@ __all__ = [
     "Action",
     "Dialplan",
     "DialplanModel",
-    "DialplanWatch",
     "Route",
+    "RouteTemplate",
     "Source",
     "Stamp",
     "Surroundings",

@@ -1,4 +1,4 @@
-"""The dialplan's YAML: what may be written, with every mistake at its place; and taking up changes.
+"""The dialplan's YAML: what may be written, with every mistake at its place.
 
 The grammar is ``RouteModel``; ``docs/dialplan.md`` explains it to admins.
 """
@@ -6,7 +6,6 @@ The grammar is ``RouteModel``; ``docs/dialplan.md`` explains it to admins.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSch
 
 from softswitch.config import (
     ConfigErrors,
-    Mistake,
     Section,
     Text,
     Where,
@@ -179,27 +177,3 @@ def stamp(path: Path) -> Stamp:
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-@dataclass(slots=True)
-class DialplanWatch:
-    """Takes up a changed dialplan. Call ``reload_if_changed`` every few seconds: it costs one stat.
-
-    ``seen`` is the stamp of the file when it was last loaded, taken before reading it, so that a
-    change during the reading is seen the next time.
-    """
-
-    path: Path
-    around: Surroundings
-    seen: Stamp = field(default=None)
-
-    def reload_if_changed(self) -> Dialplan | tuple[Mistake, ...] | None:
-        """None if nothing changed; the new dialplan; or its mistakes, once: the old one stays."""
-        now = stamp(self.path)
-        if now == self.seen:
-            return None
-        self.seen = now
-        try:
-            return load_dialplan(self.path, self.around)
-        except ConfigErrors as errors:
-            return errors.mistakes

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 Characters: TypeAlias = frozenset[str] | None
@@ -24,28 +25,33 @@ _WILDCARDS: dict[str, frozenset[str]] = {
 _LITERAL = re.compile(r"[A-Za-z0-9*#+_=$&,;?%~'()-]")
 
 
+# Compiled when a number is looked at first: of thousands of routes few are, and a dialplan is taken
+# up while calls are waiting.
+_compiled = lru_cache(maxsize=20_000)(re.compile)
+
+
 class PatternError(ValueError):
     """The text is no pattern; says at which character and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A compiled pattern.
+    """A pattern that was read.
 
     ``places`` is what may stand at each place and ``open`` whether more may follow; ``places`` is
-    None for a regular expression, of which only ``regex`` is known. ``literal`` is the one number
-    that matches, if there is but one.
+    None for a regular expression. ``expression`` is the pattern as Python writes it, in any case.
+    ``literal`` is the one number that matches, if there is but one.
     """
 
     text: str
-    regex: re.Pattern[str]
+    expression: str
     places: tuple[Characters, ...] | None
     open: bool
     literal: str | None
 
     def matches(self, number: str) -> bool:
         """Whether the whole number matches."""
-        return self.regex.fullmatch(number) is not None
+        return _compiled(self.expression).fullmatch(number) is not None
 
     def first(self) -> Characters:
         """The characters with which a matching number can begin; None if that is any or unknown."""
@@ -116,19 +122,19 @@ def compile_pattern(text: str) -> Pattern:
     # Two places with one character each are a literal; an open end never is.
     single = [next(iter(place)) for place in places if place is not None and len(place) == 1]
     literal = "".join(single) if not more and len(single) == len(places) else None
-    regex = "".join(map(_regex, places)) + (".*" if more else "")
-    return Pattern(text, re.compile(regex, re.DOTALL), tuple(places), more, literal)
+    expression = "".join(map(_regex, places)) + (".*" if more else "")
+    return Pattern(text, f"(?s:{expression})", tuple(places), more, literal)
 
 
 def _regular_expression(text: str) -> Pattern:
     if len(text) < 3 or not text.endswith("/"):
         raise PatternError("a regular expression ends with a slash as well: /[0-9]+/")
     try:
-        regex = re.compile(text[1:-1])
+        re.compile(text[1:-1])
     except re.error as error:
         at = "" if error.pos is None else f" at character {error.pos + 2}"
         raise PatternError(f"not a regular expression: {error.msg}{at}") from None
-    return Pattern(text, regex, None, True, None)
+    return Pattern(text, text[1:-1], None, True, None)
 
 
 def _one_of(inside: str, at: int) -> frozenset[str]:

@@ -120,7 +120,7 @@ class Dialplan:
         self.file = file
         self.warnings = tuple(warnings)
         self.max_number = max_number
-        self._max_remembered = max_remembered
+        self.max_remembered = max_remembered
         self._remembered: dict[tuple[str, Source], Route | None] = {}
         firsts = {char for plan in self.routes for char in plan.pattern.first() or ()}
         # What could match, by the number's first character; "" is for characters not listed.
@@ -147,7 +147,7 @@ class Dialplan:
             if plan.pattern.matches(dialled) and plan.admits.admits(source):
                 found = self._route(plan, dialled)
                 break
-        if len(self._remembered) >= self._max_remembered:
+        if len(self._remembered) >= self.max_remembered:
             self._remembered.clear()
         self._remembered[key] = found
         return found

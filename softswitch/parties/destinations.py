@@ -67,7 +67,10 @@ class Destinations:
     def _trunk_destination(
         self, target: Target, holder: object
     ) -> list[Destination] | tuple[int, str]:
-        trunk = self._names[target.name]
+        trunk = self._names.get(target.name)
+        if trunk is None:
+            # The call began before the configuration was read again.
+            return 503, "No Such Trunk"
         if not self._trunks.is_up(target.name):
             return 503, "Trunk Is Down"
         to = trunk.to

@@ -55,8 +55,8 @@ class Trunks:
         down_after: int = DOWN_AFTER,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
-        self._trunks = {trunk.name: trunk for trunk in trunks}
-        self._states = {name: _State() for name in self._trunks}
+        self._trunks: dict[str, Trunk] = {}
+        self._states: dict[str, _State] = {}
         self._down_after = down_after
         self._max_remembered = max_remembered
         # (transport, address, port) of each `to`; over a connection (transport, address) besides.
@@ -65,10 +65,29 @@ class Trunks:
         # (version, prefix length), longest first, to network number to who may come from there.
         self._networks: dict[tuple[int, int], dict[int, list[tuple[int | None, Trunk]]]] = {}
         self._remembered: dict[str, Owners] = {}
-        self._index_networks()
+        self.take_up(trunks)
+
+    def take_up(self, trunks: Iterable[Trunk]) -> None:
+        """Go on with these trunks. What is known of one that was there before stays: its calls,
+        whether it is up, and its addresses if its `to` is the same.
+
+        Calls of a trunk that is no more go on, and are counted until they end.
+        """
+        before, states = self._trunks, self._states
+        self._trunks = {trunk.name: trunk for trunk in trunks}
+        self._states = {name: states.get(name) or _State() for name in self._trunks}
+        for name, state in states.items():
+            if state.calls:
+                self._states.setdefault(name, state)
         for name, trunk in self._trunks.items():
-            if _canonical(trunk.to.host) is not None:
-                self._states[name].addresses = ((trunk.to.host, trunk.to.port),)
+            state = self._states[name]
+            if name in before and before[name].to == trunk.to:
+                continue
+            numeric = _canonical(trunk.to.host) is not None
+            state.addresses = ((trunk.to.host, trunk.to.port),) if numeric else ()
+            state.up, state.failures, state.due_at = True, 0, None
+        self._remembered.clear()
+        self._index_networks()
         self._index_addresses()
 
     # --- whose request this is
@@ -172,8 +191,13 @@ class Trunks:
     # --- calls
 
     def acquire(self, name: str) -> bool:
-        """Counts a call in, whichever direction it has; False if the trunk's `max_calls` are up."""
-        state, most = self._states[name], self._trunks[name].max_calls
+        """Counts a call in, whichever direction it has; False if the trunk's `max_calls` are up.
+
+        A call of before a restart may be of a trunk that is no more.
+        """
+        state = self._states.setdefault(name, _State())
+        trunk = self._trunks.get(name)
+        most = None if trunk is None else trunk.max_calls
         if most is not None and state.calls >= most:
             return False
         state.calls += 1
@@ -181,15 +205,18 @@ class Trunks:
 
     def release(self, name: str) -> None:
         """Counts a call out that `acquire` counted in."""
-        state = self._states[name]
-        if state.calls:
+        state = self._states.get(name)
+        if state is not None and state.calls:
             state.calls -= 1
+            if not state.calls and name not in self._trunks:
+                del self._states[name]
         else:
             log.error("trunk %s: a call was released that was not counted", name)
 
     def calls(self, name: str) -> int:
         """Calls on a trunk now."""
-        return self._states[name].calls
+        state = self._states.get(name)
+        return 0 if state is None else state.calls
 
     # --- keep-alive
 
@@ -230,7 +257,7 @@ class Trunks:
         asks for calls to go elsewhere, and 408, which is what a transaction says that timed out.
         A trunk without keep-alive stays up: nothing would bring it back.
         """
-        if self._trunks[name].keepalive <= 0:
+        if name not in self._trunks or self._trunks[name].keepalive <= 0:
             return False
         state = self._states[name]
         if status is not None and status not in (_OVERLOADED, _TIMED_OUT):

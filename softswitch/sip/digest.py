@@ -143,12 +143,8 @@ class Digest:
             raise ValueError(f"realm {realm!r} has quotes, backslashes or control characters")
         if len(key) < 16:
             raise ValueError("key of less than 16 bytes")
-        unknown = [name for name in algorithms if name not in ALGORITHMS]
-        if unknown or not algorithms:
-            raise ValueError(f"algorithms {algorithms}: choose from {', '.join(ALGORITHMS)}")
         self.realm = realm
-        self.nonce_lifetime = nonce_lifetime
-        self.algorithms = algorithms
+        self.take_up(nonce_lifetime, algorithms)
         self._clock = clock
         self._key = hashlib.blake2b(key).digest()
         self._max_nonces = max_nonces
@@ -163,8 +159,16 @@ class Digest:
         self._ha1: dict[tuple[str, str], tuple[str, str]] = {}
         # Stands in for the hash of a user that does not exist; same length, same work after it.
         self._nobody = {
-            name: ALGORITHMS[name](self._key + name.encode()).hexdigest() for name in algorithms
+            name: ALGORITHMS[name](self._key + name.encode()).hexdigest() for name in ALGORITHMS
         }
+
+    def take_up(self, nonce_lifetime: float, algorithms: tuple[str, ...]) -> None:
+        """Challenge by other settings from now on. ValueError for an unknown algorithm."""
+        unknown = [name for name in algorithms if name not in ALGORITHMS]
+        if unknown or not algorithms:
+            raise ValueError(f"algorithms {algorithms}: choose from {', '.join(ALGORITHMS)}")
+        self.nonce_lifetime = nonce_lifetime
+        self.algorithms = algorithms
 
     # --- challenging
 

@@ -93,6 +93,11 @@ class Outbox:
         self._watching = False
         self._late = False
 
+    def take_up(self, interval: float, within: float) -> None:
+        """Go on with other times, in seconds."""
+        self._interval = interval
+        self._within = within
+
     def put(self, way: Way, data: bytes, target: Target, on_error: OnError) -> None:
         """Send this when its time has come."""
         messages = self._open

@@ -95,6 +95,12 @@ class Transactions:
         # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
         self.on_stray: Callable[[Response], None] | None = None
 
+    def take_up(self, settings: TimerSettings, max_transactions: int) -> None:
+        """Go on with other timers and another limit."""
+        self.settings = settings
+        self.max_transactions = max_transactions
+        self.layer.take_up(settings)
+
     def receive(self, message: Request | Response, flow: Flow) -> None:
         """A message from the transport; `flow` leads back to its sender."""
         if type(message) is Response:

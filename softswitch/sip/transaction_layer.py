@@ -27,3 +27,8 @@ class TransactionLayer:
         self.servers: dict[str, object] = {}
         self.clients: dict[str, object] = {}
         self.merged: dict[str, str] = {}
+
+    def take_up(self, settings: TimerSettings) -> None:
+        """Go on with other timers: those that run already end as they were set."""
+        self.settings = settings
+        self.timeout = 64 * settings.t1

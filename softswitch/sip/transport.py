@@ -105,6 +105,14 @@ class Transport:
         for tcp in self._tcp:
             tcp.trace = to
 
+    def limit(self, limits: TransportLimits) -> None:
+        """Go on with other limits: connections that are open stay so."""
+        self._limits = limits
+        for udp in self._udp:
+            udp.limit(limits)
+        for tcp in self._tcp:
+            tcp.limits = limits
+
     def catch_up(self) -> None:
         """Take the datagrams that wait; what came over connections the event loop brings."""
         for udp in self._udp:

@@ -105,6 +105,11 @@ class UdpSocket:
             # All that has come in the meantime, or the pauses would be the limit of what is read.
             self._read(_DATAGRAMS_A_BATCH)
 
+    def limit(self, limits: TransportLimits) -> None:
+        """Go on with other limits."""
+        self._limits = limits
+        self._buffer = memoryview(bytearray(limits.max_message_size + 1))
+
     def catch_up(self) -> None:
         """Take all that has come."""
         self._read(_DATAGRAMS_OF_A_STOP)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from softswitch.dialplan.actions import Dial, Play, Reject
-from softswitch.dialplan.loader import DialplanWatch, load_dialplan
+from softswitch.dialplan.loader import load_dialplan
 from softswitch.dialplan.routing import Dialplan, Route
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Target
@@ -230,34 +230,6 @@ def test_a_route_never_reached_is_warned_of(tmp_path: Path, routes: str, warned:
     dialplan = plan(tmp_path, "routes:\n" + lines)
     assert [warning.message.split("`")[1] for warning in dialplan.warnings] == warned
     assert all((warning.line, warning.column) == (3, 13) for warning in dialplan.warnings)
-
-
-def test_a_changed_file_is_taken_up_and_a_broken_one_is_told_once(tmp_path: Path) -> None:
-    path = tmp_path / "dp.yaml"
-    path.write_text('routes: [{match: "600", dial: "1001"}]')
-    watch = DialplanWatch(path, AROUND)
-    first = watch.reload_if_changed()
-    assert isinstance(first, Dialplan)
-    assert watch.reload_if_changed() is None
-
-    path.write_text('routes: [{match: "600", dial: "1009"}, {match: "6[", dial: "1001"}]')
-    mistakes = watch.reload_if_changed()
-    assert isinstance(mistakes, tuple)
-    assert [(one.line, one.column) for one in mistakes] == [(1, 31), (1, 48)]
-    assert watch.reload_if_changed() is None
-
-    replacement = tmp_path / "new.yaml"
-    replacement.write_text('routes: [{match: "600", dial: "1002"}]')
-    replacement.rename(path)
-    second = watch.reload_if_changed()
-    assert isinstance(second, Dialplan)
-    assert dial(second.route("600", ALICE)).stages == ((extension("1002"),),)
-
-    path.unlink()
-    gone = watch.reload_if_changed()
-    assert isinstance(gone, tuple)
-    assert "cannot be read" in gone[0].message
-    assert watch.reload_if_changed() is None
 
 
 MANY = "routes:\n" + "".join(

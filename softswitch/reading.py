@@ -1,0 +1,150 @@
+"""A configuration read in a process of its own, so that a switch under load does not wait for it.
+
+Thousands of routes take seconds to be read and checked, and Python's threads take turns: a thread
+that reads would make every call late. So `read_beside` has another process do it. What that found
+comes in pieces, each of which takes a few milliseconds to be taken up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pydantic import BaseModel
+
+from softswitch.config import ConfigErrors
+from softswitch.configuration import Config, load_config
+from softswitch.dialplan import Dialplan, RouteTemplate
+
+_PIECE: Final = 100
+"""Routes or extensions of one piece."""
+_LENGTH: Final = 8
+"""Bytes of a piece's length before it."""
+WITHIN: Final = 120.0
+"""Seconds that a configuration may take to be read."""
+
+
+class ReadError(Exception):
+    """Nobody has read the configuration. The text says why, in one line."""
+
+
+async def read_beside(path: Path, sections: Mapping[str, type[BaseModel]]) -> Config:
+    """As `load_config`, in another process. Raises `ConfigErrors` and `ReadError`.
+
+    A plugin's model that only this process has (it is in no module, or in a script) cannot be
+    handed over: then the configuration is read here, and all waits for it.
+    """
+    try:
+        asked = pickle.dumps(sys.path) + pickle.dumps((path, dict(sections)))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return load_config(path, sections)
+    if any(model.__module__ == "__main__" for model in sections.values()):
+        return load_config(path, sections)
+    try:
+        async with asyncio.timeout(WITHIN):
+            return await _ask(asked)
+    except TimeoutError:
+        raise ReadError(f"it takes more than {WITHIN:g} s to be read") from None
+
+
+async def _ask(asked: bytes) -> Config:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "softswitch.reading"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # Ctrl-C is for the switch.
+        start_new_session=True,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        with suppress(ConnectionError):
+            child.stdin.write(asked)
+            child.stdin.close()
+        pieces: list[object] = []
+        while True:
+            try:
+                length = int.from_bytes(await child.stdout.readexactly(_LENGTH), "big")
+                if not length:
+                    break
+                pieces.append(pickle.loads(await child.stdout.readexactly(length)))
+            except asyncio.IncompleteReadError:
+                status = await child.wait()
+                raise ReadError(f"the process that reads it ended with status {status}") from None
+            # Calls that came in meanwhile.
+            await asyncio.sleep(0)
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+        await child.wait()
+    return _put_together(pieces)
+
+
+def _put_together(pieces: list[object]) -> Config:
+    config, *rest = pieces
+    if isinstance(config, ConfigErrors):
+        raise config
+    assert isinstance(config, Config)
+    extensions = dict(config.extensions)
+    routes: list[RouteTemplate] = []
+    for piece in rest:
+        if isinstance(piece, dict):
+            extensions.update(piece)
+        else:
+            assert isinstance(piece, tuple)
+            routes.extend(piece)
+    plan = config.dialplan
+    dialplan = Dialplan(
+        routes,
+        plan.extensions,
+        file=plan.file,
+        warnings=plan.warnings,
+        max_number=plan.max_number,
+        max_remembered=plan.max_remembered,
+    )
+    return replace(config, extensions=extensions, dialplan=dialplan)
+
+
+def _take_apart(config: Config) -> list[object]:
+    plan = config.dialplan
+    bare = Dialplan(
+        (),
+        plan.extensions,
+        file=plan.file,
+        warnings=plan.warnings,
+        max_number=plan.max_number,
+        max_remembered=plan.max_remembered,
+    )
+    items = list(config.extensions.items())
+    return [
+        replace(config, extensions={}, dialplan=bare),
+        *(dict(items[i : i + _PIECE]) for i in range(0, len(items), _PIECE)),
+        *(plan.routes[i : i + _PIECE] for i in range(0, len(plan.routes), _PIECE)),
+    ]
+
+
+def _read(asked: BinaryIO, answer: BinaryIO) -> None:
+    sys.path[:] = pickle.load(asked)
+    path, sections = pickle.load(asked)
+    try:
+        pieces = _take_apart(load_config(path, sections))
+    except ConfigErrors as errors:
+        pieces = [errors]
+    for piece in pieces:
+        data = pickle.dumps(piece, pickle.HIGHEST_PROTOCOL)
+        answer.write(len(data).to_bytes(_LENGTH, "big") + data)
+    answer.write(bytes(_LENGTH))
+    answer.flush()
+
+
+if __name__ == "__main__":
+    os.nice(10)
+    _read(sys.stdin.buffer, sys.stdout.buffer)
