@@ -399,3 +399,8 @@ class CdsSection(Section):
 def _unsecured(data: dict[str, object]) -> bool:
     """Nothing secures the link; false too where something does that has a mistake of its own."""
     return all(key in data and data[key] is None for key in ("secret", "secret_file", "tls"))
+
+
+def different(one: CdsSection, other: CdsSection) -> list[str]:
+    """The keys whose values are not the same in both."""
+    return [key for key in CdsSection.model_fields if getattr(one, key) != getattr(other, key)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from cdsplugin import hookspecs
-from cdsplugin.config import CdsSection
+from cdsplugin.config import CdsSection, different
 from cdsplugin.link import Link, LinkLimits, SecurityError, load_security
 from cdsplugin.programs import Programs
 from cdsplugin.running import Running
@@ -87,6 +87,18 @@ async def _start(config: Config, section: CdsSection, plugins: pluggy.PluginMana
     plugins.register(runs, name=RUNNING)
 
 
+@hookimpl
+def reload(config: Config, plugins: pluggy.PluginManager) -> Sequence[str]:
+    """Go on with other ``cds.peers``; the rest of the section is taken up by a restart."""
+    runs: Beside | Elsewhere | None = plugins.get_plugin(RUNNING)
+    after = _section(config)
+    if runs is None or after is None:
+        return ["cds"] if runs is not None or after is not None else []
+    if isinstance(runs, Beside) and runs.section.peers != after.peers:
+        runs.take_up(after)
+    return [f"cds.{key}" for key in different(runs.section, after)]
+
+
 class _WhenAsked:
     """Events are written when the switch asks for it, which it does within some milliseconds: it
     has its own journal on disk first. Were it the other way round, a kill in between would leave a
@@ -117,6 +129,7 @@ class Beside:
     """The server in the switch's own process."""
 
     def __init__(self, name: str, section: CdsSection, programs: Programs) -> None:
+        self.section = section
         self._unasked = _WhenAsked()
         self._programs = programs
         self.running = Running(name, section, self._unasked)
@@ -129,6 +142,10 @@ class Beside:
     def server(self) -> CallDataServer:
         """The server."""
         return self.running.server
+
+    def take_up(self, section: CdsSection) -> None:
+        """Go on with the peers of another section."""
+        self.section = self.running.take_up(section)
 
     @hookimpl
     def call_event(self, event: Event) -> None:
@@ -164,6 +181,7 @@ class Elsewhere:
     """A client of the server at ``cds.server_at``. Events go there by a spool on disk."""
 
     def __init__(self, switch: str, section: CdsSection, folder: Path) -> None:
+        self.section = section
         assert section.server is not None
         assert section.server_at is not None
         limits = section.limits

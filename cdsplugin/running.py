@@ -29,6 +29,8 @@ class Running:
     def __init__(
         self, name: str, section: CdsSection, soon: Callable[[Callable[[], None]], object]
     ) -> None:
+        self.section = section
+        """What is in force."""
         self.server = server = CallDataServer(name, section)
         self.tms = Tms(server.store, server.clock, soon)
         self.switches: SwitchLink | None = None
@@ -85,6 +87,14 @@ class Running:
         except BaseException:
             await server.close()
             raise
+
+    def take_up(self, section: CdsSection) -> CdsSection:
+        """Go on with the peers of another section. Returns what is in force then."""
+        self.server.link.take_up(
+            {peer: (address.host, address.port) for peer, address in section.peers.items()}
+        )
+        self.section = self.section.model_copy(update={"peers": section.peers})
+        return self.section
 
     async def stop(self) -> None:
         """Write what was told, end or keep the calls, close everything.

@@ -10,9 +10,11 @@ second site can be managed by a TMS instance running on, for example, the first 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import uvloop
 from pydantic import BaseModel, Field
 
 from cdsplugin import hookspecs
-from cdsplugin.config import CdsSection
+from cdsplugin.config import CdsSection, different
 from cdsplugin.programs import Programs
 from cdsplugin.running import Running
 from cdsplugin.server import StartError
@@ -33,11 +35,17 @@ from softswitch.config import (
     fill_empty_sections,
     read_yaml,
     resolve_paths,
+    stamp,
     with_sections,
 )
 from softswitch.hookspecs import make_plugins
 from softswitch.log import Log
-from softswitch.plugins import load_installed
+from softswitch.plugins import load_installed, sections_of
+
+log = logging.getLogger("cdsplugin")
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at the file."""
 
 
 class ServeFile(Section):
@@ -56,6 +64,7 @@ class ServeConfig:
     """A file without mistakes. ``sections`` has ``cds`` too, and no section that is not in the
     file; paths are resolved."""
 
+    path: Path
     cds: CdsSection
     sections: Mapping[str, BaseModel]
     log: LogSettings
@@ -94,7 +103,7 @@ def read_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Ser
         section = getattr(model, name)
         if section is not None:
             found[name] = resolve_paths(section, path.parent)
-    return ServeConfig(cds, found, resolve_paths(model.log, path.parent))
+    return ServeConfig(path, cds, found, resolve_paths(model.log, path.parent))
 
 
 def serve(
@@ -110,16 +119,18 @@ def serve(
         return 1
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config.cds, Programs(plugins, config.sections), lines))
+            return runner.run(_serve(config, plugins, lines))
     finally:
         lines.close()
 
 
-async def _serve(section: CdsSection, programs: Programs, lines: Log) -> int:
+async def _serve(config: ServeConfig, plugins: pluggy.PluginManager, lines: Log) -> int:
+    section, programs = config.cds, Programs(plugins, config.sections)
     assert section.server is not None
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop, over, again = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
     running = Running(section.server, section, loop.call_soon)
     try:
         await running.start(programs)
@@ -131,8 +142,53 @@ async def _serve(section: CdsSection, programs: Programs, lines: Log) -> int:
     api = f", API on port {running.api_port}" if running.api_port is not None else ""
     at = "tcp:{}:{}".format(*server.link.address()) if section.listen is not None else "no address"
     lines.say(f"cds {server.name} ready on {at}{api}")
+    watching = loop.create_task(_watch(config, plugins, running, lines, again))
     await over.wait()
+    watching.cancel()
     await running.stop()
     await programs.stop()
     lines.say(f"cds {server.name} stopped")
     return 0
+
+
+async def _watch(
+    config: ServeConfig,
+    plugins: pluggy.PluginManager,
+    running: Running,
+    lines: Log,
+    again: asyncio.Event,
+) -> None:
+    """Read the file again when it has changed, and on SIGHUP."""
+    seen = stamp(config.path)
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(again.wait(), LOOK_EVERY)
+        now = stamp(config.path)
+        if not again.is_set() and now == seen:
+            continue
+        again.clear()
+        seen = now
+        try:
+            _take_up(read_config(config.path, sections_of(plugins)), config, running, lines)
+        except ServeError as error:
+            for mistake in str(error).splitlines():
+                log.error("configuration not taken up: %s", mistake)
+        except Exception:
+            log.exception("configuration not taken up")
+
+
+def _take_up(found: ServeConfig, started: ServeConfig, running: Running, lines: Log) -> None:
+    later = [
+        name
+        for name in {*started.sections, *found.sections} - {"cds"}
+        if started.sections.get(name) != found.sections.get(name)
+    ]
+    try:
+        lines.take_up(found.log)
+    except OSError as error:
+        later.append(f"log ({error})")
+    in_force = running.take_up(found.cds)
+    later += [f"cds.{key}" for key in different(in_force, found.cds)]
+    log.info("configuration %s taken up", found.path)
+    if later:
+        log.warning("only a restart changes this: %s", ", ".join(sorted(later)))

@@ -21,6 +21,7 @@ from softswitch.config import (
     Log,
     Media,
     Mistake,
+    Stamp,
     SwitchSection,
     Timers,
     Trunk,
@@ -31,10 +32,11 @@ from softswitch.config import (
     parse_listen,
     read_yaml,
     resolve_paths,
+    stamp,
     trunk_clashes,
     with_sections,
 )
-from softswitch.dialplan import Dialplan, Stamp, Surroundings, load_dialplan, stamp
+from softswitch.dialplan import Dialplan, Surroundings, load_dialplan
 
 
 @dataclass(frozen=True, slots=True)

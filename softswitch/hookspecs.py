@@ -73,10 +73,10 @@ def stored() -> Callable[[Callable[[], None]], None] | None:
 
 
 @hookspec
-def reload(config: Config) -> Sequence[str] | None:
+def reload(config: Config, plugins: pluggy.PluginManager) -> Sequence[str] | None:
     """The configuration was read again and is in force: go on by your own section of it, without
-    disturbing calls. Return the keys that only a restart changes, such as ``cds.database``, of
-    those that have changed.
+    disturbing calls. ``plugins`` is the registry, as at the start. Return the keys that only a
+    restart changes, such as ``cds.database``, of those that have changed.
 
     A plugin with a section and without this hook: a changed section is taken up by a restart, which
     the log says.

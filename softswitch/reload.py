@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import pluggy
 
-from softswitch.config import ConfigErrors
+from softswitch.config import ConfigErrors, Stamp, stamp
 from softswitch.configuration import Config
-from softswitch.dialplan import Stamp, stamp
 from softswitch.plugins import one_line, sections_of
 from softswitch.reading import ReadError, read_beside
 
@@ -98,8 +97,9 @@ class Reload:
         tell = {id(impl.plugin): impl for impl in hook.get_hookimpls()}
         for impl in tell.values():
             function: Any = impl.function
+            arguments = {"config": config, "plugins": self._plugins}
             try:
-                later += function(config) or ()
+                later += function(*(arguments[name] for name in impl.argnames)) or ()
             except Exception as error:
                 log.exception("plugin %s has not taken up the configuration", impl.plugin_name)
                 later.append(f"{impl.plugin_name} ({one_line(error)})")

@@ -116,6 +116,31 @@ class Link:
         name = listener.sockets[0].getsockname()
         return str(name[0]), int(name[1])
 
+    def take_up(self, peers: Mapping[str, tuple[str, int]]) -> None:
+        """Go on with other addresses. Connections that are there stay: whoever has one has proved
+        who it is."""
+        for server, way in list(self._ways.items()):
+            if server in peers or way.address is None:
+                continue
+            way.address = None
+            if way.dial is not None:
+                way.dial.cancel()
+            if way.connection is None and not way.wanted:
+                del self._ways[server]
+        for server, address in peers.items():
+            known = self._ways.get(server)
+            if known is None:
+                self._ways[server] = Way(server, address)
+                continue
+            if known.address == address:
+                continue
+            known.address = address
+            known.not_before = known.pause = 0.0
+            if known.dial is not None:
+                known.dial.cancel()
+                known.dial = None
+            self.want(server, known.wanted)
+
     async def stop(self, within: float = 2.0) -> None:
         """Send what is waiting (for at most ``within`` seconds), then close everything."""
         self._stopping = True
@@ -209,7 +234,9 @@ class Link:
                     )
                 way.failed(loop.time(), self.limits, self._rng.uniform(0.7, 1.3))
         finally:
-            way.dial = None
+            # Unless another is under way, to a new address.
+            if way.dial is asyncio.current_task():
+                way.dial = None
 
     async def _reach(self, server: str, way: Way, host: str, port: int) -> str | None:
         """One try: why it failed, None if it did not."""

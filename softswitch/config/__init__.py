@@ -20,11 +20,13 @@ from softswitch.config.models import (
 from softswitch.config.places import (
     ConfigErrors,
     Mistake,
+    Stamp,
     Where,
     YamlFile,
     as_written,
     did_you_mean,
     read_yaml,
+    stamp,
 )
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
 from softswitch.config.values import (
@@ -56,6 +58,7 @@ __all__ = [
     "SecondsOrOff",
     "Section",
     "SectionTaken",
+    "Stamp",
     "SwitchSection",
     "Text",
     "Timers",
@@ -70,6 +73,7 @@ __all__ = [
     "parse_listen",
     "read_yaml",
     "resolve_paths",
+    "stamp",
     "trunk_clashes",
     "with_sections",
 ]

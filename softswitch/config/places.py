@@ -297,3 +297,15 @@ class _Plain:
         if kind == "bool":
             return text.lower() in ("yes", "true", "on")
         return text
+
+
+Stamp = tuple[int, int, int] | None
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes when the file does: time (ns), size, inode; None if it is not there."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,7 +1,7 @@
 """The dialplan: patterns, routes, actions, and their YAML."""
 
 from softswitch.dialplan.actions import Action
-from softswitch.dialplan.loader import DialplanModel, Stamp, load_dialplan, stamp
+from softswitch.dialplan.loader import DialplanModel, load_dialplan
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Target
@@ -13,9 +13,7 @@ __all__ = [
     "Route",
     "RouteTemplate",
     "Source",
-    "Stamp",
     "Surroundings",
     "Target",
     "load_dialplan",
-    "stamp",
 ]

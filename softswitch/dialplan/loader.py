@@ -165,15 +165,3 @@ def _route_template(
         properties=dict(route.properties),
         once=dict(route.once),
     )
-
-
-Stamp = tuple[int, int, int] | None
-
-
-def stamp(path: Path) -> Stamp:
-    """What changes when the file does: time (ns), size, inode; None if it is not there."""
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

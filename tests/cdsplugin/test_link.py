@@ -275,3 +275,32 @@ async def test_one_write_for_all_frames_of_a_turn(net: Net) -> None:
         branch.send("hq", Unregister(f"c{n}"))
     await at_hq.until(lambda: len(at_hq.frames) == 100)
     assert spy.write.call_count == 1
+
+
+async def test_other_addresses_while_it_runs(net: Net) -> None:
+    hq, at_hq = await net.link("hq")
+    depot, at_depot = await net.link("depot")
+    nowhere = ("127.0.0.1", 1)
+    branch, at_branch = await net.link("branch", hq=hq.address(), moved=nowhere)
+    branch.want("hq", True)
+    branch.want("moved", True)
+    await at_branch.until(lambda: at_branch.up == ["hq"])
+    branch.take_up({"depot": depot.address()})
+    assert branch.connected("hq"), "who is connected has proved who it is"
+    branch.want("depot", True)
+    await at_branch.until(lambda: at_branch.up == ["hq", "depot"])
+    # Wanted when it was not known yet where it is, and dialled as soon as that is known.
+    late, at_late = await net.link("moved")
+    branch.take_up({"depot": depot.address(), "moved": nowhere})
+    branch.want("moved", True)
+    await asyncio.sleep(0.02)
+    branch.take_up({"depot": depot.address(), "moved": late.address()})
+    await at_branch.until(lambda: at_branch.up == ["hq", "depot", "moved"])
+    await at_late.until(lambda: at_late.up)
+    # One that is no peer any more is not dialled when its connection is lost.
+    branch.drop("hq")
+    await at_hq.until(lambda: at_hq.down)
+    await asyncio.sleep(0.05)
+    assert at_hq.up == ["branch"]
+    assert not branch.knows("hq")
+    assert at_depot.up == ["branch"]

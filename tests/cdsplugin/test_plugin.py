@@ -241,3 +241,29 @@ async def test_a_spool_file_that_cannot_be_read_holds_up_nothing(
     assert "spool cannot be read" in caplog.text
     assert "not all records could be written" in caplog.text
     assert record(tmp_path / "hq.db", "c1")["final"] == 1
+
+
+async def test_the_configuration_read_again(tmp_path: Path) -> None:
+    first = section(tmp_path, "hq", peers={"branch": "tcp:127.0.0.1:1"})
+    hooks = Hooks(config("hq", first))
+    await hooks.start()
+    try:
+        again = section(tmp_path, "hq", peers={"depot": "tcp:127.0.0.1:2"}, linger=40.0)
+
+        def reload(cds: CdsSection | None) -> list[str]:
+            found = plugin.reload(config("hq", cds), hooks.plugins)
+            return list(found)
+
+        assert reload(first) == []
+        assert reload(again) == ["cds.linger"]
+        link = hooks.running.server.link
+        assert link.knows("depot")
+        assert not link.knows("branch")
+        assert reload(again) == ["cds.linger"], "until there was a restart"
+        assert reload(None) == ["cds"]
+    finally:
+        await hooks.stop()
+    idle = Hooks(config("hq", None))
+    await idle.start()
+    assert list(plugin.reload(config("hq", None), idle.plugins)) == []
+    assert list(plugin.reload(config("hq", first), idle.plugins)) == ["cds"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -289,3 +290,22 @@ def test_mistakes_in_the_file(tmp_path: Path) -> None:
     assert "none.yaml" in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == ["s.yaml"]
+
+
+async def test_its_file_read_again(hq: Serving) -> None:
+    assert hq.process is not None
+    hq.process.send_signal(signal.SIGHUP)
+    config = json.loads(hq.config.read_text())
+    config["cds"]["peers"] = {"depot": "tcp:127.0.0.1:1"}
+    config["cds"]["linger"] = 0.75
+    config["log"] = {"format": "json"}
+    said = hq.folder / "said"
+    hq.config.write_text(json.dumps({**config, "log": {"file": str(said)}}))
+    await until(lambda: said.exists() and "only a restart" in said.read_text())
+    assert "configuration" in said.read_text()
+    assert "only a restart changes this: cds.linger" in said.read_text()
+    hq.config.write_text(json.dumps({**config, "cds": {"serve": 1}, "log": {"file": str(said)}}))
+    await until(lambda: "not taken up" in said.read_text())
+    assert await hq.kill(signal.SIGTERM) == 0
+    assert "hq-server.yaml:1:" in said.read_text()
+    assert "Traceback" not in said.read_text() + hq.log
