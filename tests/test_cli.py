@@ -175,15 +175,20 @@ def test_run_hands_over_the_configuration_and_gives_back_the_status(
     folder: Path, plugins: pluggy.PluginManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "sw.yaml").write_text(CONFIG + "store: {database: a.db}\n")
-    seen: list[tuple[Config, pluggy.PluginManager]] = []
+    seen: list[tuple[Config, pluggy.PluginManager, str | None, bool]] = []
 
-    def run_switch(config: Config, plugins: pluggy.PluginManager) -> int:
-        seen.append((config, plugins))
+    def run_switch(
+        config: Config, plugins: pluggy.PluginManager, *, log_level: str | None, trace_sip: bool
+    ) -> int:
+        seen.append((config, plugins, log_level, trace_sip))
         return 7
 
     monkeypatch.setattr("softswitch.process.run", run_switch)
     assert call("run", "sw.yaml").exit_code == 7
-    config, given = seen[0]
+    assert call("run", "-v", "--trace-sip", "sw.yaml").exit_code == 7
+    assert call("run", "--log-level", "error", "sw.yaml").exit_code == 7
+    assert [told[2:] for told in seen] == [(None, False), ("debug", True), ("error", False)]
+    config, given = seen[0][:2]
     assert given is plugins
     assert config.sections["store"] == Section(database=Path("a.db"))
 
