@@ -196,7 +196,7 @@ def test_run_hands_over_the_configuration_and_gives_back_the_status(
     result = call("run", "sw.yaml")
     assert result.exit_code == 2
     assert "sw.yaml:7:1: missing key `database`" in result.stderr
-    assert len(seen) == 1
+    assert len(seen) == 3
 
 
 def test_two_plugins_with_one_section(folder: Path, plugins: pluggy.PluginManager) -> None:
