@@ -517,6 +517,30 @@ def chapter(text: str, name: str) -> str:
     return found[1]
 
 
+@pytest.mark.parametrize(
+    ("listen", "to", "itself"),
+    [
+        ("'udp:0.0.0.0:5060'", "sip:127.0.0.1", True),
+        ("'udp:0.0.0.0:5060'", "sip:127.3.4.5:5060", True),
+        ("'udp:0.0.0.0:5060'", "sip:localhost", True),
+        ("'udp:0.0.0.0:5060'", "sip:127.0.0.1:5070", False),
+        ("'udp:0.0.0.0:5060'", "sip:127.0.0.1;transport=tcp", False),
+        ("'udp:0.0.0.0:5060'", "sip:192.0.2.1", False),
+        ("'udp:0.0.0.0:5060'", "sip:carrier.example.com", False),
+        ("'udp:127.0.0.1:5060'", "sip:127.0.0.2", False),
+        ("'udp:[::]:5060'", "sip:[::1]", True),
+    ],
+)
+def test_a_trunk_to_oneself(files: Files, listen: str, to: str, itself: bool) -> None:
+    text = HEAD.replace("'udp:127.0.0.1:0'", listen) + f'trunks: {{me: {{to: "{to}"}}}}\n'
+    assert listen in text
+    if not itself:
+        files.load(text)
+        return
+    with pytest.raises(ConfigErrors, match="is this switch itself"):
+        files.load(text)
+
+
 def test_every_key_of_the_configuration_is_documented_in_its_chapter() -> None:
     text = (DOCS / "configuration.md").read_text()
     keys = [tuple(part for part in key if part != "*") for key in documented_keys(config_model())]

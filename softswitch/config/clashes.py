@@ -7,11 +7,18 @@ may overlap. The same address and port, or the same network, in two trunks is a 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from softswitch.config.addresses import Listen, TrunkSource, parse_trunk_source, parse_trunk_uri
+from softswitch.config.addresses import (
+    Listen,
+    TrunkAddress,
+    TrunkSource,
+    parse_trunk_source,
+    parse_trunk_uri,
+)
 from softswitch.config.places import Where
 
 
@@ -55,9 +62,7 @@ def trunk_clashes(
             to = None
         if to is not None:
             where: Where = ("trunks", trunk, "to")
-            if any(
-                (to.transport, to.host, to.port) == (o.transport, o.host, o.port) for o in listens
-            ):
+            if any(_leads_to(to, listen) for listen in listens):
                 yield where, f"`to`: {text} is this switch itself: its calls would go in circles"
             try:
                 source = TrunkSource(ipaddress.ip_network(to.host), to.port)
@@ -76,6 +81,33 @@ def trunk_clashes(
                     "be either's",
                 )
             same_network.append(claim)
+
+
+def _leads_to(to: TrunkAddress, listen: Listen) -> bool:
+    """Whether a call sent to ``to`` comes in at ``listen``."""
+    if (to.transport, to.port) != (listen.transport, listen.port):
+        return False
+    if to.host == listen.host:
+        return True
+    return listen.host in ("0.0.0.0", "::") and _is_of_this_machine(to.host)
+
+
+def _is_of_this_machine(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False  # a name: who asked would wait for DNS
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as ours:
+            ours.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _from_claims(trunk: str, written: object) -> Iterator[_Claim]:

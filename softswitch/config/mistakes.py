@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from softswitch.config.places import Where, YamlFile, did_you_mean
+from softswitch.config.yaml_hints import about_key
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,7 +46,8 @@ def _note(
     where = read.nearest(loc)
     if kind == "extra_forbidden":
         known = [key for key, _ in _keys(model, loc[:-1])]
-        read.at_key(where, f"unknown key `{loc[-1]}`{did_you_mean(str(loc[-1]), known)}")
+        key = str(loc[-1])
+        read.at_key(where, f"unknown key `{key}`{about_key(key) or did_you_mean(key, known)}")
     elif kind == "missing":
         known = [key for key, _ in _keys(model, loc[:-1])]
         for other in unknown:
@@ -88,6 +90,8 @@ def _reason(detail: ErrorDetails, read: YamlFile, where: Where) -> str:
     kind, message = detail["type"], detail["msg"]
     expected: str | None
     found = f"found {read.found.get(where, 'this')}"
+    if found.startswith("found nothing:"):
+        return found
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind == "string_type":

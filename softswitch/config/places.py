@@ -19,6 +19,8 @@ import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from softswitch.config import yaml_hints
+
 Where: TypeAlias = tuple[str | int, ...]
 """Way from the root of a file to a value: keys and list indices."""
 
@@ -153,6 +155,11 @@ def read_yaml(path: Path) -> YamlFile:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        known = yaml_hints.place_of(text, *place)
+        if known is not None:
+            line, column, what = known
+            read._note((line, column), f"not YAML: {what}")
+            return read
         about = f" ({error.context})" if error.context else ""
         read._note(place, f"not YAML: {error.problem or 'cannot be understood'}{about}")
         return read
@@ -162,7 +169,7 @@ def read_yaml(path: Path) -> YamlFile:
         return read
     if node is not None:
         try:
-            read.value = _Plain(read).value(node, ())
+            read.value = _Plain(read, text).value(node, ())
         except _TooMuch:
             read.at(
                 (),
@@ -206,8 +213,9 @@ class _TooMuch(Exception):
 class _Plain:
     """Turns nodes into plain values and notes their places."""
 
-    def __init__(self, read: YamlFile) -> None:
+    def __init__(self, read: YamlFile, text: str) -> None:
         self.read = read
+        self.text = text
         self.open: set[int] = set()
 
     def value(self, node: Node, where: Where) -> object:
@@ -217,7 +225,8 @@ class _Plain:
         if len(read.values) > MAX_VALUES or len(where) > MAX_DEPTH:
             raise _TooMuch
         if not node.tag.startswith(_YAML_TAG):
-            read.at(where, f"unknown tag `{node.tag}`: tags have no meaning here")
+            hint = yaml_hints.about_value(self.text, node.start_mark.index)
+            read.at(where, f"unknown tag `{node.tag}`{hint or ': tags have no meaning here'}")
         if isinstance(node, ScalarNode):
             return self._scalar(node, where)
         if id(node) in self.open:
@@ -282,7 +291,8 @@ class _Plain:
         text: str = node.value
         kind = node.tag.removeprefix(_YAML_TAG)
         if kind == "null":
-            self.read.found[where] = "nothing"
+            hint = "" if text else yaml_hints.about_value(self.text, node.start_mark.index)
+            self.read.found[where] = f"nothing{hint}"
             return None
         self.read.found[where] = f"`{text}`" if text else "an empty text"
         # YAML 1.1 reads 010 as 8 and 12:30 as 750; nobody here means that, so they stay text.
