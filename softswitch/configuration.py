@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -37,6 +37,9 @@ from softswitch.config import (
     with_sections,
 )
 from softswitch.dialplan import Dialplan, Surroundings, load_dialplan
+
+PLAYABLE: Final[frozenset[str]] = frozenset()
+"""What routes may ``play``: nothing, as long as there is nobody who speaks for the switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ def _dialplan_of(
             name: isinstance(trunk, dict) and trunk.get("switch") is True
             for name, trunk in trunks.items()
         },
+        playable=PLAYABLE,
     )
     if model is not None:
         around = Surroundings(
@@ -160,6 +164,7 @@ def _dialplan_of(
             timeout=model.timers.no_answer,
             max_number=model.limits.max_number,
             max_remembered=model.limits.max_remembered_routes,
+            playable=PLAYABLE,
         )
     name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around

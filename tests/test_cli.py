@@ -33,7 +33,7 @@ DIALPLAN = """routes:
     from: any
     dial: extension
     timeout: 20
-    else: {play: voicemail}
+    else: {status: 480}
   - match: "600"
     dial: {order: [{all: [1001, 1002]}, trunk:branch]}
     timeout: 7.5
@@ -148,7 +148,7 @@ def test_dialplan_test_says_what_is_set_once(folder: Path) -> None:
     ("number", "caller", "status", "says"),
     [
         ("1002", "trunk:pstn", 0, "1. dial extension:1002, 20 s"),
-        ("1002", "extension:1001", 0, "play voicemail"),
+        ("1002", "extension:1001", 0, "refuse with 480"),
         ("1999", "1001", 0, "refuse with 404 Not Found"),
         ("600", "trunk:branch", 0, "`600` taken"),
         ("600", "trunk:pstn", 1, "it is for calls from internal, not from trunk:pstn"),

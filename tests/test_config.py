@@ -247,6 +247,7 @@ cds: {}
         "{all: [...]}",
         "dp.yaml:7:14: `timeout`: found `soon`, expected a number",
         "dp.yaml:8:5: `play` beside `dial`: expected only one of them",
+        "dp.yaml:8:11: `play`: found `echo`, nothing can be played yet",
         "dp.yaml:9:5: unknown key `striip`: did you mean `strip`?",
         "dp.yaml:10:5: nothing to do: expected one of `dial`, `play`, `status`",
         "dp.yaml:11:5: unknown key `mach`: did you mean `match`?",
@@ -260,6 +261,7 @@ cds: {}
         "or {order: [...]}",
         "dp.yaml:21:13: `status`: found `200`, expected at least 400",
         "dp.yaml:22:5: `else` goes with `dial`, not with `status`",
+        "dp.yaml:22:18: `play`: found `echo`, nothing can be played yet",
         "dp.yaml:24:11: `dial`: found `fax:1001`: unknown kind `fax`, expected one of `extension`, "
         "`trunk`",
         "dp.yaml:25:14: `timeout`: found `0`, expected more than 0",

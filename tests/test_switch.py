@@ -11,6 +11,8 @@ import pytest
 from calls.call_world import ANSWER, CONFIG, PLAN, SDP, SDP_TYPE, Agent, World
 from calls.conftest import world
 
+from softswitch.config import ConfigErrors
+from softswitch.dialplan import Surroundings, load_dialplan
 from softswitch.events import (
     CallEnded,
     CallRestored,
@@ -677,7 +679,12 @@ def test_where_nothing_can_be_played(tmp_path: Path) -> None:
   - {match: "1XXX", from: any, dial: extension, timeout: 5, else: {play: voicemail}}
   - {match: "*43", from: any, play: echo}
 """
-    world = World(tmp_path, CONFIG, plan)
+    with pytest.raises(ConfigErrors, match="found `voicemail`, nothing can be played yet"):
+        World(tmp_path, CONFIG, plan)
+    world = World(tmp_path)
+    (tmp_path / "played.yaml").write_text(plan)
+    around = Surroundings(frozenset({"1001"}), {})
+    world.switch.dialplan = load_dialplan(tmp_path / "played.yaml", around)
     phone = world.phone("1001", "10.9.0.1")
     a = trunk(world).call("1001")
     phone.line.reply(486)
@@ -686,7 +693,7 @@ def test_where_nothing_can_be_played(tmp_path: Path) -> None:
     assert world.ended.hangup_by == "callee"
     world.events.clear()
     a = trunk(world).call("*43")
-    assert a.last.status == 500
+    assert a.last.start == "SIP/2.0 503 No Media Worker"
     a.acknowledge(a.last)
     world.end()
 

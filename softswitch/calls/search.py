@@ -120,9 +120,10 @@ class Search:
     def play(self, name: str) -> None:
         """See ``dialplan.Asked``. Nothing here can speak yet: what went before is the answer, if
         anything did."""
-        if not self.best[0]:
-            self.best = (503, "No Media Worker")
-        self._fail_as_called()
+        if self.best[0]:
+            self._fail_as_called()
+        else:
+            self.call.fail(503, "No Media Worker")
 
     def _next_stage(self) -> None:
         """Ring the next target or group of targets; with none left, do what the route says then."""

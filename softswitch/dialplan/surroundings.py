@@ -15,7 +15,7 @@ class Surroundings:
     """The names that a dialplan may use, and the switch's settings.
 
     ``trunks`` says of each trunk whether it is one of our switches. ``timeout`` (seconds) is for
-    routes that name none.
+    routes that name none. ``playable`` is what the switch can play; None: that is not asked.
     """
 
     extensions: frozenset[str]
@@ -23,6 +23,7 @@ class Surroundings:
     timeout: float = 180.0
     max_number: int = MAX_NUMBER
     max_remembered: int = MAX_REMEMBERED
+    playable: frozenset[str] | None = None
 
     def party(self, text: str, kind: str, name: str) -> None:
         """Raises ValueError if there is no such extension or trunk."""

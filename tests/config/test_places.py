@@ -58,7 +58,7 @@ def test_numbers_keep_their_text(tmp_path: Path, text: str, value: object, writt
     [
         ("a: [1, 2\nb: 3", 2, 2, "not YAML"),
         ("a: 1\n\tb: 2", 2, 1, "not YAML"),
-        ("a: *nowhere", 1, 4, "not YAML: found undefined alias"),
+        ("a: *nowhere", 1, 4, "not YAML: `*` begins an alias"),
         ("a: 1\n---\nb: 2", 2, 1, "not YAML"),
         ("a: 1\nb: \x07", 2, 4, "character '\\x07' is not allowed"),
         (b"a: 1\nbc: \xff", 2, 5, "not UTF-8"),

@@ -6,10 +6,11 @@ import re
 from typing import Annotated, ClassVar
 
 import msgspec
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from softswitch.config import Section, Text
+from softswitch.config import Section, Text, did_you_mean
 from softswitch.dialplan.actions.kind import Asked
+from softswitch.dialplan.surroundings import surroundings
 from softswitch.dialplan.targets import Stages
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -38,9 +39,14 @@ class Play(msgspec.Struct, frozen=True):
         return [f"play {self.name}"]
 
 
-def _play(text: str) -> str:
+def _play(text: str, info: ValidationInfo) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"found `{text}`, expected a name such as echo")
+    around = surroundings(info)
+    known = None if around is None else around.playable
+    if known is not None and text not in known:
+        hint = did_you_mean(text, sorted(known)) if known else ", nothing can be played yet"
+        raise ValueError(f"found `{text}`{hint}")
     return text
 
 
