@@ -19,6 +19,7 @@ from cdsplugin.accounts import GROUPS, Rates, RatesError, Report, cost_report, r
 from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
 from cdsplugin.link import keys
+from cdsplugin.printed import print_record, print_records
 
 
 @click.group()
@@ -90,23 +91,23 @@ def cdr(
     if path is None:
         if call_id is None:
             rows = records(server, limit, before, since, until)
-            click.echo(json.dumps(rows, indent=2)) if as_json else _list(rows)
+            click.echo(json.dumps(rows, indent=2)) if as_json else print_records(rows)
         else:
             told = record(server, call_id)
-            click.echo(json.dumps(told, indent=2)) if as_json else _show(told)
+            click.echo(json.dumps(told, indent=2)) if as_json else print_record(told)
         return
     try:
         with reading_records(path) as db:
             if call_id is None:
                 rows = read_records(db, limit, before, None, since, until)
-                click.echo(json.dumps(rows, indent=2)) if as_json else _list(rows)
+                click.echo(json.dumps(rows, indent=2)) if as_json else print_records(rows)
                 return
             found = read_record(db, call_id)
     except ReadError as error:
         raise click.ClickException(str(error)) from error
     if found is None:
         raise click.ClickException(f"{path} has no record of the call {call_id}")
-    click.echo(json.dumps(found, indent=2)) if as_json else _show(found)
+    click.echo(json.dumps(found, indent=2)) if as_json else print_record(found)
 
 
 def _is_file(text: str) -> bool:
@@ -220,31 +221,3 @@ def _report_json(found: Report, groups: list[str], rates: Rates | None) -> dict[
 
 def _money(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
-
-
-def _list(rows: list[dict[str, Any]]) -> None:
-    heads = ("started_at", "caller", "dialled", "callee", "disposition", "billsec", "call_id")
-    table = Table(*heads)
-    for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in heads))
-    # Not cut to a terminal's width: callIDs are there to be copied.
-    Console(width=max(160, Console().width)).print(table)
-
-
-def _show(found: dict[str, Any]) -> None:
-    for name, value in found.items():
-        if not isinstance(value, list) and value is not None:
-            click.echo(f"{name:14} {value}")
-    for leg in found["legs"]:
-        click.echo(f"\nleg {leg['switch']}/{leg['leg']}")
-        for name, value in leg.items():
-            if value is not None and name not in ("switch", "leg"):
-                click.echo(f"  {name:12} {value}")
-    if found["properties"]:
-        click.echo("\nproperties")
-        for row in found["properties"]:
-            click.echo(f"  {row['name']:20} {row['value']}")
-    if found["logs"]:
-        click.echo("\nlog")
-        for row in found["logs"]:
-            click.echo(f"  {row['logged_at']} {row['author']}: {row['text']}")

@@ -15,9 +15,8 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+from cdsplugin.printed import Watched, print_call, print_calls, print_log, print_property
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -133,7 +132,7 @@ def calls(
     """List the live calls, or show all data of the call CALLID."""
     if call_id is not None:
         call = server.ask("GET", _path(call_id, "", owner))
-        click.echo(json.dumps(call, indent=2)) if as_json else _show(call)
+        click.echo(json.dumps(call, indent=2)) if as_json else print_call(call)
         return
     asked = {"caller": caller, "dialled": dialled, "state": state, "owner": owner}
     page: dict[str, Any] = {"next": ""}
@@ -146,21 +145,7 @@ def calls(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    heads = (
-        "state",
-        "caller",
-        "dialled",
-        "callee",
-        "started_at",
-        "answered_at",
-        "owner",
-        "call_id",
-    )
-    table = Table(*heads)
-    for row in found:
-        table.add_row(*(Text("" if row[name] is None else str(row[name])) for name in heads))
-    # Not cut to a terminal's width: callIDs are there to be copied.
-    Console(width=max(180, Console().width)).print(table)
+    print_calls(found)
     if page["next"] is not None:
         click.echo(f"{len(found)} of {page['count']} calls; --limit shows more", err=True)
 
@@ -175,12 +160,13 @@ def watch(call_id: str | None, as_json: bool, owner: str | None, server: Server)
     path = "/events" if call_id is None else _path(call_id, "/events", owner)
     # The server sends signs of life much more often than this.
     patient = Server(server.url, server.token, timeout=120.0)
+    watched = Watched(one=call_id is not None)
     try:
         for event in patient.follow(path):
             if as_json:
                 click.echo(json.dumps(event))
             else:
-                _tell(event, with_id=call_id is None)
+                watched.tell(event)
             if call_id is not None and event["event"] == "end":
                 return
     except KeyboardInterrupt:
@@ -196,7 +182,7 @@ def watch(call_id: str | None, as_json: bool, owner: str | None, server: Server)
 def note(call_id: str, text: str, owner: str | None, server: Server) -> None:
     """Add the log line TEXT to the call CALLID, also just after its end."""
     line = server.ask("POST", _path(call_id, "/log", owner), {"text": text})
-    click.echo(f"{line['logged_at']} {line['author']}: {line['text']}")
+    print_log(line)
 
 
 @click.command("set")
@@ -220,7 +206,7 @@ def set_properties(
             raise click.BadParameter(f"`{value}` is no JSON", param_hint="--typed") from None
     told = server.ask("PATCH", _path(call_id, "", owner), values)
     for name, found in told["properties"].items():
-        click.echo(f"{found['set_at']} {found['author']}: {name} = {_plain(found['value'])}")
+        print_property(name, found)
 
 
 def records(
@@ -242,34 +228,3 @@ def records(
 def record(server: Server, call_id: str) -> Any:
     """A record with its legs, properties and log lines."""
     return server.ask("GET", f"/cdrs/{quote(call_id, safe='')}")
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _show(call: dict[str, Any]) -> None:
-    click.echo(f"{call['call_id']} of {call['owner']}, {call['state']}")
-    if call["participants"]:
-        click.echo(f"servers that take part: {', '.join(call['participants'])}")
-    for name, found in sorted(call["properties"].items()):
-        click.echo(f"  {name} = {_plain(found['value'])}")
-    for line in call["logs"]:
-        click.echo(f"  {line['logged_at']} {line['author']}: {line['text']}")
-
-
-def _tell(event: dict[str, Any], with_id: bool) -> None:
-    kind = event["event"]
-    if "server" in event:
-        click.echo(f"server {event['server']} is {'back' if kind == 'server_up' else 'silent'}")
-        return
-    prefix = f"{event['call_id']} " if with_id else ""
-    if kind == "end":
-        click.echo(f"{prefix}end of call")
-        return
-    for name, found in event["properties"].items():
-        click.echo(
-            f"{prefix}{found['set_at']} {found['author']}: {name} = {_plain(found['value'])}"
-        )
-    for line in event["logs"]:
-        click.echo(f"{prefix}{line['logged_at']} {line['author']}: {line['text']}")

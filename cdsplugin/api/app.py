@@ -8,6 +8,7 @@ import time
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +47,8 @@ class Application:
         self._interest = Interest(server, section)
         self._feed = Feed(server.store, section.followers, section.follower_queue)
         server.on_health.append(self._feed.health)
-        app = FastAPI(
+        # With the assets of its pages: a server need not reach the internet, nor who looks at them.
+        app = FastAPIOffline(
             title=f"Call data server {server.name}",
             version="1",
             description=DESCRIPTION,

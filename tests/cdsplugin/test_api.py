@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 
@@ -179,6 +180,17 @@ async def test_metrics(site: Site) -> None:
     assert "cds_records_total 1.0" in text
     assert "cds_archive_rows_total 6.0" in text
     assert "python_info" in text, "what others registered with the library, a switch for one"
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_the_pages_for_people_need_no_internet(site: Site, page: str) -> None:
+    text = (await site.http.get(page)).text
+    links = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(links) >= 2
+    for link in links:
+        assert not link.startswith(("http:", "https:", "//")), link
+        found = await site.http.get(link)
+        assert (found.status_code, len(found.content) > 1000) == (200, True), link
 
 
 async def test_the_openapi_page(site: Site) -> None:

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from cdsplugin.cli import main
 
+COLUMNS = "200"
+
 
 @pytest.fixture
 async def hq(tmp_path: Path):
@@ -24,7 +26,7 @@ async def hq(tmp_path: Path):
 
 
 async def cds(site: Site, *args: str, token: str = "write-secret") -> Result:
-    env = {"CDS_URL": site.url, "CDS_TOKEN": token, "COLUMNS": "200"}
+    env = {"CDS_URL": site.url, "CDS_TOKEN": token, "COLUMNS": COLUMNS}
     return await asyncio.to_thread(CliRunner().invoke, main, args, env=env)
 
 

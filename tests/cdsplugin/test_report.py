@@ -146,7 +146,7 @@ def test_cds_cdr(database: Path, tmp_path: Path) -> None:
     rows = json.loads(run("cdr", database, "--json", "--before", "c2"))
     assert [row["call_id"] for row in rows] == ["c1", "c0"]
     one = run("cdr", database, "c0")
-    for words in ("disposition    answered", "leg hq/1", "account", "crm: a note"):
+    for words in ("disposition      answered", "leg hq/1", "account", "crm: a note"):
         assert words in one
     assert json.loads(run("cdr", database, "c0", "--json"))["legs"][0]["leg"] == 0
     assert "no record" in run("cdr", database, "none", code=1)
