@@ -243,7 +243,7 @@ cds: {}
         "dp.yaml:6:50: `order`: found `5`: there is no extension `5`, expected one of `10 03`, "
         "`1001`, `1002`",
         "dp.yaml:6:54: unknown key `al`: did you mean `all`?",
-        "dp.yaml:6:69: `order`: found a list, expected NUMBER, extension, trunk:NAME or "
+        "dp.yaml:6:69: `order`: found a list, expected NUMBER, extension, trunk:NAME, {to: ...} or "
         "{all: [...]}",
         "dp.yaml:7:14: `timeout`: found `soon`, expected a number",
         "dp.yaml:8:5: `play` beside `dial`: expected only one of them",
@@ -257,8 +257,8 @@ cds: {}
         "dp.yaml:16:14: `a`: found `yes`, expected text: put it in quotes",
         "dp.yaml:16:22: `b`: found a list, expected text",
         "dp.yaml:17:12: unknown key `stat`: did you mean `status`?",
-        "dp.yaml:19:11: `dial`: found a list, expected extension, NUMBER, trunk:NAME, {all: [...]} "
-        "or {order: [...]}",
+        "dp.yaml:19:11: `dial`: found a list, expected extension, NUMBER, trunk:NAME, {to: ...}, "
+        "{all: [...]} or {order: [...]}",
         "dp.yaml:21:13: `status`: found `200`, expected at least 400",
         "dp.yaml:22:5: `else` goes with `dial`, not with `status`",
         "dp.yaml:22:18: `play`: found `echo`, nothing can be played yet",

@@ -12,6 +12,7 @@ REJECTED = frozenset((401, 403, 407, 433, 603, 606, 607, 608))
 # better. 403 is not among them, since it is also what a carrier says whose account is blocked or
 # empty.
 _OF_THE_NUMBER = frozenset((404, 410, 480, 484, 485, 486, 487, 488, 604))
+_UNKNOWN_NUMBER = frozenset((404, 410, 484, 485))
 
 
 def disposition(status: int) -> str:
@@ -35,17 +36,30 @@ def ends_search(kind: str, status: int) -> bool:
     return status >= 600 or (kind == "trunk" and status in _OF_THE_NUMBER)
 
 
+RANG_OUT = -1
+"""A rank's status: somebody's phone rang, and nobody picked up."""
+
+
 def better(first: int, second: int) -> bool:
-    """Whether of two failures the caller is told the second (§16.7 step 6): 6xx, 4xx, 5xx, 3xx; of
-    equals the first."""
+    """Whether of two failures the caller is told the second; of equals the first.
+
+    That is §16.7 step 6 (6xx, 4xx, 5xx, 3xx) but for what it leaves to taste. A phone that rang and
+    was not picked up says most: of a group with one busy, one that declines and one that rings out,
+    nobody has answered. Busy says more than a phone that is not there. And of a number that one
+    carrier does not know it is not known that it does not exist, as long as another carrier, which
+    was to have the call before or after it, has not answered or could not take it.
+    """
     return _rank(second) < _rank(first)
 
 
-def _rank(status: int) -> tuple[int, int]:
-    hundred = status // 100
-    order = {6: 0, 4: 1, 5: 2, 3: 3}.get(hundred, 4)
-    # Busy says more to a caller than an unreachable second phone.
-    return (order, 0 if status in BUSY else 1)
+def _rank(status: int) -> int:
+    if status == RANG_OUT:
+        return 0
+    if status in BUSY and status < 600:
+        return 2
+    if status in _UNKNOWN_NUMBER:
+        return 5
+    return {6: 1, 4: 3, 5: 4, 3: 6}.get(status // 100, 7)
 
 
 def for_caller(status: int, reason: str) -> tuple[int, str]:

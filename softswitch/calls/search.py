@@ -37,6 +37,7 @@ _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
 _SILENT = (504, "No Response At All")
+_SILENT_PHONE = (480, "No Response From The Phone")
 _EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make up any number
 
 
@@ -67,6 +68,7 @@ class Search:
         "content",
         "early",
         "first",
+        "group",
         "hops",
         "legs",
         "offer",
@@ -86,6 +88,7 @@ class Search:
         self.hops = int(request.get("max-forwards") or call.core.settings.max_forwards) - 1
         self.legs: list[Leg] = []
         self.stages: list[tuple[Target | Destination, ...]] = []
+        self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
         self.best = (0, "")
@@ -106,6 +109,7 @@ class Search:
     ) -> None:
         """See ``dialplan.Asked``."""
         self.stages = list(stages)
+        self.group = len(stages) > 1 or len(stages[0]) > 1
         self.timeout = timeout
         self.otherwise = otherwise
         incoming = self.call.caller.incoming
@@ -132,6 +136,9 @@ class Search:
         while self.stages:
             placed = 0
             for target in self.stages.pop(0):
+                if self.group and str(target) == call.caller.party:
+                    # Whoever calls a group in which it is itself does not want to hear it ring.
+                    continue
                 if isinstance(target, Destination):
                     if core.lines.take(target.line, call):
                         self._invite(target)
@@ -158,7 +165,8 @@ class Search:
             self._fail_as_called()
 
     def _note(self, failure: tuple[int, str], by: str = "switch", reason: str = "") -> None:
-        if not self.best[0] or outcome.better(self.best[0], failure[0]):
+        best = outcome.RANG_OUT if self.blame.by == _NOBODY else self.best[0]
+        if not best or outcome.better(best, outcome.RANG_OUT if by == _NOBODY else failure[0]):
             self.best = failure
             self.blame = _Blame(by, reason)
 
@@ -310,9 +318,7 @@ class Search:
         if leg in self.legs:
             self.legs.remove(leg)
         if status == 408 and response.ours:
-            # Nobody was rung: whoever calls and whoever reads the record is not to take it for a
-            # phone that was not picked up.
-            self._note(_SILENT)
+            self._note(_silence(leg))
         else:
             self._note((status, reason), "callee" if by == "remote" else "switch", cause)
         if outcome.ends_search(leg.party.partition(":")[0], status):
@@ -380,14 +386,12 @@ class Search:
 
     def _nobody_answered(self) -> None:
         self.timer = None
-        silent = True
         for leg in self.inviting():
-            silent = silent and leg.invite is not None and leg.invite.state == CALLING
+            if leg.invite is not None and leg.invite.state == CALLING:
+                self._note(_silence(leg))
+            else:
+                self._note((480, "No Answer"), _NOBODY)
             self._give_up(leg, 487, "No answer", _NO_ANSWER)
-        if silent:
-            self._note(_SILENT)
-        else:
-            self._note((480, "No Answer"), _NOBODY)
         self._next_stage()
 
     # --- the end of the search
@@ -439,6 +443,12 @@ def _by_preference(response: Response) -> list[str]:
             except ValueError:
                 continue
     return [uri for _, uri in sorted(found, key=lambda one: -one[0])]
+
+
+def _silence(leg: Leg) -> tuple[int, str]:
+    """What it means that a leg's INVITE was not answered at all: of a phone that is registered,
+    that nobody picks up, as of one that is not; of a trunk, that the call could not be placed."""
+    return _SILENT if leg.party.startswith("trunk:") else _SILENT_PHONE
 
 
 def _concerns(leg: Leg, party: str, number: str) -> bool:

@@ -5,11 +5,10 @@ The grammar is ``RouteModel``; ``docs/dialplan.md`` explains it to admins.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from softswitch.config import (
     ConfigErrors,
@@ -37,12 +36,6 @@ def _pattern(text: str) -> str:
     return text
 
 
-def _prepend(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9*#+._-]*", text):
-        raise ValueError(f"found `{text}`, expected digits, letters, `*`, `#`, `+`")
-    return text
-
-
 _SOURCES: dict[str, Any] = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 }
@@ -60,12 +53,6 @@ class RouteModel(ActionModel):
         Field(min_length=1),
         WithJsonSchema(_SOURCES),
     ] = Field(default=["internal"], alias="from", description="who may take the route")
-    strip: Annotated[int, Strict(), Field(ge=0)] = Field(
-        default=0, description="characters to take off the front of the number"
-    )
-    prepend: Annotated[Text, AfterValidator(_prepend)] = Field(
-        default="", description="what to put in front of the number, after strip"
-    )
     properties: dict[str, Text] = Field(
         default={}, alias="set", description="properties of the call's data"
     )
@@ -159,8 +146,7 @@ def _route_template(
             internal="internal" in route.sources,
             named=frozenset((kind, name) for kind, name in named),
         ),
-        strip=route.strip,
-        prepend=route.prepend,
+        shape=route.shape,
         action=template(route, around.timeout),
         properties=dict(route.properties),
         once=dict(route.once),

@@ -15,6 +15,7 @@ import msgspec
 
 from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, Mistake
 from softswitch.dialplan.actions import Action, Template
+from softswitch.dialplan.numbers import Shape
 from softswitch.dialplan.patterns import Pattern
 from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
@@ -25,7 +26,8 @@ FEW = 24
 
 # A msgspec struct where a dataclass would do: made once per new number, a tenth of the time.
 class Route(msgspec.Struct, frozen=True):
-    """The route a call takes: ``number`` is after strip and prepend, ``where`` is ``file:line``.
+    """The route a call takes: ``number`` is after strip, prepend and format; ``where`` is
+    ``file:line``.
 
     ``properties`` (the route's ``set:``) and ``once`` (its ``set_once:``) are shared by all calls
     of the route: do not change them.
@@ -82,8 +84,7 @@ class RouteTemplate:
     where: str
     line: int
     admits: Admits
-    strip: int
-    prepend: str
+    shape: Shape
     action: Template
     properties: dict[str, str]
     once: dict[str, str]
@@ -172,7 +173,7 @@ class Dialplan:
         return told
 
     def _route(self, plan: RouteTemplate, dialled: str) -> Route:
-        number = plan.prepend + dialled[plan.strip :] if plan.strip or plan.prepend else dialled
+        number = plan.shape.of(dialled)
         action = plan.action.of(number, self.extensions)
         return Route(plan.pattern.text, plan.where, number, action, plan.properties, plan.once)
 

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import AfterValidator, ValidationInfo
 
 from softswitch.config import Text, did_you_mean
+from softswitch.dialplan.numbers import AS_IT_IS, Shape
 from softswitch.dialplan.surroundings import surroundings
 
 Party: TypeAlias = Literal["extension", "trunk"]
@@ -45,9 +46,15 @@ class TargetTemplate(NamedTuple):
 
     kind: Party
     name: str | None
+    shape: Shape = AS_IT_IS
 
     def of(self, number: str, extensions: frozenset[str]) -> Target | None:
-        """The target for a number; None if it is an extension's that there is not."""
+        """The target for a number; None if it is an extension's that there is not, or if nothing is
+        left of the number."""
+        if self.shape is not AS_IT_IS:
+            number = self.shape.of(number)
+            if not number:
+                return None
         if self.kind == "trunk":
             return Target("trunk", self.name or "", number)
         if self.name is not None:
@@ -67,7 +74,7 @@ def target_template(text: str) -> TargetTemplate:
 
 
 def _target(text: str, info: ValidationInfo) -> str:
-    kind, name = target_template(text)
+    kind, name, _ = target_template(text)
     if name is not None and (known := surroundings(info)):
         if kind == "extension" and ":" not in text and name not in known.extensions:
             if name in known.trunks:

@@ -25,7 +25,10 @@ MANY = Surroundings(frozenset(str(n) for n in range(1000, 1020)), {"pstn": False
         ("dial: 'trunk:'", "1:34: `dial`: found `trunk:`: there is no trunk ``"),
         ("dial: {}", "1:28: missing key `all`: whom to ring at once"),
         ("dial: {all: '1001'}", "1:40: `all`: found `1001`, expected a list"),
-        ("dial: {all: [{all: ['1001']}]}", "1:41: `all`: found a mapping, expected text"),
+        (
+            "dial: {all: [{all: ['1001']}]}",
+            "1:41: `all`: found a mapping, expected NUMBER, extension, trunk:NAME or {to: ...}",
+        ),
         ("dial: {all: ['1001'], order: ['1002']}", "1:35: unknown key `all`"),
         ("dial: yes", "1:34: `dial`: found `yes`, expected extension, NUMBER, trunk:NAME"),
         ("play: 'a b'", "1:34: `play`: found `a b`, expected a name such as echo"),

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Strict, Tag
 from softswitch.config import Section
 from softswitch.dialplan.actions.kind import Action, Asked, Template
 from softswitch.dialplan.actions.reject import Reject
+from softswitch.dialplan.numbers import NumberKeys
 from softswitch.dialplan.targets import (
     Stages,
     TargetTemplate,
@@ -78,10 +79,26 @@ class DialTemplate(NamedTuple):
 # How it is written
 
 
+class ToModel(NumberKeys):
+    """One target, with the number in a form of its own."""
+
+    to: TargetText = Field(description="whom to ring: NUMBER, extension or trunk:NAME")
+
+
+One = Annotated[
+    Annotated[TargetText, Tag("<one>")] | Annotated[ToModel, Tag("<to>")],
+    Discriminator(
+        lambda value: _kind(value, ("to",)),
+        custom_error_type="dial",
+        custom_error_message="Input should be NUMBER, extension, trunk:NAME or {to: ...}",
+    ),
+]
+
+
 class AllModel(Section):
     """A ring group: all at once."""
 
-    all: Annotated[list[TargetText], Field(min_length=1, description="whom to ring at once")]
+    all: Annotated[list[One], Field(min_length=1, description="whom to ring at once")]
 
 
 class OrderModel(Section):
@@ -90,12 +107,14 @@ class OrderModel(Section):
     order: Annotated[
         list[
             Annotated[
-                Annotated[TargetText, Tag("<one>")] | Annotated[AllModel, Tag("<all>")],
+                Annotated[TargetText, Tag("<one>")]
+                | Annotated[ToModel, Tag("<to>")]
+                | Annotated[AllModel, Tag("<all>")],
                 Discriminator(
-                    lambda value: _kind(value, ordered=True),
+                    lambda value: _kind(value, ("all", "to")),
                     custom_error_type="dial",
                     custom_error_message=(
-                        "Input should be NUMBER, extension, trunk:NAME or {all: [...]}"
+                        "Input should be NUMBER, extension, trunk:NAME, {to: ...} or {all: [...]}"
                     ),
                 ),
             ]
@@ -104,22 +123,30 @@ class OrderModel(Section):
     ]
 
 
-def _kind(value: Any, ordered: bool = False) -> str | None:
-    if isinstance(value, dict | AllModel | OrderModel):
-        order = isinstance(value, OrderModel) or (isinstance(value, dict) and "order" in value)
-        return "<order>" if order and not ordered else "<all>"
+_MODELS = {"all": AllModel, "order": OrderModel, "to": ToModel}
+
+
+def _kind(value: Any, known: tuple[str, ...] = ("order", "all", "to")) -> str | None:
+    """The tag of a value: for a mapping that whose key it has, else that of a group."""
+    for key in known:
+        if isinstance(value, _MODELS[key]) or (isinstance(value, dict) and key in value):
+            return f"<{key}>"
+    if isinstance(value, dict):
+        return "<all>" if "all" in known else None
     return "<one>" if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
 DialModel = Annotated[
     Annotated[TargetText, Tag("<one>")]
+    | Annotated[ToModel, Tag("<to>")]
     | Annotated[AllModel, Tag("<all>")]
     | Annotated[OrderModel, Tag("<order>")],
     Discriminator(
         _kind,
         custom_error_type="dial",
         custom_error_message=(
-            "Input should be extension, NUMBER, trunk:NAME, {all: [...]} or {order: [...]}"
+            "Input should be extension, NUMBER, trunk:NAME, {to: ...}, {all: [...]} or "
+            "{order: [...]}"
         ),
     ),
 ]
@@ -140,11 +167,18 @@ class DialKeys(Section):
 def read_dial(keys: DialKeys, timeout: float, otherwise: Template | None) -> DialTemplate:
     """As written. ``timeout`` (seconds) is for who names none."""
     dial = keys.dial
+    groups: list[list[str | ToModel]]
     if isinstance(dial, OrderModel):
         groups = [item.all if isinstance(item, AllModel) else [item] for item in dial.order]
     elif isinstance(dial, AllModel):
         groups = [dial.all]
     else:
         groups = [[dial or ""]]
-    stages = tuple(tuple(target_template(text) for text in group) for group in groups)
+    stages = tuple(tuple(_read_one(one) for one in group) for group in groups)
     return DialTemplate(stages, keys.timeout or timeout, otherwise)
+
+
+def _read_one(one: str | ToModel) -> TargetTemplate:
+    if isinstance(one, str):
+        return target_template(one)
+    return target_template(one.to)._replace(shape=one.shape)

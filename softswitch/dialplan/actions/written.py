@@ -6,23 +6,37 @@ A new action is a file beside this one, its keys among the bases of ``ActionMode
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic import Field
 
 from softswitch.config import Where, YamlFile, did_you_mean
 from softswitch.dialplan.actions.dial import DialKeys, read_dial
-from softswitch.dialplan.actions.kind import Keys, Template
+from softswitch.dialplan.actions.kind import Action, Keys, Template
 from softswitch.dialplan.actions.play import PlayKeys, read_play
 from softswitch.dialplan.actions.reject import RejectKeys, read_reject
+from softswitch.dialplan.numbers import AS_IT_IS, NumberKeys, Shape
 
 ALL: tuple[type[Keys], ...] = (DialKeys, PlayKeys, RejectKeys)
 
 
-class ActionModel(DialKeys, PlayKeys, RejectKeys):
+class ActionModel(DialKeys, PlayKeys, RejectKeys, NumberKeys):
     """What to do with a call: exactly one of ``dial``, ``play`` and ``status``."""
 
     otherwise: ActionModel | None = Field(
         default=None, alias="else", description="what to do when nobody answered"
     )
+
+
+class Shaped(NamedTuple):
+    """An action with a number of its own."""
+
+    action: Template
+    shape: Shape
+
+    def of(self, number: str, extensions: frozenset[str]) -> Action:
+        """The action for its number."""
+        return self.action.of(self.shape.of(number), extensions)
 
 
 def template(action: ActionModel, timeout: float) -> Template:
@@ -31,7 +45,11 @@ def template(action: ActionModel, timeout: float) -> Template:
         return read_play(action)
     if action.status is not None:
         return read_reject(action)
-    otherwise = None if action.otherwise is None else template(action.otherwise, timeout)
+    otherwise: Template | None = None
+    if action.otherwise is not None:
+        otherwise = template(action.otherwise, timeout)
+        if action.otherwise.shape != AS_IT_IS:
+            otherwise = Shaped(otherwise, action.otherwise.shape)
     return read_dial(action, timeout, otherwise)
 
 
