@@ -44,6 +44,8 @@ class _Run:
         self.status = 0
         self.done = False
         self.placed = False
+        self.own: int | None = None
+        """The errand's call; others may come and go meanwhile."""
         self.phone = Softphone(settings, self.event)
 
     def event(self, event: PhoneEvent) -> None:
@@ -54,6 +56,8 @@ class _Run:
             self.finish(1)
         elif event.kind == "registered" and not self.placed:
             phone.after(0, self.place)
+        elif event.kind == "calling" and self.placed and self.own is None:
+            self.own = event.call
         elif event.kind == "answered":
             number = event.call
             if errand.dtmf:
@@ -61,7 +65,7 @@ class _Run:
                 phone.after(0.5, lambda: self.send_digits(number))
             if errand.duration is not None:
                 phone.after(errand.duration, lambda: self.hang_up(number))
-        elif event.kind == "ended" and errand.call is not None and not errand.stays:
+        elif event.kind == "ended" and self.own is not None and event.call == self.own:
             self.finish(0 if event.facts["answered"] else 1)
 
     def send_digits(self, number: int | None) -> None:
