@@ -184,7 +184,10 @@ class Process:
                 max_message_size=limits.max_message_size,
                 max_headers=limits.max_headers,
                 max_connections=limits.max_connections,
+                max_per_address=limits.max_per_address,
+                max_opened=limits.max_opened,
                 tcp_idle=timers.tcp_idle,
+                first_message=timers.tcp_first,
             ),
             outbox,
         )
@@ -198,6 +201,7 @@ class Process:
             steady_us=steady_us,
             boot=boot(),
         )
+        transport.on_closed = switch.registrar.closed
         switch.on_told = outbox.told
         outbox.store = switch.stored
         return switch, transport

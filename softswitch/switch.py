@@ -157,7 +157,10 @@ class Switch:
             bytes.fromhex(tokens.token(64)),
             nonce_lifetime=timers.nonce_lifetime,
             algorithms=config.switch.digest,
+            any_uri=config.switch.digest_any_uri,
         )
+        # Phones of which it was said that their credentials are for another URI.
+        self._other_uris: set[str] = set()
         self.registrar = Registrar(
             clock,
             RegistrarSettings(
@@ -260,14 +263,17 @@ class Switch:
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
             request.party = self._trunk(request, flow)
-            return None if request.party is not None else self._authenticate(request)
+            return None if request.party is not None else self._authenticate(request, flow)
         if method == "OPTIONS":
+            if flow.reliable:
+                # Whose connection it is.
+                request.party = self._trunk(request, flow)
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
                 503 if self.draining else 200, None, f"{ALLOW_LINE}Accept: application/sdp\r\n"
             )
         if method == "REGISTER":
-            return self._not_understood(request) or self._authenticate(request)
+            return self._not_understood(request) or self._authenticate(request, flow)
         if method == "BYE":
             return Answer(481)
         return Answer(405 if method in KNOWN_METHODS else 501, None, ALLOW_LINE)
@@ -417,11 +423,23 @@ class Switch:
                 return CarriedCallID(carried.call_id, owner, carried.legs), carried
         return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), None
 
-    def _authenticate(self, request: Request) -> Answer | None:
-        """Notes the extension that a phone has proved to be, or says what it is answered."""
+    def _authenticate(self, request: Request, flow: Flow) -> Answer | None:
+        """Notes the extension that a phone has proved to be (of a REGISTER also how), or says what
+        it is answered."""
         outcome = self.digest.verify(request, "authorization", self._password)
         if isinstance(outcome, Authenticated):
-            request.party = Source("extension", outcome.username)
+            name = outcome.username
+            if outcome.other_uri and name not in self._other_uris:
+                self._other_uris.add(name)
+                log.warning(
+                    "extension %s (%s:%s:%d): its credentials are for another URI than its request,"
+                    " and are taken all the same (switch.digest_any_uri); not said again",
+                    *(name, flow.transport, *flow.remote),
+                )
+            if request.method == "REGISTER":
+                request.party = outcome
+            else:
+                request.party = Source("extension", name)
             return None
         if isinstance(outcome, MalformedCredentials):
             return Answer(400, outcome.reason)
@@ -455,8 +473,9 @@ class Switch:
         return Caller("", "", private)
 
     def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:
-        assert isinstance(request.party, Source)
-        extension = request.party.name
+        proved = request.party
+        assert isinstance(proved, Authenticated)
+        extension = proved.username
         try:
             aor = parse_uri(parse_address(request.headers["to"][0]).uri).user
         except ValueError:
@@ -467,7 +486,9 @@ class Switch:
             transaction.respond(403)
             return
         host, port = flow.remote
-        result = self.registrar.process(request, aor, (flow.transport, host, port))
+        result = self.registrar.process(
+            request, aor, (flow.transport, host, port), proved.nonce
+        )
         self.counters.registered += result.status == 200
         transaction.respond(
             result.status,

@@ -120,6 +120,11 @@ class SwitchSection(Section):
         description="algorithms that phones are challenged with, in this order (RFC 8760); not "
         "all phones pass over one that they do not know, so SHA-256 is for where all know it",
     )
+    digest_any_uri: Flag = Field(
+        default=True,
+        description="take phones whose digest credentials are for another URI than their request; "
+        "false: 400 for them",
+    )
     journal: Annotated[
         Path | bool | None,
         PlainValidator(_file_or_off),
@@ -147,7 +152,17 @@ class Limits(Section):
     max_headers: Count = Field(default=256, description="header lines of one SIP message")
     max_transactions: Count = Field(default=500_000, description="SIP transactions alive")
     max_dialogs: Count = Field(default=100_000, description="SIP dialogs alive")
-    max_connections: Count = Field(default=1_000, description="TCP connections open")
+    max_connections: Count = Field(
+        default=1_000,
+        description="TCP connections that others have open; for one more a stranger's oldest goes",
+    )
+    max_per_address: Count = Field(
+        default=100,
+        description="strangers' TCP connections of one address; for one more its oldest goes",
+    )
+    max_opened: Count = Field(
+        default=1_000, description="TCP connections that the switch itself opens"
+    )
     refused_records: Count = Field(
         default=20, description="records of calls refused at once (420, 503...), a second"
     )
@@ -204,6 +219,10 @@ class Timers(Section):
         default=7200, description="longest registration; longer is cut to this"
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
+    tcp_first: Seconds = Field(
+        default=10.0,
+        description="a TCP connection that somebody opened is closed without a message by then",
+    )
     store_every: Annotated[float, Strict(), Field(ge=0, le=0.1)] = Field(
         default=0.005, description="what calls do is put on disk together, so often at most"
     )

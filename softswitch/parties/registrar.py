@@ -3,12 +3,17 @@
 A binding says two things: the Contact that the phone gave (the Request-URI of its calls) and the
 address to send them to. The latter is where the REGISTER came from whenever the Contact cannot be
 reached: a phone behind NAT names an address of its own network, and a connection has to be used
-again.
+again. So a binding goes with its connection, unless its Contact says where the phone listens.
+
+A phone with an instance (RFC 5626) takes the place of its old binding wherever it moved. One
+without leaves bindings behind whenever it starts: those that can be told to be its own are replaced
+(`_leftovers`), and where there is no room for more the one that was silent for longest goes.
 """
 
 from __future__ import annotations
 
 import heapq
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +26,15 @@ from softswitch.sip import Address, Request, Uri, parse_address, parse_uri, spli
 Flow: TypeAlias = tuple[str, str, int]
 """Transport ("udp", "tcp", ...), IP address without brackets, port."""
 
-Gone: TypeAlias = Literal["expired", "removed", "replaced"]
+Gone: TypeAlias = Literal["expired", "removed", "replaced", "closed", "displaced"]
+"""`closed`: with its connection; `displaced`: by a newer one, where there was no room for both."""
+
+log = logging.getLogger(__name__)
 
 MALFORMED_EXPIRES: Final = 3600
 """Seconds that a malformed expires stands for (§10.2.1.1, §20.19)."""
 MAX_EXPIRES_DIGITS: Final = 10
+_ROUNDING: Final = 0.001  # seconds
 RETRY_AFTER: Final = 60
 """Seconds after which a phone may try again that found the registrar full."""
 
@@ -58,7 +67,9 @@ class Binding:
     `uri` is the Contact's, as it came. `flow` is where the REGISTER came from, `target` where
     requests are to be sent. `params` are the Contact's other parameters as text for the response,
     `instance` and `reg_id` those of RFC 5626, empty if absent. `expires_at` is in the clock's
-    seconds, `since` too.
+    seconds, `since` too. `proof` numbers the challenge that the REGISTER answered, greater for a
+    later one, -1 if none of this process. `replaced` is the Call-ID of the binding that was taken
+    to be this phone's own of before it started, empty if there was none.
     """
 
     uri: str
@@ -73,6 +84,8 @@ class Binding:
     reg_id: str
     params: str
     user_agent: str
+    proof: int = -1
+    replaced: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,8 @@ class Registrar:
         """Called with an address-of-record after any change of what `bindings` gives for it."""
         self._bindings: dict[str, list[Binding]] = {}
         self._count = 0
+        # Whose requests go by each connection.
+        self._by_connection: dict[Flow, set[str]] = {}
         # When each address-of-record has a binding to look at; a refresh leaves its old entry
         # behind.
         self._due: list[tuple[float, str]] = []
@@ -150,21 +165,24 @@ class Registrar:
     def restore(self, aor: str, bindings: list[Binding]) -> list[Binding]:
         """Take what an earlier process had of `aor`; returns what of it holds still.
 
-        Not what ran out, nor what does not fit any more. Nor what was reached by a connection: that
-        is gone, which its phone notices (RFC 5626 §4.4.1). None lasts longer than a REGISTER could
-        make it: the time of day, by which they are written, may be wrong.
+        Not what ran out, nor what does not fit any more. Nor what was reached by a connection, as
+        in `closed`: that is gone, which its phone notices (RFC 5626 §4.4.1). None lasts longer than
+        a REGISTER could make it: the time of day, by which they are written, may be wrong.
         """
         now = self._clock()
         room = self.settings.max_registrations - self._count
         latest = now + self.settings.max_expires
         found = [
-            replace(one, expires_at=min(one.expires_at, latest), since=min(one.since, now))
+            replace(
+                one, target=target, expires_at=min(one.expires_at, latest), since=min(one.since, now)
+            )
             for one in bindings
-            if one.expires_at > now and one.target[0] == "udp"
+            if one.expires_at > now and (target := _without_connection(one)) is not None
         ][:room]
         if found:
             self._count += len(found)
             self._bindings[aor] = found
+            self._connected(aor, found)
             for binding in found:
                 heapq.heappush(self._due, (binding.expires_at, aor))
         return found
@@ -201,6 +219,29 @@ class Registrar:
             self._drop_expired(heapq.heappop(due)[1], now)
         return due[0][0] if due else None
 
+    def closed(self, flow: Flow) -> None:
+        """This connection is closed: whoever was reached by it alone is not registered any more.
+
+        A phone that takes connections where its Contact says is called there from now on.
+        """
+        for aor in sorted(self._by_connection.pop(flow, ())):
+            bindings: list[Binding] = []
+            gone: list[Binding] = []
+            for one in self._bindings.get(aor, ()):
+                target = one.target if one.target != flow else _without_connection(one)
+                if target is None:
+                    gone.append(one)
+                else:
+                    bindings.append(one if target == one.target else replace(one, target=target))
+            self._replace(aor, bindings)
+            for one in gone:
+                self._unregistered(aor, one, "closed")
+
+    def _connected(self, aor: str, bindings: list[Binding]) -> None:
+        for one in bindings:
+            if one.target[0] != "udp":
+                self._by_connection.setdefault(one.target, set()).add(aor)
+
     def _drop_expired(self, aor: str, now: float) -> None:
         bindings = self._bindings.get(aor, [])
         gone = [binding for binding in bindings if binding.expires_at <= now]
@@ -211,6 +252,13 @@ class Registrar:
 
     def _replace(self, aor: str, bindings: list[Binding]) -> None:
         old = self._bindings.get(aor)
+        for one in old or ():
+            aors = self._by_connection.get(one.target)
+            if aors is not None:
+                aors.discard(aor)
+                if not aors:
+                    del self._by_connection[one.target]
+        self._connected(aor, bindings)
         if bindings:
             self._bindings[aor] = bindings
         elif old is None:
@@ -225,10 +273,11 @@ class Registrar:
 
     # --- REGISTER
 
-    def process(self, request: Request, aor: str, flow: Flow) -> RegisterResult:
+    def process(self, request: Request, aor: str, flow: Flow, proof: int = -1) -> RegisterResult:
         """Serves a REGISTER without defect from one who may register for `aor`.
 
-        `flow` is where it came from. All of its contacts are taken or none.
+        `flow` is where it came from, `proof` the number of the challenge that it answered (greater
+        for a later one, -1 for none). All of its contacts are taken or none.
         """
         now = self._clock()
         self._drop_expired(aor, now)
@@ -237,7 +286,7 @@ class Registrar:
                 raise _Refused(400, "To Is No SIP URI")  # RFC 4475 §3.3.4
             values = self._split(request)
             if values:
-                self._update(request, aor, flow, values, now)
+                self._update(request, aor, flow, values, now, proof)
         except _Refused as refused:
             return refused.result
         headers = [
@@ -261,7 +310,13 @@ class Registrar:
         return values
 
     def _update(
-        self, request: Request, aor: str, flow: Flow, values: list[str], now: float
+        self,
+        request: Request,
+        aor: str,
+        flow: Flow,
+        values: list[str],
+        now: float,
+        proof: int,
     ) -> None:
         expires_values = request.headers.get("expires")
         header_expires = _seconds(expires_values[0]) if expires_values else None
@@ -270,12 +325,14 @@ class Registrar:
         if "*" in values:
             if len(values) > 1 or header_expires != 0:
                 raise _Refused(400, "Contact * Without Expires 0")
-            removed = [b for b in old if _in_order(b, call_id, cseq)]
-            self._replace(aor, [b for b in old if b not in removed])
-            for binding in removed:
+            for binding in old:
+                _in_order(binding, call_id, cseq, proof)
+            self._replace(aor, [])
+            for binding in old:
                 self._unregistered(aor, binding, "removed")
             return
         contacts = [_read_contact(value, self.settings.max_contact_size) for value in values]
+        user_agent = (request.get("user-agent") or "")[: self.settings.max_contact_size]
         bindings = list(old)
         added: list[Binding] = []
         came: list[Binding] = []
@@ -283,14 +340,21 @@ class Registrar:
         for contact in contacts:
             expires = self._lifetime(contact.expires, header_expires)
             found = _find(bindings, contact, added)
-            if found is not None and not _in_order(found, call_id, cseq):
-                continue
             if found is not None:
+                if any(found is one for one in added):
+                    continue  # the same once more
+                _in_order(found, call_id, cseq, proof)
                 bindings.remove(found)
             if expires == 0:
                 if found is not None:
                     gone.append((found, "removed"))
                 continue
+            replaced = ""
+            if found is None:
+                for one in _leftovers(bindings, contact, flow, call_id, user_agent, added):
+                    bindings.remove(one)
+                    gone.append((one, "replaced"))
+                    replaced = one.call_id if one.call_id != call_id else ""
             target = _target(contact.parsed, flow, request.via.rport is not None)
             stays = found is not None and (found.uri, found.target) == (contact.uri, target)
             binding = Binding(
@@ -305,7 +369,9 @@ class Registrar:
                 instance=contact.instance,
                 reg_id=contact.reg_id,
                 params=contact.params,
-                user_agent=(request.get("user-agent") or "")[: self.settings.max_contact_size],
+                user_agent=user_agent,
+                proof=proof,
+                replaced=replaced or (found.replaced if found is not None else ""),
             )
             bindings.append(binding)
             added.append(binding)
@@ -313,8 +379,11 @@ class Registrar:
                 came.append(binding)
                 if found is not None:
                     gone.append((found, "replaced"))
-        if len(bindings) > max(self.settings.max_contacts, len(old)):
+        if len(added) > self.settings.max_contacts:
             raise _Refused(403, "Too Many Contacts")
+        displaced = bindings[: max(0, len(bindings) - max(self.settings.max_contacts, len(old)))]
+        # What was refreshed goes to the end, so the first is the one that was silent for longest.
+        bindings = bindings[len(displaced) :]
         more = len(bindings) - len(old)
         if more > 0 and self._count + more > self.settings.max_registrations:
             raise _Refused(503, "Registrar Is Full", ("Retry-After", str(RETRY_AFTER)))
@@ -326,6 +395,13 @@ class Registrar:
                 (b.expires_at, name) for name, all_ in self._bindings.items() for b in all_
             ]
             heapq.heapify(self._due)
+        for binding in displaced:
+            gone.append((binding, "displaced"))
+            log.warning(
+                "extension %s is registered at more than limits.max_contacts (%d): %s, silent for "
+                "longest, gives way to %s:%s:%d",
+                *(aor, self.settings.max_contacts, _printable(binding.uri), *flow),
+            )
         for binding, why in gone:
             self._unregistered(aor, binding, why)
         for binding in came:
@@ -347,18 +423,15 @@ class Registrar:
         return self._date[1]
 
 
-def _in_order(binding: Binding, call_id: str, cseq: int) -> bool:
-    """Whether a request may change `binding` (§10.3 step 7).
+def _in_order(binding: Binding, call_id: str, cseq: int, proof: int) -> None:
+    """Fails a request that may not change `binding` (§10.3 step 7): one of the same Call-ID whose
+    CSeq is not higher, as it was overtaken, or is a copy.
 
-    False for one that already did: a copy of it that comes after its transaction has ended is
-    answered with what is registered, and changes nothing. One that was overtaken by a later one
-    fails.
+    A phone that was started anew may begin with CSeq 1, and still have its Call-ID. It answers a
+    challenge that was made after all that its binding is of, which nothing overtaken does.
     """
-    if binding.call_id != call_id or cseq > binding.cseq:
-        return True
-    if cseq < binding.cseq:
+    if binding.call_id == call_id and cseq <= binding.cseq and proof <= binding.proof:
         raise _Refused(500, "CSeq Out Of Order")
-    return False
 
 
 def _seconds(text: str | None) -> int:
@@ -427,6 +500,44 @@ def _find(bindings: list[Binding], contact: _Contact, added: list[Binding]) -> B
     return None
 
 
+def _leftovers(
+    bindings: list[Binding],
+    contact: _Contact,
+    flow: Flow,
+    call_id: str,
+    user_agent: str,
+    added: list[Binding],
+) -> list[Binding]:
+    """The bindings that the phone behind a new Contact has left behind, as far as can be told.
+
+    A phone without an instance that was started anew, or that connects again, has another port,
+    often another Call-ID, and a Contact that differs from the one before in its port. All else is
+    the same: its address and that of its own network, the user, the make. Should that be said of
+    two phones, both show it: who was taken for one that is gone comes back with its Call-ID. Then
+    both stay.
+    """
+    if contact.instance:
+        return []
+    transport, host, port = flow
+    user, own = contact.parsed.user, contact.parsed.host
+    found: list[Binding] = []
+    for one in bindings:
+        if (
+            one.instance
+            or one.flow[0] != transport
+            or one.flow[1] != host
+            or one.flow[2] == port
+            or one.user_agent != user_agent
+            or (one.replaced == call_id and one.call_id != call_id)
+            or any(one is other for other in added)
+        ):
+            continue
+        uri = parse_uri(one.uri)
+        if uri.user == user and uri.host == own:
+            found.append(one)
+    return found
+
+
 def same_uri(one: Uri, other: Uri) -> bool:
     """Whether two SIP URIs are the same by §19.1.4, passwords apart."""
     if (one.scheme, one.user, one.host, one.port) != (
@@ -462,9 +573,29 @@ def _target(uri: Uri, flow: Flow, asks_for_rport: bool) -> Flow:
     return (transport, host, uri.port or 5060)
 
 
+def _without_connection(binding: Binding) -> Flow | None:
+    """Where a phone can be reached when the connection is gone by which it registered.
+
+    Over UDP as before. By a connection only if its Contact says that it takes some, at the address
+    that it came from: any other is of a network that we do not see, and the port at which a
+    connection began takes none (RFC 3261 §18.1.1, RFC 5626 §4.4.1).
+    """
+    transport, host, port = binding.target
+    if transport == "udp":
+        return binding.target
+    uri = parse_uri(binding.uri)
+    if transport != "tcp" or (uri.params.get("transport") or "udp").lower() != "tcp":
+        return None
+    if uri.host.strip("[]") != host.lower():
+        return None
+    listens = uri.port or 5060
+    return None if binding.target == binding.flow and listens == port else (transport, host, listens)
+
+
 def _remaining(binding: Binding, now: float) -> int:
-    """Seconds left, rounded up: what was just registered for 60 s has 60 s left."""
-    return -int(-(binding.expires_at - now) // 1)
+    """Seconds left, rounded up: what was just registered for 60 s has 60 s left, and not 61, which
+    is what the last bits of a clock of large numbers can make of it."""
+    return max(1, -int(-(binding.expires_at - now - _ROUNDING) // 1))
 
 
 def _contact_value(binding: Binding, now: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from softswitch.sip.flow import ListenError, Receiver, TransportLimits
@@ -32,6 +33,8 @@ class Transport:
         if outbox is None:
             outbox = Outbox(loop.call_soon, loop.call_later, loop.time)
         self.outbox = outbox
+        self.on_closed: Callable[[tuple[str, str, int]], None] | None = None
+        """Called when a connection is gone, with its transport, the peer's address and port."""
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -63,9 +66,14 @@ class Transport:
             self._udp.append(udp)
             return udp.address
         tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox)
+        tcp.on_closed = self._tcp_closed
         await tcp.listen(bound)
         self._tcp.append(tcp)
         return tcp.address
+
+    def _tcp_closed(self, host: str, port: int) -> None:
+        if self.on_closed is not None:
+            self.on_closed(("tcp", host, port))
 
     def flow_to(self, transport: str, host: str, port: int) -> UdpFlow | TcpFlow | None:
         """A flow to a numeric address, from a socket of its family; None if there is none."""
