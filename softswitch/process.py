@@ -212,6 +212,7 @@ class Process:
             loop.create_task(self._watch_dialplan(switch)),
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
+            loop.create_task(_every(1.0, switch.guesses.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
             loop.create_task(_keep_resolving(loop, switch)),

@@ -49,6 +49,8 @@ from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
 from softswitch.parties import (
     Destinations,
+    Guesses,
+    GuessLimits,
     Lines,
     Registrar,
     Registrations,
@@ -76,6 +78,7 @@ from softswitch.sip import (
     Transactions,
     Unauthenticated,
     Uri,
+    WrongPassword,
     parse_address,
     parse_party,
     parse_uri,
@@ -158,6 +161,17 @@ class Switch:
             nonce_lifetime=timers.nonce_lifetime,
             algorithms=config.switch.digest,
             any_uri=config.switch.digest_any_uri,
+        )
+        self.guesses = Guesses(
+            clock,
+            GuessLimits(
+                at_once=limits.guesses_at_once,
+                sources=limits.max_guessers,
+                waiting=limits.max_delayed,
+                delay=timers.guess_delay,
+                longest=timers.guess_longest,
+                forget=timers.guess_forget,
+            ),
         )
         # Phones of which it was said that their credentials are for another URI.
         self._other_uris: set[str] = set()
@@ -429,6 +443,8 @@ class Switch:
         outcome = self.digest.verify(request, "authorization", self._password)
         if isinstance(outcome, Authenticated):
             name = outcome.username
+            if len(self.guesses):
+                self.guesses.right(flow.remote[0], name)
             if outcome.other_uri and name not in self._other_uris:
                 self._other_uris.add(name)
                 log.warning(
@@ -443,10 +459,32 @@ class Switch:
             return None
         if isinstance(outcome, MalformedCredentials):
             return Answer(400, outcome.reason)
-        stale = isinstance(outcome, Unauthenticated) and outcome.stale
+        if isinstance(outcome, WrongPassword):
+            return self._wrong_password(request, flow, outcome.username)
         self.counters.challenged += 1
+        return self._challenge(outcome.stale)
+
+    def _challenge(self, stale: bool) -> Answer:
         challenges = self.digest.challenge(stale)
         return Answer(401, None, "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges))
+
+    def _wrong_password(self, request: Request, flow: Flow, name: str) -> Answer:
+        """The next challenge, which whoever goes on guessing waits for."""
+        host, port = flow.remote
+        here = (flow.transport, host, port)
+        own = any(binding.flow == here for binding in self.registrar.contacts(name))
+        get = request.get
+        key = hash((here, get("via"), get("call-id"), get("cseq")))
+        late = self.guesses.wrong(flow.transport, host, port, name, request.method, key, own)
+        if late == 0.0:
+            return self._challenge(False)
+        if late is not None:
+            self.timers.after(late, partial(self._challenge_late, request, flow, key))
+        return Answer(0)
+
+    def _challenge_late(self, request: Request, flow: Flow, key: int) -> None:
+        self.guesses.answered(flow.remote[0], key)
+        self.transactions.refuse(request, flow, *self._challenge(False))
 
     def _password(self, username: str) -> str | None:
         extension = self.config.extensions.get(username)

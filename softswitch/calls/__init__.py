@@ -15,6 +15,7 @@ from softswitch.calls.refusals import (
     LINE_FULL,
     LOOP,
     SUM_UP_EVERY,
+    Rate,
     Refusals,
     reason_of_status,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Journal",
     "Leg",
     "LegNumbers",
+    "Rate",
     "Refusals",
     "decode",
     "is_failure",

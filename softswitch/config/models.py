@@ -168,6 +168,15 @@ class Limits(Section):
     )
     max_contacts: Count = Field(default=10, description="phones registered for one extension")
     max_registrations: Count = Field(default=100_000, description="phones registered in all")
+    guesses_at_once: Annotated[int, Strict(), Field(ge=0)] = Field(
+        default=5, description="wrong passwords of one address in a row that are answered at once"
+    )
+    max_guessers: Count = Field(
+        default=10_000, description="addresses with wrong passwords that are remembered"
+    )
+    max_delayed: Count = Field(
+        default=1_000, description="answers to wrong passwords that wait at once, in all"
+    )
     max_forwards: Annotated[int, Strict(), Field(ge=1, le=255)] = Field(
         default=70, description="Max-Forwards of a call whose INVITE names none"
     )
@@ -205,6 +214,18 @@ class Timers(Section):
     )
     nonce_lifetime: Seconds = Field(
         default=300.0, description="how long a digest challenge can be answered"
+    )
+    guess_delay: SecondsOrOff = Field(
+        default=1.0,
+        description="how long the first answer to a wrong password waits that is not given at once; "
+        "each that follows waits twice as long; 0: none waits",
+    )
+    guess_longest: Seconds = Field(
+        default=16.0, description="how long an answer to a wrong password waits at most"
+    )
+    guess_forget: Seconds = Field(
+        default=900.0,
+        description="how long an address is remembered after its last wrong password",
     )
     drain_timeout: SecondsOrOff = Field(
         default=30.0, description="how long calls may go on after SIGTERM"
