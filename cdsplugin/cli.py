@@ -14,10 +14,12 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cdsplugin.accounts import GROUPS, Rates, RatesError, Report, cost_report, read_rates
 from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
+from cdsplugin.data import cell, shown
 from cdsplugin.link import keys
 
 
@@ -164,13 +166,16 @@ def report(
         for line in found.lines
     ]
     if as_csv:
-        csv.writer(sys.stdout).writerows([heads, *rows])
+        texts = len(groups)
+        csv.writer(sys.stdout).writerows(
+            [heads, *([*map(cell, row[:texts]), *row[texts:]] for row in rows)]
+        )
     else:
         table = Table(*heads)
         for column in table.columns[len(groups) :]:
             column.justify = "right"
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(Text(shown(value)) for value in row))
         Console().print(table)
     _say_uncovered(found)
 
@@ -183,7 +188,7 @@ def _say_uncovered(found: Report) -> None:
     calls = sum(found.uncovered.values())
     click.echo(f"{calls} calls by carriers have no rate, and cost nothing above:", err=True)
     for (switch, trunk, number), count in most[:_NAMED]:
-        click.echo(f"  {count} to {number} by trunk {trunk} of {switch}", err=True)
+        click.echo(shown(f"  {count} to {number} by trunk {trunk} of {switch}"), err=True)
     if len(most) > _NAMED:
         click.echo(f"  and to {len(most) - _NAMED} other numbers", err=True)
 
@@ -220,7 +225,7 @@ def _list(rows: list[dict[str, Any]]) -> None:
     heads = ("started_at", "caller", "dialled", "callee", "disposition", "billsec", "call_id")
     table = Table(*heads)
     for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in heads))
+        table.add_row(*(Text("" if row[name] is None else shown(row[name])) for name in heads))
     # Not cut to a terminal's width: callIDs are there to be copied.
     Console(width=max(160, Console().width)).print(table)
 
@@ -228,17 +233,17 @@ def _list(rows: list[dict[str, Any]]) -> None:
 def _show(found: dict[str, Any]) -> None:
     for name, value in found.items():
         if not isinstance(value, list) and value is not None:
-            click.echo(f"{name:14} {value}")
+            click.echo(shown(f"{name:14} {value}"))
     for leg in found["legs"]:
         click.echo(f"\nleg {leg['switch']}/{leg['leg']}")
         for name, value in leg.items():
             if value is not None and name not in ("switch", "leg"):
-                click.echo(f"  {name:12} {value}")
+                click.echo(shown(f"  {name:12} {value}"))
     if found["properties"]:
         click.echo("\nproperties")
         for row in found["properties"]:
-            click.echo(f"  {row['name']:20} {row['value']}")
+            click.echo(shown(f"  {row['name']:20} {row['value']}"))
     if found["logs"]:
         click.echo("\nlog")
         for row in found["logs"]:
-            click.echo(f"  {row['logged_at']} {row['author']}: {row['text']}")
+            click.echo(shown(f"  {row['logged_at']} {row['author']}: {row['text']}"))

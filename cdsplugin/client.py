@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cdsplugin.data import shown
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -158,7 +160,7 @@ def calls(
     )
     table = Table(*heads)
     for row in found:
-        table.add_row(*(Text("" if row[name] is None else str(row[name])) for name in heads))
+        table.add_row(*(Text("" if row[name] is None else shown(row[name])) for name in heads))
     # Not cut to a terminal's width: callIDs are there to be copied.
     Console(width=max(180, Console().width)).print(table)
     if page["next"] is not None:
@@ -196,7 +198,7 @@ def watch(call_id: str | None, as_json: bool, owner: str | None, server: Server)
 def note(call_id: str, text: str, owner: str | None, server: Server) -> None:
     """Add the log line TEXT to the call CALLID, also just after its end."""
     line = server.ask("POST", _path(call_id, "/log", owner), {"text": text})
-    click.echo(f"{line['logged_at']} {line['author']}: {line['text']}")
+    _say(f"{line['logged_at']} {line['author']}: {line['text']}")
 
 
 @click.command("set")
@@ -220,7 +222,7 @@ def set_properties(
             raise click.BadParameter(f"`{value}` is no JSON", param_hint="--typed") from None
     told = server.ask("PATCH", _path(call_id, "", owner), values)
     for name, found in told["properties"].items():
-        click.echo(f"{found['set_at']} {found['author']}: {name} = {_plain(found['value'])}")
+        _say(f"{found['set_at']} {found['author']}: {name} = {_plain(found['value'])}")
 
 
 def records(
@@ -248,28 +250,31 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _say(text: str) -> None:
+    """A line for a terminal, with what somebody else wrote in it."""
+    click.echo(shown(text))
+
+
 def _show(call: dict[str, Any]) -> None:
-    click.echo(f"{call['call_id']} of {call['owner']}, {call['state']}")
+    _say(f"{call['call_id']} of {call['owner']}, {call['state']}")
     if call["participants"]:
-        click.echo(f"servers that take part: {', '.join(call['participants'])}")
+        _say(f"servers that take part: {', '.join(call['participants'])}")
     for name, found in sorted(call["properties"].items()):
-        click.echo(f"  {name} = {_plain(found['value'])}")
+        _say(f"  {name} = {_plain(found['value'])}")
     for line in call["logs"]:
-        click.echo(f"  {line['logged_at']} {line['author']}: {line['text']}")
+        _say(f"  {line['logged_at']} {line['author']}: {line['text']}")
 
 
 def _tell(event: dict[str, Any], with_id: bool) -> None:
     kind = event["event"]
     if "server" in event:
-        click.echo(f"server {event['server']} is {'back' if kind == 'server_up' else 'silent'}")
+        _say(f"server {event['server']} is {'back' if kind == 'server_up' else 'silent'}")
         return
     prefix = f"{event['call_id']} " if with_id else ""
     if kind == "end":
-        click.echo(f"{prefix}end of call")
+        _say(f"{prefix}end of call")
         return
     for name, found in event["properties"].items():
-        click.echo(
-            f"{prefix}{found['set_at']} {found['author']}: {name} = {_plain(found['value'])}"
-        )
+        _say(f"{prefix}{found['set_at']} {found['author']}: {name} = {_plain(found['value'])}")
     for line in event["logs"]:
-        click.echo(f"{prefix}{line['logged_at']} {line['author']}: {line['text']}")
+        _say(f"{prefix}{line['logged_at']} {line['author']}: {line['text']}")

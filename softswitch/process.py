@@ -183,6 +183,8 @@ class Process:
             TransportLimits(
                 max_message_size=limits.max_message_size,
                 max_headers=limits.max_headers,
+                max_text=limits.max_text,
+                max_kept=limits.max_kept,
                 max_connections=limits.max_connections,
                 max_per_address=limits.max_per_address,
                 max_opened=limits.max_opened,

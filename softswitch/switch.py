@@ -34,7 +34,6 @@ from softswitch.calls import (
     is_goodbye,
     make_call_id,
     read_call_id,
-    readable,
     reason_of_status,
     restore,
     restore_failure,
@@ -76,12 +75,12 @@ from softswitch.sip import (
     TimerSettings,
     Tokens,
     Transactions,
-    Unauthenticated,
     Uri,
     WrongPassword,
     parse_address,
     parse_party,
     parse_uri,
+    readable,
     split_list,
 )
 from softswitch.sip import forget as forget_parsed
@@ -152,6 +151,7 @@ class Switch:
             max_redirects=limits.max_redirects,
             max_forwards=limits.max_forwards,
             call_id_header=config.switch.call_id_header,
+            max_text=limits.max_text,
         )
         self.dialplan: Dialplan = config.dialplan
         self.digest = Digest(
@@ -507,7 +507,8 @@ class Switch:
                     display, user = parse_party(split_list(values[0])[0])
                 except ValueError:
                     continue
-                return Caller(readable(user), readable(display), private)
+                most = self.settings.max_text
+                return Caller(readable(user, most), readable(display, most), private)
         return Caller("", "", private)
 
     def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:
@@ -524,9 +525,7 @@ class Switch:
             transaction.respond(403)
             return
         host, port = flow.remote
-        result = self.registrar.process(
-            request, aor, (flow.transport, host, port), proved.nonce
-        )
+        result = self.registrar.process(request, aor, (flow.transport, host, port), proved.nonce)
         self.counters.registered += result.status == 200
         transaction.respond(
             result.status,

@@ -1,4 +1,4 @@
-"""Guessing passwords at a whole switch: who waits, who does not, and what is told; phones that differ."""
+"""Guessing passwords at a whole switch: who waits, who does not; and credentials that are odd."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def counts(world: World) -> dict[str, float]:
     return {m.name.removeprefix("softswitch_"): m.samples[0].value for m in found if m.samples}
 
 
-def test_known_and_unknown_names_wait_alike(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_known_and_unknown_names_wait_alike(world: World, caplog: pytest.LogCaptureFixture) -> None:
     told = []
     for host, name in (("10.66.0.1", "1001"), ("10.66.0.2", "8888")):
         eve = world.agent(host, name)
@@ -196,7 +194,9 @@ def test_credentials_for_another_uri(world: World, caplog: pytest.LogCaptureFixt
         value = credentials(phone, "a", "sip:1001@elsewhere")
         assert register(phone, value, call_id=f"c{n}").status == 200
     (line,) = caplog.messages
-    assert line.startswith("extension 1001 (udp:10.9.0.1:5060): its credentials are for another URI")
+    assert line.startswith(
+        "extension 1001 (udp:10.9.0.1:5060): its credentials are for another URI"
+    )
     assert register(phone, credentials(phone, "b", "sip:x@elsewhere")).status == 401
     world.end()
 

@@ -44,6 +44,8 @@ from softswitch.config.values import (
 
 MAX_NUMBER = 128
 """Characters of a dialled number; a longer one matches no route."""
+MAX_TEXT = 256
+"""Characters of a text of a peer: a name, a reason, what a phone calls itself."""
 MAX_REMEMBERED = 10_000
 """Answers remembered, by number and caller; all are forgotten when there would be more."""
 
@@ -150,6 +152,12 @@ class Limits(Section):
     max_calls: Count = Field(default=20_000, description="live calls; more get 503")
     max_message_size: Count = Field(default=65_535, description="bytes of one SIP message")
     max_headers: Count = Field(default=256, description="header lines of one SIP message")
+    max_text: Count = Field(
+        default=MAX_TEXT, description="characters of a name, a reason, a User-Agent; cut to this"
+    )
+    max_kept: Count = Field(
+        default=8_192, description="characters that a call keeps of one SIP message; more get 400"
+    )
     max_transactions: Count = Field(default=500_000, description="SIP transactions alive")
     max_dialogs: Count = Field(default=100_000, description="SIP dialogs alive")
     max_connections: Count = Field(
@@ -217,8 +225,8 @@ class Timers(Section):
     )
     guess_delay: SecondsOrOff = Field(
         default=1.0,
-        description="how long the first answer to a wrong password waits that is not given at once; "
-        "each that follows waits twice as long; 0: none waits",
+        description="how long the first answer to a wrong password waits that is not given at "
+        "once; each that follows waits twice as long; 0: none waits",
     )
     guess_longest: Seconds = Field(
         default=16.0, description="how long an answer to a wrong password waits at most"

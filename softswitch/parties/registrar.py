@@ -21,7 +21,16 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final, Literal, TypeAlias
 
-from softswitch.sip import Address, Request, Uri, parse_address, parse_uri, split_list, uri_scheme
+from softswitch.sip import (
+    Address,
+    Request,
+    Uri,
+    parse_address,
+    parse_uri,
+    printable,
+    split_list,
+    uri_scheme,
+)
 
 Flow: TypeAlias = tuple[str, str, int]
 """Transport ("udp", "tcp", ...), IP address without brackets, port."""
@@ -174,7 +183,10 @@ class Registrar:
         latest = now + self.settings.max_expires
         found = [
             replace(
-                one, target=target, expires_at=min(one.expires_at, latest), since=min(one.since, now)
+                one,
+                target=target,
+                expires_at=min(one.expires_at, latest),
+                since=min(one.since, now),
             )
             for one in bindings
             if one.expires_at > now and (target := _without_connection(one)) is not None
@@ -208,7 +220,7 @@ class Registrar:
                 host = f"[{host}]" if ":" in host else host
                 yield (
                     f"{aor}  {binding.uri}  at {transport}:{host}:{port}  q={binding.q:g}  "
-                    f"{_remaining(binding, now)} s left  {_printable(binding.user_agent)}".rstrip()
+                    f"{_remaining(binding, now)} s left  {printable(binding.user_agent)}".rstrip()
                 )
 
     def expire(self, now: float) -> float | None:
@@ -332,7 +344,7 @@ class Registrar:
                 self._unregistered(aor, binding, "removed")
             return
         contacts = [_read_contact(value, self.settings.max_contact_size) for value in values]
-        user_agent = (request.get("user-agent") or "")[: self.settings.max_contact_size]
+        user_agent = request.get("user-agent") or ""
         bindings = list(old)
         added: list[Binding] = []
         came: list[Binding] = []
@@ -400,7 +412,7 @@ class Registrar:
             log.warning(
                 "extension %s is registered at more than limits.max_contacts (%d): %s, silent for "
                 "longest, gives way to %s:%s:%d",
-                *(aor, self.settings.max_contacts, _printable(binding.uri), *flow),
+                *(aor, self.settings.max_contacts, printable(binding.uri), *flow),
             )
         for binding, why in gone:
             self._unregistered(aor, binding, why)
@@ -589,7 +601,9 @@ def _without_connection(binding: Binding) -> Flow | None:
     if uri.host.strip("[]") != host.lower():
         return None
     listens = uri.port or 5060
-    return None if binding.target == binding.flow and listens == port else (transport, host, listens)
+    return (
+        None if binding.target == binding.flow and listens == port else (transport, host, listens)
+    )
 
 
 def _remaining(binding: Binding, now: float) -> int:
@@ -601,8 +615,3 @@ def _remaining(binding: Binding, now: float) -> int:
 def _contact_value(binding: Binding, now: float) -> str:
     q = "" if binding.q == 1 else f";q={binding.q:g}"
     return f"<{binding.uri}>;expires={_remaining(binding, now)}{q}{binding.params}"
-
-
-def _printable(text: str) -> str:
-    """Text from a stranger for a terminal."""
-    return "".join(char for char in text if char.isprintable())

@@ -203,8 +203,9 @@ class Digest:
 
         `header` is "authorization" or "proxy-authorization"; `password_of` gives the password of a
         user name, None for an unknown one. A name may come with a domain behind it (`1001@pbx`), as
-        many phones send it: whichever that is, as there is one realm. The answer to `Unauthenticated` and to `WrongPassword`
-        is the same 401 or 407 with `challenge`, so that a stranger learns no names.
+        many phones send it: whichever that is, as there is one realm. The answer to
+        `Unauthenticated` and to `WrongPassword` is the same 401 or 407 with `challenge`, so that a
+        stranger learns no names.
         """
         for value in request.headers.get(header, ()):
             try:

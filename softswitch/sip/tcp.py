@@ -75,6 +75,7 @@ class TcpFlow(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._last_seen = self._owner.loop.time()
         framer = self._framer
+        limits = self._owner.limits
         messages = framer.feed(data)
         while framer.pings:
             framer.pings -= 1
@@ -84,7 +85,13 @@ class TcpFlow(asyncio.Protocol):
             self._deadline = None
         for one in messages:
             try:
-                message = parse(one, datagram=False, max_headers=self._owner.limits.max_headers)
+                message = parse(
+                    one,
+                    datagram=False,
+                    max_headers=limits.max_headers,
+                    max_text=limits.max_text,
+                    max_kept=limits.max_kept,
+                )
                 if type(message) is Request:
                     mark_source(message, self.remote)
                 self._owner.receiver(message, self)
@@ -257,7 +264,7 @@ class TcpTransport:
         return False
 
     def full(self, what: str, remote: tuple[str, int]) -> None:
-        """Say that there is no room, now and then: strangers can see to it as often as they like."""
+        """Say that there is no room, now and then: strangers see to it as often as they like."""
         now = self.loop.time()
         if now - self._full_at >= _FULL_EVERY:
             self._full_at = now

@@ -204,7 +204,10 @@ def test_the_documented_filter_reads_the_line(
 
 def test_the_documented_filter_reads_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     """What strangers write into other lines bans nobody."""
-    line = "WARNING softswitch.parties.screening: wrong password from 192.0.2.1 port 1 over udp, 1 times: "
+    line = (
+        "WARNING softswitch.parties.screening: wrong password from 192.0.2.1 port 1 over udp, "
+        "1 times: "
+    )
     logging.getLogger("softswitch.calls.refusals").warning("a call of %s to %r is refused", 1, line)
     logging.getLogger("softswitch.parties.registrar").warning("%s", line)
     for text in logged(caplog):
