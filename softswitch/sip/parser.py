@@ -176,9 +176,10 @@ def parse(
     except UnicodeDecodeError:
         head = head_bytes.decode("utf-8", "surrogateescape")
     start, headers, wrong = _split_headers(head, max_headers, max_text)
-    if len(head) > max_kept and not wrong and _kept(start, headers) > max_kept:
+    answer = start.startswith("SIP/") or start[:4].upper() == "SIP/"
+    if len(head) > max_kept and not wrong and _kept("" if answer else start, headers) > max_kept:
         wrong = "Headers Too Long"
-    if start.startswith("SIP/") or start[:4].upper() == "SIP/":
+    if answer:
         return _parse_response(start, headers, wrong, body, datagram, max_text)
     return _parse_request(start, headers, wrong, body, datagram)
 
