@@ -447,10 +447,11 @@ class Switch:
                 self.guesses.right(flow.remote[0], name)
             if outcome.other_uri and name not in self._other_uris:
                 self._other_uris.add(name)
+                host, port = flow.remote
                 log.warning(
                     "extension %s (%s:%s:%d): its credentials are for another URI than its request,"
                     " and are taken all the same (switch.digest_any_uri); not said again",
-                    *(name, flow.transport, *flow.remote),
+                    *(name, flow.transport, host, port),
                 )
             if request.method == "REGISTER":
                 request.party = outcome
