@@ -211,6 +211,7 @@ class Call:
     def _tell_start(self, request: Request, dialled: str) -> None:
         core, leg, search = self.core, self.caller, self.search
         remote = leg.dialog.flow.remote
+        most = core.settings.max_text
         self.tell(
             events.CallStarted(
                 call_id=self.call_id,
@@ -221,11 +222,11 @@ class Call:
                 origin=self.origin or (search is not None and search.first),
                 caller=self.identity.number,
                 caller_name=self.identity.name,
-                dialled=readable(dialled, core.settings.max_text),
+                dialled=readable(dialled, most),
                 party=leg.party,
                 address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
-                user_agent=readable(request.get("user-agent") or "", core.settings.max_text),
-                sip_call_id=readable(leg.dialog.call_id, core.settings.max_text),
+                user_agent=readable(request.get("user-agent") or "", most),
+                sip_call_id=readable(leg.dialog.call_id, most),
                 leg=leg.index,
                 came=search.came if search is not None else "",
             )
@@ -280,6 +281,7 @@ class Call:
         leg.status = caller.status = response.status
         tag = search.won_by(leg, response.to_tag)
         body = response.body
+        most = core.settings.max_text
         self.tell(
             events.LegAnswered(
                 call_id=self.call_id,
@@ -287,9 +289,9 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 status=response.status,
-                callee=readable(leg.number, core.settings.max_text),
+                callee=readable(leg.number, most),
                 codec=first_codec(body) if body else "",
-                user_agent=readable(leg.user_agent, core.settings.max_text),
+                user_agent=readable(leg.user_agent, most),
             )
         )
         if tag and tag != caller.dialog.local_tag:
@@ -462,7 +464,7 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 status=status,
-                reason=readable(reason, core.settings.max_text),
+                reason=reason and readable(reason, core.settings.max_text),
                 by=by,
             )
         )
@@ -481,7 +483,7 @@ class Call:
                 switch=core.name,
                 disposition=disposition,
                 sip_status=status,
-                reason=readable(reason, core.settings.max_text),
+                reason=reason and readable(reason, core.settings.max_text),
                 hangup_by=by,
                 leg=self.caller.index,
             )

@@ -37,9 +37,9 @@ def readable(text: str, most: int = MAX_TEXT) -> str:
 
     Old gateways send names so.
     """
-    text = printable(text, most)
-    if text.isascii():
+    if len(text) <= most and text.isascii() and text.isprintable():
         return text
+    text = printable(text, most)
     try:
         text.encode()
     except UnicodeEncodeError:
