@@ -27,6 +27,8 @@ class SwitchMetrics:
             tables.add_metric([table], entries)
         tables.add_metric(["outbox"], len(self._transport.outbox))
         tables.add_metric(["guessers"], len(switch.guesses))
+        connections, displaced, turned_away = self._transport.connections
+        tables.add_metric(["connections"], connections)
         yield tables
         counters = switch.counters
         for name, value, text in (
@@ -44,6 +46,8 @@ class SwitchMetrics:
                 switch.guesses.unanswered,
                 "Those of them without an answer, as another waited.",
             ),
+            ("connections_displaced", displaced, "Strangers' connections closed to make room."),
+            ("connections_refused", turned_away, "Connections for which there was no room."),
             ("registrations", counters.registered, "REGISTERs accepted."),
             ("malformed", self._transport.malformed, "Messages dropped unread."),
             ("unmatched", switch.transactions.unmatched, "Responses that nobody waited for."),

@@ -11,6 +11,7 @@ import pytest
 
 from softswitch.configuration import load_config
 from softswitch.hookspecs import make_plugins
+from softswitch.metrics import SwitchMetrics
 from softswitch.process import Process, TimerDriver
 from softswitch.sip.digest import answer
 from softswitch.sip.transport import Transport
@@ -132,6 +133,11 @@ async def test_silent_strangers_and_a_phone(site: Site) -> None:
     late = await phone(site)
     assert (await late.register()).startswith("SIP/2.0 200")
     assert (await kept.register()).startswith("SIP/2.0 200")
+    found = {m.name: m.samples for m in SwitchMetrics(site.switch, site.transport).collect()}
+    assert found["softswitch_connections_displaced"][0].value == 18
+    assert found["softswitch_connections_refused"][0].value == 0
+    entries = {s.labels["table"]: s.value for s in found["softswitch_entries"]}
+    assert entries["connections"] == 4
     # What we open ourselves has room still.
     assert site.transport.flow_to("tcp", "127.0.0.1", 9) is not None
     for one in (kept, late, *silent):

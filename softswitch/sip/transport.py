@@ -102,6 +102,17 @@ class Transport:
         """Messages dropped unread since the start."""
         return sum(u.malformed for u in self._udp) + sum(t.malformed for t in self._tcp)
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """Connections that others have open now; since the start strangers' closed to make room,
+        and refused."""
+        doors = [tcp.door for tcp in self._tcp]
+        return (
+            sum(len(door) for door in doors),
+            sum(door.sent_away for door in doors),
+            sum(door.refused for door in doors),
+        )
+
     def stop_reading(self) -> None:
         """Take nothing more; what is sent still leaves."""
         for udp in self._udp:
