@@ -125,7 +125,6 @@ class Registrar:
         if found:
             self._count += len(found)
             self._bindings[aor] = found
-            self._connected(aor, found)
             for binding in found:
                 heapq.heappush(self._due, (binding.expires_at, aor))
         return found

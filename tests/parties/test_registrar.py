@@ -582,6 +582,13 @@ def test_a_binding_goes_with_its_connection(site: Site) -> None:
     assert not site.registrar._by_connection
 
 
+def test_what_comes_by_websocket_is_never_called_by_tcp(site: Site) -> None:
+    flow = ("ws", "192.0.2.1", 40000)
+    site.register("<sip:1@192.0.2.1:5062;transport=tcp>", flow=flow)
+    site.registrar.closed(flow)
+    assert site.uris() == []
+
+
 def test_connections_without_end_shut_nobody_out(site: Site) -> None:
     for n in range(30):
         flow = ("tcp", "192.0.2.1", 40000 + n)
