@@ -35,6 +35,8 @@ from softswitch.switch import Switch
 
 log = logging.getLogger(__name__)
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""A line of the log; fail2ban reads it too (docs/hardening.md)."""
 RELOAD_EVERY = 2.0
 """Seconds between looks at the dialplan's file."""
 RESOLVE_EVERY = 60.0
@@ -52,7 +54,7 @@ def run(config: Config, plugins: pluggy.PluginManager) -> int:
     """Run a switch until SIGTERM or Ctrl-C; returns the exit status."""
     logging.basicConfig(
         level=os.environ.get("SOFTSWITCH_LOG", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format=LOG_FORMAT,
     )
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

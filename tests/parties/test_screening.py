@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from softswitch.parties.screening import Guesses, GuessLimits
+from softswitch.process import LOG_FORMAT
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EVE = "203.0.113.7"
@@ -179,8 +180,8 @@ def failregex() -> re.Pattern[str]:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What stands in the log, in the format of `softswitch run`; fail2ban takes the date away."""
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """What stands in the log of `softswitch run`; fail2ban takes the date away."""
+    formatter = logging.Formatter(LOG_FORMAT)
     return [formatter.format(record) for record in caplog.records]
 
 
