@@ -14,10 +14,12 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cdsplugin.accounts import GROUPS, Rates, RatesError, Report, cost_report, read_rates
 from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
+from cdsplugin.data import cell, shown
 from cdsplugin.link import keys
 from cdsplugin.printed import print_record, print_records
 
@@ -171,13 +173,16 @@ def report(
         for line in found.lines
     ]
     if as_csv:
-        csv.writer(sys.stdout).writerows([heads, *rows])
+        texts = len(groups)
+        csv.writer(sys.stdout).writerows(
+            [heads, *([*map(cell, row[:texts]), *row[texts:]] for row in rows)]
+        )
     else:
         table = Table(*heads)
         for column in table.columns[len(groups) :]:
             column.justify = "right"
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(Text(shown(value)) for value in row))
         Console().print(table)
     _say_uncovered(found)
 
@@ -190,7 +195,7 @@ def _say_uncovered(found: Report) -> None:
     calls = sum(found.uncovered.values())
     click.echo(f"{calls} calls by carriers have no rate, and cost nothing above:", err=True)
     for (switch, trunk, number), count in most[:_NAMED]:
-        click.echo(f"  {count} to {number} by trunk {trunk} of {switch}", err=True)
+        click.echo(shown(f"  {count} to {number} by trunk {trunk} of {switch}"), err=True)
     if len(most) > _NAMED:
         click.echo(f"  and to {len(most) - _NAMED} other numbers", err=True)
 

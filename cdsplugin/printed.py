@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cdsplugin.data import shown
+
 _WIDE = 150
 """Columns from which a list is a table."""
 
@@ -141,7 +143,7 @@ def _table(rows: Sequence[Row], heads: Sequence[str]) -> None:
     heads = (*heads, "call_id")
     table = Table(*heads)
     for row in rows:
-        table.add_row(*(Text(_harmless(_value(name, row[name]))) for name in heads))
+        table.add_row(*(Text(shown(_value(name, row[name]))) for name in heads))
     # Not cut to a terminal's width: callIDs are there to be copied.
     Console(width=max(180, _width())).print(table)
 
@@ -187,11 +189,6 @@ def _value(name: str, value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _harmless(text: str) -> str:
-    """What others wrote, without what a terminal would act on."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def _time(value: Any, ms: bool = False) -> str:
     """A time of the API (ISO 8601) or of call data (microseconds since 1970)."""
     try:
@@ -213,7 +210,7 @@ def _echo(text: str, indent: str = "", hanging: int = 4) -> None:
 
 def _wrapped(text: str, indent: str, hanging: int) -> Iterator[str]:
     width = max(_width(), 40)
-    text = _harmless(text)
+    text = shown(text)
     if len(indent) + len(text) <= width:
         yield indent + text
         return

@@ -201,6 +201,7 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
         ("min_expires", "default_expires"),
         ("default_expires", "max_expires"),
         ("t1", "t2"),
+        ("guess_delay", "guess_longest"),
     ):
         if timers[small] > timers[great]:
             given = great if great in _raw(read, "timers") else small

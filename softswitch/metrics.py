@@ -26,6 +26,9 @@ class SwitchMetrics:
         for table, entries in switch.tables().items():
             tables.add_metric([table], entries)
         tables.add_metric(["outbox"], len(self._transport.outbox))
+        tables.add_metric(["guessers"], len(switch.guesses))
+        connections, displaced, turned_away = self._transport.connections
+        tables.add_metric(["connections"], connections)
         yield tables
         counters = switch.counters
         for name, value, text in (
@@ -37,6 +40,14 @@ class SwitchMetrics:
                 "Refused calls without a record, beyond limits.refused_records.",
             ),
             ("challenged", counters.challenged, "Requests answered with a digest challenge."),
+            ("wrong_passwords", switch.guesses.wrong_passwords, "Requests with a wrong password."),
+            (
+                "wrong_passwords_unanswered",
+                switch.guesses.unanswered,
+                "Those of them without an answer, as another waited.",
+            ),
+            ("connections_displaced", displaced, "Strangers' connections closed to make room."),
+            ("connections_refused", turned_away, "Connections for which there was no room."),
             ("registrations", counters.registered, "REGISTERs accepted."),
             ("malformed", self._transport.malformed, "Messages dropped unread."),
             ("unmatched", switch.transactions.unmatched, "Responses that nobody waited for."),

@@ -241,6 +241,7 @@ class Process:
             steady_us=steady_us,
             boot=boot(),
         )
+        transport.on_closed = switch.registrar.closed
         switch.on_told = outbox.told
         outbox.store = switch.stored
         return switch, transport
@@ -252,6 +253,7 @@ class Process:
         return [
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
+            loop.create_task(_every(1.0, switch.guesses.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
             loop.create_task(_every(SUM_UP_EVERY, lambda: _sum_up(switch))),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),
@@ -337,8 +339,13 @@ def _transport_limits(config: Config) -> TransportLimits:
     return TransportLimits(
         max_message_size=limits.max_message_size,
         max_headers=limits.max_headers,
+        max_text=limits.max_text,
+        max_kept=limits.max_kept,
         max_connections=limits.max_connections,
+        max_per_address=limits.max_per_address,
+        max_opened=limits.max_opened,
         tcp_idle=config.timers.tcp_idle,
+        first_message=config.timers.tcp_first,
     )
 
 

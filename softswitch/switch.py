@@ -35,7 +35,6 @@ from softswitch.calls import (
     is_goodbye,
     make_call_id,
     read_call_id,
-    readable,
     reason_of_status,
     restore,
     restore_failure,
@@ -51,6 +50,8 @@ from softswitch.log import CallLog
 from softswitch.memory import give_back
 from softswitch.parties import (
     Destinations,
+    Guesses,
+    GuessLimits,
     Lines,
     Registrar,
     Registrations,
@@ -76,11 +77,12 @@ from softswitch.sip import (
     TimerSettings,
     Tokens,
     Transactions,
-    Unauthenticated,
     Uri,
+    WrongPassword,
     parse_address,
     parse_party,
     parse_uri,
+    readable,
     split_list,
 )
 from softswitch.sip import forget as forget_parsed
@@ -122,6 +124,7 @@ def _call_settings(config: Config) -> CallSettings:
         max_redirects=limits.max_redirects,
         max_forwards=limits.max_forwards,
         call_id_header=config.switch.call_id_header,
+        max_text=limits.max_text,
     )
 
 
@@ -133,6 +136,18 @@ def _registrar_settings(config: Config) -> RegistrarSettings:
         timers.max_expires,
         limits.max_contacts,
         limits.max_registrations,
+    )
+
+
+def _guess_limits(config: Config) -> GuessLimits:
+    timers, limits = config.timers, config.limits
+    return GuessLimits(
+        at_once=limits.guesses_at_once,
+        sources=limits.max_guessers,
+        waiting=limits.max_delayed,
+        delay=timers.guess_delay,
+        longest=timers.guess_longest,
+        forget=timers.guess_forget,
     )
 
 
@@ -189,7 +204,11 @@ class Switch:
             bytes.fromhex(tokens.token(64)),
             nonce_lifetime=config.timers.nonce_lifetime,
             algorithms=config.switch.digest,
+            any_uri=config.switch.digest_any_uri,
         )
+        self.guesses = Guesses(clock, _guess_limits(config))
+        # Phones of which it was said that their credentials are for another URI.
+        self._other_uris: set[str] = set()
         self.registrar = Registrar(clock, _registrar_settings(config), wall=lambda: now_us() / 1e6)
         self.registrations = Registrations(
             self.registrar,
@@ -240,7 +259,9 @@ class Switch:
         self.transactions.take_up(_timers_of(config), config.limits.max_transactions)
         self.settings = _call_settings(config)
         self.dialplan = config.dialplan
-        self.digest.take_up(config.timers.nonce_lifetime, config.switch.digest)
+        switch = config.switch
+        self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
+        self.guesses.limits = _guess_limits(config)
         self.registrar.settings = _registrar_settings(config)
         self.trunks.take_up(self.trunk_entries.values())
         self.refusals.take_up(config.limits.refused_records)
@@ -306,14 +327,17 @@ class Switch:
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
             request.party = self._trunk(request, flow)
-            return None if request.party is not None else self._authenticate(request)
+            return None if request.party is not None else self._authenticate(request, flow)
         if method == "OPTIONS":
+            if flow.reliable:
+                # Whose connection it is.
+                request.party = self._trunk(request, flow)
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
                 503 if self.draining else 200, None, f"{ALLOW_LINE}Accept: application/sdp\r\n"
             )
         if method == "REGISTER":
-            return self._not_understood(request) or self._authenticate(request)
+            return self._not_understood(request) or self._authenticate(request, flow)
         if method == "BYE":
             return Answer(481)
         return Answer(405 if method in KNOWN_METHODS else 501, None, ALLOW_LINE)
@@ -466,18 +490,55 @@ class Switch:
                 return CarriedCallID(carried.call_id, owner, carried.legs), carried
         return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), None
 
-    def _authenticate(self, request: Request) -> Answer | None:
-        """Notes the extension that a phone has proved to be, or says what it is answered."""
+    def _authenticate(self, request: Request, flow: Flow) -> Answer | None:
+        """Notes the extension that a phone has proved to be (of a REGISTER also how), or says what
+        it is answered."""
         outcome = self.digest.verify(request, "authorization", self._password)
         if isinstance(outcome, Authenticated):
-            request.party = Source("extension", outcome.username)
+            name = outcome.username
+            if len(self.guesses):
+                self.guesses.right(flow.remote[0], name)
+            if outcome.other_uri and name not in self._other_uris:
+                self._other_uris.add(name)
+                host, port = flow.remote
+                log.warning(
+                    "extension %s (%s:%s:%d): its credentials are for another URI than its request,"
+                    " and are taken all the same (switch.digest_any_uri); not said again",
+                    *(name, flow.transport, host, port),
+                )
+            if request.method == "REGISTER":
+                request.party = outcome
+            else:
+                request.party = Source("extension", name)
             return None
         if isinstance(outcome, MalformedCredentials):
             return Answer(400, outcome.reason)
-        stale = isinstance(outcome, Unauthenticated) and outcome.stale
+        if isinstance(outcome, WrongPassword):
+            return self._wrong_password(request, flow, outcome.username)
         self.counters.challenged += 1
+        return self._challenge(outcome.stale)
+
+    def _challenge(self, stale: bool) -> Answer:
         challenges = self.digest.challenge(stale)
         return Answer(401, None, "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges))
+
+    def _wrong_password(self, request: Request, flow: Flow, name: str) -> Answer:
+        """The next challenge, which whoever goes on guessing waits for."""
+        host, port = flow.remote
+        here = (flow.transport, host, port)
+        own = any(binding.flow == here for binding in self.registrar.contacts(name))
+        get = request.get
+        key = hash((here, get("via"), get("call-id"), get("cseq")))
+        late = self.guesses.wrong(flow.transport, host, port, name, request.method, key, own)
+        if late == 0.0:
+            return self._challenge(False)
+        if late is not None:
+            self.timers.after(late, partial(self._challenge_late, request, flow, key))
+        return Answer(0)
+
+    def _challenge_late(self, request: Request, flow: Flow, key: int) -> None:
+        self.guesses.answered(flow.remote[0], key)
+        self.transactions.refuse(request, flow, *self._challenge(False))
 
     def _password(self, username: str) -> str | None:
         extension = self.extensions.get(username)
@@ -500,12 +561,14 @@ class Switch:
                     display, user = parse_party(split_list(values[0])[0])
                 except ValueError:
                     continue
-                return Caller(readable(user), readable(display), private)
+                most = self.settings.max_text
+                return Caller(readable(user, most), readable(display, most), private)
         return Caller("", "", private)
 
     def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:
-        assert isinstance(request.party, Source)
-        extension = request.party.name
+        proved = request.party
+        assert isinstance(proved, Authenticated)
+        extension = proved.username
         try:
             aor = parse_uri(parse_address(request.headers["to"][0]).uri).user
         except ValueError:
@@ -516,7 +579,7 @@ class Switch:
             transaction.respond(403)
             return
         host, port = flow.remote
-        result = self.registrar.process(request, aor, (flow.transport, host, port))
+        result = self.registrar.process(request, aor, (flow.transport, host, port), proved.nonce)
         self.counters.registered += result.status == 200
         transaction.respond(
             result.status,

@@ -353,6 +353,10 @@ cds: {}
             ["switch.yaml:3:27: `default_expires` (9000) is greater than `max_expires` (7200)"],
         ),
         (
+            HEAD + "timers: {guess_delay: 20}",
+            ["switch.yaml:3:23: `guess_delay` (20) is greater than `guess_longest` (16.0)"],
+        ),
+        (
             "switch: {",
             [
                 "switch.yaml:2:1: not YAML: did not find expected node content (while "

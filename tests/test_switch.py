@@ -737,3 +737,57 @@ def test_credentials_that_cannot_be_read(world: World) -> None:
         a.acknowledge(a.last)
     world.end()
     assert world.events == []
+
+
+def test_texts_of_peers_are_fit_to_be_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Control characters and 50 kB reach neither the other side nor the events nor the journal."""
+    site = World(tmp_path, journal=True)
+    phone = site.phone("1001", "10.9.0.1")
+    long = "\x1b[31m" + "x" * 50_000
+    a = trunk(site).call(
+        "1001",
+        extra=f"User-Agent: {long}\r\n",
+        from_='"Al\x1b[2Jice\x07" <sip:5%1B5%00@c.example>',
+    )
+    b = phone.line
+    assert b.received[0]["from"].startswith('"Al?[2Jice?" <sip:5?5?@')
+    assert "user-agent" in b.received[0]
+    b.reply(180, extra=f"User-Agent: {long}\r\n", reason=long[:60_000])
+    b.reply(200, ANSWER)
+    a.ack()
+    site.run(1)
+    assert site.rows is not None
+    assert max(map(len, site.rows.rows.values())) < 5_000
+    started = site.events[0]
+    assert (started.caller, started.caller_name) == ("5?5?", "Al?[2Jice?")
+    assert (started.user_agent[:10], len(started.user_agent)) == ("?[31mxxxxx", 256)
+    b.bye(extra='Reason: SIP;cause=200;text="\x1b[31m"\r\n')
+    assert a.last["reason"] == 'SIP;cause=200;text="?[31m"'
+    a.reply(200, to="BYE")
+    for message in site.wire:
+        if message.source == ("10.0.0.1", 5060):
+            head = message.data.partition(b"\r\n\r\n")[0].decode()
+            ours = [
+                line for line in head.split("\r\n") if not line.startswith(("Via", "From", "To"))
+            ]
+            assert all(line.isprintable() for line in ours), head[:200]
+            assert len(head) < 4_000
+    for event in site.events:
+        for text in msgspec.to_builtins(event).values():
+            assert not isinstance(text, str) or (text.isprintable() and len(text) <= 256)
+    assert all(line.isprintable() for line in caplog.messages)
+    site.end()
+
+
+def test_the_limit_of_texts(tmp_path: Path) -> None:
+    site = World(tmp_path, CONFIG + "limits: {max_text: 5}\n")
+    phone = site.phone("1001", "10.9.0.1")
+    a = trunk(site).call("1001", from_='"Alexandra" <sip:1234567@c>')
+    started = site.events[0]
+    assert (started.caller, started.caller_name, started.dialled) == ("12345", "Alexa", "1001")
+    assert phone.line.received[0]["from"].startswith('"Alexa" <sip:12345@')
+    phone.line.reply(486)
+    a.acknowledge(a.last)
+    site.end()

@@ -35,6 +35,7 @@ from cdsplugin.data.names import (
     passage_name,
     server_name,
 )
+from cdsplugin.data.plain_text import cell, shown
 from cdsplugin.data.recorded import NoRecords, Records, UntilRecorded
 from cdsplugin.data.standing import LEARNT, NOTHING_ELSE, Standing
 from cdsplugin.data.store import Store, StoreLimits
@@ -88,6 +89,7 @@ __all__ = [
     "UntilRecorded",
     "Update",
     "Value",
+    "cell",
     "check_line",
     "check_name",
     "check_property",
@@ -97,4 +99,5 @@ __all__ = [
     "leg_of",
     "passage_name",
     "server_name",
+    "shown",
 ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from cdsplugin.data.entries import Value
 from cdsplugin.data.names import check_name
+from cdsplugin.data.plain_text import shown
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -23,13 +24,13 @@ def check_property(name: str, value: Value, most: int, setting: str) -> None:
     and value have more than ``most`` bytes as UTF-8 (``setting`` says so in the configuration)."""
     if type(name) is not str:
         raise NotStorable(f"found {_kind(name)} as a property's name, expected text")
-    shown = name[:40].encode("utf-8", "replace").decode()
-    _utf8(name, _printable(shown))
+    start = name[:40].encode("utf-8", "replace").decode()
+    _utf8(name, shown(start))
     try:
         check_name(name)
     except ValueError as error:
-        raise NotStorable(f"`{_printable(shown)}`: {error}") from None
-    _fits(shown, len(_utf8(name, shown)) + _size(value, shown), most, setting)
+        raise NotStorable(f"`{shown(start)}`: {error}") from None
+    _fits(start, len(_utf8(name, start)) + _size(value, start), most, setting)
 
 
 def check_line(text: str, most: int, setting: str) -> None:
@@ -37,10 +38,6 @@ def check_line(text: str, most: int, setting: str) -> None:
     if type(text) is not str or not text:
         raise NotStorable(f"found {_kind(text)} as a log line, expected text")
     _fits("text", len(_utf8(text, "text")), most, setting)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _fits(what: str, size: int, most: int, setting: str) -> None:

@@ -4,7 +4,7 @@ from softswitch.calls.call import Call
 from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id
 from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.destination import Destination
-from softswitch.calls.headers import ALLOW, KNOWN_METHODS, readable, unsupported
+from softswitch.calls.headers import ALLOW, KNOWN_METHODS, unsupported
 from softswitch.calls.journal import Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg
@@ -42,7 +42,6 @@ __all__ = [
     "is_goodbye",
     "make_call_id",
     "read_call_id",
-    "readable",
     "reason_of_status",
     "restore",
     "restore_failure",

@@ -11,7 +11,7 @@ import msgspec
 from softswitch import events
 from softswitch.calls import bridge, outcome
 from softswitch.calls.core import Caller, Core
-from softswitch.calls.headers import ALLOW, contact_line, content_lines, readable, reason_of
+from softswitch.calls.headers import ALLOW, contact_line, content_lines, reason_of
 from softswitch.calls.last_words import LastWord, failed, leaves
 from softswitch.calls.leg import CONFIRMED, INVITING, Leg
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
@@ -29,6 +29,7 @@ from softswitch.sip import (
     Timer,
     Unacknowledged,
     first_codec,
+    readable,
 )
 
 # After a restart it is no matter that the call was said to ring, or that a leg of it was over: who
@@ -194,7 +195,7 @@ class Call:
             switch=core.name,
             match=route.match,
             where=route.where,
-            number=readable(route.number),
+            number=readable(route.number, core.settings.max_text),
             properties=route.properties,
             incoming=self.caller.index,
             once=route.once,
@@ -214,6 +215,7 @@ class Call:
     def _tell_start(self, request: Request, dialled: str) -> events.CallStarted:
         core, leg, search = self.core, self.caller, self.search
         remote = leg.dialog.flow.remote
+        most = core.settings.max_text
         started = events.CallStarted(
             call_id=self.call_id,
             at=self.now_us(),
@@ -223,11 +225,11 @@ class Call:
             origin=self.origin or (search is not None and search.first),
             caller=self.identity.number,
             caller_name=self.identity.name,
-            dialled=readable(dialled),
+            dialled=readable(dialled, most),
             party=leg.party,
             address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
-            user_agent=readable(request.get("user-agent") or ""),
-            sip_call_id=readable(leg.dialog.call_id),
+            user_agent=readable(request.get("user-agent") or "", most),
+            sip_call_id=readable(leg.dialog.call_id, most),
             leg=leg.index,
             came=search.came if search is not None else "",
         )
@@ -283,15 +285,16 @@ class Call:
         leg.status = caller.status = response.status
         tag = search.won_by(leg, response.to_tag)
         body = response.body
+        most = core.settings.max_text
         event = events.LegAnswered(
             call_id=self.call_id,
             at=self.now_us(),
             switch=core.name,
             leg=leg.index,
             status=response.status,
-            callee=readable(leg.number),
+            callee=readable(leg.number, most),
             codec=first_codec(body) if body else "",
-            user_agent=readable(leg.user_agent),
+            user_agent=readable(leg.user_agent, most),
         )
         self.tell(event)
         if self.said and core.call_log is not None:
@@ -466,7 +469,7 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 status=status,
-                reason=readable(reason),
+                reason=reason and readable(reason, core.settings.max_text),
                 by=by,
             )
         )
@@ -484,7 +487,7 @@ class Call:
             switch=core.name,
             disposition=disposition,
             sip_status=status,
-            reason=readable(reason),
+            reason=reason and readable(reason, core.settings.max_text),
             hangup_by=by,
             leg=self.caller.index,
         )

@@ -35,6 +35,7 @@ class CallSettings:
     max_forwards: int = 70
     call_id_header: str = "X-CDS-Call-ID"
     user_agent: str = "softswitch"
+    max_text: int = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from softswitch.sip import Flow, Request, Response, split_list
+
+_QUOTED_RE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
 """What is taken within any call; UPDATE is added where the other party takes it too."""
@@ -42,20 +46,6 @@ def contact_line(flow: Flow) -> str:
     return f"Contact: <sip:{flow.sent_by};transport={flow.transport}>\r\n"
 
 
-def readable(text: str) -> str:
-    """Header text as events and logs can hold it: bytes that are no UTF-8 are taken as Latin-1.
-
-    Old gateways send names so. Within messages such bytes stay as they came (surrogate escapes).
-    """
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogateescape").decode("latin-1")
-    return text
-
-
 def unsupported(request: Request) -> str:
     """The Unsupported header line of the 420 that a request wants; empty if it asks for nothing.
 
@@ -69,10 +59,26 @@ def unsupported(request: Request) -> str:
     return f"Unsupported: {wanted}\r\n"
 
 
+_REASONS = 4  # one a protocol: there are two, SIP and Q.850
+
+
 def reason_of(message: Request | Response) -> str:
-    """Its Reason header, all values as one list (RFC 3326); empty without one."""
+    """Its Reason header, all values as one list (RFC 3326); empty without one.
+
+    Each has been cut to `limits.max_text`: one that was cut within quotes ends before its text.
+    """
     values = message.headers.get("reason")
-    return ", ".join(values) if values else ""
+    if not values:
+        return ""
+    return ", ".join([_whole(value) for value in values[:_REASONS]])
+
+
+def _whole(value: str) -> str:
+    if "\\" not in value and not value.count('"') % 2:
+        return value
+    if _QUOTED_RE.sub("", value).find('"') < 0:
+        return value
+    return value.partition('"')[0].rpartition(";")[0].rstrip()
 
 
 def content_lines(message: Request | Response) -> str:

@@ -14,12 +14,11 @@ from typing import Final
 
 from softswitch import events
 from softswitch.calls.core import Caller, Core
-from softswitch.calls.headers import readable
 from softswitch.calls.outcome import disposition
 from softswitch.dialplan import Source
 from softswitch.log import Rate
 from softswitch.memory import give_back
-from softswitch.sip import Flow, Request, parse_uri
+from softswitch.sip import Flow, Request, parse_uri, readable
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +114,10 @@ class Refusals:
             self._unsaid += 1
             return
         host, port = flow.remote
+        most = self._core.settings.max_text
         log.warning(
             "a call of %s (%s:%s:%d) to %r is refused: %d %s",
-            *(source, flow.transport, host, port, _dialled(request), status, reason),
+            *(source, flow.transport, host, port, _dialled(request, most), status, reason),
         )
 
     def admits(self, request: Request, flow: Flow, stateless: bool) -> bool:
@@ -160,6 +160,7 @@ class Refusals:
         Contact that can be read.
         """
         core = self._core
+        most = core.settings.max_text
         numbers = core.numbers
         numbers.begin(call_id)
         leg = numbers.next(call_id)
@@ -175,11 +176,11 @@ class Refusals:
                 origin=origin,
                 caller=identity.number,
                 caller_name=identity.name,
-                dialled=_dialled(request),
+                dialled=_dialled(request, most),
                 party=str(source),
                 address=f"{flow.transport}:{host}:{port}",
-                user_agent=readable(request.get("user-agent") or ""),
-                sip_call_id=readable(request.get("call-id") or ""),
+                user_agent=readable(request.get("user-agent") or "", most),
+                sip_call_id=readable(request.get("call-id") or "", most),
                 leg=leg,
             )
         )
@@ -190,7 +191,7 @@ class Refusals:
                 switch=core.name,
                 leg=leg,
                 status=status,
-                reason=readable(reason),
+                reason=readable(reason, most),
                 by="switch",
             )
         )
@@ -201,7 +202,7 @@ class Refusals:
                 switch=core.name,
                 disposition=disposition(status),
                 sip_status=status,
-                reason=readable(reason),
+                reason=readable(reason, most),
                 hangup_by="switch",
                 leg=leg,
             )
@@ -223,10 +224,10 @@ class Refusals:
         give_back(self._recent)
 
 
-def _dialled(request: Request) -> str:
+def _dialled(request: Request, most: int) -> str:
     """The number that an INVITE asks for; of a Request-URI that cannot be read all that is there,
     cut short."""
     try:
-        return readable(parse_uri(request.uri).user)
+        return readable(parse_uri(request.uri).user, most)
     except ValueError:
-        return readable(request.uri[:_LONGEST_URI])
+        return readable(request.uri, min(most, _LONGEST_URI))

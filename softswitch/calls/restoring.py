@@ -316,7 +316,8 @@ def _received(record: CallRecord) -> Request:
     if record.received_by is None or any(other.invite is None for other in record.legs[1:]):
         raise ValueError("a leg that was not invited")
     try:
-        request = parse(record.received.encode("utf-8", "surrogateescape"))
+        head = record.received.encode("utf-8", "surrogateescape")
+        request = parse(head, max_kept=len(head))  # it was not too long when it came
     except MalformedMessage as error:
         raise ValueError(f"no INVITE: {error}") from error
     if not isinstance(request, Request) or request.defect is not None:

@@ -12,7 +12,7 @@ from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.callid import write_call_id
 from softswitch.calls.destination import Destination
-from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
+from softswitch.calls.headers import contact_line, content_lines, reason_of
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.dialplan import Action, Target
 from softswitch.sip import (
@@ -27,6 +27,7 @@ from softswitch.sip import (
     parse_address,
     parse_uri,
     quote_display,
+    readable,
     split_list,
 )
 
@@ -226,7 +227,7 @@ class Search:
                 switch=core.name,
                 leg=leg.index,
                 party=leg.party,
-                uri=readable(destination.uri),
+                uri=readable(destination.uri, core.settings.max_text),
                 address=destination.address,
                 sip_call_id=dialog.call_id,
                 incoming=call.caller.index,

@@ -44,6 +44,8 @@ from softswitch.config.values import (
 
 MAX_NUMBER = 128
 """Characters of a dialled number; a longer one matches no route."""
+MAX_TEXT = 256
+"""Characters of a text of a peer: a name, a reason, what a phone calls itself."""
 MAX_REMEMBERED = 10_000
 """Answers remembered, by number and caller; all are forgotten when there would be more."""
 
@@ -120,6 +122,11 @@ class SwitchSection(Section):
         description="algorithms that phones are challenged with, in this order (RFC 8760); not "
         "all phones pass over one that they do not know, so SHA-256 is for where all know it",
     )
+    digest_any_uri: Flag = Field(
+        default=True,
+        description="take phones whose digest credentials are for another URI than their request; "
+        "false: 400 for them",
+    )
     journal: Annotated[
         Path | bool | None,
         PlainValidator(_file_or_off),
@@ -139,7 +146,7 @@ class Media(Section):
     )
 
 
-Area = Literal["calls", "registrations", "trunks", "sip", "disk", "switch", "cds"]
+Area = Literal["calls", "registrations", "guesses", "trunks", "sip", "disk", "switch", "cds"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -173,14 +180,39 @@ class Limits(Section):
     max_calls: Count = Field(default=20_000, description="live calls; more get 503")
     max_message_size: Count = Field(default=65_535, description="bytes of one SIP message")
     max_headers: Count = Field(default=256, description="header lines of one SIP message")
+    max_text: Count = Field(
+        default=MAX_TEXT, description="characters of a name, a reason, a User-Agent; cut to this"
+    )
+    max_kept: Count = Field(
+        default=8_192, description="characters that a call keeps of one SIP message; more get 400"
+    )
     max_transactions: Count = Field(default=500_000, description="SIP transactions alive")
     max_dialogs: Count = Field(default=100_000, description="SIP dialogs alive")
-    max_connections: Count = Field(default=1_000, description="TCP connections open")
+    max_connections: Count = Field(
+        default=1_000,
+        description="TCP connections that others have open; for one more a stranger's oldest goes",
+    )
+    max_per_address: Count = Field(
+        default=100,
+        description="strangers' TCP connections of one address; for one more its oldest goes",
+    )
+    max_opened: Count = Field(
+        default=1_000, description="TCP connections that the switch itself opens"
+    )
     refused_records: Count = Field(
         default=20, description="records of calls refused at once (420, 503...), a second"
     )
     max_contacts: Count = Field(default=10, description="phones registered for one extension")
     max_registrations: Count = Field(default=100_000, description="phones registered in all")
+    guesses_at_once: Annotated[int, Strict(), Field(ge=0)] = Field(
+        default=5, description="wrong passwords of one address in a row that are answered at once"
+    )
+    max_guessers: Count = Field(
+        default=10_000, description="addresses with wrong passwords that are remembered"
+    )
+    max_delayed: Count = Field(
+        default=1_000, description="answers to wrong passwords that wait at once, in all"
+    )
     max_forwards: Annotated[int, Strict(), Field(ge=1, le=255)] = Field(
         default=70, description="Max-Forwards of a call whose INVITE names none"
     )
@@ -219,6 +251,18 @@ class Timers(Section):
     nonce_lifetime: Seconds = Field(
         default=300.0, description="how long a digest challenge can be answered"
     )
+    guess_delay: SecondsOrOff = Field(
+        default=1.0,
+        description="how long the first answer to a wrong password waits that is not given at "
+        "once; each that follows waits twice as long; 0: none waits",
+    )
+    guess_longest: Seconds = Field(
+        default=16.0, description="how long an answer to a wrong password waits at most"
+    )
+    guess_forget: Seconds = Field(
+        default=900.0,
+        description="how long an address is remembered after its last wrong password",
+    )
     drain_timeout: SecondsOrOff = Field(
         default=30.0, description="how long calls may go on after SIGTERM"
     )
@@ -232,6 +276,10 @@ class Timers(Section):
         default=7200, description="longest registration; longer is cut to this"
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
+    tcp_first: Seconds = Field(
+        default=10.0,
+        description="a TCP connection that somebody opened is closed without a message by then",
+    )
     store_every: Annotated[float, Strict(), Field(ge=0, le=0.1)] = Field(
         default=0.005, description="what calls do is put on disk together, so often at most"
     )

@@ -2,8 +2,8 @@
 
 from softswitch.log.areas import AREAS, LEVELS
 from softswitch.log.calls import CallLog
-from softswitch.log.lines import Log
+from softswitch.log.lines import UNLIMITED, Log
 from softswitch.log.rate import Rate
 from softswitch.log.trace import SipTrace
 
-__all__ = ["AREAS", "LEVELS", "CallLog", "Log", "Rate", "SipTrace"]
+__all__ = ["AREAS", "LEVELS", "UNLIMITED", "CallLog", "Log", "Rate", "SipTrace"]

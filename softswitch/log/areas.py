@@ -9,6 +9,7 @@ from softswitch.config import Area, Level
 AREAS: Final[dict[Area, tuple[str, ...]]] = {
     "calls": ("softswitch.calls",),
     "registrations": ("softswitch.parties.registrations", "softswitch.parties.registrar"),
+    "guesses": ("softswitch.parties.screening",),
     "trunks": ("softswitch.parties.trunks",),
     "sip": ("softswitch.sip",),
     "disk": ("softswitch.disk",),

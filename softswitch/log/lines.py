@@ -28,6 +28,10 @@ _UNSAID_AFTER: Final = 10.0
 """Seconds after which it is said how many lines of a kind were left out."""
 
 
+UNLIMITED: Final = {"limited": False}
+"""The `extra` of lines whose number is limited by who says them."""
+
+
 class Log:
     """The log of a process: from `open` to `close` all loggers write to it.
 
@@ -86,7 +90,7 @@ class Log:
     def write(self, record: logging.LogRecord) -> None:
         """A line whatever was said before it: neither levels nor rates are looked at."""
         assert self._handler is not None
-        self.writer.put(self._handler.format(record) + "\n")
+        self.writer.put(self._handler.line(record, one=False) + "\n")
 
     def say(self, text: str) -> None:
         """A line for whoever started this process: to standard error, after all that was said
@@ -144,6 +148,9 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, or count it."""
         try:
+            if not getattr(record, "limited", True):
+                self._writer.put(self.line(record) + "\n")
+                return
             key = record.name, str(record.msg)
             kind = self._kinds.get(key)
             if kind is None:
@@ -160,13 +167,16 @@ class _Handler(logging.Handler):
                 unsaid, kind.unsaid = kind.unsaid, 0
                 record.msg = f"{record.getMessage()} (and {unsaid} lines like this one before)"
                 record.args = None
-            self._writer.put(self.format(record) + "\n")
+            self._writer.put(self.line(record) + "\n")
         except Exception:
             self.handleError(record)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+    def line(self, record: logging.LogRecord, one: bool = True) -> str:
+        """The line, without its end. `one`: whatever is in it, it does not begin another, but for
+        what was raised."""
         message = record.getMessage()
+        if one and not self._json:
+            message = message.replace("\n", "\\n").replace("\r", "\\r")
         trace = ""
         if record.exc_info:
             trace = _FORMATTER.formatException(record.exc_info)

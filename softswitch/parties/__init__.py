@@ -4,10 +4,13 @@ from softswitch.parties.destinations import Destinations
 from softswitch.parties.lines import Lines
 from softswitch.parties.registrar import Registrar, Settings
 from softswitch.parties.registrations import Registrations, is_registration
+from softswitch.parties.screening import Guesses, GuessLimits
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
     "Destinations",
+    "GuessLimits",
+    "Guesses",
     "Lines",
     "Registrar",
     "Registrations",

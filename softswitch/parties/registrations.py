@@ -14,7 +14,8 @@ from functools import partial
 import msgspec
 
 from softswitch.calls import Journal
-from softswitch.parties.registrar import Binding, Registrar
+from softswitch.parties.bindings import Binding
+from softswitch.parties.registrar import Registrar
 from softswitch.sip import Timer, Timers
 
 CLOCK_SET = 5.0

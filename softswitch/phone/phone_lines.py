@@ -12,6 +12,7 @@ from typing import Any
 
 from softswitch.phone.settings import Answering, PhoneError, PhoneEvent
 from softswitch.phone.softphone import Softphone
+from softswitch.sip import printable
 
 LONGEST_COMMAND = 4096  # bytes; a longer line is refused
 
@@ -109,7 +110,7 @@ class CommandLines:
 
 
 def in_words(event: PhoneEvent) -> str:
-    """An event for people: one line."""
+    """An event for people: one line, whatever the other side calls itself."""
     f: Mapping[str, object] = event.facts
     who = f"call {event.call}: " if event.call is not None else ""
     match event.kind:
@@ -139,7 +140,7 @@ def in_words(event: PhoneEvent) -> str:
             text = f"{f['message']}"
         case _:
             text = event.kind
-    return who + text
+    return who + printable(text)
 
 
 def in_json(event: PhoneEvent, at: float) -> str:

@@ -2,7 +2,13 @@
 
 from softswitch.sip.client_transaction import ClientRequest, InviteClient, local_response
 from softswitch.sip.dialog import Dialog, Unacknowledged
-from softswitch.sip.digest import Authenticated, Digest, MalformedCredentials, Unauthenticated
+from softswitch.sip.digest import (
+    Authenticated,
+    Digest,
+    MalformedCredentials,
+    Unauthenticated,
+    WrongPassword,
+)
 from softswitch.sip.flow import Flow, Network, TransportLimits
 from softswitch.sip.header_values import (
     Address,
@@ -15,12 +21,13 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import is_numeric
+from softswitch.sip.hosts import is_numeric, network_of
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
 from softswitch.sip.sdp import first_codec, is_held
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip.texts import MAX_TEXT, printable, readable
 from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
@@ -31,6 +38,7 @@ __all__ = [
     "CALLING",
     "LATE",
     "LONG",
+    "MAX_TEXT",
     "PROCEEDING",
     "REASON_PHRASES",
     "Address",
@@ -60,17 +68,21 @@ __all__ = [
     "Unacknowledged",
     "Unauthenticated",
     "Uri",
+    "WrongPassword",
     "escape_user",
     "first_codec",
     "forget",
     "is_held",
     "is_numeric",
     "local_response",
+    "network_of",
     "parse",
     "parse_address",
     "parse_party",
     "parse_uri",
+    "printable",
     "quote_display",
+    "readable",
     "server_key",
     "split_list",
     "uri_scheme",

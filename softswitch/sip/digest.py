@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from softswitch.sip.header_values import parse_uri
@@ -50,9 +50,15 @@ _QUOTED_PAIR_RE = re.compile(r"\\(.)", re.S)
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The request comes from one who knows the password of `username`."""
+    """The request comes from one who knows the password of `username`.
+
+    `nonce` numbers the challenge that was answered, greater for a later one. `other_uri` is what
+    the credentials are for, if that is not the request's URI; else empty.
+    """
 
     username: str
+    nonce: int = field(default=0, compare=False)
+    other_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,9 @@ class Digest:
     `clock` returns seconds and never goes back. `key` is at least 16 random bytes, new with each
     start; nonces made with another key are stale. `nonce_lifetime` is in seconds. `algorithms` are
     offered in that order, best first (RFC 8760 §2.3); some clients look at the first only, and SIPp
-    3.6 gives up if that is not MD5. ValueError for a realm or algorithm that cannot be offered.
+    3.6 gives up if that is not MD5. `any_uri`: credentials may be for another URI than that of
+    their request, as those of PyVoIP and of SIPp are; method and nonce they are for in any case.
+    ValueError for a realm or algorithm that cannot be offered.
     """
 
     def __init__(
@@ -136,6 +144,7 @@ class Digest:
         nonce_lifetime: float,
         *,
         algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
+        any_uri: bool = False,
         max_nonces: int = MAX_NONCES,
         max_cached: int = MAX_CACHED,
     ) -> None:
@@ -144,7 +153,7 @@ class Digest:
         if len(key) < 16:
             raise ValueError("key of less than 16 bytes")
         self.realm = realm
-        self.take_up(nonce_lifetime, algorithms)
+        self.take_up(nonce_lifetime, algorithms, any_uri)
         self._clock = clock
         self._key = hashlib.blake2b(key).digest()
         self._max_nonces = max_nonces
@@ -162,13 +171,14 @@ class Digest:
             name: ALGORITHMS[name](self._key + name.encode()).hexdigest() for name in ALGORITHMS
         }
 
-    def take_up(self, nonce_lifetime: float, algorithms: tuple[str, ...]) -> None:
+    def take_up(self, nonce_lifetime: float, algorithms: tuple[str, ...], any_uri: bool) -> None:
         """Challenge by other settings from now on. ValueError for an unknown algorithm."""
         unknown = [name for name in algorithms if name not in ALGORITHMS]
         if unknown or not algorithms:
             raise ValueError(f"algorithms {algorithms}: choose from {', '.join(ALGORITHMS)}")
         self.nonce_lifetime = nonce_lifetime
         self.algorithms = algorithms
+        self._any_uri = any_uri
 
     # --- challenging
 
@@ -196,8 +206,10 @@ class Digest:
         """What the credentials of `request` are worth.
 
         `header` is "authorization" or "proxy-authorization"; `password_of` gives the password of a
-        user name, None for an unknown one. The answer to `Unauthenticated` and to `WrongPassword`
-        is the same 401 or 407 with `challenge`, so that a stranger learns no names.
+        user name, None for an unknown one. A name may come with a domain behind it (`1001@pbx`), as
+        many phones send it: whichever that is, as there is one realm. The answer to
+        `Unauthenticated` and to `WrongPassword` is the same 401 or 407 with `challenge`, so that a
+        stranger learns no names.
         """
         for value in request.headers.get(header, ()):
             try:
@@ -208,7 +220,7 @@ class Digest:
             if scheme != "digest" or params.get("realm", self.realm) != self.realm:
                 continue
             algorithm = params.get("algorithm", "MD5").upper()
-            if algorithm in self._nobody:
+            if algorithm in self.algorithms:
                 return self._check(request, algorithm, params, password_of)
         return _CHALLENGE
 
@@ -234,29 +246,42 @@ class Digest:
                 return MalformedCredentials("Credentials With Bad nc Or cnonce")
             count = int(nc, 16)
             qop_part = f"{nc}:{params['cnonce']}:{params['qop']}:"
-        if not _same_resource(uri, request.uri):
+        other_uri = "" if _same_resource(uri, request.uri) else uri
+        if other_uri and not self._any_uri:
             return MalformedCredentials("Credentials For Another URI")
-        password = password_of(username)
-        ha1 = self._nobody[algorithm]
-        if password is not None:
+        user = username
+        password = password_of(user)
+        if password is None and "@" in username:
+            user = username.partition("@")[0]
+            password = password_of(user)
+            # Known or not, with the same work; not kept, as there is no end of such names.
+            ha1 = self._ha1_of(username, password or "", algorithm)
+        elif password is not None:
             ha1 = self._hashed(username, password, algorithm)
+        else:
+            ha1 = self._nobody[algorithm]
         wanted = _response(algorithm, ha1, request.method, uri, nonce, qop_part)
         right = hmac.compare_digest(_bytes(wanted), _bytes(response))
         if not right or password is None:
-            return WrongPassword(username)
+            return WrongPassword(user)
         # Only now the nonce: stale=true says that the password was right (RFC 7616 §3.3).
-        return Authenticated(username) if self._use(nonce, count) else _STALE
+        if not self._use(nonce, count):
+            return _STALE
+        return Authenticated(user, int(nonce[12:_STAMP], 16), other_uri)
 
     def _hashed(self, username: str, password: str, algorithm: str) -> str:
         """HA1 of RFC 7616 §3.4.2; kept, because a user seldom changes the password."""
         kept = self._ha1.get((username, algorithm))
         if kept is not None and kept[0] == password:
             return kept[1]
-        ha1 = ALGORITHMS[algorithm](_bytes(f"{username}:{self.realm}:{password}")).hexdigest()
+        ha1 = self._ha1_of(username, password, algorithm)
         if len(self._ha1) >= self._max_cached:
             self._ha1.clear()
         self._ha1[username, algorithm] = (password, ha1)
         return ha1
+
+    def _ha1_of(self, username: str, password: str, algorithm: str) -> str:
+        return ALGORITHMS[algorithm](_bytes(f"{username}:{self.realm}:{password}")).hexdigest()
 
     def _use(self, nonce: str, count: int) -> bool:
         """Whether `nonce` is ours and in time, and `count` (1 and up) was not used with it before.

@@ -48,15 +48,23 @@ Receiver = Callable[[Request | Response, Flow], None]
 class TransportLimits:
     """What a stranger may cost: sizes in bytes, times in seconds.
 
-    `max_queued` is what may wait for a connection that does not take it; of datagrams that the
-    system does not take, a thousandth of it in number. `last_words` is how long a connection that
-    is closed gets for what it was told last.
+    `max_text` and `max_kept` are characters, of a text that is shown, and of what a call keeps of a
+    message. `max_connections` counts those that others have opened, `max_per_address` those of one
+    address that have not shown whose they are, `max_opened` our own. One on which no whole message
+    came within `first_message` is closed. `max_queued` is what may wait for a connection that does
+    not take it; of datagrams that the system does not take, a thousandth of it in number.
+    `last_words` is how long a connection that is closed gets for what it was told last.
     """
 
     max_message_size: int = 65535
     max_headers: int = 256
+    max_text: int = 256
+    max_kept: int = 8192
     max_connections: int = 1000
+    max_per_address: int = 100
+    max_opened: int = 1000
     max_queued: int = 1_000_000
     tcp_idle: float = 3600.0
+    first_message: float = 10.0
     connect_timeout: float = 5.0
     last_words: float = 5.0

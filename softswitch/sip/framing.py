@@ -8,6 +8,18 @@ from typing import Final
 PING: Final = b"\r\n\r\n"
 """Also the end of a message's head."""
 PONG: Final = b"\r\n"
+HTTP_REFUSED: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 28\r\n"
+    b"Connection: close\r\n\r\nThis port takes SIP alone.\r\n"
+)
+"""What a browser is told, or who looks for one."""
+
+_HTTP: Final = re.compile(rb"[A-Z]+ [^ \r\n]+ HTTP/\d")
+
+
+def is_http(message: bytes) -> bool:
+    """Whether what was framed as a message is a request of HTTP."""
+    return _HTTP.match(message) is not None
 
 
 class StreamFramer:

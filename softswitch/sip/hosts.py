@@ -32,3 +32,16 @@ def local_address_for(host: str) -> str:
             return "::1" if family == socket.AF_INET6 else "127.0.0.1"
         name: str = probe.getsockname()[0]
         return name
+
+
+def network_of(host: str) -> str:
+    """What one host can have addresses of: an IPv4 address alone, an IPv6 network of 64 bits."""
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"

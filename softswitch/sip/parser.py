@@ -22,8 +22,10 @@ from softswitch.sip.header_values import (
     uri_scheme,
 )
 from softswitch.sip.message import REASON_PHRASES, Defect, MalformedMessage, Request, Response
+from softswitch.sip.texts import MAX_TEXT, printable
 
 MAX_HEADERS: Final = 256
+MAX_KEPT: Final = 8192
 MAX_CSEQ: Final = 2**31
 
 _NEEDED: Final = ("via", "from", "to", "call-id", "cseq")
@@ -44,8 +46,18 @@ _STEADY: Final = frozenset(
     (
         "accept", "allow", "contact", "content-length", "content-type", "cseq", "expires",
         "max-forwards", "min-se", "server", "session-expires", "subject", "supported", "user-agent",
+        "content-disposition", "content-encoding", "content-language", "mime-version", "reason",
     )
 )  # fmt: skip
+# Of these what is shown, kept, or told to the other side as it stands; all others are read first.
+_TEXTS: Final = frozenset(
+    (
+        "content-disposition", "content-encoding", "content-language", "content-type",
+        "mime-version", "reason", "server", "subject", "user-agent",
+    )
+)  # fmt: skip
+# What a call keeps of a message, and writes into its journal.
+_KEPT: Final = ("via", "from", "to", "call-id", "contact", "record-route", "cseq")
 _LINES: dict[str, tuple[str, str]] = {}
 _MAX_LINES: Final = 2000
 _MAX_LINE: Final = 160  # characters
@@ -70,7 +82,9 @@ def forget() -> None:
     header_values.forget()
 
 
-def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str]], str]:
+def _split_headers(
+    head: str, max_headers: int, max_text: int
+) -> tuple[str, dict[str, list[str]], str]:
     """Start line, headers, and the first thing wrong with them (empty if nothing)."""
     lines = head.split("\r\n")
     start = lines.pop(0)
@@ -103,7 +117,7 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
             else:
                 if line[:1] in (" ", "\t"):
                     # A folded line (§7.3.1): rare enough to be looked for here, and to begin anew.
-                    return _split_headers(_FOLD_RE.sub(" ", head), max_headers)
+                    return _split_headers(_FOLD_RE.sub(" ", head), max_headers, max_text)
                 if not colon:
                     wrong = wrong or "Header Without Colon"
                     continue
@@ -111,10 +125,13 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
                 if not is_token(key):
                     wrong = wrong or "Bad Header Name"
             value = value.strip()
-            if key in _STEADY and clean and len(line) <= _MAX_LINE:
-                if len(known_lines) >= _MAX_LINES:
-                    known_lines.clear()
-                known_lines[line] = (key, value)
+            if key in _STEADY:
+                if key in _TEXTS:
+                    value = printable(value, max_text)
+                if clean and len(line) <= _MAX_LINE:
+                    if len(known_lines) >= _MAX_LINES:
+                        known_lines.clear()
+                    known_lines[line] = (key, value)
         values = headers.get(key)
         if values is None:
             headers[key] = [value]
@@ -132,9 +149,17 @@ def _split_headers(head: str, max_headers: int) -> tuple[str, dict[str, list[str
 
 
 def parse(
-    data: bytes, *, datagram: bool = True, max_headers: int = MAX_HEADERS
+    data: bytes,
+    *,
+    datagram: bool = True,
+    max_headers: int = MAX_HEADERS,
+    max_text: int = MAX_TEXT,
+    max_kept: int = MAX_KEPT,
 ) -> Request | Response:
     """One SIP message. `data` is a datagram, or head and body of a stream message already framed.
+
+    Texts (`softswitch.sip.texts`) come out with at most `max_text` characters; what a call keeps
+    of a message has `max_kept`, or the message is as wrong as with more than `max_headers` lines.
 
     Raises `MalformedMessage` for what can not or must not be answered (§16.7, §18: bad responses
     are dropped); a request that can be answered comes back with `defect` set instead.
@@ -150,10 +175,18 @@ def parse(
         head = head_bytes.decode("utf-8")
     except UnicodeDecodeError:
         head = head_bytes.decode("utf-8", "surrogateescape")
-    start, headers, wrong = _split_headers(head, max_headers)
-    if start.startswith("SIP/") or start[:4].upper() == "SIP/":
-        return _parse_response(start, headers, wrong, body, datagram)
+    start, headers, wrong = _split_headers(head, max_headers, max_text)
+    answer = start.startswith("SIP/") or start[:4].upper() == "SIP/"
+    if len(head) > max_kept and not wrong and _kept("" if answer else start, headers) > max_kept:
+        wrong = "Headers Too Long"
+    if answer:
+        return _parse_response(start, headers, wrong, body, datagram, max_text)
     return _parse_request(start, headers, wrong, body, datagram)
+
+
+def _kept(start: str, headers: dict[str, list[str]]) -> int:
+    """Characters that a call keeps of a message."""
+    return len(start) + sum(len(value) for key in _KEPT for value in headers.get(key, ()))
 
 
 def _parse_request(
@@ -238,11 +271,16 @@ def _odd_request_line(start: str, headers: dict[str, list[str]], body: bytes) ->
 
 
 def _parse_response(
-    start: str, headers: dict[str, list[str]], wrong: str, body: bytes, datagram: bool
+    start: str,
+    headers: dict[str, list[str]],
+    wrong: str,
+    body: bytes,
+    datagram: bool,
+    max_text: int,
 ) -> Response:
     if wrong:
         raise MalformedMessage(wrong)
-    status, reason = _USUAL_STATUS_LINES.get(start) or _read_status_line(start)
+    status, reason = _USUAL_STATUS_LINES.get(start) or _read_status_line(start, max_text)
     response = Response(status, reason, headers, body)
     try:
         response.via = parse_via(_split_via(headers))
@@ -270,14 +308,14 @@ def _parse_response(
     return response
 
 
-def _read_status_line(start: str) -> tuple[int, str]:
+def _read_status_line(start: str, max_text: int) -> tuple[int, str]:
     match = _STATUS_LINE_RE.match(start)
     if match is None:
         raise MalformedMessage(f"bad status line: {start[:60]!r}")
     status = int(match.group(1))
     if not 100 <= status <= 699:
         raise MalformedMessage(f"status {status} out of range")
-    return status, match.group(2) or ""
+    return status, printable(match.group(2) or "", max_text)
 
 
 def _read_cseq(value: str) -> tuple[int, str] | None:

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable
 from typing import Final, cast
 
+from softswitch.sip.door import Door
 from softswitch.sip.flow import Receiver, Trace, TransportLimits
-from softswitch.sip.framing import PONG, StreamFramer
+from softswitch.sip.framing import HTTP_REFUSED, PONG, StreamFramer, is_http
 from softswitch.sip.hosts import host_port, local_address_for
 from softswitch.sip.message import MalformedMessage, Request
 from softswitch.sip.outbox import OnError, Outbox, Target
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 512
 _SWEEP_EVERY: Final = 30.0
+_FULL_EVERY: Final = 10.0  # seconds between lines about connections for which there is no room
 
 
 class TcpFlow(asyncio.Protocol):
@@ -39,6 +41,10 @@ class TcpFlow(asyncio.Protocol):
         self._queued = 0
         self._last_seen = owner.loop.time()
         self.closed = False
+        # Whether we opened it, or know whose it is.
+        self._known = bool(remote[0])
+        # Until the first whole message has come.
+        self._deadline: asyncio.TimerHandle | None = None
 
     @property
     def sent_by(self) -> str:
@@ -55,9 +61,13 @@ class TcpFlow(asyncio.Protocol):
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.closed or not self._owner.opened(self):
+        owner = self._owner
+        if self.closed or not (self._known or owner.entered(self)):
             self.abort()
             return
+        owner.opened(self)
+        if not self._known:
+            self._deadline = owner.loop.call_later(owner.limits.first_message, self._late)
         waiting, self._waiting = self._waiting, []
         for data, on_error in waiting:
             self.transmit(data, None, on_error)
@@ -65,20 +75,38 @@ class TcpFlow(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._last_seen = self._owner.loop.time()
         framer = self._framer
+        limits = self._owner.limits
         messages = framer.feed(data)
         while framer.pings:
             framer.pings -= 1
             self.transmit(PONG, None, None)
+        if messages and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         for one in messages:
             if self._owner.trace is not None:
                 self._owner.trace.received("tcp", self.remote, one)
             try:
-                message = parse(one, datagram=False, max_headers=self._owner.limits.max_headers)
+                message = parse(
+                    one,
+                    datagram=False,
+                    max_headers=limits.max_headers,
+                    max_text=limits.max_text,
+                    max_kept=limits.max_kept,
+                )
                 if type(message) is Request:
                     mark_source(message, self.remote)
                 self._owner.receiver(message, self)
+                if not self._known and type(message) is Request and message.party is not None:
+                    self._known = True
+                    self._owner.door.know(self)
             except MalformedMessage as error:
                 self._owner.malformed += 1
+                if is_http(one):
+                    log.debug("tcp:%s speaks HTTP; connection closed", host_port(*self.remote))
+                    self.send(HTTP_REFUSED)
+                    self.close()
+                    return
                 log.debug("from tcp:%s: %s", host_port(*self.remote), error)
             except Exception:
                 log.exception("a message from tcp:%s was not handled", host_port(*self.remote))
@@ -117,6 +145,9 @@ class TcpFlow(asyncio.Protocol):
         """The connection is gone, or was never made: so is what waits for it."""
         self.closed = True
         self._transport = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         self._owner.forget(self)
         waiting, self._waiting = self._waiting, []
         for _, on_error in waiting:
@@ -134,6 +165,16 @@ class TcpFlow(asyncio.Protocol):
         """Take nothing more from this peer."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+
+    def leave(self) -> None:
+        """It is a stranger's, and there is no room."""
+        self._owner.full("a stranger's was closed to make room", self.remote)
+        self.abort()
+
+    def _late(self) -> None:
+        self._deadline = None
+        log.debug("tcp:%s says nothing; connection closed", host_port(*self.remote))
+        self.abort()
 
     def close(self) -> None:
         """Close once all that was sent has gone."""
@@ -182,7 +223,12 @@ class TcpTransport:
         self.malformed = 0
         self.trace: Trace | None = None
         self._server: asyncio.Server | None = None
+        self.door = Door(limits.max_connections, limits.max_per_address)
+        self.on_closed: Callable[[str, int], None] | None = None
+        """Called with the peer's address and port when a connection is gone that there was."""
+        self._full_at = -_FULL_EVERY
         self._flows: dict[tuple[str, int], TcpFlow] = {}
+        self._ours: set[TcpFlow] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -215,16 +261,36 @@ class TcpTransport:
             return host_port(local_address_for(host), self.address[1])
         return host_port(*self.address)
 
-    def opened(self, flow: TcpFlow) -> bool:
-        if len(self._flows) >= self.limits.max_connections and flow.remote not in self._flows:
-            log.warning("tcp:%s refused: too many connections", host_port(*flow.remote))
-            return False
+    def entered(self, flow: TcpFlow) -> bool:
+        """Whether there is room for a connection that somebody else has opened."""
+        if self.door.enter(flow, flow.remote[0]):
+            return True
+        self.full("refused: all are in use by somebody known", flow.remote)
+        return False
+
+    def full(self, what: str, remote: tuple[str, int]) -> None:
+        """Say that there is no room, now and then: strangers see to it as often as they like."""
+        now = self.loop.time()
+        if now - self._full_at >= _FULL_EVERY:
+            self._full_at = now
+            log.warning(
+                "tcp:%s: %s (limits.max_connections, limits.max_per_address); so far %d closed, %d "
+                "refused",
+                *(host_port(*remote), what, self.door.sent_away, self.door.refused),
+            )
+
+    def opened(self, flow: TcpFlow) -> None:
+        """The connection is made."""
         self._flows[flow.remote] = flow
-        return True
 
     def forget(self, flow: TcpFlow) -> None:
+        """The connection is gone."""
+        self.door.left(flow)
+        self._ours.discard(flow)
         if self._flows.get(flow.remote) is flow:
             del self._flows[flow.remote]
+            if self.on_closed is not None:
+                self.on_closed(*flow.remote)
 
     def flow_to(self, host: str, port: int) -> TcpFlow:
         """The open connection to a peer, else a new one that is being opened."""
@@ -232,10 +298,11 @@ class TcpTransport:
         if flow is not None and not flow.closed:
             return flow
         flow = TcpFlow(self, (host, port))
-        if len(self._flows) >= self.limits.max_connections:
-            log.warning("tcp:%s not connected to: too many connections", host_port(host, port))
+        if len(self._ours) >= self.limits.max_opened:
+            log.warning("tcp:%s not connected to: limits.max_opened", host_port(host, port))
             flow.closed = True
             return flow
+        self._ours.add(flow)
         self._flows[(host, port)] = flow
         task = self.loop.create_task(self._connect(flow, host, port))
         self._connecting.add(task)

@@ -43,7 +43,10 @@ _ECHOED: Final = (
 
 
 class Answer(NamedTuple):
-    """A response without a transaction; `extra` is header lines, each ended by CRLF."""
+    """A response without a transaction; `extra` is header lines, each ended by CRLF.
+
+    Of status 0: none for now. Who screens may send one later, by `Transactions.refuse`.
+    """
 
     status: int
     reason: str | None = None
@@ -142,7 +145,8 @@ class Transactions:
         else:
             answer = self.user.screen(request, flow)
             if answer is not None:
-                self.refuse(request, flow, *answer)
+                if answer.status:
+                    self.refuse(request, flow, *answer)
                 return
         # What ends a call in the making, a CANCEL, must not fail for want of room.
         if target is None and len(self.servers) >= self.max_transactions:

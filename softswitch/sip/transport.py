@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from softswitch.sip.flow import ListenError, Receiver, Trace, TransportLimits
@@ -33,6 +34,8 @@ class Transport:
             outbox = Outbox(loop.call_soon, loop.call_later, loop.time)
         self.outbox = outbox
         self._trace: Trace | None = None
+        self.on_closed: Callable[[tuple[str, str, int]], None] | None = None
+        """Called when a connection is gone, with its transport, the peer's address and port."""
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -66,9 +69,14 @@ class Transport:
             return udp.address
         tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox)
         tcp.trace = self._trace
+        tcp.on_closed = self._tcp_closed
         await tcp.listen(bound)
         self._tcp.append(tcp)
         return tcp.address
+
+    def _tcp_closed(self, host: str, port: int) -> None:
+        if self.on_closed is not None:
+            self.on_closed(("tcp", host, port))
 
     def flow_to(self, transport: str, host: str, port: int) -> UdpFlow | TcpFlow | None:
         """A flow to a numeric address, from a socket of its family; None if there is none."""
@@ -112,11 +120,23 @@ class Transport:
             udp.limit(limits)
         for tcp in self._tcp:
             tcp.limits = limits
+            tcp.door.take_up(limits.max_connections, limits.max_per_address)
 
     def catch_up(self) -> None:
         """Take the datagrams that wait; what came over connections the event loop brings."""
         for udp in self._udp:
             udp.catch_up()
+
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """Connections that others have open now; since the start strangers' closed to make room,
+        and refused."""
+        doors = [tcp.door for tcp in self._tcp]
+        return (
+            sum(len(door) for door in doors),
+            sum(door.sent_away for door in doors),
+            sum(door.refused for door in doors),
+        )
 
     def stop_reading(self) -> None:
         """Take nothing more; what is sent still leaves."""

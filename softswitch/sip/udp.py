@@ -118,7 +118,8 @@ class UdpSocket:
         receive = self._socket.recvfrom_into
         size = self._limits.max_message_size
         buffer = self._buffer
-        max_headers = self._limits.max_headers
+        limits = self._limits
+        max_headers, max_text, max_kept = limits.max_headers, limits.max_text, limits.max_kept
         for _ in range(at_once):
             try:
                 length, address = receive(buffer)
@@ -138,7 +139,7 @@ class UdpSocket:
                 continue
             remote = address[:2]
             try:
-                message = parse(data, max_headers=max_headers)
+                message = parse(data, max_headers=max_headers, max_text=max_text, max_kept=max_kept)
                 if type(message) is Request:
                     if length > size:
                         message.defect = Defect(513, "Message Too Large")

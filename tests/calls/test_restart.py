@@ -11,6 +11,7 @@ import pytest
 from calls.call_world import ANSWER, CONFIG, HOLD, PLAN, SDP, T1, Line, World
 from calls.test_answered import answered, parties
 from softswitch.calls.records import decode, encode
+from softswitch.calls.restoring import _received
 from softswitch.events import (
     CallEnded,
     CallRestored,
@@ -22,6 +23,7 @@ from softswitch.events import (
     LegMedia,
     SwitchStarted,
 )
+from softswitch.parties import is_registration
 
 
 def alive(world: World, *lines: Line) -> None:
@@ -611,3 +613,17 @@ def test_a_record_that_makes_no_sense(journalled: World, caplog: pytest.LogCaptu
     a.bye()
     b.reply(200, to="BYE")
     world.end()
+
+
+def test_an_invite_that_was_not_too_long_when_it_came_is_none_now(tmp_path: Path) -> None:
+    """`limits.max_kept` may be more than what it is unless something is said."""
+    site = World(tmp_path, journal=True)
+    phone = site.phone("1001", "10.9.0.1")
+    site.agent("10.1.0.1", "alice").call("1001")
+    phone.line.reply(180)
+    site.run(0.3)
+    assert site.rows is not None
+    (record,) = [decode(row) for row in site.rows.rows.values() if not is_registration(row)]
+    long = record.received.replace("From: ", f"From: {'x' * 20_000} ", 1)
+    request = _received(msgspec.structs.replace(record, received=long))
+    assert len(request.headers["from"][0]) > 20_000

@@ -71,6 +71,17 @@ async def test_a_call_on_the_command_line(hq: Site, tmp_path: Path) -> None:
     assert "calls back tomorrow" in one.output
 
 
+async def test_what_applications_write_does_not_reach_a_terminal_as_it_is(hq: Site) -> None:
+    hq.feed(answered_call("c1")[:6])
+    noted = await cds(hq, "note", "c1", "a\x1b[2Jb\nc")
+    assert noted.output.endswith(" hq/crm: a?[2Jb c\n"), noted.output
+    told = await cds(hq, "set", "c1", "x=\x1b[31m")
+    assert told.output.endswith("x = ?[31m\n")
+    shown = await cds(hq, "calls", "c1")
+    assert shown.output.replace("\n", "").isprintable()
+    assert "a?[2Jb c" in shown.output
+
+
 async def test_clear_errors(hq: Site) -> None:
     for args, token, says in (
         (("calls",), "", "Error: no token: give --token, or set CDS_TOKEN"),

@@ -120,6 +120,6 @@ def test_nothing_that_others_wrote_moves_a_cursor() -> None:
 
     for columns in ("80", "200"):
         output = CliRunner().invoke(command, env={"COLUMNS": columns}).output
-        assert "\\x1b[2J" in output
+        assert "?[2J" in output
         assert "\x1b" not in output
         assert "\r" not in output

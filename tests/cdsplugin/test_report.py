@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from cds_calls import AT, answered_call, busy_call
 from cds_fakes import FakeNet
@@ -154,3 +156,49 @@ def test_cds_cdr(database: Path, tmp_path: Path) -> None:
     assert "no table" in run("cdr", tmp_path / "empty.db", code=1)
     (tmp_path / "text.db").write_text("no database, but long enough to be taken for one" * 50)
     assert "cannot read" in run("cdr", tmp_path / "text.db", code=1)
+
+
+EVIL = ["=HYPERLINK(1)", "+4930123", "-1+1", "@SUM(1)", "[red]x[/y]", "a\x1b[2Jb", "\t=1"]
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """Records as an earlier version wrote them, with what strangers had sent."""
+    archive = Archive(tmp_path / "hq.db")
+    archive.open()
+    server = FakeNet().server("hq")
+    server.store.watch(Recorder("hq", archive))
+    tms = Tms(server.store, server.clock)
+    for n, text in enumerate(EVIL):
+        first, *rest = busy_call(f"c{n}")
+        tms.event(msgspec.structs.replace(first, caller=text, dialled=text, user_agent=text))
+        for event in rest:
+            tms.event(event)
+        server.store.write(None, f"c{n}", "crm", {"note": text}, [text + "\n\x1b[31m"])
+    archive.close()
+    return archive.path
+
+
+def test_a_spreadsheet_runs_nothing(evil: Path) -> None:
+    rows = list(csv.reader(run("report", evil, "--by", "callee", "--csv").splitlines()))
+    assert rows[0] == ["callee", "calls", "answered", "minutes"]
+    assert {row[0] for row in rows[1:]} == {
+        "'=HYPERLINK(1)",
+        "'+4930123",
+        "'-1+1",
+        "'@SUM(1)",
+        "[red]x[/y]",
+        "a?[2Jb",
+        "' =1",
+    }
+    assert {tuple(row[1:]) for row in rows[1:]} == {("1", "0", "0.00")}
+
+
+def test_a_terminal_is_told_nothing(evil: Path) -> None:
+    """Nor is what strangers sent taken for markup."""
+    outputs = [run("report", evil, "--by", "callee"), run("cdr", evil)]
+    outputs += [run("cdr", evil, f"c{n}") for n in range(len(EVIL))]
+    for output in outputs:
+        assert output.replace("\n", "").isprintable()
+    assert "[red]x[/y]" in outputs[0]
+    assert "[red]x[/y]" in outputs[1]

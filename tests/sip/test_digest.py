@@ -262,6 +262,30 @@ def test_uri_of_another_target(digest: Digest, uri: str) -> None:
     assert isinstance(check(digest, value), MalformedCredentials)
 
 
+def test_uri_of_another_target_where_any_is_taken(clock: Clock) -> None:
+    """PyVoIP and SIPp's scenarios name the domain; the method and the nonce still count."""
+    digest = Digest("softswitch", clock, b"k" * 32, 300, any_uri=True)
+    value = answer(digest.challenge()[0], "INVITE", "sip:1001@elsewhere", "1001", "secret", "c")
+    assert check(digest, value) == Authenticated("1001", other_uri="sip:1001@elsewhere")
+    assert check(digest, value) == Unauthenticated(True), "the same once more"
+    request = invite(value, method="REGISTER")
+    assert digest.verify(request, "authorization", PASSWORDS.get) == WrongPassword("1001")
+    value = answer(digest.challenge()[0], "INVITE", "sip:1001@elsewhere", "1001", "guess", "c")
+    assert check(digest, value) == WrongPassword("1001")
+    # What was hashed counts, not what stands there.
+    value = good(digest).replace(f'uri="{URI}"', 'uri="sip:1001@elsewhere"')
+    assert check(digest, value) == WrongPassword("1001")
+    assert check(digest, good(digest)) == Authenticated("1001", other_uri="")
+
+
+def test_later_challenges_have_greater_numbers(digest: Digest) -> None:
+    outcomes = [check(digest, good(digest)) for _ in range(3)]
+    outcomes.append(check(digest, good(digest, challenge=(last := digest.challenge()[0]))))
+    outcomes.append(check(digest, good(digest, nc=2, challenge=last)))
+    numbers = [one.nonce for one in outcomes if isinstance(one, Authenticated)]
+    assert numbers == [0, 1, 2, 3, 3]
+
+
 # --- phones as they are --------------------------------------------------------------------------
 
 
@@ -288,6 +312,26 @@ def test_odd_spellings(digest: Digest, old: str, new: str) -> None:
     assert old in value
     assert check(digest, value.replace(old, new)) == Authenticated("1001")
     assert check(digest, good(digest).replace(old, new) + " , ") == Authenticated("1001")
+
+
+@pytest.mark.parametrize("domain", ["softswitch", "192.0.2.1", "office.example", ""])
+def test_a_user_name_with_its_domain(digest: Digest, domain: str) -> None:
+    """It is hashed as it was sent, and means the user."""
+    for password, outcome in (
+        ("secret", Authenticated("1001")),
+        ("guess", WrongPassword("1001")),
+        ("", WrongPassword("1001")),
+    ):
+        user = f"1001@{domain}"
+        value = answer(digest.challenge()[0], "INVITE", URI, user, password, "c")
+        assert check(digest, value) == outcome
+        user = f"9999@{domain}"
+        value = answer(digest.challenge()[0], "INVITE", URI, user, password, "c")
+        assert check(digest, value) == WrongPassword("9999")
+    assert not digest._ha1, "names without end are not kept"
+    # Nor is it taken for the same as the bare name.
+    mine = good(digest).replace('"1001"', f'"1001@{domain}"')
+    assert check(digest, mine) == WrongPassword("1001")
 
 
 def test_response_in_capitals(digest: Digest) -> None:

@@ -49,12 +49,15 @@ class Server:
         self.came = asyncio.Condition()
         self.answers = True
         self.raises = False
+        self.party: object = None
 
     def receive(self, message: Message, flow: UdpFlow | TcpFlow) -> None:
         self.got.append((message, flow))
         asyncio.get_running_loop().create_task(self._notify())
         if self.raises:
             raise RuntimeError("a bug above")
+        if isinstance(message, Request):
+            message.party = self.party
         if self.answers and isinstance(message, Request):
             status = message.defect.status if message.defect else 200
             flow.send(response_bytes(message, status))
@@ -511,8 +514,47 @@ async def test_tcp_survives_what_it_cannot_read(
     writer.close()
 
 
-async def test_tcp_limits_connections_in_both_directions(start: Callable[..., Server]) -> None:
+async def hears_the_end(reader: asyncio.StreamReader) -> None:
+    """The other side has closed."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), WAIT) == b""
+
+
+async def test_tcp_strangers_make_room_and_the_known_stay(
+    start: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silent connections, and those of whom nobody knows whose they are, shut nobody out."""
+    server = start(max_connections=3)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    known_reader, known = await asyncio.open_connection(*address)
+    server.party = "a phone"
+    known.write(options(1))
+    await server.wait(1)
+    server.party = None
+    silent = await asyncio.open_connection(*address)
+    asking_reader, asking = await asyncio.open_connection(*address)
+    asking.write(options(2))
+    await server.wait(2)
+    others = []
+    for number in range(3, 6):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(options(number))
+        assert f"Call-ID: c{number}".encode() in await asyncio.wait_for(reader.read(65535), WAIT)
+        others.append(writer)
+    await hears_the_end(silent[0])
+    assert b"Call-ID: c2" in await asyncio.wait_for(asking_reader.read(65535), WAIT)
+    await hears_the_end(asking_reader)
+    assert not known_reader.at_eof()
+    assert len(server.transport._tcp[0].door) == 3
+    assert [r.levelname for r in caplog.records] == ["WARNING"], "one line for all"
+    assert "limits.max_connections" in caplog.text
+    for stream in (known, silent[1], asking, *others):
+        stream.close()
+
+
+async def test_tcp_where_all_are_known_one_more_is_refused(start: Callable[..., Server]) -> None:
     server = start(max_connections=2)
+    server.party = "a phone"
     address = await server.transport.listen("tcp", "127.0.0.1", 0)
     pairs = []
     for number in range(2):
@@ -520,20 +562,97 @@ async def test_tcp_limits_connections_in_both_directions(start: Callable[..., Se
         pairs[-1][1].write(options(number + 1))
         await server.wait(number + 1)
     reader, writer = await asyncio.open_connection(*address)
-    with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(reader.read(), WAIT) == b""
-    flow = server.transport.flow_to("tcp", "127.0.0.1", address[1])
-    assert flow is not None
-    errors: list[int] = []
-    flow.send(b"x", lambda: errors.append(1))
-    await until(lambda: errors == [1])
+    await hears_the_end(reader)
     pairs[0][1].close()
-    await until(lambda: len(server.transport._tcp[0]._flows) == 1)
+    await until(lambda: len(server.transport._tcp[0].door) == 1)
     reader, again = await asyncio.open_connection(*address)
     again.write(options(5))
     assert b"Call-ID: c5" in await asyncio.wait_for(reader.read(65535), WAIT)
     for stream in (writer, again, pairs[1][1]):
         stream.close()
+
+
+async def test_tcp_what_we_open_has_room_of_its_own(
+    start: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = start(max_connections=1, max_opened=1), start()
+    address = await here.transport.listen("tcp", "127.0.0.1", 0)
+    far = await there.transport.listen("tcp", "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*address)
+    await until(lambda: len(here.transport._tcp[0].door) == 1)
+    flow = here.transport.flow_to("tcp", *far)
+    assert flow is not None
+    flow.send(options(1))
+    await there.wait(1)
+    assert here.transport.flow_to("tcp", *far) is flow
+    other = here.transport.flow_to("tcp", "127.0.0.1", address[1])
+    assert other is not None
+    errors: list[int] = []
+    other.send(b"x", lambda: errors.append(1))
+    await until(lambda: errors == [1])
+    assert "limits.max_opened" in caplog.text
+    assert len(here.transport._tcp[0].door) == 1
+    flow.close()
+    await until(lambda: not here.transport._tcp[0]._ours)
+    again = here.transport.flow_to("tcp", *far)
+    assert again is not None
+    again.send(options(2))
+    await there.wait(2)
+    writer.close()
+
+
+async def test_tcp_a_connection_has_to_say_something_soon(start: Callable[..., Server]) -> None:
+    """Keep-alives and half a message are nothing; who has said something may be silent."""
+    server = start(first_message=0.15)
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    silent, slow, quick = [await asyncio.open_connection(*address) for _ in range(3)]
+    quick[1].write(options(1))
+    slow[1].write(b"\r\n\r\n" + options(2)[:-10])
+    await hears_the_end(silent[0])
+    assert await asyncio.wait_for(slow[0].read(2), WAIT) == b"\r\n"
+    await hears_the_end(slow[0])
+    assert b"Call-ID: c1" in await asyncio.wait_for(quick[0].read(65535), WAIT)
+    assert len(server.transport._tcp[0].door) == 1
+    for _, writer in (silent, slow, quick):
+        writer.close()
+
+
+async def test_tcp_tells_when_a_connection_is_gone(start: Callable[..., Server]) -> None:
+    server = start()
+    gone: list[tuple[str, str, int]] = []
+    server.transport.on_closed = gone.append
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*address)
+    writer.write(options(1))
+    await server.wait(1)
+    assert gone == []
+    remote = writer.get_extra_info("sockname")
+    writer.close()
+    await until(lambda: gone == [("tcp", *remote)])
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: pbx:5060\r\n\r\n",
+        b"POST /x HTTP/1.0\r\nContent-Length: 2\r\n\r\nab",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_tcp_tells_a_browser_that_it_is_wrong_here(
+    start: Callable[..., Server], request_: bytes
+) -> None:
+    server = start()
+    address = await server.transport.listen("tcp", "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(request_)
+    answer = await asyncio.wait_for(reader.read(), WAIT)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert body == b"This port takes SIP alone.\r\n"
+    assert server.got == []
+    writer.close()
 
 
 async def test_tcp_closes_what_is_idle(start: Callable[..., Server]) -> None:
