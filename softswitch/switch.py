@@ -329,8 +329,8 @@ class Switch:
             request.party = self._trunk(request, flow)
             return None if request.party is not None else self._authenticate(request, flow)
         if method == "OPTIONS":
-            if flow.reliable:
-                # Whose connection it is.
+            if flow.reliable or self.trunks.down:
+                # Whose connection it is, and a sign of life.
                 request.party = self._trunk(request, flow)
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
@@ -346,6 +346,8 @@ class Switch:
         """A request that `screen` let through: within a dialog, or INVITE or REGISTER."""
         if request.to_tag:
             leg = self.legs[f"{request.headers['call-id'][0]} {request.to_tag}"]
+            if self.trunks.down and leg.party.startswith("trunk:"):
+                self.trunks.heard(leg.party[6:])
             leg.within_dialog(request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._invite(request, transaction, flow)
@@ -367,6 +369,8 @@ class Switch:
         """The trunk from which a request comes, by its address."""
         host, port = flow.remote
         trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
+        if trunk is not None and self.trunks.down:
+            self.trunks.heard(trunk.name)
         return None if trunk is None else Source("trunk", trunk.name, trunk.switch)
 
     def _not_understood(self, request: Request) -> Answer | None:

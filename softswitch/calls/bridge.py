@@ -202,15 +202,20 @@ def _other_answered(
         _tell_media(call, leg, request.body, response.body)
 
 
-def _probed(call: Call, response: Response) -> None:
-    if response.status in _GONE and not call.over:
-        call.hang_up_all("a side vanished")
+def _probed(call: Call, leg: Leg, response: Response) -> None:
+    if response.status not in _GONE or call.over:
+        return
+    # Many a carrier throws OPTIONS within a call away.
+    kind, _, name = leg.party.partition(":")
+    if kind == "trunk" and response.ours and not call.core.trunks.is_checked(name):
+        return
+    call.hang_up_all("a side vanished")
 
 
 def probe(call: Call, leg: Leg) -> None:
     """Ask a party of an answered call whether it is still there; end the call if it is not."""
     if leg.state == CONFIRMED:
-        call.core.transactions.send(leg.request("OPTIONS"), leg.flow(), partial(_probed, call))
+        call.core.transactions.send(leg.request("OPTIONS"), leg.flow(), partial(_probed, call, leg))
 
 
 def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:

@@ -57,6 +57,25 @@ class Lines(Protocol):
         """One leg less."""
 
 
+class Trunks(Protocol):
+    """Which trunks live (`softswitch.parties`)."""
+
+    down: int
+    """How many do not."""
+
+    def is_up(self, name: str) -> bool:
+        """Whether to send calls there before others."""
+
+    def is_checked(self, name: str) -> bool:
+        """Whether a call of it is over when it does not answer OPTIONS within the call."""
+
+    def heard(self, name: str) -> None:
+        """Something came from there."""
+
+    def failed(self, name: str) -> None:
+        """A call to it was not answered at all."""
+
+
 class Core(Protocol):
     """What a call needs of its switch."""
 
@@ -73,6 +92,8 @@ class Core(Protocol):
 
     @property
     def lines(self) -> Lines: ...
+    @property
+    def trunks(self) -> Trunks: ...
     def now_us(self) -> int: ...
     def steady_us(self) -> int: ...
     def emit(self, event: events.Event) -> None: ...

@@ -12,7 +12,7 @@ REJECTED = frozenset((401, 403, 407, 433, 603, 606, 607, 608))
 # better. 403 is not among them, since it is also what a carrier says whose account is blocked or
 # empty.
 _OF_THE_NUMBER = frozenset((404, 410, 480, 484, 485, 486, 487, 488, 604))
-_UNKNOWN_NUMBER = frozenset((404, 410, 484, 485))
+UNKNOWN_NUMBER = frozenset((404, 410, 484, 485))
 
 
 def disposition(status: int) -> str:
@@ -57,7 +57,7 @@ def _rank(status: int) -> int:
         return 0
     if status in BUSY and status < 600:
         return 2
-    if status in _UNKNOWN_NUMBER:
+    if status in UNKNOWN_NUMBER:
         return 5
     return {6: 1, 4: 3, 5: 4, 3: 6}.get(status // 100, 7)
 

@@ -71,6 +71,7 @@ class Search:
         "first",
         "group",
         "hops",
+        "last",
         "legs",
         "offer",
         "otherwise",
@@ -89,6 +90,7 @@ class Search:
         self.hops = int(request.get("max-forwards") or call.core.settings.max_forwards) - 1
         self.legs: list[Leg] = []
         self.stages: list[tuple[Target | Destination, ...]] = []
+        self.last: list[tuple[Target | Destination, ...]] = []  # trunks that are down
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
@@ -109,7 +111,7 @@ class Search:
         self, stages: tuple[tuple[Target, ...], ...], timeout: float, otherwise: Action | None
     ) -> None:
         """See ``dialplan.Asked``."""
-        self.stages = list(stages)
+        self.stages = self._defer(stages) if self.call.core.trunks.down else list(stages)
         self.group = len(stages) > 1 or len(stages[0]) > 1
         self.timeout = timeout
         self.otherwise = otherwise
@@ -117,6 +119,19 @@ class Search:
         assert incoming is not None
         incoming.trying()
         self._next_stage()
+
+    def _defer(
+        self, stages: tuple[tuple[Target, ...], ...]
+    ) -> list[tuple[Target | Destination, ...]]:
+        """The stages but for trunks that are down: these are tried when nothing else is left."""
+        is_up = self.call.core.trunks.is_up
+        kept: list[tuple[Target | Destination, ...]] = []
+        for stage in stages:
+            if any(target.kind != "trunk" or is_up(target.name) for target in stage):
+                kept.append(stage)
+            elif stage not in self.last:
+                self.last.append(stage)
+        return kept
 
     def refuse(self, status: int, reason: str) -> None:
         """See ``dialplan.Asked``."""
@@ -159,7 +174,13 @@ class Search:
                     self._stop_timer()
                     self.timer = core.timers.after(self.timeout, self._nobody_answered)
                 return
-        action, self.otherwise = self.otherwise, None
+        action = self.otherwise
+        if self.last and (action is None or not action.stages):
+            # Whom else the route would ring has been rung.
+            self.stages, self.last = self.last, []
+            self._next_stage()
+            return
+        self.otherwise = None
         if action is not None:
             self.act(action)
         else:
@@ -318,6 +339,9 @@ class Search:
             self._redirect(leg, response)
         if leg in self.legs:
             self.legs.remove(leg)
+        if response.ours and status in (408, 503) and leg.party.startswith("trunk:"):
+            # Nothing came, or nothing leads there: the next calls need not wait for it.
+            call.core.trunks.failed(leg.party[6:])
         if status == 408 and response.ours:
             self._note(_silence(leg))
         else:
@@ -336,21 +360,10 @@ class Search:
         they are whom the admin named: who declines declines for himself, as admins know it of
         Asterisk's Dial and FreeSWITCH's bridge, and the rest of a ring group goes on ringing.
         """
-        self.stages = [
-            kept
-            for stage in self.stages
-            if (
-                kept := tuple(
-                    target
-                    for target in stage
-                    if not _concerns(
-                        leg,
-                        target.party if isinstance(target, Destination) else str(target),
-                        target.number,
-                    )
-                )
-            )
-        ]
+        self.stages = _without(self.stages, leg)
+        if status not in outcome.UNKNOWN_NUMBER:
+            # A reserve that does not know the number speaks for no carrier that comes before it.
+            self.last = _without(self.last, leg)
         if status >= 600:
             for other in self.inviting():
                 if _concerns(leg, other.party, other.number):
@@ -390,6 +403,8 @@ class Search:
         for leg in self.inviting():
             if leg.invite is not None and leg.invite.state == CALLING:
                 self._note(_silence(leg))
+                if leg.party.startswith("trunk:"):
+                    self.call.core.trunks.failed(leg.party[6:])
             else:
                 self._note((480, "No Answer"), _NOBODY)
             self._give_up(leg, 487, "No answer", _NO_ANSWER)
@@ -417,6 +432,7 @@ class Search:
         """Nothing more is to be tried."""
         self._stop_timer()
         self.stages = []
+        self.last = []
         self.otherwise = None
 
     def _fail_as_called(self) -> None:
@@ -444,6 +460,27 @@ def _by_preference(response: Response) -> list[str]:
             except ValueError:
                 continue
     return [uri for _, uri in sorted(found, key=lambda one: -one[0])]
+
+
+def _without(
+    stages: list[tuple[Target | Destination, ...]], leg: Leg
+) -> list[tuple[Target | Destination, ...]]:
+    """The stages without those whom the failure of `leg` concerns."""
+    return [
+        kept
+        for stage in stages
+        if (
+            kept := tuple(
+                target
+                for target in stage
+                if not _concerns(
+                    leg,
+                    target.party if isinstance(target, Destination) else str(target),
+                    target.number,
+                )
+            )
+        )
+    ]
 
 
 def _silence(leg: Leg) -> tuple[int, str]:

@@ -315,6 +315,11 @@ class TrunkModel(Section):
     keepalive: SecondsOrOff = Field(
         default=30.0, description="seconds between OPTIONS that ask whether it lives; 0: never"
     )
+    session_check: Flag | None = Field(
+        default=None,
+        description="whether a call is over when it does not answer OPTIONS within the call "
+        "(timers.session_check); by default only for our switches",
+    )
 
 
 class ConfigModel(Section):
@@ -359,3 +364,4 @@ class Trunk:
     from_: tuple[TrunkSource, ...] = ()
     max_calls: int | None = None
     keepalive: float = 30.0
+    session_check: bool | None = None

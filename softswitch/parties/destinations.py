@@ -71,8 +71,6 @@ class Destinations:
         if trunk is None:
             # The call began before the configuration was read again.
             return 503, "No Such Trunk"
-        if not self._trunks.is_up(target.name):
-            return 503, "Trunk Is Down"
         to = trunk.to
         flow = self.flow_to_trunk(trunk)
         if flow is None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 MAX_REMEMBERED: Final = 8192
 """Source addresses whose networks are remembered."""
 DOWN_AFTER: Final = 3
-"""Keep-alives in a row without an answer after which a trunk is down."""
+"""Keep-alives in a row without an answer after which a trunk is down: the last choice."""
 
 _DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 _OVERLOADED: Final = 503
@@ -57,6 +57,8 @@ class Trunks:
     ) -> None:
         self._trunks: dict[str, Trunk] = {}
         self._states: dict[str, _State] = {}
+        self.down = 0
+        """Trunks that are not up."""
         self._down_after = down_after
         self._max_remembered = max_remembered
         # (transport, address, port) of each `to`; over a connection (transport, address) besides.
@@ -86,6 +88,7 @@ class Trunks:
             numeric = _canonical(trunk.to.host) is not None
             state.addresses = ((trunk.to.host, trunk.to.port),) if numeric else ()
             state.up, state.failures, state.due_at = True, 0, None
+        self.down = sum(not state.up for state in self._states.values())
         self._remembered.clear()
         self._index_networks()
         self._index_addresses()
@@ -221,8 +224,42 @@ class Trunks:
     # --- keep-alive
 
     def is_up(self, name: str) -> bool:
-        """Whether to send calls there. A trunk is up until its keep-alives say otherwise."""
-        return self._states[name].up
+        """Whether to send calls there before others. A trunk is up until its keep-alives say
+        otherwise, or a call that it did not answer at all; one that is down is the last choice."""
+        state = self._states.get(name)
+        return state is None or state.up
+
+    def is_checked(self, name: str) -> bool:
+        """Whether a call of it is over when it does not answer OPTIONS within the call
+        (`session_check`): our own switches do, of carriers it has to be said."""
+        trunk = self._trunks.get(name)
+        if trunk is None:
+            return False
+        return trunk.switch if trunk.session_check is None else trunk.session_check
+
+    def heard(self, name: str) -> None:
+        """Something came from there: a request, or a response to one of ours."""
+        state = self._states.get(name)
+        if state is not None:
+            state.failures = 0
+            if not state.up:
+                self._turned(name, state, True)
+
+    def failed(self, name: str) -> None:
+        """A call to it was not answered at all. It is asked at once whether it is there.
+
+        A trunk without keep-alive stays up: nothing would bring it back.
+        """
+        trunk, state = self._trunks.get(name), self._states.get(name)
+        if trunk is not None and state is not None and trunk.keepalive > 0 and state.up:
+            state.failures = self._down_after
+            state.due_at = 0.0
+            self._turned(name, state, False)
+
+    def _turned(self, name: str, state: _State, up: bool) -> None:
+        state.up = up
+        self.down += -1 if up else 1
+        log.warning("trunk %s is %s", name, "up" if up else "down")
 
     def due(self, now: float) -> list[Trunk]:
         """The trunks to send an OPTIONS to now; each is due again `keepalive` seconds later.
@@ -260,18 +297,14 @@ class Trunks:
         if name not in self._trunks or self._trunks[name].keepalive <= 0:
             return False
         state = self._states[name]
+        before = state.up
         if status is not None and status not in (_OVERLOADED, _TIMED_OUT):
-            state.failures = 0
-            changed = not state.up
-            state.up = True
+            self.heard(name)
         else:
             state.failures += 1
-            changed = state.up and state.failures >= self._down_after
-            if changed:
-                state.up = False
-        if changed:
-            log.warning("trunk %s is %s", name, "up" if state.up else "down")
-        return changed
+            if before and state.failures >= self._down_after:
+                self._turned(name, state, False)
+        return state.up != before
 
 
 def _choose(owners: Iterable[tuple[int | None, Trunk]], sent_by_port: int) -> Trunk | None:
