@@ -312,7 +312,9 @@ def test_a_vanished_side_ends_the_call(watched: World, which: int, status: int) 
     assert watched.ended.hangup_by == "switch"
 
 
-def test_a_side_that_answers_nothing_any_more(watched: World) -> None:
+def test_a_side_that_answers_nothing_any_more(tmp_path: Path) -> None:
+    config = CONFIG.replace("max_calls: 5,", "max_calls: 5, session_check: yes,")
+    watched = World(tmp_path, config + "timers: {session_check: 20}\n")
     a, _ = answered(watched)
     watched.run(20.5)
     a.reply(200, to="OPTIONS")
