@@ -435,7 +435,10 @@ class Switch:
             call.refuse(request, parse_uri(request.uri).user, 503, why)
             return
         call.caller.line = str(source)
-        dialled = parse_uri(request.uri).user
+        uri = parse_uri(request.uri)
+        dialled = uri.user
+        if uri.number_params and len(uri.number_params) <= limits.max_text:
+            call.search.number_params = uri.number_params
         route = self.dialplan.route(dialled, source)
         if route is None:
             self.refusals.say(source, request, flow, 404, "No Route")
@@ -558,16 +561,26 @@ class Switch:
         if source.kind == "extension":
             extension = self.extensions[source.name]
             return Caller(source.name, extension.name, private)
-        for name in ("p-asserted-identity", "from"):
-            values = request.headers.get(name)
-            if values:
-                try:
-                    display, user = parse_party(split_list(values[0])[0])
-                except ValueError:
-                    continue
-                most = self.settings.max_text
-                return Caller(readable(user, most), readable(display, most), private)
-        return Caller("", "", private)
+        most = self.config.limits.max_text
+        asserted = request.headers.get("p-asserted-identity")
+        if asserted:
+            # Two of them are one party, by its tel URI and by its SIP URI (RFC 3325 §9.1): the name
+            # may stand with either.
+            number = name = ""
+            for value in asserted[:2]:
+                for one in split_list(value)[:2]:
+                    try:
+                        display, user = parse_party(one)
+                    except ValueError:
+                        continue
+                    number, name = number or user, name or display
+            if number or name:
+                return Caller(readable(number, most), readable(name, most), private)
+        try:
+            display, user = parse_party(request.headers["from"][0])
+        except (KeyError, ValueError):
+            return Caller("", "", private)
+        return Caller(readable(user, most), readable(display, most), private)
 
     def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:
         proved = request.party

@@ -73,6 +73,7 @@ class Search:
         "hops",
         "last",
         "legs",
+        "number_params",
         "offer",
         "otherwise",
         "redirects",
@@ -84,6 +85,7 @@ class Search:
     def __init__(self, call: Call, request: Request) -> None:
         self.call = call
         self.came = ""
+        self.number_params = ""  # of the number that was dialled: ;npdi;rn=..., ;phone-context=...
         self.first = False
         self.offer = request.body
         self.content = content_lines(request) if request.body else ""
@@ -205,9 +207,12 @@ class Search:
             # A caller may have no number at all: "From: <sip:192.0.2.1>".
             user = f"{escape_user(identity.number)}@" if identity.number else ""
             from_ = f"{quote_display(identity.name)}<sip:{user}{sent_by}>;tag={tag}"
-        to = f"<{destination.uri}>"
+        uri = destination.uri
+        if self.number_params and destination.party.startswith("trunk:"):
+            uri = uri.replace("@", f"{self.number_params}@", 1)
+        to = f"<{uri}>"
         dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
-        dialog.target = destination.uri
+        dialog.target = uri
         dialog.local_cseq = 1
         leg = Leg(
             call, core.numbers.next(call.call_id), destination.party, destination.number, dialog
@@ -231,7 +236,7 @@ class Search:
                 extra += f"P-Asserted-Identity: {name}<sip:{user}{sent_by}>\r\nPrivacy: id\r\n"
         request = ClientRequest(
             "INVITE",
-            destination.uri,
+            uri,
             core.tokens.branch(),
             from_,
             to,
@@ -248,7 +253,7 @@ class Search:
                 switch=core.name,
                 leg=leg.index,
                 party=leg.party,
-                uri=readable(destination.uri, core.settings.max_text),
+                uri=readable(uri, core.settings.max_text),
                 address=destination.address,
                 sip_call_id=dialog.call_id,
                 incoming=call.caller.index,

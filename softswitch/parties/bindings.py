@@ -200,9 +200,10 @@ def leftovers(
 
 def same_uri(one: Uri, other: Uri) -> bool:
     """Whether two SIP URIs are the same by §19.1.4, passwords apart."""
-    if (one.scheme, one.user, one.host, one.port) != (
+    if (one.scheme, one.user, one.number_params, one.host, one.port) != (
         other.scheme,
         other.user,
+        other.number_params,
         other.host,
         other.port,
     ):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from email.errors import HeaderParseError
+from email.header import decode_header
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +29,8 @@ _NAME_ADDR_RE = re.compile(
     rf"\s*+(?:({_QUOTED})\s*+|([A-Za-z0-9\-.!%*_+`'~\s]*+))<([^<>\"\s]+)>\s*+((?:;.*)?)\Z",
     re.S | re.A,
 )
+# Names that are not quite legal, as they are sent all the same: Bond, James <sip:...>.
+_LOOSE_NAME_RE = re.compile(r"\s*+([^<>\"]+)<([^<>\"\s]+)>\s*+((?:;.*)?)\Z", re.S)
 _ADDR_SPEC_RE = re.compile(
     r"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\";?,]+)\s*((?:;.*)?)\Z", re.S | re.A
 )
@@ -41,6 +45,7 @@ _SIP_URI_RE = re.compile(
 _TEL_URI_RE = re.compile(
     rf"(tel):(\+?[0-9A-Fa-f*#\-.()]+)((?:;{_URI_PARAM}(?:={_URI_PARAM})?)*)\Z", re.I
 )
+_NUMBER_RE = re.compile(r"\+?[0-9A-Fa-f*#\-.()]+\Z")
 _SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _PERCENT_RE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _PLAIN_VIA_RE = re.compile(
@@ -100,6 +105,8 @@ class Uri:
     """A SIP or SIPS URI (§19.1), or a tel URI (RFC 3966) with its number in `user` and no host.
 
     `user` is percent-decoded; `params` are in lower case by name, value None for a bare one.
+    `number_params` are those of the user part (RFC 3261 §19.1.1, RFC 3966): `;npdi;rn=+1555`, as
+    written.
     """
 
     scheme: str
@@ -108,6 +115,7 @@ class Uri:
     port: int | None = None
     params: dict[str, str | None] = field(default_factory=dict)
     headers: str = ""
+    number_params: str = ""
 
     def param(self, name: str) -> str | None:
         return self.params.get(name)
@@ -229,12 +237,31 @@ def parse_address(value: str) -> Address:
                 display = re.sub(r"\\(.)", r"\1", display, flags=re.S)
         else:
             display = " ".join((plain or "").split())
-        return Address(display, uri, parse_params(params))
+        return Address(_decode_words(display), uri, parse_params(params))
     # Without brackets a "?", "," or ";" belongs to the header, not to the URI (§20).
     match = _ADDR_SPEC_RE.match(value)
+    if match is not None:
+        return Address("", match.group(1), parse_params(match.group(2)))
+    match = _LOOSE_NAME_RE.match(value)
     if match is None:
         raise ValueError(f"bad address: {value[:80]!r}")
-    return Address("", match.group(1), parse_params(match.group(2)))
+    display, uri, params = match.groups()
+    return Address(_decode_words(" ".join(display.split())), uri, parse_params(params))
+
+
+def _decode_words(display: str) -> str:
+    """A display name in which there may be encoded-words (RFC 2047), as gateways to mail write them
+    (`=?utf-8?Q?J=C3=BCrgen?=`); as it is, if they cannot be read."""
+    if "=?" not in display:
+        return display
+    try:
+        decoded = "".join(
+            text if isinstance(text, str) else text.decode(charset or "ascii")
+            for text, charset in decode_header(display)
+        )
+    except (LookupError, ValueError, HeaderParseError):
+        return display
+    return decoded or display
 
 
 def parse_party(value: str) -> tuple[str, str]:
@@ -277,19 +304,23 @@ def _read_uri(text: str) -> Uri:
         scheme, user, host, port, params, headers = match.groups()
         if port and int(port) > 65535:
             raise ValueError(f"bad port in URI: {text[:80]!r}")
+        number, mark, more = (user or "").partition(";")
+        if mark and _NUMBER_RE.match(number) is None:
+            # A name, not a number: the semicolon is part of it (RFC 4475 §3.1.1.13).
+            number, mark, more = user, "", ""
         return Uri(
             scheme.lower(),
-            _decode_percent(user or ""),
+            _decode_percent(number),
             host.lower(),
             int(port) if port else None,
             _uri_params(params),
             headers or "",
+            mark + more,
         )
     match = _TEL_URI_RE.match(text)
     if match is not None:
-        return Uri(
-            "tel", re.sub(r"[\-.()]", "", match.group(2)), "", None, _uri_params(match.group(3))
-        )
+        number, params = re.sub(r"[\-.()]", "", match.group(2)), match.group(3)
+        return Uri("tel", number, "", None, _uri_params(params), "", params)
     raise ValueError(f"bad URI: {text[:80]!r}")
 
 

@@ -88,7 +88,7 @@ OUTCOMES = {
     ),
     "regbadct": Outcome("3.1.2.13", 401, "a Contact with ? needs <>; challenged before it is read"),
     "badaspec": Outcome("3.1.2.14", 400, "spaces within <>: strict is allowed"),
-    "baddn": Outcome("3.1.2.15", 400, "a comma in an unquoted display name: strict is allowed"),
+    "baddn": Outcome("3.1.2.15", 200, "a comma in an unquoted display name: it is read"),
     "badvers": Outcome("3.1.2.16", 505, "SIP/7.0"),
     "mismatch01": Outcome("3.1.2.17", 400, "method of CSeq is another"),
     "mismatch02": Outcome("3.1.2.18", 400, "the same with an unknown method: 501 allowed as well"),
