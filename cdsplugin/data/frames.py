@@ -151,6 +151,8 @@ class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     logs: list[Log]
     foreign: str = ""
     """If the owner has no such call, and writes no record of it: the server that has to."""
+    refused: list[Name] = []
+    """Authors that wrote more than the head takes of them: what it has not is not recorded."""
 
 
 class Switch(msgspec.Struct, frozen=True, array_like=True, tag="switch"):

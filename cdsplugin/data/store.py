@@ -35,7 +35,7 @@ class StoreLimits:
     """``linger`` and ``handed_linger`` are seconds. The others count properties and logs of one
     call: ``call_entries`` those of one application, ``switch_entries`` those of the switches of one
     server, which no application's writing can keep from being heard; ``peer_authors`` is how many
-    may have written to it at other servers.
+    applications may have written to it at other servers, and how many servers.
 
     A call of this server lingers for ``linger`` after the last one that held it has left, whoever
     follows it. A call of another server lingers for ``handed_linger``: longer, so that the owner's
@@ -347,33 +347,55 @@ class Store:
         self, call: Call, properties: Sequence[Property], logs: Sequence[Log]
     ) -> tuple[Sequence[Property], Sequence[Log]]:
         """What may be taken of entries that another server has sent: ten times what it would let
-        its own write here, as it may have other limits."""
-        counts = call.data.counts()
-        authors = [entry.author for entry in properties] + [line.author for line in logs]
-        for author in authors:
-            counts[author] = counts.get(author, 0) + 1
+        its own write here, as it may have other limits. Of whom one was refused nothing is taken
+        any more: what a copy has of an author stays a beginning of what that wrote."""
+        held, lines = call.data.properties, call.data.logs or {}
+        more: dict[str, int] = {}
+        for entry in properties:
+            before = held.get(entry.name)
+            if before is None or before.author != entry.author:
+                more[entry.author] = more.get(entry.author, 0) + 1
+        for line in logs:
+            if (line.stamp, line.author) not in lines:
+                more[line.author] = more.get(line.author, 0) + 1
         known = call.data.counts()
-        refused = {a for a, count in counts.items() if count > 10 * self._limit(a)}
-        fresh = [author for author in counts if author not in known]
-        refused.update(fresh[max(self.limits.peer_authors - len(known), 0) :])
+        many = [a for a, count in more.items() if known.get(a, 0) + count > 10 * self._limit(a)]
+        fresh = [author for author in more if author not in known]
+        late: list[str] = []
+        for application in (True, False):  # however many those are, a switch has its place
+            room = self.limits.peer_authors - sum(("/" in a) is application for a in known)
+            late += [a for a in fresh if ("/" in a) is application][max(room, 0) :]
+        again = {a for a in call.refused or () if a.partition("/")[0] != self.server}
+        refused = again.union(many, late)
         if not refused:
             return properties, logs
-        for author in refused:
+        for author in many:
             self._refuse(call, author)
+        for author in late:
+            self._refuse(call, author, "is one more than may write to it", "peer_authors")
         return (
             [e for e in properties if e.author not in refused],
             [e for e in logs if e.author not in refused],
         )
 
-    def _refuse(self, call: Call, author: str) -> None:
+    def _refuse(
+        self,
+        call: Call,
+        author: str,
+        why: str = "has written as many entries as it may",
+        setting: str = "call_entries",
+    ) -> None:
         said = call.refused or frozenset()
-        if author not in said and len(said) < _SAID:
-            call.refused = said | {author}
+        if author in said or len(said) >= max(self.limits.peer_authors, _SAID):
+            return
+        call.refused = said | {author}
+        if len(said) < _SAID:
             log.warning(
-                "call %s: %s has written as many entries as it may (cds.limits.call_entries):"
-                " no more of it are taken",
+                "call %s: %s %s (cds.limits.%s): no more of it are taken",
                 call.call_id,
                 author,
+                why,
+                setting,
             )
 
     def _linger_over(self, call: Call) -> None:

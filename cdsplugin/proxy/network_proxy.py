@@ -463,7 +463,8 @@ class NetworkProxy:
         here = apart == self.server or apart in past
         if past and call.foreign and call.owner == self.server and not here:
             apart = past[0]  # it is not told, having been here another time perhaps
-        frame = EndOfCall(call.call_id, properties, logs, apart)
+        refused = sorted(call.refused) if call.refused else []
+        frame = EndOfCall(call.call_id, properties, logs, apart, refused)
         for server in past:
             self._peers.send(server, frame, must=True)
 

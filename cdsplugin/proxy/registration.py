@@ -47,6 +47,12 @@ _HANDED = 3
 does not take: it is stamped too far in the future."""
 
 
+def _complete(data: CallData, theirs: set[tuple[int, str]], refused: Sequence[str]) -> bool:
+    """Whether the head has all of this, but what it does not take."""
+    keys = [(e.stamp, e.author) for e in data.properties.values()] + [*(data.logs or ())]
+    return all(key in theirs or key[1] in refused for key in keys)
+
+
 class Side(Protocol):
     """The other side of the proxy: of those that are registered here."""
 
@@ -390,10 +396,7 @@ class Registrations:
         self._take(server, call, frame.properties, frame.logs)
         theirs = {(e.stamp, e.author) for e in frame.properties}
         theirs.update((e.stamp, e.author) for e in frame.logs)
-        data = call.data
-        complete = all((e.stamp, e.author) in theirs for e in data.properties.values()) and all(
-            key in theirs for key in data.logs or ()
-        )
+        complete = _complete(call.data, theirs, frame.refused)
         kept = self._calls.is_kept(call)
         if frame.foreign and not call.held:
             self._disowned(call, frame.foreign, kept)

@@ -26,6 +26,7 @@ from softswitch.events import (
 from .plan import CallItem, NoteItem, Passage
 from .scheduler import World
 from .server import Process, Server
+from .way import Way
 
 _Said: TypeAlias = tuple[Event, Callable[[], None]]
 """An event, and what to do once it is stored."""
@@ -62,6 +63,10 @@ class Truth:
     waiting: list[Written] = field(default_factory=list)
     times: dict[tuple[str, str], int] = field(default_factory=dict)
     """When something of a leg really was told first, by the leg's property and the name in it."""
+    way: Way = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.way = Way(self.item)
 
 
 _TIMES: dict[type, str] = {
@@ -89,7 +94,7 @@ class Switch:
 
     def plan(self, call: CallItem, passage: Passage) -> None:
         """Have it happen."""
-        state = _Passage(call, passage, origin=passage is call.passages[0])
+        state = _Passage(call, passage, origin=passage is call.origin)
         for at, what in (
             (passage.begins, self._begins),
             (passage.rings, self._rings),
@@ -224,12 +229,13 @@ class Switch:
                 truth.started = base["at"]
 
         first = passage.first_leg
+        named, origin = truth.way.goes_on(passage, self.server.name)
         self._tell(
             state,
             CallStarted(
-                **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
+                **base, site="", owner=named.owner, origin=origin, caller=call.caller,
                 caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
-                user_agent="", sip_call_id=state.dialog(0), leg=first,
+                user_agent="", sip_call_id=state.dialog(0), leg=first, came=named.legs,
             ),
             known,
         )  # fmt: skip

@@ -95,6 +95,8 @@ class Auditor:
         self.anew: set[str] = set()
         """Calls that came back to an owner that had ended them in an earlier life."""
         self._ended_by: dict[str, Process] = {}
+        self.refused: dict[str, set[str]] = {}
+        """Authors that anybody named as writing too much, by callID."""
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
         errors.found.clear()
@@ -212,6 +214,11 @@ class Auditor:
             self.unbased.add((call.call_id, server.name))
         if call.owner == server.name:
             self._ended_by[call.call_id] = process
+            for author, count in call.data.counts().items():
+                if "/" in author and count > 10 * server.settings.call_entries.get(
+                    server.name, 1000
+                ):
+                    raise Violated(f"9: {server.name} has {count} entries of {author}")
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
@@ -245,6 +252,8 @@ class Auditor:
                 raise Violated(
                     f"1: {call.call_id} is owned by {true_owner}, {server.name} says {call.owner}"
                 )
+            if call.refused is not None:
+                self._refuses(server, call, call.refused)
             data = call.data
             for name, entry in data.properties.items():
                 if entry.stamp > data.newest or entry.name != name:
@@ -252,6 +261,13 @@ class Auditor:
             if self._rng.random() < 0.1:
                 self._merging(server, call)
         self._touched.clear()
+
+    def _refuses(self, server: Server, call: Call, refused: frozenset[str]) -> None:
+        """9: whatever applications write, what switches say is taken."""
+        self.refused.setdefault(call.call_id, set()).update(refused)
+        for author in refused:
+            if "/" not in author:
+                raise Violated(f"9: {server.name} refuses what {author} says of {call.call_id}")
 
     def _merging(self, server: Server, call: Call) -> None:
         """2: any two copies become the same, in whichever order they are merged."""
@@ -337,12 +353,24 @@ def copies_are_equal(
                 continue  # it is about to be told the end
             if held is None:
                 raise Violated(f"5: {server.name} takes part in {call_id}, its owner knows nothing")
-            if call.data != held.data:
+            if _without_refused(call, held) != _without_refused(held, call):
                 raise Violated(
                     f"2: copies of {call_id} differ after healing:\n"
                     f"  at {owner.name}: {_shown(held.data)}\n"
                     f"  at {server.name}: {_shown(call.data)}"
                 )
+
+
+def _without_refused(one: Call, other: Call) -> CallData:
+    """What ``one`` has, but of those who wrote more than either of two copies takes."""
+    refused = (one.refused or frozenset()) | (other.refused or frozenset())
+    if not refused:
+        return one.data
+    properties, logs = one.data.newer({})
+    return CallData(
+        [entry for entry in properties if entry.author not in refused],
+        [line for line in logs if line.author not in refused],
+    )
 
 
 def _shown(data: CallData) -> str:

@@ -52,7 +52,12 @@ class Process:
             name,
             self.clock,
             self.timers,
-            StoreLimits(settings.linger, settings.linger + settings.dead_after, 1000),
+            StoreLimits(
+                settings.linger,
+                settings.linger + settings.dead_after,
+                settings.call_entries.get(name, 1000),
+                peer_authors=settings.peer_authors,
+            ),
         )
         # First of all clients: it sees what is written before anyone can send it.
         watch = server.audit.watch(server, self)
