@@ -1,21 +1,20 @@
 """Rules broken on purpose: the simulation has to find each of them.
 
-Each is one small change to the real code, of the kind that a hurried hand would make. What users saw
-of some, and what finds it again:
+Each is one small change to the real code, of the kind that a hurried hand would make. What was seen
+of some before, and what finds it again:
 
-=============================================  =====================================================
-a call that began at a switch without a        ``owned-by-each``, ``no-origin``; ``strangers-
-server has rows at every server, or none       recorded`` for calls that are none of their owners'
-durations by the wall clock                    ``wall-clocks``, ``base-not-told``, ``base-not-kept``;
-                                               of the switch's own times ``tests/calls/
-                                               test_set_clocks.py::test_a_step_in_mid_call``
-an application erases a call's end             ``applications-fill-calls``, ``applications-crowd-
-                                               out``, ``refused-untold``
-an INVITE that is sent again after a restart   no server sees it: ``tests/calls/
-is a second call                               test_invites_again.py``
-two rows for minutes, as a participant left    ``who-left-untold``, ``who-left-unasked``
+==================================  ============================================================
+a call that began at a switch       ``owned-by-each``, ``no-origin``; ``strangers-recorded`` for
+without a server has rows at every  calls that are none of their owners'
+server, or none at its owner
+durations by the wall clock         ``wall-clocks``, ``base-not-told``, ``base-not-kept``; of the
+                                    switch's own times tests/calls/test_set_clocks.py
+an application erases a call's end  ``applications-fill-calls``, ``applications-crowd-out``
+an INVITE that is sent again after  no server sees it: tests/calls/test_invites_again.py
+a restart is another call
+two rows for minutes, as one left   ``who-left-untold``, ``who-left-unasked``
 the call through its caretaker
-=============================================  =====================================================
+==================================  ============================================================
 """
 
 from __future__ import annotations
