@@ -237,6 +237,13 @@ class Store:
         if call is not None:
             self._end(call)
 
+    def let_go(self, call: Call) -> None:
+        """A call that was ``kept`` is not needed any more. Its stamps may be others than when it
+        ended here."""
+        kept = self.kept.pop(call.call_id, None)
+        if kept is not None:
+            self._remember(kept)
+
     def linger(self, call: Call) -> None:
         """Let a call that nobody holds end in its time, unless another server will say that."""
         if call.held or call.lingering or (call.led and call.clients):
@@ -402,12 +409,15 @@ class Store:
         if self._calls.get(call.call_id) is call:
             self._end(call)
 
-    def _end(self, call: Call) -> None:
-        del self._calls[call.call_id]
-        call.lingering = 0
+    def _remember(self, call: Call) -> None:
         if self._left is None:
             self._left = _Left()
         self._left.put(call.call_id, call.data.newest, call.base if call.based else 0)
+
+    def _end(self, call: Call) -> None:
+        del self._calls[call.call_id]
+        call.lingering = 0
+        self._remember(call)
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)

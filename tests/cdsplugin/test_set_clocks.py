@@ -363,3 +363,30 @@ def test_a_call_that_is_over_here_before_its_owner_says_what_time_it_is(
     ant.ends()
     world.pass_time(45)
     assert not world["bee"].server.store.kept
+
+
+def test_a_call_that_comes_back_after_it_was_kept_and_stamped_anew(world: World) -> None:
+    """What was written while its owner was away got stamps by the owner's clock, which had been set
+    ahead of the call's time: what is written later comes after them all the same."""
+    ant, bee = Switch(world["ant"]), world["bee"]
+    ant.begins()
+    world.pass_time(1)
+    step(world, "ant", HOUR)
+    world.net.part("ant", "bee")
+    bee.join("c1")
+    assert bee.write("c1", "note")
+    bee.leave("c1")
+    world.pass_time(80)
+    assert list(bee.server.store.kept) == ["c1"]
+    world.net.heal()
+    world.pass_time(15)
+    shown = held(world["ant"].server).data.properties["note"].stamp
+    assert shown > START + HOUR
+    ant.ends()
+    world.pass_time(45)
+    assert not bee.server.store.kept
+    bee.join("c1")
+    world.pass_time(1)
+    assert bee.write("c1", "later")
+    world.pass_time(1)
+    assert held(world["ant"].server).data.properties["later"].stamp > shown
