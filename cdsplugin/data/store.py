@@ -165,16 +165,19 @@ class Store:
         call_id: str,
         properties: Sequence[Property],
         logs: Sequence[Log] = (),
+        *,
+        back: bool = False,
     ) -> tuple[list[Property], list[Log]]:
         """Take in stamped entries (from a remote server); return those that were not seen before.
 
         Unknown callID: nothing happens and nothing is returned. What is far beyond what a server
-        lets its own applications and switches write is not taken.
+        lets its own applications and switches write is not taken, unless it is ``back``: it has
+        been taken here before.
         """
         call = self._calls.get(call_id)
         if call is None:
             return [], []
-        if len(call.data) + len(properties) + len(logs) > self.limits.call_entries:
+        if not back and len(call.data) + len(properties) + len(logs) > self.limits.call_entries:
             properties, logs = self._within_limits(call, properties, logs)
         changed, added = call.data.merge(properties, logs)
         if changed or added:
@@ -367,12 +370,12 @@ class Store:
                 more[line.author] = more.get(line.author, 0) + 1
         known = call.data.counts()
         many = [a for a, count in more.items() if known.get(a, 0) + count > 10 * self._limit(a)]
-        fresh = [author for author in more if author not in known]
+        peers = [a for a in {**known, **more} if a.partition("/")[0] != self.server]
         late: list[str] = []
         for application in (True, False):  # however many those are, a switch has its place
-            room = self.limits.peer_authors - sum(("/" in a) is application for a in known)
-            late += [a for a in fresh if ("/" in a) is application][max(room, 0) :]
-        again = {a for a in call.refused or () if a.partition("/")[0] != self.server}
+            these = [author for author in peers if ("/" in author) is application]
+            late += [a for a in these[self.limits.peer_authors :] if a not in known]
+        again = {a for a in call.refused or () if a in peers}
         refused = again.union(many, late)
         if not refused:
             return properties, logs

@@ -78,7 +78,7 @@ class NetworkProxy:
     """See the module.
 
     ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
-    be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
+    be added to ``health_listeners``. ``on_handed_over(call)`` is called when the owner of a call
     has written its record, so that the one which this server wrote in its place has to go,
     ``on_disowned(call)`` when that server has no such call.
     Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
@@ -103,7 +103,7 @@ class NetworkProxy:
         missed: int = 1000,
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
-        on_handed_over: Callable[[str], None] | None = None,
+        on_handed_over: Callable[[Call], None] | None = None,
         on_disowned: Callable[[Call], None] | None = None,
         journal: Journal | None = None,
         records: Records | None = None,
@@ -422,10 +422,10 @@ class NetworkProxy:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
         self._remove(call_id, server)
 
-    def handed_over(self, call_id: str) -> None:
+    def handed_over(self, call: Call) -> None:
         """The owner of a call (or its caretaker) has the record: the one written here has to go."""
         if self.on_handed_over is not None:
-            self.on_handed_over(call_id)
+            self.on_handed_over(call)
 
     def _may_disown(self, call: Call) -> bool:
         ours = call.owner == self.server and self.on_disowned is not None
@@ -481,7 +481,8 @@ class NetworkProxy:
             return
         if server != call.owner and server != self.server:
             properties, logs = self._sane(server, call, properties, logs)
-        changed, added = self._store.update(self, call_id, properties, logs)
+        back = server == self.server
+        changed, added = self._store.update(self, call_id, properties, logs, back=back)
         if not changed and not added:
             return
         participants = self.monitor.of(call_id)

@@ -71,7 +71,7 @@ class Side(Protocol):
         """The owner of a call has none such: what was written here in its place is recorded
         apart."""
 
-    def handed_over(self, call_id: str) -> None:
+    def handed_over(self, call: Call) -> None:
         """The head of a call has written its record: the one that was written here has to go."""
 
 
@@ -207,7 +207,7 @@ class Registrations:
         if call.settled or not len(call.data):
             self._calls.forget(call)
             if call.kept:
-                self._side.handed_over(call.call_id)
+                self._side.handed_over(call)
             return
         if joined is None:
             return
@@ -691,7 +691,7 @@ class Registrations:
 
     def _release(self, call: Call) -> None:
         self.kept.drop(call)
-        self._side.handed_over(call.call_id)
+        self._side.handed_over(call)
 
     # The rest
 

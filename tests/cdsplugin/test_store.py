@@ -208,6 +208,9 @@ def test_what_peers_send_has_limits_too(store: Store, caplog: pytest.LogCaptureF
     # Nor is another server's switch kept out by so many applications.
     leg = Property("leg/depot/0", {}, 900, "depot")
     assert store.update(None, "c1", [leg, *many], []) == ([leg], [])
+    # What an application of ours wrote comes back, too, as after a crash.
+    own = Log(950, "hq/wall", "x")
+    assert store.update(None, "c1", [], [own]) == ([], [own])
     servers = [Property(f"leg/s{n}/0", {}, 1000 + n, f"s{n}") for n in range(50)]
     assert len(store.update(None, "c1", servers, [])[0]) == 18
 

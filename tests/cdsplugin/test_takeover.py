@@ -843,3 +843,34 @@ def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(
         assert site.server.proxy._registrations.joined == {}
         assert len(site.server.proxy.monitor) == 0
         assert len(site.journal) == 0
+
+
+def test_a_record_of_another_time_stays() -> None:
+    """The call was here when its owner could not be reached by configuration, and comes back when
+    that has reached us. What it gets then is not all that the record has."""
+    world = World("ant", "bee")
+    bee = world["bee"]
+    world["ant"].join("c1")
+    bee.server.peers = ()
+    bee.join("c1")
+    assert bee.write("c1", "leg/bee/0", {"ended_at": START})
+    bee.leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["bee"]}
+    world.net.dial("ant", "bee")
+    bee.join("c1")
+    world.pass_time(1)
+    world.net.cut("ant", "bee")
+    assert bee.write("c1", "later")
+    bee.leave("c1")
+    world.pass_time(70)
+    assert list(bee.server.store.kept) == ["c1"]
+    world.net.heal()
+    world.net.dial("ant", "bee")
+    world.pass_time(2)
+    world["ant"].leave("c1")
+    world.pass_time(40)
+    assert not bee.server.store.kept
+    assert world["ant"].rows.entries["c1"] == {"later"}
+    assert world.rows() == {"c1": ["ant", "bee"]}
+    assert "leg/bee/0" in bee.rows.entries["c1"]

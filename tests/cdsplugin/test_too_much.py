@@ -74,6 +74,29 @@ def _all_but_lines(world: World) -> tuple[list, list]:
     return call.data.newer({})
 
 
+def test_a_kept_call_comes_back_with_all_that_was_here() -> None:
+    """Its owner has told more of it while it was kept than would be taken at once."""
+    world = World("ant", "bee")
+    world["bee"].server.store.limits = StoreLimits(30, 60, 1, 100, 1)
+    world.call()
+    store = world["ant"].server.store
+    store.update(None, "c1", [], [Log(START + 2, "cat/crm", "a line")])
+    world.pass_time(1)
+    world.net.part("ant", "bee")
+    store.update(None, "c1", [], [Log(START + 1, "dog/crm", "an older line")])
+    assert world["bee"].write("c1", "last")
+    world["bee"].leave("c1")
+    world.pass_time(70)
+    (kept,) = world["bee"].server.store.kept.values()
+    world.net.heal()
+    world.pass_time(2)
+    assert len(kept.data.log_lines()) == 2
+    world["bee"].join("c1")
+    back = world["bee"].server.store.get("c1")
+    assert back is not None
+    assert back.data == kept.data
+
+
 def test_older_servers_name_nobody() -> None:
     class Before(msgspec.Struct, frozen=True, array_like=True, tag="end"):
         call_id: str

@@ -388,11 +388,8 @@ class Application:
                 if note.name
                 else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
             )
-            known = item.owner == name or item.owner in self.server.settings.peers[name]
-            # Else it is in the record there, which goes if a later life of the call is handed over.
-            if known:
-                self.truth.waiting.append(written)
-                process.journal.after_commit(lambda: self._acknowledged(written), must=True)
+            self.truth.waiting.append(written)
+            process.journal.after_commit(lambda: self._acknowledged(written), must=True)
         leaves = partial(self._leaves, process)
         self.world.after(note.stays, partial(self.server.machine.comes, leaves))
 

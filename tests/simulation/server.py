@@ -99,8 +99,8 @@ class Process:
         found = self.archive.look(call_id)
         self.timers.schedule(0.001, lambda: then(found))
 
-    def _handed_over(self, call_id: str) -> None:
-        self.recorder.handed_over(call_id)
+    def _handed_over(self, call: Call) -> None:
+        self.recorder.handed_over(call)
 
     def start(self) -> None:
         """As ``CallDataServer.start``: what the journal has comes back first."""
