@@ -96,6 +96,9 @@ class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
     ahead: Micros = 0
     """By how much the call's time is ahead of the owner's clock, should that have been set since
     the call began."""
+    since: Stamp = 0
+    """If not 0: of the head's own authors it lacks nothing from this stamp on, whatever ``have``
+    says, which asks for what it has lost of before. An older server sends both."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="no"):

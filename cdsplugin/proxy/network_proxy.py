@@ -302,18 +302,18 @@ class NetworkProxy:
             their_lines = {(line.stamp, line.author) for line in frame.logs}
             logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
         have = call.have() if frame.have else {}
+        if call.back is None and frame.have:
+            self._notice_forgotten(call, frame.have)
+        since = 0
         if call.back is not None:
-            self._ask_lost(call, call.back, server, frame.have, have)
-        elif frame.have:
-            self._ask_forgotten(call, frame.have, have)
+            since = self._ask_lost(call, call.back, server, frame.have, have)
         utc = ahead = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
             ahead = call.base - self._clock.own()
         listed = self._listed(call)
-        self._peers.send(
-            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead)
-        )
+        answer = Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead, since)
+        self._peers.send(server, answer)
         self._changed(call, before, server)
         self._hold(call)
 
@@ -329,22 +329,31 @@ class NetworkProxy:
 
     def _ask_lost(
         self, call: Call, back: Back, server: str, theirs: dict[str, int], have: dict[str, int]
-    ) -> None:
+    ) -> int:
         """What this server had shared while its disk refused, and lost, ``server`` may have: it is
-        asked for once, unless it has heard of what was written since."""
-        if server in back.asked:
-            return
-        back.asked.add(server)
+        asked for, by less in ``have``, unless it has heard of what was written since without having
+        been asked before; and once more with each connection. Returns ``Registered.since``."""
+        session = self._peers.of(server).session
+        asked = back.asked.get(server)
+        if asked == session:
+            return 0
+        back.asked[server] = session
+        since = 0
         for author, newest in call.have_of(self.server).items():
-            if author in have and not 0 < back.since <= theirs.get(author, 0) <= newest:
+            heard = 0 < back.since <= theirs.get(author, 0) <= newest
+            if author in have and (asked is not None or not heard):
                 have[author] = min(have[author], back.whole)
+                if heard:
+                    since = back.since
+        return since
 
-    def _ask_forgotten(self, call: Call, theirs: dict[str, int], have: dict[str, int]) -> None:
-        """The same of a call that this server had lost as a whole, and has begun anew: who has
-        nothing of it that is as new as the oldest here may have what was there before."""
-        for author, oldest in call.data.oldest_of(self.server).items():
-            if theirs.get(author, oldest) < oldest:
-                have[author] = -1
+    def _notice_forgotten(self, call: Call, theirs: dict[str, int]) -> None:
+        """A call that this server had lost as a whole, and has begun anew: who has nothing of it
+        that is as new as the oldest here may have what was there before."""
+        oldest = call.data.oldest_of(self.server)
+        if any(theirs.get(author, stamp) < stamp for author, stamp in oldest.items()):
+            call.back = Back(-1)
+            call.back.since = min(oldest.values())
 
     def _listed(self, call: Call) -> list[str]:
         participants = self.monitor.of(call.call_id)

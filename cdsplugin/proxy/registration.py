@@ -53,6 +53,10 @@ def _complete(data: CallData, theirs: set[tuple[int, str]], refused: Sequence[st
     return all(key in theirs or key[1] in refused for key in keys)
 
 
+def _written_since(stamp: int, server: str, entry: Property | Log) -> bool:
+    return entry.stamp >= stamp and entry.author.partition("/")[0] == server
+
+
 class Side(Protocol):
     """The other side of the proxy: of those that are registered here."""
 
@@ -322,6 +326,9 @@ class Registrations:
             theirs.update((e.stamp, e.author) for e in frame.logs)
             properties = [e for e in properties if (e.stamp, e.author) not in theirs]
             logs = [e for e in logs if (e.stamp, e.author) not in theirs]
+            if frame.since:
+                properties = [e for e in properties if not _written_since(frame.since, server, e)]
+                logs = [e for e in logs if not _written_since(frame.since, server, e)]
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if anew:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from cds_fakes import START, Listener
+from cds_fakes import START, FakeNet, Listener
 from cds_world import DEAD, LIVE, NAMES, Rows, Site, World, listed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdsplugin.data.frames import Alive, EndOfCall, Listing, Refused, Register, Update
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.frames import (
+    Alive,
+    EndOfCall,
+    Listing,
+    Refused,
+    Register,
+    Registered,
+    Update,
+)
 
 HOUR = 3_600_000_000
 
@@ -874,3 +883,59 @@ def test_a_record_of_another_time_stays() -> None:
     assert world["ant"].rows.entries["c1"] == {"later"}
     assert world.rows() == {"c1": ["ant", "bee"]}
     assert "leg/bee/0" in bee.rows.entries["c1"]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_an_owner_lost_is_asked_for_again_if_the_answer_was_lost(whole: bool) -> None:
+    """By then the other one has heard of what was written since, also of that with the call anew
+    (``whole``: of which nothing was on disk). That does not come back."""
+    world = World("ant", "bee", commit=0.0)
+    ant, bee, net = world["ant"], world["bee"], world.net
+    ant.disk.full = whole
+    world.call()
+    ant.disk.full = True
+    ant.server.store.write(None, "c1", "ant", {"mood": "lost"}, ["lost"])
+    world.pass_time(1)
+    net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    world.pass_time(5)
+    ant.join("c1")
+    ant.write("c1", "later")
+    for _ in range(2):
+        net.heal()
+        carried(net, Registered)
+        assert "later" in bee.has()
+        assert "mood" not in ant.has()
+        net.cut("ant", "bee")
+    net.log.clear()
+    net.heal()
+    world.pass_time(15)
+    data = held(ant)
+    assert data == held(bee)
+    assert data.value("mood") == "lost"
+    assert [line.text for line in data.log_lines()] == ["lost"]
+    updates = [frame for _, to, frame in net.log if type(frame) is Update and to == "ant"]
+    back = {e.name for frame in updates for e in frame.properties if e.author == "ant"}
+    assert "mood" in back
+    assert "later" not in back
+
+
+def held(site: Site) -> CallData:
+    call = site.server.store.get("c1")
+    assert call is not None
+    return call.data
+
+
+def carried(net: FakeNet, kind: type) -> None:
+    """Frames are carried until one of this kind has come."""
+    for _ in range(1000):
+        if net.wires:
+            sender, receiver, frame = net.wires.popleft()
+            net.servers[receiver].proxy.received(sender, frame)
+            if type(frame) is kind:
+                return
+        else:
+            for timers in net._timers:
+                timers.advance(0.1)
+    raise AssertionError(f"no {kind.__name__}")
