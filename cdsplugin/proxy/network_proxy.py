@@ -220,6 +220,8 @@ class NetworkProxy:
             peer.asking.cancel()
             peer.asking = None
         self.monitor.cut_off(server)
+        for call_id in self.monitor.gone(server):
+            self._remove(call_id, server)
         self._clock.doubt(server)
         if self.monitor.awaited(server):
             # It may have nothing here any more that it would dial for, and cannot say so then.
@@ -387,8 +389,13 @@ class NetworkProxy:
 
     def _drop(self, call: Call, names: Sequence[str]) -> None:
         """These have left the call while they were cut off from here, as the server says by way of
-        which they took part meanwhile. Who has registered again has come back since."""
+        which they took part meanwhile. Who has registered again has come back since; or it is not
+        known here yet that it is cut off."""
         gone = [name for name in names if self.monitor.awaits(call.call_id, name)]
+        participants = self.monitor.of(call.call_id)
+        for name in participants.present if participants is not None else ():
+            if name in names and name not in gone:
+                self.monitor.said_gone(call.call_id, name)
         for name in gone:
             self.monitor.remove(call.call_id, name)
             self._unwatch(name)

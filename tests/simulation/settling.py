@@ -126,9 +126,10 @@ class Settling:
 
     def _are_apart(self, call_id: str, rows: dict[str, int]) -> bool:
         """Whether the owner does nothing, or one that has something of the call does not reach
-        it."""
+        it; or the owner has not noticed yet that one who takes part does not reach it: while it
+        believes in that connection, it waits for him whatever others say."""
         owner = self._truths[call_id].item.owner
-        if not self._servers[owner].works():
+        if not self._servers[owner].works() or self._believes(owner, call_id):
             return True
         known = self._servers[owner].settings.peers
         return any(
@@ -136,6 +137,16 @@ class Settling:
             and not (server.works() and self._network.joined(name, owner))
             for name, server in self._servers.items()
             if name != owner and (owner in known[name] or name in known[owner])
+        )
+
+    def _believes(self, owner: str, call_id: str) -> bool:
+        process = self._servers[owner].process
+        participants = process and process.proxy.monitor.of(call_id)
+        if process is None or participants is None:
+            return False
+        return any(
+            process.link.connected(name) and not self._network.joined(name, owner)
+            for name in participants.present
         )
 
 
