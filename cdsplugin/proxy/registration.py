@@ -216,7 +216,7 @@ class Registrations:
         if joined is None:
             return
         if joined.stage is Stage.UNSHARED and not (
-            joined.known or self._peers.network.knows(call.owner)
+            joined.known or joined.sent or self._peers.network.knows(call.owner)
         ):
             self._calls.forget(call)
             return
@@ -595,6 +595,7 @@ class Registrations:
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
         joined.told = joined.left
+        joined.sent = joined.sent or joined.head == call.owner
         joined.follows = call.only_followed
         left = list(joined.left)
         if joined.known:

@@ -403,3 +403,28 @@ def test_an_owner_dials_who_is_waited_for_or_missed_and_no_longer() -> None:
     world.pass_time(10)
     assert present(world) == []
     assert ant.wanted == set()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_who_left_while_its_connection_to_the_owner_seemed_alive(back: bool) -> None:
+    """The owner has not noticed yet that it is dead. Once it has, who has left is not waited for,
+    unless it has registered again since."""
+    world = World("ant", "bee", "cat")
+    world.call()
+    net, ant, cat = world.net, world["ant"], world["cat"]
+    net.connected.discard(frozenset(("ant", "cat")))
+    net.closed_ways.add(frozenset(("ant", "cat")))
+    cat.server.proxy.disconnected("ant")
+    world.pass_time(40)
+    assert cat.server.proxy._registrations.joined["c1"].head == "bee"
+    cat.leave("c1")
+    world.pass_time(1)
+    assert present(world) == ["bee", "cat"]
+    if back:
+        ant.server.proxy.received("cat", Register("c1", "ant", 1, {}, [], []))
+    ant.server.proxy.disconnected("cat")
+    assert present(world) == (["bee", "cat"] if back else ["bee"])
+    hang_up(world, "ant", "bee")
+    world.pass_time(40)
+    assert (ant.server.store.get("c1") is not None) is back
+    assert not ant.server.proxy.monitor._gone

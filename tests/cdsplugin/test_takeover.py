@@ -885,6 +885,34 @@ def test_a_record_of_another_time_stays() -> None:
     assert "leg/bee/0" in bee.rows.entries["c1"]
 
 
+def test_a_call_is_kept_for_an_owner_that_was_asked_and_cannot_be_dialled() -> None:
+    """It had reached us, and was lost before it answered. It may have heard, and dial again."""
+    world = World("ant", "bee")
+    ant, bee = world["ant"], world["bee"]
+    ant.join("c1")
+    bee.server.peers = ()
+    world.net.dial("ant", "bee")
+    world.pass_time(1)
+    bee.join("c1")
+    carried(world.net, Alive)
+    carried(world.net, Alive)
+    assert bee.stage() == "registered for the first time, no answer yet"
+    world.net.cut("ant", "bee")
+    bee.server.store.register(Listener(), "c1", "ant", holds=False)
+    assert bee.write("c1", "leg/bee/0", {"ended_at": START})
+    bee.leave("c1")
+    world.pass_time(70)
+    assert list(bee.server.store.kept) == ["c1"]
+    world.net.heal()
+    world.net.dial("ant", "bee")
+    world.pass_time(2)
+    ant.leave("c1")
+    world.pass_time(40)
+    assert "leg/bee/0" in ant.rows.entries["c1"]
+    assert world.rows() == {"c1": ["ant"]}
+    assert not bee.server.store.kept
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_an_owner_lost_is_asked_for_again_if_the_answer_was_lost(whole: bool) -> None:
     """By then the other one has heard of what was written since, also of that with the call anew

@@ -89,6 +89,8 @@ class Settling:
         for call_id, rows in found.items():
             if any(_takes_part(server, call_id) for server in self._servers.values()):
                 acted[call_id] = now
+            if self._cannot_ask(call_id):
+                acted[call_id] = now
             since = acted.get(call_id, 0)
             if self.healed is not None:
                 stands = now - max(since, self.healed)
@@ -137,6 +139,22 @@ class Settling:
             and not (server.works() and self._network.joined(name, owner))
             for name, server in self._servers.items()
             if name != owner and (owner in known[name] or name in known[owner])
+        )
+
+    def _cannot_ask(self, call_id: str) -> bool:
+        """Whether the owner waits for one that it cannot dial, and that has nothing of the call any
+        more for which it would dial itself: so ``reregister_within`` has to pass."""
+        owner = self._servers[self._truths[call_id].item.owner]
+        monitor = owner.process and owner.process.proxy.monitor
+        participants = monitor and monitor.of(call_id)
+        if not monitor or participants is None:
+            return False
+        return any(
+            monitor.awaits(call_id, name)
+            and name not in owner.settings.peers[owner.name]
+            and not self._network.joined(name, owner.name)
+            and not _has(self._servers[name], call_id)
+            for name in participants.present
         )
 
     def _believes(self, owner: str, call_id: str) -> bool:
