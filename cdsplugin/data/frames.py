@@ -77,6 +77,9 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     apart: bool = False
     """The registrant records the call by itself should its owner say that it has none such. An
     older one counts on the owner."""
+    behind: list[Name] = []
+    """By way of whom the registrant took part before, and who may not have heard that it does no
+    more."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
@@ -117,6 +120,8 @@ class Listing(msgspec.Struct, frozen=True, array_like=True, tag="who"):
     first living one is the caretaker. Long lists are cut off."""
 
     calls: list[tuple[CallId, list[Name]]]
+    moved: list[tuple[CallId, Name]] = []
+    """Who took part by way of the receiver, and is registered with the sender now."""
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True, tag="upd"):

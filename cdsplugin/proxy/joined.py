@@ -37,11 +37,11 @@ class Joined:
     ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
     refused. ``left``: who has left the call here, and its owner does not know that yet; ``told``:
     who of them the last registration spoke of; ``follows``: whether it said that nobody here holds
-    the call.
+    the call. ``behind``: by way of whom we took part, and the head does not know that.
     """
 
     __slots__ = (
-        "before", "follows", "head", "known", "leaving", "left", "listed", "revealing", "sent",
+        "before", "behind", "follows", "head", "known", "leaving", "left", "listed", "revealing", "sent",
         "stage", "told", "tried", "unseen", "whole",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class Joined:
         self.known = known
         self.sent = False
         self.before = 0
+        self.behind: tuple[str, ...] = ()
         self.unseen: int | None = None
         self.revealing = False
         self.whole: dict[str, int] | None = None
@@ -144,6 +145,7 @@ class JoinedCalls:
         """The call's head is another server."""
         before = joined.head
         if before not in (head, call.owner, self.server):
+            joined.behind = tuple(dict.fromkeys((*joined.behind, before)))
             self._peers.of(before).headed.pop(call.call_id, None)
             self._peers.idle(before)
         joined.head = call.head = head

@@ -250,6 +250,8 @@ class NetworkProxy:
             case Listing():
                 for call_id, names in frame.calls:
                     self._registrations.on_listing(server, call_id, names)
+                for call_id, name in frame.moved:
+                    self._moved(call_id, name)
             case Refused():
                 self._registrations.on_refused(server, frame)
             case Hello():
@@ -318,6 +320,16 @@ class NetworkProxy:
         self._peers.send(server, answer)
         self._changed(call, before, server)
         self._hold(call)
+        for name in frame.behind:
+            if name != self.server and self._peers.connected(name):
+                self._peers.send(name, Listing([], [(call_id, server)]))
+
+    def _moved(self, call_id: str, server: str) -> None:
+        """``server`` is registered with the head of a call: here it need not register again."""
+        call = self._store.get(call_id)
+        if call is not None:
+            self._drop(call, (server,))
+            self._hold(call)
 
     def _hold(self, call: Call) -> None:
         """Take part in a call as those do that are registered here for it."""

@@ -307,6 +307,7 @@ class Registrations:
             anew = self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
         joined.known = True
         joined.stage = Stage.LIVE
+        joined.behind = ()
         if server == call.owner:
             joined.whole = None
         joined.tried = frozenset()
@@ -614,7 +615,7 @@ class Registrations:
         self._calls.lead(call, joined)
         frame = Register(
             call.call_id, call.owner, sent, have, properties, logs, listed, before, left,
-            joined.follows, True,
+            joined.follows, True, [name for name in joined.behind if name != joined.head],
         )  # fmt: skip
         self._peers.send(joined.head, frame)
 

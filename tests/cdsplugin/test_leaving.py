@@ -428,3 +428,44 @@ def test_who_left_while_its_connection_to_the_owner_seemed_alive(back: bool) -> 
     world.pass_time(40)
     assert (ant.server.store.get("c1") is not None) is back
     assert not ant.server.proxy.monitor._gone
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_who_is_with_the_owner_again_is_not_waited_for_where_it_was_meanwhile(
+    noticed: bool,
+) -> None:
+    """It cannot say so there itself, being cut off from that one now."""
+    world = World("ant", "bee", "cat")
+    world.call()
+    net, bee, cat = world.net, world["bee"], world["cat"]
+    net.cut("ant", "cat")
+    world.pass_time(40)
+    assert present(world, "bee") == ["cat"]
+    if noticed:
+        net.cut("bee", "cat")
+    else:
+        net.connected.discard(frozenset(("bee", "cat")))
+        net.closed_ways.add(frozenset(("bee", "cat")))
+        cat.server.proxy.disconnected("bee")
+    net.mend("ant", "cat")
+    world.pass_time(2)
+    assert cat.server.proxy._registrations.joined["c1"].head == "ant"
+    assert present(world, "bee") == ([] if noticed else ["cat"])
+    hang_up(world, "cat", "bee", "ant")
+    world.pass_time(5)
+    assert present(world) == ([] if noticed else ["bee"])
+    if not noticed:
+        bee.server.proxy.disconnected("cat")
+    world.pass_time(35)
+    assert world["ant"].server.store.get("c1") is None
+    assert world.rows() == {"c1": ["ant"]}
+
+
+def test_older_servers_are_told_of_nobody_who_has_moved() -> None:
+    class Before(msgspec.Struct, frozen=True, array_like=True, tag="who"):
+        calls: list[tuple[str, list[str]]]
+
+    encode = msgspec.msgpack.encode
+    told = encode(Listing([], [("c1", "cat")]))
+    assert msgspec.msgpack.decode(told, type=Before) == Before([])
+    assert msgspec.msgpack.decode(encode(Before([])), type=Frame) == Listing([])
