@@ -81,6 +81,22 @@ def test_what_failed_once_holds(seed: int) -> None:
     assert done.returncode == 0, done.stdout
 
 
+PLANS = """
+from tests.simulation.failed import FAILED
+from tests.simulation.run import run
+
+found = {why: run(plan).failure for why, plan in FAILED.items()}
+assert not any(found.values()), {why: failure for why, failure in found.items() if failure}
+"""
+
+
+def test_plans_that_failed_once_hold() -> None:
+    env = {**os.environ, "PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-c", PLANS]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_broken_rule_is_found(rule: str) -> None:
     # Only who is away of a frozen owner can tell of this one, and no plan has room for everything.
