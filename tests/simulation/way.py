@@ -20,6 +20,12 @@ class Way:
         self._headers: dict[int, str] = {}
         """By the passage's place in the item."""
 
+    def reaches(self, passage: Passage) -> bool:
+        """Whether the call gets there: not behind its origin, while that has not taken it."""
+        passages = self._item.passages
+        origin = passages.index(self._item.origin)
+        return passages.index(passage) < origin or origin in self._headers
+
     def goes_on(self, passage: Passage, server: str) -> tuple[callid.CarriedCallID, bool]:
         """The call comes to a switch and goes on from there. ``server`` is that of the switch,
         empty if it has none. Returns what the switch tells: its owner and the legs by which it
@@ -50,5 +56,7 @@ class UnservedSwitch:
         self._world.at(passage.begins, partial(self._begins, call, passage))
 
     def _begins(self, call: CallItem, passage: Passage) -> None:
-        self._world.note(passage.switch, f"passes {call.call_id} on")
-        self._ways[call.call_id].goes_on(passage, "")
+        way = self._ways[call.call_id]
+        if way.reaches(passage):
+            self._world.note(passage.switch, f"passes {call.call_id} on")
+            way.goes_on(passage, "")
