@@ -139,11 +139,13 @@ class Auditor:
                     raise Violated(f"4: {sender} sends {entry!r} of {call_id} back to its author")
 
     def frame_comes(self, receiver: Server, process: Process, frame: Frame) -> None:
-        """A frame is about to be taken: its entries count as seen if the call is known."""
+        """A frame is about to be taken: its entries count as seen if the call is known, but for
+        those of who writes too much, as these may be refused."""
         call_id = getattr(frame, "call_id", None)
         if call_id is None or process.store.get(call_id) is None:
             return
-        stamps = [e.stamp for e in (*getattr(frame, "properties", ()), *getattr(frame, "logs", ()))]
+        entries = (*getattr(frame, "properties", ()), *getattr(frame, "logs", ()))
+        stamps = [entry.stamp for entry in entries if "/" not in entry.author]
         if stamps:
             key = (process, call_id)
             self._seen[key] = max(self._seen.get(key, 0), *stamps)
