@@ -30,8 +30,9 @@ _UNLED = (Stage.CARETAKER, Stage.UNSHARED)
 class Joined:
     """A call of another server in which we take part.
 
-    ``known``: we were registered before; ``sent``: perhaps, as the owner was asked. ``unseen``: entries newer than that were written while
-    nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
+    ``known``: we were registered before; ``sent``: perhaps, as the owner was asked. ``unseen``:
+    entries newer than that were written while nothing was known of the owner's clock, and nobody
+    else has seen them (the journal says so too).
     ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
     before the owner answers: what was shared while the disk refused, others have and we have lost.
     ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
@@ -41,8 +42,8 @@ class Joined:
     """
 
     __slots__ = (
-        "before", "behind", "follows", "head", "known", "leaving", "left", "listed", "revealing", "sent",
-        "stage", "told", "tried", "unseen", "whole",
+        "before", "behind", "follows", "head", "known", "leaving", "left", "listed", "revealing",
+        "sent", "stage", "told", "tried", "unseen", "whole",
     )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
