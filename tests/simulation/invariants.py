@@ -459,9 +459,9 @@ def one_right_row(
 ) -> None:
     """The union of all archives has one row for each call, and it is right. Those of the callers
     ``others`` are somebody else's concern. Clocks have ``stepped``, or stood: what comes late to a
-    call that is over may be taken for another call's. Of a call that its owner lost before it had
-    anything on disk nobody knows that two parts, which were over while they were cut off from each
-    other, are of one: each is a record, with legs of its own."""
+    call that is over may be taken for another call's. Of a call that its owner has lost, or found to
+    be over long before, nobody knows that two parts, which were over while they were cut off from
+    each other, are of one: each is a record, with legs of its own."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
     properties: dict[tuple[str, str], _PropertyRow] = {}
@@ -528,7 +528,6 @@ def one_right_row(
         for t in truths.values()
         if t.begun and (t.lost or t.started is None or stepped)
     }
-    in_parts = {t.item.caller for t in truths.values() if t.begun and t.started is None}
     apart: dict[str, set[str]] = {}
     for apart_id, found_rows in rows.items():
         for name, row in found_rows.items():
@@ -537,9 +536,9 @@ def one_right_row(
         callers = {row["caller"] for row in found_rows.values()} - {None}  # only notes
         of_this = {name for call_id, name in legs if call_id == apart_id}
         for caller in callers:
-            if caller in apart and (caller not in in_parts or of_this & apart[caller]):
-                raise Violated(f"9: one call is recorded as several: {rows}")
-            apart.setdefault(caller, set()).update(of_this)
+            if of_this & apart.setdefault(caller, set()):
+                raise Violated(f"9: one call is recorded twice: {rows}")
+            apart[caller] |= of_this
 
 
 def _apart(rows: dict[str, dict[str, dict[str, Any]]], caller: str) -> list[str]:
