@@ -373,7 +373,7 @@ class Store:
         peers = [a for a in {**known, **more} if a.partition("/")[0] != self.server]
         late: list[str] = []
         for application in (True, False):  # however many those are, a switch has its place
-            these = [author for author in peers if ("/" in author) is application]
+            these = [author for author in peers if ("/" in author) == application]
             late += [a for a in these[self.limits.peer_authors :] if a not in known]
         again = {a for a in call.refused or () if a in peers}
         refused = again.union(many, late)

@@ -459,9 +459,9 @@ def one_right_row(
 ) -> None:
     """The union of all archives has one row for each call, and it is right. Those of the callers
     ``others`` are somebody else's concern. Clocks have ``stepped``, or stood: what comes late to a
-    call that is over may be taken for another call's. Of a call that its owner has lost, or found to
-    be over long before, nobody knows that two parts, which were over while they were cut off from
-    each other, are of one: each is a record, with legs of its own."""
+    call that is over may be taken for another call's. Of a call that its owner has lost, or found
+    to be over long before, nobody knows that two parts, which were over while they were cut off
+    from each other, are of one: each is a record, with legs of its own."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
     properties: dict[tuple[str, str], _PropertyRow] = {}
