@@ -685,6 +685,9 @@ class Registrations:
                 self._leave(call, joined)
             case Stage.UNSHARED:
                 joined.stage = Stage.WAITING
+                self._peers.of(call.owner).joined[call.call_id] = None
+                if self._peers.network.knows(call.owner):  # it has reached us in the meantime
+                    self._reach_owner(call, joined)
             case Stage.CARETAKER:
                 # Another may have taken care of it too, before us on the list.
                 joined.tried = frozenset()

@@ -913,6 +913,25 @@ def test_a_call_is_kept_for_an_owner_that_was_asked_and_cannot_be_dialled() -> N
     assert not bee.server.store.kept
 
 
+def test_an_owner_that_has_reached_us_before_the_call_is_over_gets_it() -> None:
+    """The call itself went on unshared, as its owner could not be dialled."""
+    world = World("ant", "bee")
+    ant, bee = world["ant"], world["bee"]
+    ant.join("c1")
+    bee.server.peers = ()
+    bee.join("c1")
+    assert bee.write("c1", "leg/bee/0", {"ended_at": START})
+    bee.leave("c1")
+    world.pass_time(30)
+    world.net.dial("ant", "bee")
+    world.pass_time(50)
+    assert "leg/bee/0" in ant.has()
+    ant.leave("c1")
+    world.pass_time(40)
+    assert world.rows() == {"c1": ["ant"]}
+    assert not bee.server.store.kept
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_an_owner_lost_is_asked_for_again_if_the_answer_was_lost(whole: bool) -> None:
     """By then the other one has heard of what was written since, also of that with the call anew
