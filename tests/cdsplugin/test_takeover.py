@@ -913,6 +913,27 @@ def test_a_call_is_kept_for_an_owner_that_was_asked_and_cannot_be_dialled() -> N
     assert not bee.server.store.kept
 
 
+def test_nobody_takes_the_place_of_an_owner_that_is_back() -> None:
+    """Of many calls some are dealt with later, when it may be back: also of one that waits until
+    what was written meanwhile is on disk with the right stamps."""
+    world = World("ant", "bee", commit=0.5)
+    world.net.part("ant", "bee")
+    world["ant"].join("c1")
+    bee = world["bee"]
+    bee.join("c1")
+    assert bee.write("c1", "note")
+    world.pass_time(5)
+    world.net.heal()
+    world.net.run()
+    joined = bee.server.proxy._registrations.joined["c1"]
+    assert joined.revealing
+    bee.server.proxy._registrations._heads.seek_instead("ant", ["c1"])
+    assert bee.stage() != DEAD
+    world.pass_time(5)
+    assert bee.stage() == LIVE
+    assert "note" in world["ant"].has()
+
+
 def test_an_owner_that_has_reached_us_before_the_call_is_over_gets_it() -> None:
     """The call itself went on unshared, as its owner could not be dialled."""
     world = World("ant", "bee")
