@@ -7,7 +7,14 @@ import pytest
 from cds_fakes import START
 from cds_world import DEAD, LIVE, World
 
-from cdsplugin.data.frames import EndOfCall, Frame, Listing, Register, Unregister
+from cdsplugin.data.frames import (
+    EndOfCall,
+    Frame,
+    Listing,
+    Register,
+    Registered,
+    Unregister,
+)
 
 
 def present(world: World, at: str = "ant") -> list[str]:
@@ -305,8 +312,22 @@ def test_servers_of_before_understand_and_are_understood() -> None:
     old = Before("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3)
     new = msgspec.msgpack.decode(encode(old), type=Frame)
     assert new == Register("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3, [])
-    told = Register("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3, ["cat"])
+    told = Register("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3, ["cat"], behind=["dog"])
     assert msgspec.msgpack.decode(encode(told), type=Before) == old
+
+    class Answer(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
+        call_id: str
+        utc: int
+        echo: int
+        have: dict[str, int]
+        properties: list
+        logs: list
+
+    old_answer = Answer("c1", 1, 2, {"ant": 2}, [], [])
+    answer = Registered("c1", 1, 2, {"ant": 2}, [], [], since=3)
+    assert msgspec.msgpack.decode(encode(answer), type=Answer) == old_answer
+    back = msgspec.msgpack.decode(encode(old_answer), type=Frame)
+    assert back == Registered("c1", 1, 2, {"ant": 2}, [], [])
 
 
 # Asked by the owner
