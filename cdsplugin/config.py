@@ -174,7 +174,9 @@ class CdsLimits(Section):
         default=10_000, description="properties of one call by the switches of one server"
     )
     peer_authors: Count = Field(
-        default=200, description="applications and servers that may have written to one call"
+        default=200,
+        description="applications at other servers that may have written to one call, and as many"
+        " servers",
     )
     entry_bytes: Count = Field(
         default=4096,

@@ -39,6 +39,7 @@ from softswitch.calls import (
     restore,
     restore_failure,
     restore_goodbye,
+    take_up,
     unsupported,
 )
 from softswitch.config import Trunk
@@ -403,14 +404,14 @@ class Switch:
         if hops is not None and int(hops[0]) == 0:
             self._refuse(request, transaction, flow, 483)
             return
-        named, carried = self._call_id(request, source)
+        named, made, first = self._call_id(request, source)
         call_id = named.call_id
         try:
             call = Call.received(
                 self,
                 call_id,
                 named.owner,
-                carried is None,
+                made,
                 source,
                 self._caller(request, source),
                 request,
@@ -421,10 +422,9 @@ class Switch:
             self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
         assert call.search is not None
-        if carried is not None:
-            call.search.came = carried.legs
-            # Nobody has told anything of it so far: the first switch that has a server does.
-            call.search.first = not carried.owner and bool(self.owner)
+        if not made:
+            call.search.came = named.legs
+            call.search.first = first
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers.begin(call_id)
@@ -477,25 +477,21 @@ class Switch:
             return
         if not self.refusals.admits(request, flow, stateless=transaction is None):
             return
-        named, carried = self._call_id(request, source)
+        named, _, first = self._call_id(request, source)
         identity = self._caller(request, source)
-        # Nobody has told anything of it so far: the first switch that has a server does.
-        first = carried is None or (not carried.owner and bool(self.owner))
         self.refusals.record(
             named.call_id, named.owner, first, source, identity, request, flow, status, reason
         )
 
-    def _call_id(
-        self, request: Request, source: Source
-    ) -> tuple[CarriedCallID, CarriedCallID | None]:
-        """The callID of a call that comes in and the server that owns it; and what another of our
-        switches said of that, None if the callID is made here."""
+    def _call_id(self, request: Request, source: Source) -> tuple[CarriedCallID, bool, bool]:
+        """The callID of a call that comes in and the server that owns it; whether the callID is
+        made here; and whether this switch tells of the call as a whole (`take_up`)."""
         if source.switch and self._header_key in request.headers:
             carried = read_call_id(request.headers[self._header_key][0])
             if carried is not None:
-                owner = carried.owner or self.owner
-                return CarriedCallID(carried.call_id, owner, carried.legs), carried
-        return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), None
+                named, first = take_up(carried, self.owner)
+                return named, False, first
+        return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), True, True
 
     def _authenticate(self, request: Request, flow: Flow) -> Answer | None:
         """Notes the extension that a phone has proved to be (of a REGISTER also how), or says what

@@ -11,6 +11,7 @@ import pytest
 from calls.call_world import ANSWER, CONFIG, PLAN, SDP, SDP_TYPE, Agent, World
 from calls.conftest import world
 
+from softswitch.calls import CarriedCallID, take_up
 from softswitch.config import ConfigErrors
 from softswitch.dialplan import Surroundings, load_dialplan
 from softswitch.events import (
@@ -268,6 +269,45 @@ def test_the_call_id_goes_on_from_switch_to_switch(world: World, tmp_path: Path)
     third.line.reply(486)
     a.acknowledge(a.last)
     world.end()
+
+
+def test_a_call_that_begins_at_a_switch_without_a_server(world: World, tmp_path: Path) -> None:
+    """The first switch that has one tells of it as a whole, and is named to the next ones; also to
+    itself, should the call come back."""
+    (tmp_path / "more").mkdir()
+    config = CONFIG.replace("trunks:", 'trunks:\n  third: {to: "sip:10.0.0.3:5060", switch: true}')
+    plan = PLAN + '  - {match: "3XXX", from: any, dial: "trunk:third"}\n'
+    world = World(tmp_path / "more", config, plan)
+    third, annex = world.agent("10.0.0.3"), world.agent("10.0.0.2", "b")
+    header, begun = f'{FORGED};legs="annex/1"', []
+    for leg in (1, 3):
+        a = annex.call("3001", extra=f"X-CDS-Call-ID: {header}\r\n")
+        begun.append(world.of(CallStarted)[-1])
+        header = third.line.received[0]["x-cds-call-id"]
+        assert header.startswith(f'{FORGED};owner=hq;legs="annex/1 ')
+        assert header.endswith(f'hq/{leg}"')
+        if leg == 3:
+            third.line.reply(486)
+            a.acknowledge(a.last)
+    assert [(e.call_id, e.owner, e.origin) for e in begun] == [
+        (FORGED, "hq", True),
+        (FORGED, "hq", False),
+    ]
+    assert [e.came for e in begun] == ["annex/1", "annex/1 hq/1"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "server", "goes_on"),
+    [
+        ("", "hq", ("hq", True)),
+        ("x", "hq", ("x", False)),
+        ("x", "", ("x", False)),
+        ("", "", ("", False)),
+    ],
+)
+def test_who_takes_up_a_call(owner: str, server: str, goes_on: tuple[str, bool]) -> None:
+    named, first = take_up(CarriedCallID(FORGED, owner, "annex/1"), server)
+    assert (named.call_id, named.legs, named.owner, first) == (FORGED, "annex/1", *goes_on)
 
 
 # --- two switches --------------------------------------------------------------------------------

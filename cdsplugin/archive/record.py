@@ -19,7 +19,16 @@ from msgspec.structs import replace
 
 from cdsplugin.archive import foreign
 from cdsplugin.archive.ends import Leg, legs_of, true_ends
-from cdsplugin.archive.rows import Cdr, Ends, LegRow, LogRow, Place, PropertyRow, TalkRow
+from cdsplugin.archive.rows import (
+    Cdr,
+    Ends,
+    HandedOver,
+    LegRow,
+    LogRow,
+    Place,
+    PropertyRow,
+    TalkRow,
+)
 from cdsplugin.data import (
     SUMMARY,
     Call,
@@ -272,6 +281,13 @@ def log_rows(call_id: str, logs: Sequence[Log]) -> list[LogRow]:
     return [LogRow(call_id, iso(line.stamp), line.author, line.text) for line in logs]
 
 
+def handed(call: Call) -> HandedOver:
+    """What goes of the record of a call of which others have all that is here."""
+    names = list(call.data.properties)
+    names += [f"{line.author} {line.text}" for line in (call.data.logs or {}).values()]
+    return HandedOver(call.call_id, _json(names).decode())
+
+
 class Look(Protocol):
     """Finds what the archive has of a call, and calls ``then`` with it, in a later turn of the
     event loop; never, if that cannot be found out at present."""
@@ -292,7 +308,7 @@ class Writer(Protocol):
         properties: Sequence[PropertyRow] = (),
         logs: Sequence[LogRow] = (),
         finish: str | None = None,
-        remove: str | None = None,
+        remove: HandedOver | None = None,
     ) -> None:
         """Queue rows for the next commit."""
 
@@ -395,13 +411,13 @@ class Recorder:
             if call.call_id in self._written:
                 self._written[call.call_id] = self._write(call, final=False)
 
-    def handed_over(self, call_id: str) -> None:
+    def handed_over(self, call: Call) -> None:
         """The owner of a call has its record: the one written here in its place goes."""
-        self._archive.put(remove=call_id)
+        self._archive.put(remove=handed(call))
 
     def disowned(self, call: Call) -> None:
         """A call that was recorded here in the place of its owner is none of that one's."""
-        self._archive.put(remove=call.call_id)
+        self._archive.put(remove=handed(call))
         self._apart(call)
 
     def _apart(self, call: Call) -> None:

@@ -108,6 +108,15 @@ class TalkRow(msgspec.Struct, frozen=True, gc=False):
     by: Text
 
 
+class HandedOver(msgspec.Struct, frozen=True, gc=False):
+    """A record that was written in another server's place, and goes, as that has it: unless it has
+    more than was handed over, of another time when the call was here. ``entries`` are the names of
+    properties, and author and text of log lines, as a JSON list; None: whatever it has."""
+
+    call_id: str
+    entries: Text = None
+
+
 class Ends(msgspec.Struct, frozen=True, gc=False):
     """``caller_at`` is the leg at which the call came in, None if no leg is known. Of the leg that
     really answered: its place, party, number and site; None and empty if nobody did. ``trunk`` is
@@ -122,7 +131,7 @@ class Ends(msgspec.Struct, frozen=True, gc=False):
 
 
 Row: TypeAlias = tuple[Any, ...]
-"""The values of any of them, or a callID alone (``schema.FINISH``, ``schema.REMOVE``)."""
+"""The values of any of them, or a callID alone (``schema.FINISH``)."""
 
 values_of: Final = msgspec.structs.astuple
 """The ``Row`` of one of the above. Both steps take a third of what a named tuple does."""

@@ -243,7 +243,27 @@ WRITE_LOG = _insert("cdr_logs", LOG_COLUMNS) + " ON CONFLICT DO NOTHING"
 
 FINISH = "UPDATE cdrs SET final = 1 WHERE call_id IN (?)"
 
-REMOVE = "DELETE FROM cdrs WHERE call_id IN (?)"
+
+def _lacks(entry: str, table: str) -> str:
+    """Whether something of a record was not handed over."""
+    return (
+        f"EXISTS (SELECT 1 FROM {table} WHERE {table}.call_id = handed.call_id"
+        f" AND {entry} NOT IN (SELECT value FROM json_each(handed.entries)))"
+    )
+
+
+REMOVE = (
+    "WITH handed (call_id, entries) AS ( VALUES (?, ?)) DELETE FROM cdrs WHERE call_id IN"
+    " (SELECT call_id FROM handed WHERE entries IS NULL OR NOT ("
+    + " OR ".join(
+        (
+            _lacks("'leg/' || switch || '/' || leg", "cdr_legs"),
+            _lacks("name", "cdr_properties"),
+            _lacks("author || ' ' || text", "cdr_logs"),
+        )
+    )
+    + "))"
+)
 
 
 _NARROW = 21
@@ -255,6 +275,8 @@ def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
         # Of before m003, which put the true ends behind ``callee_party``.
         at = CDR_COLUMNS.index("answered_party")
         return row[:at] + (None,) * (len(CDR_COLUMNS) - _NARROW) + row[at:]
+    if statement == REMOVE and len(row) == 1:
+        return (*row, None)
     if statement == WRITE_PROPERTY and len(row) == len(PROPERTY_COLUMNS) - 1:
         return (*row, 0)  # of before m004
     return row
@@ -284,7 +306,7 @@ JOURNAL = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, records B
 def for_rows(statement: str, count: int) -> str:
     """One of these statements for ``count`` rows at once: takes their values one after the
     other."""
-    if statement in (FINISH, REMOVE, JOIN_TALKS, PART_TALKS):
+    if statement in (FINISH, JOIN_TALKS, PART_TALKS):
         return statement.replace("?", ", ".join("?" * count))
     before, _, after = statement.partition(" VALUES (")
     marks, _, rest = after.partition(")")

@@ -32,7 +32,16 @@ from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.file_watch import FileWatch, leave
 from cdsplugin.archive.overflow import Overflow
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, Row, TalkRow, values_of
+from cdsplugin.archive.rows import (
+    Cdr,
+    HandedOver,
+    LegRow,
+    LogRow,
+    PropertyRow,
+    Row,
+    TalkRow,
+    values_of,
+)
 from cdsplugin.archive.sqlite_connection import SIZES, Connection
 
 log = logging.getLogger("cdsplugin.archive")
@@ -211,10 +220,9 @@ class Archive:
         properties: Sequence[PropertyRow] = (),
         logs: Sequence[LogRow] = (),
         finish: str | None = None,
-        remove: str | None = None,
+        remove: HandedOver | None = None,
     ) -> None:
-        """Queue rows for the next commit. Columns: ``schema``; ``finish`` and ``remove`` are
-        callIDs."""
+        """Queue rows for the next commit. Columns: ``schema``; ``finish`` is a callID."""
         with self._lock:
             batch = self._batch
             if cdr is not None:
@@ -232,7 +240,7 @@ class Archive:
             if finish is not None:
                 batch.finished.append((finish,))
             if remove is not None:
-                batch.removed.append((remove,))
+                batch.removed.append(values_of(remove))
             self.puts += 1
         if not self._queued.is_set():
             self._queued.set()

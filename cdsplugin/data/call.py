@@ -16,14 +16,15 @@ from cdsplugin.data.names import SUMMARY, TIMED
 class Back:
     """Of a call that is back after a restart: it is ``whole`` up to that stamp. What was written
     here later, and shared while the disk refused, is lost. ``since`` is the first stamp of this
-    life, 0 before there is one; ``asked`` are the servers that were asked for what was lost."""
+    life, 0 before there is one; ``asked`` are the servers that were asked for what was lost, each
+    with the number of the connection: with that the answer may be lost as well."""
 
     __slots__ = ("asked", "since", "whole")
 
     def __init__(self, whole: int) -> None:
         self.whole = whole
         self.since = 0
-        self.asked: set[str] = set()
+        self.asked: dict[str, int] = {}
 
 
 _NONE: set[str] = set()
@@ -43,9 +44,10 @@ class Call:
     ``clients`` that do not hold the call. ``lingering`` is when the call will end (monotonic
     microseconds), 0 while it is held, or followed and ``led``. ``gaps``: servers that came back
     after they had forgotten the call, and up to where what we have of their authors is whole.
-    ``back``: we have restarted ourselves. ``base`` is the call's time minus our monotonic clock
-    (``clock``); ``based``: it is the owner's, and stays (once the machine has been started anew,
-    that of a call of ours is the switch's to say); ``base_kept`` is what the journal has of it.
+    ``back``: we have restarted ourselves, or lost the call and begun it anew. ``base`` is the
+    call's time minus our monotonic clock (``clock``); ``based``: it is the owner's, and stays (once
+    the machine has been started anew, that of a call of ours is the switch's to say); ``base_kept``
+    is what the journal has of it.
     ``guessed``: what was written here with times while it is not; ``sure``: which of these are the
     owner's all the same, by property and key. ``handed``: how often its owner ended it without all
     that is here, and was given everything once more.

@@ -77,6 +77,9 @@ class Register(msgspec.Struct, frozen=True, array_like=True, tag="reg"):
     apart: bool = False
     """The registrant records the call by itself should its owner say that it has none such. An
     older one counts on the owner."""
+    behind: list[Name] = []
+    """By way of whom the registrant took part before, and who may not have heard that it does no
+    more."""
 
 
 class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
@@ -96,6 +99,9 @@ class Registered(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
     ahead: Micros = 0
     """By how much the call's time is ahead of the owner's clock, should that have been set since
     the call began."""
+    since: Stamp = 0
+    """If not 0: of the head's own authors it lacks nothing from this stamp on, whatever ``have``
+    says, which asks for what it has lost of before. An older server sends both."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="no"):
@@ -114,6 +120,8 @@ class Listing(msgspec.Struct, frozen=True, array_like=True, tag="who"):
     first living one is the caretaker. Long lists are cut off."""
 
     calls: list[tuple[CallId, list[Name]]]
+    moved: list[tuple[CallId, Name]] = []
+    """Who took part by way of the receiver, and is registered with the sender now."""
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True, tag="upd"):
@@ -151,6 +159,8 @@ class EndOfCall(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     logs: list[Log]
     foreign: str = ""
     """If the owner has no such call, and writes no record of it: the server that has to."""
+    refused: list[Name] = []
+    """Authors that wrote more than the head takes of them: what it has not is not recorded."""
 
 
 class Switch(msgspec.Struct, frozen=True, array_like=True, tag="switch"):

@@ -35,7 +35,7 @@ class StoreLimits:
     """``linger`` and ``handed_linger`` are seconds. The others count properties and logs of one
     call: ``call_entries`` those of one application, ``switch_entries`` those of the switches of one
     server, which no application's writing can keep from being heard; ``peer_authors`` is how many
-    may have written to it at other servers.
+    applications may have written to it at other servers, and how many servers.
 
     A call of this server lingers for ``linger`` after the last one that held it has left, whoever
     follows it. A call of another server lingers for ``handed_linger``: longer, so that the owner's
@@ -165,16 +165,19 @@ class Store:
         call_id: str,
         properties: Sequence[Property],
         logs: Sequence[Log] = (),
+        *,
+        back: bool = False,
     ) -> tuple[list[Property], list[Log]]:
         """Take in stamped entries (from a remote server); return those that were not seen before.
 
         Unknown callID: nothing happens and nothing is returned. What is far beyond what a server
-        lets its own applications and switches write is not taken.
+        lets its own applications and switches write is not taken, unless it is ``back``: it has
+        been taken here before.
         """
         call = self._calls.get(call_id)
         if call is None:
             return [], []
-        if len(call.data) + len(properties) + len(logs) > self.limits.call_entries:
+        if not back and len(call.data) + len(properties) + len(logs) > self.limits.call_entries:
             properties, logs = self._within_limits(call, properties, logs)
         changed, added = call.data.merge(properties, logs)
         if changed or added:
@@ -236,6 +239,13 @@ class Store:
         call = self._calls.get(call_id)
         if call is not None:
             self._end(call)
+
+    def let_go(self, call: Call) -> None:
+        """A call that was ``kept`` is not needed any more. Its stamps may be others than when it
+        ended here."""
+        kept = self.kept.pop(call.call_id, None)
+        if kept is not None:
+            self._remember(kept)
 
     def linger(self, call: Call) -> None:
         """Let a call that nobody holds end in its time, unless another server will say that."""
@@ -347,45 +357,70 @@ class Store:
         self, call: Call, properties: Sequence[Property], logs: Sequence[Log]
     ) -> tuple[Sequence[Property], Sequence[Log]]:
         """What may be taken of entries that another server has sent: ten times what it would let
-        its own write here, as it may have other limits."""
-        counts = call.data.counts()
-        authors = [entry.author for entry in properties] + [line.author for line in logs]
-        for author in authors:
-            counts[author] = counts.get(author, 0) + 1
+        its own write here, as it may have other limits. Of whom one was refused nothing is taken
+        any more: what a copy has of an author stays a beginning of what that wrote."""
+        held, lines = call.data.properties, call.data.logs or {}
+        more: dict[str, int] = {}
+        for entry in properties:
+            before = held.get(entry.name)
+            if before is None or before.author != entry.author:
+                more[entry.author] = more.get(entry.author, 0) + 1
+        for line in logs:
+            if (line.stamp, line.author) not in lines:
+                more[line.author] = more.get(line.author, 0) + 1
         known = call.data.counts()
-        refused = {a for a, count in counts.items() if count > 10 * self._limit(a)}
-        fresh = [author for author in counts if author not in known]
-        refused.update(fresh[max(self.limits.peer_authors - len(known), 0) :])
+        many = [a for a, count in more.items() if known.get(a, 0) + count > 10 * self._limit(a)]
+        peers = [a for a in {**known, **more} if a.partition("/")[0] != self.server]
+        late: list[str] = []
+        for application in (True, False):  # however many those are, a switch has its place
+            these = [author for author in peers if ("/" in author) == application]
+            late += [a for a in these[self.limits.peer_authors :] if a not in known]
+        again = {a for a in call.refused or () if a in peers}
+        refused = again.union(many, late)
         if not refused:
             return properties, logs
-        for author in refused:
+        for author in many:
             self._refuse(call, author)
+        for author in late:
+            self._refuse(call, author, "is one more than may write to it", "peer_authors")
         return (
             [e for e in properties if e.author not in refused],
             [e for e in logs if e.author not in refused],
         )
 
-    def _refuse(self, call: Call, author: str) -> None:
+    def _refuse(
+        self,
+        call: Call,
+        author: str,
+        why: str = "has written as many entries as it may",
+        setting: str = "call_entries",
+    ) -> None:
         said = call.refused or frozenset()
-        if author not in said and len(said) < _SAID:
-            call.refused = said | {author}
+        if author in said or len(said) >= max(self.limits.peer_authors, _SAID):
+            return
+        call.refused = said | {author}
+        if len(said) < _SAID:
             log.warning(
-                "call %s: %s has written as many entries as it may (cds.limits.call_entries):"
-                " no more of it are taken",
+                "call %s: %s %s (cds.limits.%s): no more of it are taken",
                 call.call_id,
                 author,
+                why,
+                setting,
             )
 
     def _linger_over(self, call: Call) -> None:
         if self._calls.get(call.call_id) is call:
             self._end(call)
 
-    def _end(self, call: Call) -> None:
-        del self._calls[call.call_id]
-        call.lingering = 0
+    def _remember(self, call: Call) -> None:
         if self._left is None:
             self._left = _Left()
         self._left.put(call.call_id, call.data.newest, call.base if call.based else 0)
+
+    def _end(self, call: Call) -> None:
+        del self._calls[call.call_id]
+        call.lingering = 0
+        self._remember(call)
         clients: tuple[Client, ...] = self._watchers
         if call.clients:
             clients += tuple(c for c in call.clients if c not in clients)

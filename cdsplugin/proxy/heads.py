@@ -34,7 +34,9 @@ class Heads:
         self._calls.some(call_ids, partial(self._seek_instead, server))
 
     def _seek_instead(self, server: str, call: Call, joined: Joined) -> None:
-        if joined.head == server and joined.stage is Stage.WAITING:
+        # Of many calls these are the turn of later: it may be back by now.
+        gone = not self._peers.connected(server)
+        if gone and joined.head == server and joined.stage is Stage.WAITING:
             self.seek(call, joined)
 
     def seek(self, call: Call, joined: Joined) -> None:

@@ -30,26 +30,29 @@ _UNLED = (Stage.CARETAKER, Stage.UNSHARED)
 class Joined:
     """A call of another server in which we take part.
 
-    ``known``: we were registered before. ``unseen``: entries newer than that were written while
-    nothing was known of the owner's clock, and nobody else has seen them (the journal says so too).
+    ``known``: we were registered before; ``sent``: perhaps, as the owner was asked. ``unseen``:
+    entries newer than that were written while nothing was known of the owner's clock, and nobody
+    else has seen them (the journal says so too).
     ``revealing``: that is about to change. ``whole``: how new our own entries were at a restart,
     before the owner answers: what was shared while the disk refused, others have and we have lost.
     ``before``: see ``Register``. ``listed``: its participants, as last told. ``tried``: who of them
     refused. ``left``: who has left the call here, and its owner does not know that yet; ``told``:
     who of them the last registration spoke of; ``follows``: whether it said that nobody here holds
-    the call.
+    the call. ``behind``: by way of whom we took part, and the head does not know that.
     """
 
     __slots__ = (
-        "before", "follows", "head", "known", "leaving", "left", "listed", "revealing", "stage",
-        "told", "tried", "unseen", "whole",
+        "before", "behind", "follows", "head", "known", "leaving", "left", "listed", "revealing",
+        "sent", "stage", "told", "tried", "unseen", "whole",
     )  # fmt: skip
 
     def __init__(self, head: str, known: bool) -> None:
         self.stage = Stage.WAITING
         self.head = head
         self.known = known
+        self.sent = False
         self.before = 0
+        self.behind: tuple[str, ...] = ()
         self.unseen: int | None = None
         self.revealing = False
         self.whole: dict[str, int] | None = None
@@ -143,6 +146,7 @@ class JoinedCalls:
         """The call's head is another server."""
         before = joined.head
         if before not in (head, call.owner, self.server):
+            joined.behind = tuple(dict.fromkeys((*joined.behind, before)))
             self._peers.of(before).headed.pop(call.call_id, None)
             self._peers.idle(before)
         joined.head = call.head = head

@@ -52,6 +52,6 @@ class KeptCalls:
 
     def drop(self, call: Call) -> None:
         """It need not be kept any more."""
-        self._store.kept.pop(call.call_id, None)
+        self._store.let_go(call)
         self._journal.released(call.call_id)
         self._calls.forget(call)

@@ -78,7 +78,7 @@ class NetworkProxy:
     """See the module.
 
     ``on_health(server, up)`` is called when a server falls silent or is back; more listeners may
-    be added to ``health_listeners``. ``on_handed_over(call_id)`` is called when the owner of a call
+    be added to ``health_listeners``. ``on_handed_over(call)`` is called when the owner of a call
     has written its record, so that the one which this server wrote in its place has to go,
     ``on_disowned(call)`` when that server has no such call.
     Seconds: ``caretaker_within`` is how long a server on the list may take to be reached before
@@ -103,7 +103,7 @@ class NetworkProxy:
         missed: int = 1000,
         gather: float = 0.02,
         on_health: Callable[[str, bool], None] | None = None,
-        on_handed_over: Callable[[str], None] | None = None,
+        on_handed_over: Callable[[Call], None] | None = None,
         on_disowned: Callable[[Call], None] | None = None,
         journal: Journal | None = None,
         records: Records | None = None,
@@ -220,6 +220,8 @@ class NetworkProxy:
             peer.asking.cancel()
             peer.asking = None
         self.monitor.cut_off(server)
+        for call_id in self.monitor.gone(server):
+            self._remove(call_id, server)
         self._clock.doubt(server)
         if self.monitor.awaited(server):
             # It may have nothing here any more that it would dial for, and cannot say so then.
@@ -248,6 +250,8 @@ class NetworkProxy:
             case Listing():
                 for call_id, names in frame.calls:
                     self._registrations.on_listing(server, call_id, names)
+                for call_id, name in frame.moved:
+                    self._moved(call_id, name)
             case Refused():
                 self._registrations.on_refused(server, frame)
             case Hello():
@@ -302,20 +306,30 @@ class NetworkProxy:
             their_lines = {(line.stamp, line.author) for line in frame.logs}
             logs = [line for line in logs if (line.stamp, line.author) not in their_lines]
         have = call.have() if frame.have else {}
+        if call.back is None and frame.have:
+            self._notice_forgotten(call, frame.have)
+        since = 0
         if call.back is not None:
-            self._ask_lost(call, call.back, server, frame.have, have)
-        elif frame.have:
-            self._ask_forgotten(call, frame.have, have)
+            since = self._ask_lost(call, call.back, server, frame.have, have)
         utc = ahead = 0
         if owner == self.server:
             utc = max(self._timers.now_us(), 0)
             ahead = call.base - self._clock.own()
         listed = self._listed(call)
-        self._peers.send(
-            server, Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead)
-        )
+        answer = Registered(call_id, utc, frame.sent, have, properties, logs, listed, ahead, since)
+        self._peers.send(server, answer)
         self._changed(call, before, server)
         self._hold(call)
+        for name in frame.behind:
+            if name != self.server and self._peers.connected(name):
+                self._peers.send(name, Listing([], [(call_id, server)]))
+
+    def _moved(self, call_id: str, server: str) -> None:
+        """``server`` is registered with the head of a call: here it need not register again."""
+        call = self._store.get(call_id)
+        if call is not None:
+            self._drop(call, (server,))
+            self._hold(call)
 
     def _hold(self, call: Call) -> None:
         """Take part in a call as those do that are registered here for it."""
@@ -329,22 +343,31 @@ class NetworkProxy:
 
     def _ask_lost(
         self, call: Call, back: Back, server: str, theirs: dict[str, int], have: dict[str, int]
-    ) -> None:
+    ) -> int:
         """What this server had shared while its disk refused, and lost, ``server`` may have: it is
-        asked for once, unless it has heard of what was written since."""
-        if server in back.asked:
-            return
-        back.asked.add(server)
+        asked for, by less in ``have``, unless it has heard of what was written since without having
+        been asked before; and once more with each connection. Returns ``Registered.since``."""
+        session = self._peers.of(server).session
+        asked = back.asked.get(server)
+        if asked == session:
+            return 0
+        back.asked[server] = session
+        since = 0
         for author, newest in call.have_of(self.server).items():
-            if author in have and not 0 < back.since <= theirs.get(author, 0) <= newest:
+            heard = 0 < back.since <= theirs.get(author, 0) <= newest
+            if author in have and (asked is not None or not heard):
                 have[author] = min(have[author], back.whole)
+                if heard:
+                    since = back.since
+        return since
 
-    def _ask_forgotten(self, call: Call, theirs: dict[str, int], have: dict[str, int]) -> None:
-        """The same of a call that this server had lost as a whole, and has begun anew: who has
-        nothing of it that is as new as the oldest here may have what was there before."""
-        for author, oldest in call.data.oldest_of(self.server).items():
-            if theirs.get(author, oldest) < oldest:
-                have[author] = -1
+    def _notice_forgotten(self, call: Call, theirs: dict[str, int]) -> None:
+        """A call that this server had lost as a whole, and has begun anew: who has nothing of it
+        that is as new as the oldest here may have what was there before."""
+        oldest = call.data.oldest_of(self.server)
+        if any(theirs.get(author, stamp) < stamp for author, stamp in oldest.items()):
+            call.back = Back(-1)
+            call.back.since = min(oldest.values())
 
     def _listed(self, call: Call) -> list[str]:
         participants = self.monitor.of(call.call_id)
@@ -378,8 +401,13 @@ class NetworkProxy:
 
     def _drop(self, call: Call, names: Sequence[str]) -> None:
         """These have left the call while they were cut off from here, as the server says by way of
-        which they took part meanwhile. Who has registered again has come back since."""
+        which they took part meanwhile. Who has registered again has come back since; or it is not
+        known here yet that it is cut off."""
         gone = [name for name in names if self.monitor.awaits(call.call_id, name)]
+        participants = self.monitor.of(call.call_id)
+        for name in participants.present if participants is not None else ():
+            if name in names and name not in gone:
+                self.monitor.said_gone(call.call_id, name)
         for name in gone:
             self.monitor.remove(call.call_id, name)
             self._unwatch(name)
@@ -422,10 +450,10 @@ class NetworkProxy:
         log.warning("call %s: %s did not register again in time, unregistered", call_id, server)
         self._remove(call_id, server)
 
-    def handed_over(self, call_id: str) -> None:
+    def handed_over(self, call: Call) -> None:
         """The owner of a call (or its caretaker) has the record: the one written here has to go."""
         if self.on_handed_over is not None:
-            self.on_handed_over(call_id)
+            self.on_handed_over(call)
 
     def _may_disown(self, call: Call) -> bool:
         ours = call.owner == self.server and self.on_disowned is not None
@@ -463,7 +491,8 @@ class NetworkProxy:
         here = apart == self.server or apart in past
         if past and call.foreign and call.owner == self.server and not here:
             apart = past[0]  # it is not told, having been here another time perhaps
-        frame = EndOfCall(call.call_id, properties, logs, apart)
+        refused = sorted(call.refused) if call.refused else []
+        frame = EndOfCall(call.call_id, properties, logs, apart, refused)
         for server in past:
             self._peers.send(server, frame, must=True)
 
@@ -480,7 +509,8 @@ class NetworkProxy:
             return
         if server != call.owner and server != self.server:
             properties, logs = self._sane(server, call, properties, logs)
-        changed, added = self._store.update(self, call_id, properties, logs)
+        back = server == self.server
+        changed, added = self._store.update(self, call_id, properties, logs, back=back)
         if not changed and not added:
             return
         participants = self.monitor.of(call_id)

@@ -50,6 +50,7 @@ class RegistrationMonitor:
         self._lists: dict[str, Participants] = {}
         self._of_server: dict[str, dict[str, None]] = {}
         self._to_renew: dict[str, dict[str, None]] = {}
+        self._gone: dict[str, dict[str, None]] = {}
         self._expiries: dict[str, Handle] = {}
 
     def __len__(self) -> int:
@@ -73,6 +74,15 @@ class RegistrationMonitor:
         """The callIDs for which ``server`` was cut off and has not registered again."""
         return self._to_renew.get(server, ())
 
+    def said_gone(self, call_id: str, server: str) -> None:
+        """Another server says that ``server`` has left the call by way of it. The connection to
+        that may have been dead for a while, as is known before long: see ``gone``."""
+        self._gone.setdefault(server, {})[call_id] = None
+
+    def gone(self, server: str) -> Collection[str]:
+        """The callIDs of which that was said, and for which it has not registered again since."""
+        return self._gone.pop(server, ())
+
     def add(self, call_id: str, server: str, follows: bool = False) -> Participants:
         """Register, or register again; returns who takes part in the call."""
         participants = self._lists.get(call_id)
@@ -80,6 +90,8 @@ class RegistrationMonitor:
             participants = self._lists[call_id] = Participants()
         if server in self._to_renew:
             self._to_renew[server].pop(call_id, None)
+        if self._gone:
+            self._not_gone(call_id, server)
         self._of_server.setdefault(server, {})[call_id] = None
         if server in participants.following:
             participants.following = tuple(s for s in participants.following if s != server)
@@ -155,6 +167,7 @@ class RegistrationMonitor:
             timer.cancel()
         self._expiries.clear()
         self._to_renew.clear()
+        self._gone.clear()
         self._of_server.clear()
         self._lists.clear()
 
@@ -166,6 +179,15 @@ class RegistrationMonitor:
                 del self._of_server[server]
         if server in self._to_renew:
             self._to_renew[server].pop(call_id, None)
+        if self._gone:
+            self._not_gone(call_id, server)
+
+    def _not_gone(self, call_id: str, server: str) -> None:
+        calls = self._gone.get(server)
+        if calls is not None:
+            calls.pop(call_id, None)
+            if not calls:
+                del self._gone[server]
 
     def _expire(self, server: str) -> None:
         self._expiries.pop(server, None)

@@ -47,6 +47,16 @@ _HANDED = 3
 does not take: it is stamped too far in the future."""
 
 
+def _complete(data: CallData, theirs: set[tuple[int, str]], refused: Sequence[str]) -> bool:
+    """Whether the head has all of this, but what it does not take."""
+    keys = [(e.stamp, e.author) for e in data.properties.values()] + [*(data.logs or ())]
+    return all(key in theirs or key[1] in refused for key in keys)
+
+
+def _written_since(stamp: int, server: str, entry: Property | Log) -> bool:
+    return entry.stamp >= stamp and entry.author.partition("/")[0] == server
+
+
 class Side(Protocol):
     """The other side of the proxy: of those that are registered here."""
 
@@ -65,7 +75,7 @@ class Side(Protocol):
         """The owner of a call has none such: what was written here in its place is recorded
         apart."""
 
-    def handed_over(self, call_id: str) -> None:
+    def handed_over(self, call: Call) -> None:
         """The head of a call has written its record: the one that was written here has to go."""
 
 
@@ -201,12 +211,12 @@ class Registrations:
         if call.settled or not len(call.data):
             self._calls.forget(call)
             if call.kept:
-                self._side.handed_over(call.call_id)
+                self._side.handed_over(call)
             return
         if joined is None:
             return
         if joined.stage is Stage.UNSHARED and not (
-            joined.known or self._peers.network.knows(call.owner)
+            joined.known or joined.sent or self._peers.network.knows(call.owner)
         ):
             self._calls.forget(call)
             return
@@ -297,6 +307,7 @@ class Registrations:
             anew = self._store.rebase(call, self._clock.time_base(server) + frame.ahead)
         joined.known = True
         joined.stage = Stage.LIVE
+        joined.behind = ()
         if server == call.owner:
             joined.whole = None
         joined.tried = frozenset()
@@ -316,6 +327,9 @@ class Registrations:
             theirs.update((e.stamp, e.author) for e in frame.logs)
             properties = [e for e in properties if (e.stamp, e.author) not in theirs]
             logs = [e for e in logs if (e.stamp, e.author) not in theirs]
+            if frame.since:
+                properties = [e for e in properties if not _written_since(frame.since, server, e)]
+                logs = [e for e in logs if not _written_since(frame.since, server, e)]
             if properties or logs:
                 self._peers.send(server, Update(frame.call_id, properties, logs))
         if anew:
@@ -390,10 +404,7 @@ class Registrations:
         self._take(server, call, frame.properties, frame.logs)
         theirs = {(e.stamp, e.author) for e in frame.properties}
         theirs.update((e.stamp, e.author) for e in frame.logs)
-        data = call.data
-        complete = all((e.stamp, e.author) in theirs for e in data.properties.values()) and all(
-            key in theirs for key in data.logs or ()
-        )
+        complete = _complete(call.data, theirs, frame.refused)
         kept = self._calls.is_kept(call)
         if frame.foreign and not call.held:
             self._disowned(call, frame.foreign, kept)
@@ -585,6 +596,7 @@ class Registrations:
         sent = self._timers.monotonic_us()
         listed = list(joined.listed) if joined.head != call.owner else []
         joined.told = joined.left
+        joined.sent = joined.sent or joined.head == call.owner
         joined.follows = call.only_followed
         left = list(joined.left)
         if joined.known:
@@ -603,7 +615,7 @@ class Registrations:
         self._calls.lead(call, joined)
         frame = Register(
             call.call_id, call.owner, sent, have, properties, logs, listed, before, left,
-            joined.follows, True,
+            joined.follows, True, [name for name in joined.behind if name != joined.head],
         )  # fmt: skip
         self._peers.send(joined.head, frame)
 
@@ -673,6 +685,9 @@ class Registrations:
                 self._leave(call, joined)
             case Stage.UNSHARED:
                 joined.stage = Stage.WAITING
+                self._peers.of(call.owner).joined[call.call_id] = None
+                if self._peers.network.knows(call.owner):  # it has reached us in the meantime
+                    self._reach_owner(call, joined)
             case Stage.CARETAKER:
                 # Another may have taken care of it too, before us on the list.
                 joined.tried = frozenset()
@@ -688,7 +703,7 @@ class Registrations:
 
     def _release(self, call: Call) -> None:
         self.kept.drop(call)
-        self._side.handed_over(call.call_id)
+        self._side.handed_over(call)
 
     # The rest
 

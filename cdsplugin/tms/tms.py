@@ -451,7 +451,8 @@ class SwitchModule:
     def _started(self, event: CallStarted, base: int) -> None:
         owner = self._server if event.origin or not event.owner else event.owner
         call_id = event.call_id
-        call = self._calls.get(call_id)
+        known = self._calls.get(call_id)
+        call = known
         if call is None:
             call = self._calls[call_id] = SwitchCall(owner, base)
         call.released = False
@@ -459,7 +460,12 @@ class SwitchModule:
         if owner == self._server and not held.data.newest:
             # It may have begun before we did.
             held.base = base
-        at = event.at + self._ahead(call_id, call)
+        if known is None:
+            # What of a passage before is to be written yet has the owner's times already.
+            ahead = call.ahead = held.base - base
+        else:
+            ahead = self._ahead(call_id, call)
+        at = event.at + ahead
         self._write(call_id, call, self._values.started(call, event, at))
 
     # Times, and a call that has to be taken up again

@@ -1,7 +1,7 @@
 """A call: its legs, the search for who answers, the bridge; journal and restore; refused calls."""
 
 from softswitch.calls.call import Call
-from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id
+from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id, take_up
 from softswitch.calls.core import Caller, CallSettings
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import ALLOW, KNOWN_METHODS, unsupported
@@ -46,5 +46,6 @@ __all__ = [
     "restore",
     "restore_failure",
     "restore_goodbye",
+    "take_up",
     "unsupported",
 ]

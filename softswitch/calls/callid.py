@@ -63,3 +63,12 @@ def write_call_id(call_id: str, owner: str, came: str, leg: str) -> str:
     """The header's value for the next switch. ``leg`` is the one by which it goes there."""
     of = f";owner={owner}" if owner else ""
     return f'{call_id}{of};legs="{came} {leg}"' if came else f'{call_id}{of};legs="{leg}"'
+
+
+def take_up(carried: CarriedCallID, server: str) -> tuple[CarriedCallID, bool]:
+    """A call that came from another of our switches, as one goes on with it whose server is
+    ``server`` (empty: it has none); and whether that is the first server on the call's way: then
+    nobody has told anything of the call so far, and this switch does as if it had begun here."""
+    if carried.owner or not server:
+        return carried, False
+    return CarriedCallID(carried.call_id, server, carried.legs), True

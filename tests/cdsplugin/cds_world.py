@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from cds_fakes import FakeNet, FakeServer, Listener
 
 from cdsplugin.archive.disk import MemoryDisk
@@ -12,7 +13,7 @@ from cdsplugin.archive.foreign import Before, before
 from cdsplugin.archive.journal import Journal
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
-from cdsplugin.archive.rows import Cdr, LegRow, LogRow, PropertyRow, TalkRow
+from cdsplugin.archive.rows import Cdr, HandedOver, LegRow, LogRow, PropertyRow, TalkRow
 from cdsplugin.data.clock import Timers
 from cdsplugin.data.store import Store
 
@@ -39,19 +40,23 @@ class Rows:
         properties: Sequence[PropertyRow] = (),
         logs: Sequence[LogRow] = (),
         finish: str | None = None,
-        remove: str | None = None,
+        remove: HandedOver | None = None,
     ) -> None:
         row = cdr or fill
         if row is not None:
             self.cdrs[row.call_id] = row
         for entry in properties:
             self.entries.setdefault(entry.call_id, set()).add(entry.name)
+        for line in logs:
+            self.entries.setdefault(line.call_id, set()).add(f"{line.author} {line.text}")
         for leg in legs:
             self.entries.setdefault(leg.call_id, set()).add(f"leg/{leg.switch}/{leg.leg}")
             self.sip_call_ids.setdefault(leg.call_id, []).append(leg.sip_call_id)
         if remove is not None:
-            del self.cdrs[remove]
-            self.entries.pop(remove, None)
+            here, there = self.entries.get(remove.call_id, set()), remove.entries
+            if there is None or here <= set(msgspec.json.decode(there)):
+                del self.cdrs[remove.call_id]
+                self.entries.pop(remove.call_id, None)
         self.puts += 1
         if not self.slow:
             self.done = self.puts

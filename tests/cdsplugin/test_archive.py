@@ -11,18 +11,20 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cds_calls import AT, answered_call, busy_call, through
 from cds_fakes import FakeNet, FakeServer
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlite_utils import Database
 
 from cdsplugin.archive import reading, schema
 from cdsplugin.archive.disk import ArchiveError
-from cdsplugin.archive.record import Recorder, entry_rows, iso
-from cdsplugin.archive.rows import Cdr, LogRow, PropertyRow, values_of
+from cdsplugin.archive.record import Recorder, entry_rows, handed, iso, leg_row, log_rows
+from cdsplugin.archive.rows import Cdr, HandedOver, LogRow, PropertyRow, values_of
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
 from cdsplugin.data.call import Call
 from cdsplugin.data.call_data import CallData
@@ -647,11 +649,51 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
             properties=[PropertyRow(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
         )
     assert archive.flush()
-    archive.put(remove="a")
+    archive.put(remove=HandedOver("a"))
     assert archive.close()
     with sqlite3.connect(tmp_path / "cdr.db") as conn:
         for table in ("cdrs", "cdr_logs", "cdr_properties"):
             assert conn.execute(f"SELECT call_id FROM {table}").fetchall() == [("b",)]
+
+
+def test_a_record_stays_that_has_more_than_was_handed_over(tmp_path: Path) -> None:
+    """Of a time when the call was here before: nobody else may have that."""
+    archive = Archive(tmp_path / "cdr.db")
+    archive.open()
+    call = Call("c1", "hq")
+    leg = {"direction": "in"}
+    call.data.merge(
+        [Property("leg/branch/2", leg, AT, "branch"), Property("account", "x", AT, "branch")],
+        [Log(AT, "branch/crm", "a 'line'"), Log(AT + 1, "branch", "a line")],
+    )
+    legs, properties = entry_rows("c1", call.data.properties.values(), {})
+    of_before: dict[str, Any] = {
+        "leg": {"legs": [leg_row("l", ("branch", 0), leg, AT)]},
+        "property": {"properties": [PropertyRow("p", "mood", "x", iso(AT), "branch")]},
+        "line": {"logs": [LogRow("g", iso(AT), "branch/crm", "a line")]},
+        "nothing": {},
+    }
+    for call_id, before in zip("lpgn", of_before.values(), strict=True):
+        archive.put(
+            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
+            legs=[replace(row, call_id=call_id) for row in legs],
+            properties=[replace(row, call_id=call_id) for row in properties],
+            # Stamped anew since then: it is known by its text.
+            logs=log_rows(call_id, [Log(7, "branch/crm", "a 'line'"), Log(8, "branch", "a line")]),
+        )
+        archive.put(**before)
+    assert archive.flush()
+    removal = handed(call)
+    for call_id in "lpgnx":
+        archive.put(remove=replace(removal, call_id=call_id))
+    assert archive.close()
+    with sqlite3.connect(tmp_path / "cdr.db") as conn:
+        assert {row[0] for row in conn.execute("SELECT call_id FROM cdrs")} == {"l", "p", "g"}
+        assert conn.execute("SELECT count(*) FROM cdr_legs").fetchone() == (4,)
+
+
+def test_a_removal_that_an_earlier_version_put_aside() -> None:
+    assert schema.widened(schema.REMOVE, ("c1",)) == ("c1", None)
 
 
 def late_part(call_id: str) -> Call:

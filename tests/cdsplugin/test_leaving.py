@@ -7,7 +7,14 @@ import pytest
 from cds_fakes import START
 from cds_world import DEAD, LIVE, World
 
-from cdsplugin.data.frames import EndOfCall, Frame, Listing, Register, Unregister
+from cdsplugin.data.frames import (
+    EndOfCall,
+    Frame,
+    Listing,
+    Register,
+    Registered,
+    Unregister,
+)
 
 
 def present(world: World, at: str = "ant") -> list[str]:
@@ -305,8 +312,22 @@ def test_servers_of_before_understand_and_are_understood() -> None:
     old = Before("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3)
     new = msgspec.msgpack.decode(encode(old), type=Frame)
     assert new == Register("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3, [])
-    told = Register("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3, ["cat"])
+    told = Register("c1", "ant", 1, {"ant": 2}, [], [], ["bee"], 3, ["cat"], behind=["dog"])
     assert msgspec.msgpack.decode(encode(told), type=Before) == old
+
+    class Answer(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
+        call_id: str
+        utc: int
+        echo: int
+        have: dict[str, int]
+        properties: list
+        logs: list
+
+    old_answer = Answer("c1", 1, 2, {"ant": 2}, [], [])
+    answer = Registered("c1", 1, 2, {"ant": 2}, [], [], since=3)
+    assert msgspec.msgpack.decode(encode(answer), type=Answer) == old_answer
+    back = msgspec.msgpack.decode(encode(old_answer), type=Frame)
+    assert back == Registered("c1", 1, 2, {"ant": 2}, [], [])
 
 
 # Asked by the owner
@@ -403,3 +424,69 @@ def test_an_owner_dials_who_is_waited_for_or_missed_and_no_longer() -> None:
     world.pass_time(10)
     assert present(world) == []
     assert ant.wanted == set()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_who_left_while_its_connection_to_the_owner_seemed_alive(back: bool) -> None:
+    """The owner has not noticed yet that it is dead. Once it has, who has left is not waited for,
+    unless it has registered again since."""
+    world = World("ant", "bee", "cat")
+    world.call()
+    net, ant, cat = world.net, world["ant"], world["cat"]
+    net.connected.discard(frozenset(("ant", "cat")))
+    net.closed_ways.add(frozenset(("ant", "cat")))
+    cat.server.proxy.disconnected("ant")
+    world.pass_time(40)
+    assert cat.server.proxy._registrations.joined["c1"].head == "bee"
+    cat.leave("c1")
+    world.pass_time(1)
+    assert present(world) == ["bee", "cat"]
+    if back:
+        ant.server.proxy.received("cat", Register("c1", "ant", 1, {}, [], []))
+    ant.server.proxy.disconnected("cat")
+    assert present(world) == (["bee", "cat"] if back else ["bee"])
+    hang_up(world, "ant", "bee")
+    world.pass_time(40)
+    assert (ant.server.store.get("c1") is not None) is back
+    assert not ant.server.proxy.monitor._gone
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_who_is_with_the_owner_again_is_not_waited_for_where_it_was_meanwhile(
+    noticed: bool,
+) -> None:
+    """It cannot say so there itself, being cut off from that one now."""
+    world = World("ant", "bee", "cat")
+    world.call()
+    net, bee, cat = world.net, world["bee"], world["cat"]
+    net.cut("ant", "cat")
+    world.pass_time(40)
+    assert present(world, "bee") == ["cat"]
+    if noticed:
+        net.cut("bee", "cat")
+    else:
+        net.connected.discard(frozenset(("bee", "cat")))
+        net.closed_ways.add(frozenset(("bee", "cat")))
+        cat.server.proxy.disconnected("bee")
+    net.mend("ant", "cat")
+    world.pass_time(2)
+    assert cat.server.proxy._registrations.joined["c1"].head == "ant"
+    assert present(world, "bee") == ([] if noticed else ["cat"])
+    hang_up(world, "cat", "bee", "ant")
+    world.pass_time(5)
+    assert present(world) == ([] if noticed else ["bee"])
+    if not noticed:
+        bee.server.proxy.disconnected("cat")
+    world.pass_time(35)
+    assert world["ant"].server.store.get("c1") is None
+    assert world.rows() == {"c1": ["ant"]}
+
+
+def test_older_servers_are_told_of_nobody_who_has_moved() -> None:
+    class Before(msgspec.Struct, frozen=True, array_like=True, tag="who"):
+        calls: list[tuple[str, list[str]]]
+
+    encode = msgspec.msgpack.encode
+    told = encode(Listing([], [("c1", "cat")]))
+    assert msgspec.msgpack.decode(told, type=Before) == Before([])
+    assert msgspec.msgpack.decode(encode(Before([])), type=Frame) == Listing([])

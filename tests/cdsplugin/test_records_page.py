@@ -15,6 +15,7 @@ from cds_calls import AT, answered_call
 from cds_fakes import FakeNet
 
 from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.rows import HandedOver
 from cdsplugin.archive.sqlite import Archive
 from cdsplugin.tms.tms import Tms
 
@@ -89,7 +90,7 @@ def test_a_transformed_and_searchable_file_goes_on(folder: Path) -> None:
     archive = Archive(path)
     archive.open()
     feed(archive, CALL_ID[:-1] + "3")
-    archive.put(remove=CALL_ID)
+    archive.put(remove=HandedOver(CALL_ID))
     archive.close()
     found = run("sqlite-utils search hq.db cdr_logs gate", folder)
     assert "the gate of 3" in found

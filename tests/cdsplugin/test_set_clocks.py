@@ -3,6 +3,7 @@ of one clock, its owner's as the call began, at every server."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,6 +70,10 @@ class Switch:
                 **self._of(call_id), leg=1, party="trunk:x", uri="sip:x", address="", sip_call_id=""
             )
         )
+
+    def begins_again(self, leg: int, call_id: str = "c1", owner: str = "ant") -> None:
+        at = self._at(call_id)
+        self._tell(started(call_id, self.site.name, owner, at, leg=leg))
 
     def answers(self, call_id: str = "c1") -> None:
         self._tell(
@@ -363,3 +368,56 @@ def test_a_call_that_is_over_here_before_its_owner_says_what_time_it_is(
     ant.ends()
     world.pass_time(45)
     assert not world["bee"].server.store.kept
+
+
+def test_a_call_that_comes_back_after_it_was_kept_and_stamped_anew(world: World) -> None:
+    """What was written while its owner was away got stamps by the owner's clock, which had been set
+    ahead of the call's time: what is written later comes after them all the same."""
+    ant, bee = Switch(world["ant"]), world["bee"]
+    ant.begins()
+    world.pass_time(1)
+    step(world, "ant", HOUR)
+    world.net.part("ant", "bee")
+    bee.join("c1")
+    assert bee.write("c1", "note")
+    bee.leave("c1")
+    world.pass_time(80)
+    assert list(bee.server.store.kept) == ["c1"]
+    world.net.heal()
+    world.pass_time(15)
+    shown = held(world["ant"].server).data.properties["note"].stamp
+    assert shown > START + HOUR
+    ant.ends()
+    world.pass_time(45)
+    assert not bee.server.store.kept
+    bee.join("c1")
+    world.pass_time(1)
+    assert bee.write("c1", "later")
+    world.pass_time(1)
+    assert held(world["ant"].server).data.properties["later"].stamp > shown
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR])
+def test_a_passage_ends_and_another_begins_in_one_turn(world: World, by: int) -> None:
+    """As when a process goes on that was stopped. What is told in one turn is written together, and
+    the times of the first passage are put right once."""
+    ant, bee = Switch(world["ant"]), Switch(world["bee"])
+    step(world, "bee", by)
+    later: list[Callable[[], None]] = []
+    bee.tms = Tms(world["bee"].server.store, world["bee"].server.clock, later.append)
+
+    def turn() -> None:
+        while later:
+            later.pop()()
+        world.pass_time(1)
+
+    ant.begins()
+    bee.begins()
+    turn()
+    bee.ends()
+    bee.begins_again(2)
+    turn()
+    assert times(world, "ant", "bee") == {"invited_at": 0.0, "ended_at": 1.0}
+    found = world["ant"].server.values("c1")["leg/bee/2"]
+    assert isinstance(found, dict)
+    assert found["invited_at"] == pytest.approx(START + SECOND, abs=10_000)

@@ -202,8 +202,43 @@ def test_what_peers_send_has_limits_too(store: Store, caplog: pytest.LogCaptureF
     taken, _ = store.update(None, "c1", many, [])
     held = store.get("c1")
     assert held is not None
-    assert len(held.data.counts()) == 20
-    assert 0 < len(taken) < 50
+    assert sum("/" in author for author in held.data.counts()) == 20
+    assert len(taken) == 19
+    assert "branch/19 is one more than may write to it (cds.limits.peer_authors)" in caplog.text
+    # Nor is another server's switch kept out by so many applications.
+    leg = Property("leg/depot/0", {}, 900, "depot")
+    assert store.update(None, "c1", [leg, *many], []) == ([leg], [])
+    # What an application of ours wrote comes back, too, as after a crash.
+    own = Log(950, "hq/wall", "x")
+    assert store.update(None, "c1", [], [own]) == ([], [own])
+    servers = [Property(f"leg/s{n}/0", {}, 1000 + n, f"s{n}") for n in range(50)]
+    assert len(store.update(None, "c1", servers, [])[0]) == 18
+
+
+def test_of_whom_one_was_refused_nothing_more_is_taken(store: Store) -> None:
+    """What a copy has of an author stays a beginning of what that wrote: so its newest stamp says
+    what it has."""
+    call = store.register(Listener(), "c1", "hq")
+    lines = [Log(n, "branch/crm", "x") for n in range(130)]
+    assert store.update(None, "c1", [], lines[:90])[1] == lines[:90]
+    assert store.update(None, "c1", [], lines[90:120]) == ([], [])
+    assert store.update(None, "c1", [], lines[120:125]) == ([], [])
+    assert call.refused == {"branch/crm"}
+    # Here it may have been refused what it wrote too much, and lost what it wrote before.
+    own = [Log(200 + n, "hq/crm", "x") for n in range(10)]
+    assert not store.write(None, "c1", "hq/crm", {}, ["x"] * 11)
+    assert store.update(None, "c1", [], own)[1] == own
+
+
+def test_what_comes_once_more_counts_once(store: Store) -> None:
+    call = store.register(Listener(), "c1", "hq")
+    lines = [Log(n, "branch/crm", "x") for n in range(60)]
+    named = [Property(f"p{n}", 1, 100 + n, "branch/crm") for n in range(30)]
+    for _ in range(3):
+        store.update(None, "c1", named, lines)
+    later = [Property(f"p{n}", 2, 200 + n, "branch/crm") for n in range(30)]
+    assert store.update(None, "c1", later, [])[0] == later
+    assert call.refused is None
 
 
 def test_a_client_that_fails_harms_nobody(

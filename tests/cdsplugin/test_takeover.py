@@ -5,12 +5,21 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from cds_fakes import START, Listener
+from cds_fakes import START, FakeNet, Listener
 from cds_world import DEAD, LIVE, NAMES, Rows, Site, World, listed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdsplugin.data.frames import Alive, EndOfCall, Listing, Refused, Register, Update
+from cdsplugin.data.call_data import CallData
+from cdsplugin.data.frames import (
+    Alive,
+    EndOfCall,
+    Listing,
+    Refused,
+    Register,
+    Registered,
+    Update,
+)
 
 HOUR = 3_600_000_000
 
@@ -843,3 +852,158 @@ def test_whatever_is_cut_and_healed_there_is_one_row_with_everything(
         assert site.server.proxy._registrations.joined == {}
         assert len(site.server.proxy.monitor) == 0
         assert len(site.journal) == 0
+
+
+def test_a_record_of_another_time_stays() -> None:
+    """The call was here when its owner could not be reached by configuration, and comes back when
+    that has reached us. What it gets then is not all that the record has."""
+    world = World("ant", "bee")
+    bee = world["bee"]
+    world["ant"].join("c1")
+    bee.server.peers = ()
+    bee.join("c1")
+    assert bee.write("c1", "leg/bee/0", {"ended_at": START})
+    bee.leave("c1")
+    world.pass_time(70)
+    assert world.rows() == {"c1": ["bee"]}
+    world.net.dial("ant", "bee")
+    bee.join("c1")
+    world.pass_time(1)
+    world.net.cut("ant", "bee")
+    assert bee.write("c1", "later")
+    bee.leave("c1")
+    world.pass_time(70)
+    assert list(bee.server.store.kept) == ["c1"]
+    world.net.heal()
+    world.net.dial("ant", "bee")
+    world.pass_time(2)
+    world["ant"].leave("c1")
+    world.pass_time(40)
+    assert not bee.server.store.kept
+    assert world["ant"].rows.entries["c1"] == {"later"}
+    assert world.rows() == {"c1": ["ant", "bee"]}
+    assert "leg/bee/0" in bee.rows.entries["c1"]
+
+
+def test_a_call_is_kept_for_an_owner_that_was_asked_and_cannot_be_dialled() -> None:
+    """It had reached us, and was lost before it answered. It may have heard, and dial again."""
+    world = World("ant", "bee")
+    ant, bee = world["ant"], world["bee"]
+    ant.join("c1")
+    bee.server.peers = ()
+    world.net.dial("ant", "bee")
+    world.pass_time(1)
+    bee.join("c1")
+    carried(world.net, Alive)
+    carried(world.net, Alive)
+    assert bee.stage() == "registered for the first time, no answer yet"
+    world.net.cut("ant", "bee")
+    bee.server.store.register(Listener(), "c1", "ant", holds=False)
+    assert bee.write("c1", "leg/bee/0", {"ended_at": START})
+    bee.leave("c1")
+    world.pass_time(70)
+    assert list(bee.server.store.kept) == ["c1"]
+    world.net.heal()
+    world.net.dial("ant", "bee")
+    world.pass_time(2)
+    ant.leave("c1")
+    world.pass_time(40)
+    assert "leg/bee/0" in ant.rows.entries["c1"]
+    assert world.rows() == {"c1": ["ant"]}
+    assert not bee.server.store.kept
+
+
+def test_nobody_takes_the_place_of_an_owner_that_is_back() -> None:
+    """Of many calls some are dealt with later, when it may be back: also of one that waits until
+    what was written meanwhile is on disk with the right stamps."""
+    world = World("ant", "bee", commit=0.5)
+    world.net.part("ant", "bee")
+    world["ant"].join("c1")
+    bee = world["bee"]
+    bee.join("c1")
+    assert bee.write("c1", "note")
+    world.pass_time(5)
+    world.net.heal()
+    world.net.run()
+    joined = bee.server.proxy._registrations.joined["c1"]
+    assert joined.revealing
+    bee.server.proxy._registrations._heads.seek_instead("ant", ["c1"])
+    assert bee.stage() != DEAD
+    world.pass_time(5)
+    assert bee.stage() == LIVE
+    assert "note" in world["ant"].has()
+
+
+def test_an_owner_that_has_reached_us_before_the_call_is_over_gets_it() -> None:
+    """The call itself went on unshared, as its owner could not be dialled."""
+    world = World("ant", "bee")
+    ant, bee = world["ant"], world["bee"]
+    ant.join("c1")
+    bee.server.peers = ()
+    bee.join("c1")
+    assert bee.write("c1", "leg/bee/0", {"ended_at": START})
+    bee.leave("c1")
+    world.pass_time(30)
+    world.net.dial("ant", "bee")
+    world.pass_time(50)
+    assert "leg/bee/0" in ant.has()
+    ant.leave("c1")
+    world.pass_time(40)
+    assert world.rows() == {"c1": ["ant"]}
+    assert not bee.server.store.kept
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_an_owner_lost_is_asked_for_again_if_the_answer_was_lost(whole: bool) -> None:
+    """By then the other one has heard of what was written since, also of that with the call anew
+    (``whole``: of which nothing was on disk). That does not come back."""
+    world = World("ant", "bee", commit=0.0)
+    ant, bee, net = world["ant"], world["bee"], world.net
+    ant.disk.full = whole
+    world.call()
+    ant.disk.full = True
+    ant.server.store.write(None, "c1", "ant", {"mood": "lost"}, ["lost"])
+    world.pass_time(1)
+    net.part("ant", "bee")
+    ant.restart()
+    ant.disk.full = False
+    world.pass_time(5)
+    ant.join("c1")
+    ant.write("c1", "later")
+    for _ in range(2):
+        net.heal()
+        carried(net, Registered)
+        assert "later" in bee.has()
+        assert "mood" not in ant.has()
+        net.cut("ant", "bee")
+    net.log.clear()
+    net.heal()
+    world.pass_time(15)
+    data = held(ant)
+    assert data == held(bee)
+    assert data.value("mood") == "lost"
+    assert [line.text for line in data.log_lines()] == ["lost"]
+    updates = [frame for _, to, frame in net.log if type(frame) is Update and to == "ant"]
+    back = {e.name for frame in updates for e in frame.properties if e.author == "ant"}
+    assert "mood" in back
+    assert "later" not in back
+
+
+def held(site: Site) -> CallData:
+    call = site.server.store.get("c1")
+    assert call is not None
+    return call.data
+
+
+def carried(net: FakeNet, kind: type) -> None:
+    """Frames are carried until one of this kind has come."""
+    for _ in range(1000):
+        if net.wires:
+            sender, receiver, frame = net.wires.popleft()
+            net.servers[receiver].proxy.received(sender, frame)
+            if type(frame) is kind:
+                return
+        else:
+            for timers in net._timers:
+                timers.advance(0.1)
+    raise AssertionError(f"no {kind.__name__}")

@@ -1,6 +1,20 @@
 """Rules broken on purpose: the simulation has to find each of them.
 
-Each is one small change to the real code, of the kind that a hurried hand would make.
+Each is one small change to the real code, of the kind that a hurried hand would make. What was seen
+of some before, and what finds it again:
+
+==================================  ============================================================
+a call that began at a switch       ``owned-by-each``, ``no-origin``; ``strangers-recorded`` for
+without a server has rows at every  calls that are none of their owners'
+server, or none at its owner
+durations by the wall clock         ``wall-clocks``, ``base-not-told``, ``base-not-kept``; of the
+                                    switch's own times tests/calls/test_set_clocks.py
+an application erases a call's end  ``applications-fill-calls``, ``applications-crowd-out``
+an INVITE that is sent again after  no server sees it: tests/calls/test_invites_again.py
+a restart is another call
+two rows for minutes, as one left   ``who-left-untold``, ``who-left-unasked``
+the call through its caretaker
+==================================  ============================================================
 """
 
 from __future__ import annotations
@@ -21,12 +35,15 @@ from cdsplugin.data.clock import Clock
 from cdsplugin.data.entries import Log, Property
 from cdsplugin.data.frames import Update
 from cdsplugin.data.store import Store
+from cdsplugin.proxy import registration
 from cdsplugin.proxy.joined import Joined, Stage
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.proxy.participants import RegistrationMonitor
 from cdsplugin.proxy.registration import Registrations
 from cdsplugin.tms.passages import SwitchCall
 from cdsplugin.tms.tms import SwitchModule
+from softswitch.calls import callid
+from softswitch.calls.callid import CarriedCallID
 
 Broken = Callable[[], AbstractContextManager[Any]]
 
@@ -253,6 +270,56 @@ def _base_not_kept() -> AbstractContextManager[Any]:
     return patch.object(Recovery, "_goes_on", lambda self, found: False)
 
 
+def _owned_by_each() -> AbstractContextManager[Any]:
+    """A call that carries no owner gets none: every server on its way takes it for its own."""
+
+    def take_up(carried: CarriedCallID, server: str) -> tuple[CarriedCallID, bool]:
+        return carried, False
+
+    return patch.object(callid, "take_up", take_up)
+
+
+def _no_origin() -> AbstractContextManager[Any]:
+    """The first server on the way of such a call owns it, and its switch does not tell of it as a
+    whole: it is taken for a stranger's."""
+    real = callid.take_up
+
+    def take_up(carried: CarriedCallID, server: str) -> tuple[CarriedCallID, bool]:
+        return real(carried, server)[0], False
+
+    return patch.object(callid, "take_up", take_up)
+
+
+def _applications_fill_calls() -> AbstractContextManager[Any]:
+    """What applications write counts against what switches say, the end of the call among it."""
+
+    def full(self: Store, call: Call, author: str, *_: Any) -> bool:
+        self._refuse(call, author)
+        return True
+
+    return patch.object(Store, "_full", full)
+
+
+def _applications_crowd_out() -> AbstractContextManager[Any]:
+    """So do the applications that write to a call at other servers: it has no place for the word of
+    another one's switch."""
+    real = Store._within_limits
+
+    def within(self: Store, call: Call, properties: Any, logs: Any) -> Any:
+        known = call.data.counts()
+        if len(known) >= self.limits.peer_authors:
+            properties = [e for e in properties if e.author in known]
+        return real(self, call, properties, logs)
+
+    return patch.object(Store, "_within_limits", within)
+
+
+def _refused_untold() -> AbstractContextManager[Any]:
+    """Who wrote too much is given no word of it, and keeps a record for it."""
+    real = registration._complete
+    return patch.object(registration, "_complete", lambda data, theirs, _: real(data, theirs, ()))
+
+
 @contextmanager
 def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
     first, second = patches
@@ -284,6 +351,11 @@ RULES: Mapping[str, Broken] = {
     "wall-clocks": _wall_clocks,
     "base-not-told": _base_not_told,
     "base-not-kept": _base_not_kept,
+    "owned-by-each": _owned_by_each,
+    "no-origin": _no_origin,
+    "applications-fill-calls": _applications_fill_calls,
+    "applications-crowd-out": _applications_crowd_out,
+    "refused-untold": _refused_untold,
 }
 
 

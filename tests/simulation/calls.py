@@ -26,6 +26,7 @@ from softswitch.events import (
 from .plan import CallItem, NoteItem, Passage
 from .scheduler import World
 from .server import Process, Server
+from .way import Way
 
 _Said: TypeAlias = tuple[Event, Callable[[], None]]
 """An event, and what to do once it is stored."""
@@ -62,6 +63,10 @@ class Truth:
     waiting: list[Written] = field(default_factory=list)
     times: dict[tuple[str, str], int] = field(default_factory=dict)
     """When something of a leg really was told first, by the leg's property and the name in it."""
+    way: Way = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.way = Way(self.item)
 
 
 _TIMES: dict[type, str] = {
@@ -89,7 +94,7 @@ class Switch:
 
     def plan(self, call: CallItem, passage: Passage) -> None:
         """Have it happen."""
-        state = _Passage(call, passage, origin=passage is call.passages[0])
+        state = _Passage(call, passage, origin=passage is call.origin)
         for at, what in (
             (passage.begins, self._begins),
             (passage.rings, self._rings),
@@ -224,12 +229,13 @@ class Switch:
                 truth.started = base["at"]
 
         first = passage.first_leg
+        named, origin = truth.way.goes_on(passage, self.server.name)
         self._tell(
             state,
             CallStarted(
-                **base, site="", owner=call.owner, origin=state.origin, caller=call.caller,
+                **base, site="", owner=named.owner, origin=origin, caller=call.caller,
                 caller_name="", dialled=call.callee, party=f"extension:{call.caller}", address="",
-                user_agent="", sip_call_id=state.dialog(0), leg=first,
+                user_agent="", sip_call_id=state.dialog(0), leg=first, came=named.legs,
             ),
             known,
         )  # fmt: skip
@@ -382,11 +388,8 @@ class Application:
                 if note.name
                 else max((call.data.logs or {}).values(), key=lambda line: line.stamp)
             )
-            known = item.owner == name or item.owner in self.server.settings.peers[name]
-            # Else it is in the record there, which goes if a later life of the call is handed over.
-            if known:
-                self.truth.waiting.append(written)
-                process.journal.after_commit(lambda: self._acknowledged(written), must=True)
+            self.truth.waiting.append(written)
+            process.journal.after_commit(lambda: self._acknowledged(written), must=True)
         leaves = partial(self._leaves, process)
         self.world.after(note.stays, partial(self.server.machine.comes, leaves))
 

@@ -95,6 +95,8 @@ class Auditor:
         self.anew: set[str] = set()
         """Calls that came back to an owner that had ended them in an earlier life."""
         self._ended_by: dict[str, Process] = {}
+        self.refused: dict[str, set[str]] = {}
+        """Authors that anybody named as writing too much, by callID."""
         self.incoming: Server | None = None
         """Whose proxy a frame is being given to."""
         errors.found.clear()
@@ -137,11 +139,13 @@ class Auditor:
                     raise Violated(f"4: {sender} sends {entry!r} of {call_id} back to its author")
 
     def frame_comes(self, receiver: Server, process: Process, frame: Frame) -> None:
-        """A frame is about to be taken: its entries count as seen if the call is known."""
+        """A frame is about to be taken: its entries count as seen if the call is known, but for
+        those of who writes too much, as these may be refused."""
         call_id = getattr(frame, "call_id", None)
         if call_id is None or process.store.get(call_id) is None:
             return
-        stamps = [e.stamp for e in (*getattr(frame, "properties", ()), *getattr(frame, "logs", ()))]
+        entries = (*getattr(frame, "properties", ()), *getattr(frame, "logs", ()))
+        stamps = [entry.stamp for entry in entries if "/" not in entry.author]
         if stamps:
             key = (process, call_id)
             self._seen[key] = max(self._seen.get(key, 0), *stamps)
@@ -212,6 +216,11 @@ class Auditor:
             self.unbased.add((call.call_id, server.name))
         if call.owner == server.name:
             self._ended_by[call.call_id] = process
+            for author, count in call.data.counts().items():
+                if "/" in author and count > 10 * server.settings.call_entries.get(
+                    server.name, 1000
+                ):
+                    raise Violated(f"9: {server.name} has {count} entries of {author}")
         key = (process, call.call_id)
         self._seen.pop(key, None)
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
@@ -245,6 +254,8 @@ class Auditor:
                 raise Violated(
                     f"1: {call.call_id} is owned by {true_owner}, {server.name} says {call.owner}"
                 )
+            if call.refused is not None:
+                self._refuses(server, call, call.refused)
             data = call.data
             for name, entry in data.properties.items():
                 if entry.stamp > data.newest or entry.name != name:
@@ -252,6 +263,13 @@ class Auditor:
             if self._rng.random() < 0.1:
                 self._merging(server, call)
         self._touched.clear()
+
+    def _refuses(self, server: Server, call: Call, refused: frozenset[str]) -> None:
+        """9: whatever applications write, what switches say is taken."""
+        self.refused.setdefault(call.call_id, set()).update(refused)
+        for author in refused:
+            if "/" not in author:
+                raise Violated(f"9: {server.name} refuses what {author} says of {call.call_id}")
 
     def _merging(self, server: Server, call: Call) -> None:
         """2: any two copies become the same, in whichever order they are merged."""
@@ -337,12 +355,24 @@ def copies_are_equal(
                 continue  # it is about to be told the end
             if held is None:
                 raise Violated(f"5: {server.name} takes part in {call_id}, its owner knows nothing")
-            if call.data != held.data:
+            if _without_refused(call, held) != _without_refused(held, call):
                 raise Violated(
                     f"2: copies of {call_id} differ after healing:\n"
                     f"  at {owner.name}: {_shown(held.data)}\n"
                     f"  at {server.name}: {_shown(call.data)}"
                 )
+
+
+def _without_refused(one: Call, other: Call) -> CallData:
+    """What ``one`` has, but of those who wrote more than either of two copies takes."""
+    refused = (one.refused or frozenset()) | (other.refused or frozenset())
+    if not refused:
+        return one.data
+    properties, logs = one.data.newer({})
+    return CallData(
+        [entry for entry in properties if entry.author not in refused],
+        [line for line in logs if line.author not in refused],
+    )
 
 
 def _shown(data: CallData) -> str:
@@ -429,7 +459,9 @@ def one_right_row(
 ) -> None:
     """The union of all archives has one row for each call, and it is right. Those of the callers
     ``others`` are somebody else's concern. Clocks have ``stepped``, or stood: what comes late to a
-    call that is over may be taken for another call's."""
+    call that is over may be taken for another call's. Of a call that its owner has lost, or found
+    to be over long before, nobody knows that two parts, which were over while they were cut off
+    from each other, are of one: each is a record, with legs of its own."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     legs: dict[tuple[str, str], tuple[str, Any, Any]] = {}
     properties: dict[tuple[str, str], _PropertyRow] = {}
@@ -496,15 +528,17 @@ def one_right_row(
         for t in truths.values()
         if t.begun and (t.lost or t.started is None or stepped)
     }
-    apart: set[str] = set()
-    for found_rows in rows.values():
+    apart: dict[str, set[str]] = {}
+    for apart_id, found_rows in rows.items():
         for name, row in found_rows.items():
             if row["caller"] not in lost or row["written_by"] != row["owner"]:
                 raise Violated(f"9: {name} has a row of an unknown call: {row}")
         callers = {row["caller"] for row in found_rows.values()} - {None}  # only notes
-        if callers & apart:
-            raise Violated(f"9: one call is recorded as several: {rows}")
-        apart |= callers
+        of_this = {name for call_id, name in legs if call_id == apart_id}
+        for caller in callers:
+            if of_this & apart.setdefault(caller, set()):
+                raise Violated(f"9: one call is recorded twice: {rows}")
+            apart[caller] |= of_this
 
 
 def _apart(rows: dict[str, dict[str, dict[str, Any]]], caller: str) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 SECOND = 1_000_000
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
+UNSERVED = ("gnu", "hen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class Settings:
     jitter_us: int
     faults_end: int
     """When the last fault is over, microseconds."""
+    unserved: tuple[str, ...] = ()
+    """Switches beside which no server runs."""
+    call_entries: dict[str, int] = field(default_factory=dict)
+    """``cds.limits.call_entries`` of the servers where it is another than 1000."""
+    peer_authors: int = 200
+    """``cds.limits.peer_authors``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,8 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class CallItem:
-    """A call: its passages, the first at the originating switch."""
+    """A call: its passages, in their order. It is owned by the first server on its way; of switches
+    that have none (``unserved``) nobody hears but by the callID's header."""
 
     call_id: str
     owner: str
@@ -60,6 +68,12 @@ class CallItem:
     callee: str
     disposition: str
     passages: tuple[Passage, ...]
+    kind: str = "call"
+
+    @property
+    def origin(self) -> Passage:
+        """The passage that tells of the call as a whole."""
+        return next(passage for passage in self.passages if passage.switch == self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +138,25 @@ class NeighbourItem:
     kind: str = "neighbour"
 
 
-Item = CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem
+@dataclass(frozen=True, slots=True)
+class FloodItem:
+    """Applications at ``server`` write more than a call may have: ``bursts`` of ``size`` entries,
+    under the names of ``authors`` of them in turn."""
+
+    bursts: tuple[int, ...]
+    """When; microseconds."""
+    call: int
+    server: str
+    size: int
+    authors: int
+    lines: bool
+    """Log lines, or else properties of as many names."""
+    length: int
+    """Of each, characters."""
+    kind: str = "flood"
+
+
+Item = CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem | FloodItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +176,7 @@ class Plan:
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
 FROZEN_KINDS = (*FIRST_KINDS, "freeze")
-KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour")
+KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour", "unserved", "flood")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -194,6 +226,18 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
             # What began after the end of another call is told by the owner's clock.
             if not (neighbour.over and stepped):
                 items.append(neighbour)
+    if "unserved" in kinds and (others := random.Random(f"{seed} unserved")).random() < 0.3:
+        settings = replace(settings, unserved=UNSERVED[: others.choice((1, 1, 2))])
+        for n, call in enumerate(calls):
+            items[n] = _past_unserved(others, settings, call)
+    if "flood" in kinds and (others := random.Random(f"{seed} flood")).random() < 0.25:
+        few = others.choice((10, 20, 50))
+        limits = {s: few for s in settings.servers if others.random() < 0.8}
+        settings = replace(
+            settings, call_entries=limits, peer_authors=others.choice((len(NAMES), 200))
+        )
+        for _ in range(others.choice((1, 1, 2, 3))):
+            items.append(_flood(others, settings, calls, few))
     return Plan(seed, settings, tuple(items))
 
 
@@ -264,7 +308,7 @@ def _call(rng: random.Random, settings: Settings, n: int) -> CallItem:
         others = [s for s in settings.servers if s != switch]
         switch = rng.choice(others)
     disposition = "answered" if answered else rng.choice(("busy", "no-answer", "cancelled"))
-    call_id = f"0199-{settings.faults_end:x}-{n:02d}"
+    call_id = f"01990000-{n:04x}-7000-8000-{settings.faults_end:012x}"
     return CallItem(call_id, owner, f"10{n:02d}", f"20{n:02d}", disposition, tuple(passages))
 
 
@@ -299,7 +343,10 @@ def _neighbour(rng: random.Random, settings: Settings, call: CallItem, n: int) -
     if over:
         at = call.passages[0].ends + int((settings.linger + settings.dead_after + 60) * SECOND)
     else:
-        owner, call_id = rng.choice(settings.servers), f"0198-{settings.faults_end:x}-{n:02d}"
+        owner, call_id = (
+            rng.choice(settings.servers),
+            f"01980000-{n:04x}-7000-8000-{settings.faults_end:012x}",
+        )
         at = rng.randrange(settings.faults_end)
     server = rng.choice(settings.servers)
     if server != owner and not (
@@ -307,6 +354,52 @@ def _neighbour(rng: random.Random, settings: Settings, call: CallItem, n: int) -
     ):
         server = owner  # who does not know the owner records what he has of its calls
     return NeighbourItem(at, at + lasts, server, call_id, owner, f"99{n:02d}", over)
+
+
+def _past_unserved(rng: random.Random, settings: Settings, call: CallItem) -> CallItem:
+    """A call that begins at a switch without a server, or passes one, or both."""
+    if rng.random() < 0.3:
+        return call
+    passages: list[Passage] = []
+    legs: dict[str, int] = {}
+    first = rng.random() < 0.7
+    at = max(call.passages[0].begins - 2000, 0)
+    for passage in call.passages:
+        while rng.random() < (0.4 if passages else 0.9 * first):
+            switch = rng.choice(settings.unserved)
+            number = legs.get(switch, 0)
+            legs[switch] = number + 2
+            at = rng.randint(min(at, passage.begins), passage.begins)
+            passages.append(replace(passage, switch=switch, first_leg=number, begins=at))
+        passages.append(passage)
+        at = passage.begins
+    return replace(call, passages=tuple(passages), kind="unserved")
+
+
+def _flood(rng: random.Random, settings: Settings, calls: list[CallItem], few: int) -> FloodItem:
+    """Most of the time until the very end of the call."""
+    which = rng.randrange(len(calls))
+    call = calls[which]
+    first = call.passages[0]
+    # Mostly where somebody takes part anyway, often where more may be written than at the owner.
+    switches = [passage.switch for passage in call.passages]
+    generous = [s for s in settings.servers if s not in settings.call_entries]
+    server = rng.choice(rng.choice((switches, switches, settings.servers, generous or switches)))
+    bursts = [
+        rng.randrange(first.begins + 500, first.ends + 500) for _ in range(rng.choice((1, 4, 8)))
+    ]
+    if rng.random() < 0.7:
+        bursts.append(first.ends + rng.randrange(-3000, 3000))
+    size = rng.choice((few // 2, few + 1, 4 * few))
+    return FloodItem(
+        tuple(sorted(bursts)),
+        which,
+        server,
+        size,
+        rng.choice((1, 1, 2, 7)),
+        rng.random() < 0.5,
+        rng.choice((1, 40, 1000)),
+    )
 
 
 def _soon(rng: random.Random, items: list[Item]) -> int:

@@ -10,15 +10,17 @@ from cdsplugin.data.frames import Frame
 
 from . import plan as plans
 from .calls import Application, Switch, Truth
+from .floods import Flood, recorded
 from .followers import Follower
 from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
 from .neighbours import Neighbour
 from .network import SimNetwork
-from .plan import CallItem, FaultItem, FollowItem, NeighbourItem, NoteItem, Plan
+from .plan import CallItem, FaultItem, FloodItem, FollowItem, NeighbourItem, NoteItem, Plan
 from .scheduler import World
 from .server import Process, Server
 from .settling import Settling
 from .times import times_are_right
+from .way import UnservedSwitch, Way
 
 SECOND = 1_000_000
 MAX_STEPS = 300_000
@@ -77,6 +79,8 @@ class Simulation:
         self.truths: dict[str, Truth] = {}
         self.followers: list[Follower] = []
         self.neighbours: list[Neighbour] = []
+        self.floods: list[Flood] = []
+        self.ways: dict[str, Way] = {}
         self.auditor = Auditor(world, self.servers, self.truths)
         self.settling = Settling(plan, self.network, self.servers, self.truths, self.auditor.acted)
         self.network.on_frame = self.auditor.frame_sent
@@ -85,6 +89,7 @@ class Simulation:
         self.switches = {
             name: Switch(world, server, self.truths) for name, server in self.servers.items()
         }
+        self.unserved = {name: UnservedSwitch(world, self.ways) for name in settings.unserved}
         for name in settings.servers:
             self._boot(name)
         items = plan.kept()
@@ -101,6 +106,11 @@ class Simulation:
                 truth = self.truths.get(calls[item.call].call_id)
                 if truth is not None:
                     self.followers.append(Follower(world, self.servers[item.server], truth, item))
+            elif isinstance(item, FloodItem):
+                truth = self.truths.get(calls[item.call].call_id)
+                if truth is not None:
+                    server = self.servers[item.server]
+                    self.floods.append(Flood(world, server, truth, item, self.auditor))
             elif isinstance(item, NeighbourItem):
                 self.neighbours.append(Neighbour(world, self.servers, item))
                 self.auditor.owners.setdefault(item.call_id, item.owner)
@@ -125,7 +135,7 @@ class Simulation:
         since = self.world.now - slow
         copies_are_equal(self.servers, self.truths, self.auditor.changed, since)
         last = max(
-            [i.passages[0].ends + SECOND for i in self.plan.kept() if isinstance(i, CallItem)]
+            [i.origin.ends + SECOND for i in self.plan.kept() if isinstance(i, CallItem)]
             + [i.at + i.stays for i in self.plan.kept() if isinstance(i, NoteItem)]
             + [i.at + i.stays for i in self.plan.kept() if isinstance(i, FollowItem)]
             + [i.ends for i in self.plan.kept() if isinstance(i, NeighbourItem)]
@@ -148,6 +158,10 @@ class Simulation:
         stepped = any(fault.kind in ("jump", "away", "freeze") for fault in faults)
         one_right_row(self.servers, self.truths, callers, stepped)
         times_are_right(self.plan, self.servers, self.truths, self.auditor)
+        records = recorded(self.servers) if self.floods else {}
+        for flood in self.floods:
+            if (wrong := flood.wrong(records)) is not None:
+                raise Violated(wrong)
         for follower in self.followers:
             if (wrong := follower.wrong()) is not None:
                 raise Violated(wrong)
@@ -179,10 +193,11 @@ class Simulation:
         process.link.receiver = _Receiver(self.auditor, server, process)
 
     def _call(self, item: CallItem) -> None:
-        self.truths[item.call_id] = Truth(item)
+        truth = self.truths[item.call_id] = Truth(item)
+        self.ways[item.call_id] = truth.way
         self.auditor.owners[item.call_id] = item.owner
         for passage in item.passages:
-            self.switches[passage.switch].plan(item, passage)
+            (self.switches.get(passage.switch) or self.unserved[passage.switch]).plan(item, passage)
 
     def _fault(self, fault: FaultItem) -> None:
         begin, end = self._acts(fault)

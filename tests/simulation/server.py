@@ -52,7 +52,12 @@ class Process:
             name,
             self.clock,
             self.timers,
-            StoreLimits(settings.linger, settings.linger + settings.dead_after, 1000),
+            StoreLimits(
+                settings.linger,
+                settings.linger + settings.dead_after,
+                settings.call_entries.get(name, 1000),
+                peer_authors=settings.peer_authors,
+            ),
         )
         # First of all clients: it sees what is written before anyone can send it.
         watch = server.audit.watch(server, self)
@@ -94,8 +99,8 @@ class Process:
         found = self.archive.look(call_id)
         self.timers.schedule(0.001, lambda: then(found))
 
-    def _handed_over(self, call_id: str) -> None:
-        self.recorder.handed_over(call_id)
+    def _handed_over(self, call: Call) -> None:
+        self.recorder.handed_over(call)
 
     def start(self) -> None:
         """As ``CallDataServer.start``: what the journal has comes back first."""

@@ -89,6 +89,8 @@ class Settling:
         for call_id, rows in found.items():
             if any(_takes_part(server, call_id) for server in self._servers.values()):
                 acted[call_id] = now
+            if self._cannot_ask(call_id):
+                acted[call_id] = now
             since = acted.get(call_id, 0)
             if self.healed is not None:
                 stands = now - max(since, self.healed)
@@ -126,9 +128,10 @@ class Settling:
 
     def _are_apart(self, call_id: str, rows: dict[str, int]) -> bool:
         """Whether the owner does nothing, or one that has something of the call does not reach
-        it."""
+        it; or the owner has not noticed yet that one who takes part does not reach it: while it
+        believes in that connection, it waits for him whatever others say."""
         owner = self._truths[call_id].item.owner
-        if not self._servers[owner].works():
+        if not self._servers[owner].works() or self._believes(owner, call_id):
             return True
         known = self._servers[owner].settings.peers
         return any(
@@ -136,6 +139,32 @@ class Settling:
             and not (server.works() and self._network.joined(name, owner))
             for name, server in self._servers.items()
             if name != owner and (owner in known[name] or name in known[owner])
+        )
+
+    def _cannot_ask(self, call_id: str) -> bool:
+        """Whether the owner waits for one that it cannot dial, and that has nothing of the call any
+        more for which it would dial itself: so ``reregister_within`` has to pass."""
+        owner = self._servers[self._truths[call_id].item.owner]
+        monitor = owner.process and owner.process.proxy.monitor
+        participants = monitor and monitor.of(call_id)
+        if not monitor or participants is None:
+            return False
+        return any(
+            monitor.awaits(call_id, name)
+            and name not in owner.settings.peers[owner.name]
+            and not self._network.joined(name, owner.name)
+            and not _has(self._servers[name], call_id)
+            for name in participants.present
+        )
+
+    def _believes(self, owner: str, call_id: str) -> bool:
+        process = self._servers[owner].process
+        participants = process and process.proxy.monitor.of(call_id)
+        if process is None or participants is None:
+            return False
+        return any(
+            process.link.connected(name) and not self._network.joined(name, owner)
+            for name in participants.present
         )
 
 

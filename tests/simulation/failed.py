@@ -1,0 +1,150 @@
+"""Plans that failed once and are of no seed any more, each as small as it was made, and why."""
+
+from __future__ import annotations
+
+from .plan import CallItem, FaultItem, FollowItem, NoteItem, Passage, Plan, Settings
+
+# fmt: off
+FAILED: dict[str, Plan] = {
+    "stamped anew while it was kept, and back later":
+    Plan(seed=604077, settings=Settings(servers=("ant", "bee"), off={"ant": 5_176_697, "bee":
+        -6_119_228}, drift={"ant": 200, "bee": 200}, peers={"ant": {"bee"}, "bee": {"ant"}},
+        alive_interval=5.0, dead_after=15.0, reregister_within=300.0, linger=1.0,
+        commit_interval=0.002, journal_sync=0.05, journal_keep=120.0, delay_us=20000,
+        jitter_us=2_000_000, faults_end=120_000_000), items=(
+        CallItem(call_id="01990000-0000-7000-8000-000007270e00", owner="ant", caller="1000",
+            callee="2000", disposition="busy", passages=(Passage(switch="ant", first_leg=0,
+            begins=56_432_808, rings=56_433_808, answers=0, holds=0, ends=195_000_000),
+            Passage(switch="bee", first_leg=0, begins=163_710_536, rings=163_711_536, answers=0,
+            holds=0, ends=194_897_353))),
+        NoteItem(at=73_596_488, call=0, server="bee", name="", text="note 4 of bee",
+            stays=38_523_417),
+        FaultItem(kind="partition", at=53_785_644, until=120_000_000, group=("bee",)),
+        FaultItem(kind="away", at=119_000_000, until=120_000_000, one="ant", by=3_600_000_000),
+        FollowItem(at=144_069_862, call=0, server="bee", stays=8_816_144),
+    )),
+    "a record of a time when the owner was unknown, and a later part that was handed over":
+    Plan(seed=600333, settings=Settings(servers=("ant", "bee"), off={"ant": 4_326_051, "bee":
+        2_016_276}, drift={"ant": 0, "bee": -30}, peers={"ant": {"bee"}, "bee": set()},
+        alive_interval=5.0, dead_after=30.0, reregister_within=60.0, linger=30.0,
+        commit_interval=0.1, journal_sync=0.05, journal_keep=30.0, delay_us=20000, jitter_us=0,
+        faults_end=206_212_657), items=(
+        CallItem(call_id="01990000-0001-7000-8000-000002625a00", owner="bee", caller="1001",
+            callee="2001", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=8_363_353, rings=8_364_353, answers=12_336_891, holds=0, ends=22_444_737),
+            Passage(switch="ant", first_leg=0, begins=8_366_353, rings=8_367_353,
+            answers=12_378_846, holds=18_362_405, ends=22_299_086), Passage(switch="bee",
+            first_leg=2, begins=17_212_793, rings=17_213_793, answers=0, holds=0,
+            ends=21_914_062))),
+        CallItem(call_id="01990000-0003-7000-8000-000002625a00", owner="ant", caller="1003",
+            callee="2003", disposition="answered", passages=(Passage(switch="ant", first_leg=0,
+            begins=19_677_628, rings=19_678_628, answers=19_691_414, holds=0, ends=19_803_482),
+            Passage(switch="bee", first_leg=0, begins=19_680_628, rings=19_681_628, answers=0,
+            holds=0, ends=19_684_628), Passage(switch="ant", first_leg=2, begins=19_764_566,
+            rings=19_765_566, answers=0, holds=0, ends=19_963_441))),
+        CallItem(call_id="01990000-0004-7000-8000-000002625a00", owner="bee", caller="1004",
+            callee="2004", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=16_423_880, rings=16_424_880, answers=17_768_975, holds=0, ends=19_398_682),
+            Passage(switch="ant", first_leg=0, begins=17_632_916, rings=17_633_916,
+            answers=17_813_428, holds=0, ends=19_463_501), Passage(switch="bee", first_leg=2,
+            begins=17_662_916, rings=17_663_916, answers=17_789_726, holds=0, ends=19_524_715))),
+        CallItem(call_id="01990000-0005-7000-8000-000002625a00", owner="bee", caller="1005",
+            callee="2005", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=2_091_289, rings=2_092_289, answers=45_804_515, holds=0, ends=130_000_000),
+            Passage(switch="ant", first_leg=0, begins=2_121_289, rings=2_122_289,
+            answers=45_806_485, holds=0, ends=78_388_237))),
+        NoteItem(at=45_304_956, call=1, server="bee", name="", text="note 5 of bee",
+            stays=7_106_757),
+        FaultItem(kind="kill", at=39_000_000, until=40_000_000, one="ant"),
+        FaultItem(kind="partition", at=1_266_557, until=40_000_000, group=("bee",)),
+        FaultItem(kind="freeze", at=38_395_812, until=121_092_657, one="bee"),
+        FaultItem(kind="absent", at=63_034_294, until=206_212_657, one="ant", other="bee"),
+    )),
+    "what an owner had lost was asked for, and the answer was lost":
+    Plan(seed=249, settings=Settings(servers=("ant", "bee"), off={"ant": 17_524_288_224, "bee":
+        2_313_173_153}, drift={"ant": 0, "bee": 20}, peers={"ant": {"bee"}, "bee": {"ant"}},
+        alive_interval=2.0, dead_after=8.0, reregister_within=16.0, linger=10.0,
+        commit_interval=0.02, journal_sync=0.05, journal_keep=8.0, delay_us=20000,
+        jitter_us=2_000_000, faults_end=80_000_000), items=(
+        CallItem(call_id="01990000-0001-7000-8000-000004c4b400", owner="bee", caller="1001",
+            callee="2001", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=26_106_749, rings=26_107_749, answers=79_068_949, holds=0, ends=148_000_000),
+            Passage(switch="ant", first_leg=0, begins=28_583_707, rings=28_584_707,
+            answers=79_108_573, holds=0, ends=148_052_647), Passage(switch="bee", first_leg=2,
+            begins=28_586_707, rings=28_587_707, answers=79_084_761, holds=0, ends=148_018_249))),
+        CallItem(call_id="01990000-0003-7000-8000-000004c4b400", owner="bee", caller="1003",
+            callee="2003", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=24_647_743, rings=24_648_743, answers=65_098_213, holds=93_716_102,
+            ends=148_000_000), Passage(switch="ant", first_leg=0, begins=24_677_743,
+            rings=24_678_743, answers=65_104_927, holds=130_821_925, ends=147_848_163))),
+        FaultItem(kind="reset", at=34_757_521, until=34_757_521, one="ant", other="bee"),
+        FaultItem(kind="full", at=26_382_407, until=41_148_948, one="bee"),
+        FaultItem(kind="kill", at=32_119_906, until=33_159_315, one="bee"),
+    )),
+    "one left by way of another while the owner believed in its connection":
+    Plan(seed=4856, settings=Settings(servers=("ant", "bee", "cat", "dog", "elk"), off={"ant":
+        2_960_227_031, "bee": 15_384_141_886, "cat": 817_851_991, "dog": -8_615_589_361, "elk":
+        11_240_956_821}, drift={"ant": 0, "bee": 0, "cat": 200, "dog": 200, "elk": -30},
+        peers={"ant": {"bee", "cat", "dog", "elk"}, "bee": {"ant", "cat", "dog", "elk"}, "cat":
+        {"ant", "bee", "dog", "elk"}, "dog": {"ant", "bee", "cat", "elk"}, "elk": {"ant", "bee",
+        "cat", "dog"}}, alive_interval=2.0, dead_after=12.0, reregister_within=24.0, linger=5.0,
+        commit_interval=0.1, journal_sync=0.003, journal_keep=30.0, delay_us=20000,
+        jitter_us=1000, faults_end=120_000_000), items=(
+        CallItem(call_id="01990000-0000-7000-8000-000007270e00", owner="cat", caller="1000",
+            callee="2000", disposition="answered", passages=(Passage(switch="cat", first_leg=0,
+            begins=38_984_810, rings=38_985_810, answers=40_821_973, holds=41_042_378,
+            ends=42_771_364), Passage(switch="bee", first_leg=0, begins=39_014_810,
+            rings=39_015_810, answers=40_860_349, holds=0, ends=42_610_684), Passage(switch="elk",
+            first_leg=0, begins=39_017_810, rings=39_018_810, answers=40_844_800,
+            holds=42_546_068, ends=42_716_018))),
+        FaultItem(kind="freeze", at=40_461_937, until=45_534_189, one="cat"),
+        FaultItem(kind="absent", at=41_321_422, until=80_660_189, one="bee", other="cat"),
+        FollowItem(at=38_986_342, call=0, server="elk", stays=0),
+    )),
+    "an owner that was asked, and cannot be dialled":
+    Plan(seed=403575, settings=Settings(servers=("ant", "bee"), off={"ant": -45355, "bee": -2939},
+        drift={"ant": 0, "bee": 200}, peers={"ant": set(), "bee": {"ant"}}, alive_interval=5.0,
+        dead_after=30.0, reregister_within=300.0, linger=10.0, commit_interval=0.02,
+        journal_sync=0.0, journal_keep=8.0, delay_us=150_000, jitter_us=100_000,
+        faults_end=169_248_070), items=(
+        CallItem(call_id="01990000-0000-7000-8000-000002625a00", owner="bee", caller="1000",
+            callee="2000", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=8_832_773, rings=8_833_773, answers=20_908_175, holds=0, ends=130_000_000),
+            Passage(switch="ant", first_leg=0, begins=8_835_773, rings=8_836_773,
+            answers=20_913_725, holds=0, ends=71_138_318))),
+        CallItem(call_id="01990000-0003-7000-8000-000002625a00", owner="bee", caller="1003",
+            callee="2003", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=27_149_417, rings=27_150_417, answers=27_199_420, holds=27_239_328,
+            ends=27_327_889), Passage(switch="ant", first_leg=0, begins=27_272_448,
+            rings=27_273_448, answers=0, holds=0, ends=27_508_763))),
+        CallItem(call_id="01990000-0004-7000-8000-000002625a00", owner="ant", caller="1004",
+            callee="2004", disposition="answered", passages=(Passage(switch="ant", first_leg=0,
+            begins=1_309_210, rings=1_310_210, answers=2_372_201, holds=0, ends=4_381_919),
+            Passage(switch="bee", first_leg=0, begins=1_312_210, rings=1_313_210,
+            answers=2_398_706, holds=0, ends=4_567_301))),
+        NoteItem(at=32_126_228, call=1, server="ant", name="mood", text="note 1 of ant",
+            stays=125_043),
+        FaultItem(kind="reset", at=30_426_647, until=30_426_647, one="bee", other="ant"),
+        FaultItem(kind="freeze", at=27_300_444, until=122_748_070, one="bee"),
+        FaultItem(kind="absent", at=122_090_333, until=169_248_070, one="ant", other="bee"),
+    )),
+    "one that is with the owner again, and cut off from where it was meanwhile":
+    Plan(seed=700138, settings=Settings(servers=("ant", "bee", "cat"), off={"ant": -6_433_004,
+        "bee": 5_591_644, "cat": -98981}, drift={"ant": 20, "bee": 0, "cat": 0}, peers={"ant":
+        {"bee", "cat"}, "bee": {"ant", "cat"}, "cat": {"ant", "bee"}}, alive_interval=5.0,
+        dead_after=20.0, reregister_within=300.0, linger=10.0, commit_interval=0.02,
+        journal_sync=0.003, journal_keep=30.0, delay_us=50, jitter_us=2_000_000,
+        faults_end=133_472_840), items=(
+        CallItem(call_id="01990000-0003-7000-8000-000001312d00", owner="bee", caller="1003",
+            callee="2003", disposition="answered", passages=(Passage(switch="bee", first_leg=0,
+            begins=5_872_647, rings=5_873_647, answers=50_196_604, holds=92_758_533,
+            ends=100_000_000), Passage(switch="cat", first_leg=0, begins=5_875_647,
+            rings=5_876_647, answers=50_205_887, holds=0, ends=79_324_405), Passage(switch="ant",
+            first_leg=0, begins=5_905_647, rings=5_906_647, answers=50_220_429, holds=0,
+            ends=100_066_787), Passage(switch="cat", first_leg=2, begins=5_908_647,
+            rings=5_909_647, answers=50_205_612, holds=0, ends=99_803_484))),
+        FaultItem(kind="absent", at=32_169_566, until=101_082_104, one="bee", other="cat"),
+        FaultItem(kind="absent", at=73_778_766, until=133_472_840, one="ant", other="cat"),
+    )),
+}
+# fmt: on
