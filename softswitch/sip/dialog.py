@@ -84,14 +84,20 @@ class Dialog:
         """Take over what a dialog-making response to our INVITE says (§12.1.2, §13.2.2.4).
 
         False if it belongs to another fork of the INVITE than the one this dialog follows.
-        ValueError if its Contact or Record-Route is bad.
+        ValueError if its Contact or Record-Route is bad; of a 2xx the dialog is there then for its
+        ACK and BYE, which go to where the INVITE went or an earlier response said.
         """
         if self.confirmed:
             return response.to_tag == self.remote_tag
         headers = response.headers
         confirms = response.status >= 200
-        self.remote_tag = response.to_tag
+        if response.to_tag != self.remote_tag:
+            # Another fork, which counts for itself (§12.1.2: the remote CSeq is empty).
+            self.remote_cseq = -1
+            self.remote_tag = response.to_tag
         self.remote = headers["to"][0]
+        # Also of a 2xx that makes no dialog one can talk in: it is to be ended (§13.2.2.4).
+        self.confirmed = confirms
         contacts = address_uris(headers.get("contact"))
         if contacts:
             _check_target(contacts[0])
@@ -104,7 +110,6 @@ class Dialog:
             self.routes = tuple(routes)
         elif confirms:
             self.routes = ()
-        self.confirmed = confirms
         return True
 
     def refresh_target(self, message: Request | Response) -> None:
