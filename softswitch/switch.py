@@ -283,10 +283,10 @@ class Switch:
             self._register(request, transaction, flow)
 
     def ack(self, request: Request, flow: Flow) -> None:
-        """The ACK of a 2xx."""
+        """The ACK of a 2xx, or one whose INVITE is not found by its Via."""
         leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
-        if leg is not None:
-            leg.acked(request)
+        if leg is None or not leg.acked(request):
+            self.transactions.ack_of_failure(request, flow)
 
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         """An INVITE outside of a dialog gets this answer and no transaction."""

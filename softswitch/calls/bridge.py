@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from softswitch import events
 from softswitch.calls import outcome
-from softswitch.calls.headers import KNOWN_METHODS, content_lines, unsupported
+from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
 from softswitch.calls.leg import CONFIRMED, Leg
 from softswitch.sip import (
     Flow,
@@ -124,7 +124,8 @@ def _reinvite_answered(
         return
     leg.pending = other.outgoing = None
     if status >= 300:
-        transaction.respond(*outcome.for_caller(status, response.reason))
+        failure = outcome.for_caller(status, response.reason)
+        transaction.respond(*failure, extra=explanation(response))
         if status in _GONE:
             call.hang_up_all("the other side is gone")
         return
@@ -195,6 +196,8 @@ def _other_answered(
     if update and status < 300:
         other.refresh_target(response)
         lines = leg.contact + lines
+    elif status >= 300:
+        lines += explanation(response)
     transaction.respond(status, response.reason, extra=lines, body=response.body)
     if status in _GONE and call.answered:
         call.hang_up_all("the other side is gone")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from softswitch.sip import Flow, Request, Response, split_list
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
@@ -73,6 +75,31 @@ def reason_of(message: Request | Response) -> str:
     """Its Reason header, all values as one list (RFC 3326); empty without one."""
     values = message.headers.get("reason")
     return ", ".join(values) if values else ""
+
+
+_EXPLAINS: Final = {
+    415: (
+        ("accept", "Accept"),
+        ("accept-encoding", "Accept-Encoding"),
+        ("accept-language", "Accept-Language"),
+    ),
+    421: (("require", "Require"),),
+    422: (("min-se", "Min-SE"),),
+    469: (("recv-info", "Recv-Info"),),
+}
+
+
+def explanation(response: Response) -> str:
+    """The header lines without which whoever gets this failure cannot tell what would be better:
+    Warning (§20.43), and what the status demands (§21.4.13, §21.4.15, RFC 4028 §6, RFC 6086)."""
+    headers = response.headers
+    lines = ""
+    if "warning" in headers:
+        lines = "".join(f"Warning: {value}\r\n" for value in headers["warning"])
+    for key, name in _EXPLAINS.get(response.status, ()):
+        if key in headers:
+            lines += "".join(f"{name}: {value}\r\n" for value in headers[key])
+    return lines
 
 
 def content_lines(message: Request | Response) -> str:

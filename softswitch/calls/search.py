@@ -12,7 +12,13 @@ from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.callid import write_call_id
 from softswitch.calls.destination import Destination
-from softswitch.calls.headers import contact_line, content_lines, readable, reason_of
+from softswitch.calls.headers import (
+    contact_line,
+    content_lines,
+    explanation,
+    readable,
+    reason_of,
+)
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.dialplan import Action, Target
 from softswitch.sip import (
@@ -41,10 +47,12 @@ _EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make
 
 
 class _Blame(NamedTuple):
-    """Who brought the failure that the caller is told, and with which Reason header."""
+    """Who brought the failure that the caller is told, with which Reason header, and which lines
+    that explain it."""
 
     by: str
     reason: str
+    lines: str = ""
 
 
 _NOT_BLAMED = _Blame("switch", "")
@@ -156,10 +164,12 @@ class Search:
         else:
             self._fail_as_called()
 
-    def _note(self, failure: tuple[int, str], by: str = "switch", reason: str = "") -> None:
+    def _note(
+        self, failure: tuple[int, str], by: str = "switch", reason: str = "", lines: str = ""
+    ) -> None:
         if not self.best[0] or outcome.better(self.best[0], failure[0]):
             self.best = failure
-            self.blame = _Blame(by, reason)
+            self.blame = _Blame(by, reason, lines)
 
     def _invite(self, destination: Destination) -> None:
         call = self.call
@@ -296,7 +306,10 @@ class Search:
         status, reason = response.status, response.reason
         # A timeout and a dead flow are no response of the other side, and have no headers.
         by, cause = ("switch" if response.ours else "remote"), reason_of(response)
-        if leg.invite is not None and leg.invite.state == CALLING:
+        if leg.state != INVITING:
+            # Cancelled, or its 2xx is being ended: what it says to that is awaited by itself.
+            call.leg_ended(leg, status, cause or reason, by)
+        elif leg.invite is not None and leg.invite.state == CALLING:
             # Nothing came at all so far. It may still answer: then it is told that nobody waits any
             # more.
             leg.cancel("")
@@ -313,7 +326,8 @@ class Search:
             # phone that was not picked up.
             self._note(_SILENT)
         else:
-            self._note((status, reason), "callee" if by == "remote" else "switch", cause)
+            who = "callee" if by == "remote" else "switch"
+            self._note((status, reason), who, cause, explanation(response))
         if outcome.ends_search(leg.party.partition(":")[0], status):
             self._spare(leg, status)
         if not self.inviting():
@@ -416,10 +430,10 @@ class Search:
     def _fail_as_called(self) -> None:
         """Give the caller the best of the failures there were."""
         status, reason = outcome.for_caller(*self.best)
-        by, cause = self.blame
+        by, cause, lines = self.blame
         # RFC 6432: the Q.850 cause of a carrier goes on to who has to make sense of the failure.
         line = f"Reason: {cause}\r\n" if cause else _NO_ANSWER if by == _NOBODY else ""
-        self.call.fail(status, reason, "callee" if by == "callee" else "switch", line)
+        self.call.fail(status, reason, "callee" if by == "callee" else "switch", line + lines)
 
     def _stop_timer(self) -> None:
         if self.timer is not None:

@@ -27,7 +27,7 @@ from softswitch.sip.message import (
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer, tag_for
 from softswitch.sip.timers import Timers, TimerSettings
 from softswitch.sip.transaction_layer import TransactionLayer
-from softswitch.sip.transaction_states import PROCEEDING
+from softswitch.sip.transaction_states import COMPLETED, PROCEEDING
 
 ServerTransaction = InviteServer | NonInviteServer
 ClientTransaction = InviteClient | NonInviteClient
@@ -128,12 +128,20 @@ class Transactions:
             self.user.ack(request, flow)
             return
         target: ServerTransaction | None = None
+        merged = ""
         if method == "CANCEL":
-            target = self.servers.get(key[: -len("CANCEL")] + "INVITE")
+            target = self.servers.get(key[: -len("CANCEL")] + "INVITE") or self._renamed(request)
             if target is None:
                 self.refuse(request, flow, 481)
                 return
         else:
+            if method == "INVITE":
+                merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
+                if merged in self.merged:
+                    renamed = self._renamed(request)
+                    if renamed is not None:
+                        renamed.retransmitted()
+                        return
             answer = self.user.screen(request, flow)
             if answer is not None:
                 self.refuse(request, flow, *answer)
@@ -144,15 +152,16 @@ class Transactions:
             self.refuse(request, flow, 503, "Too Many Transactions", "Retry-After: 5\r\n")
             return
         if method == "INVITE":
-            merged = ""
-            if not request.to_tag:
-                # §8.2.2.2: the same request by another path.
-                merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
-                if merged in self.merged:
-                    self.refuse(request, flow, 482)
-                    return
+            if merged not in self.merged:
                 self.merged[merged] = key
+            elif request.to_tag:
+                merged = ""
+            else:
+                # §8.2.2.2: the same request by another path.
+                self.refuse(request, flow, 482)
+                return
             invite = InviteServer(self.layer, key, request, flow, merged)
+            invite.to_tag = request.to_tag
             self.servers[key] = invite
             self.user.request(request, invite, flow)
             return
@@ -166,6 +175,30 @@ class Transactions:
         transaction.respond(200, to_tag=target.to_tag)
         if target.state == PROCEEDING and target.user is not None:
             target.user.cancelled(target, request)
+
+    def ack_of_failure(self, request: Request, flow: Flow) -> None:
+        """For the user: an ACK that is of no 2xx. Its INVITE's Via may have been another."""
+        server = self._renamed(request)
+        if server is not None and server.state == COMPLETED:
+            server.ack(request, flow)
+
+    def _renamed(self, request: Request) -> InviteServer | None:
+        """The INVITE that this is a CANCEL, an ACK or a retransmission of though its Via has
+        another sent-by: a NAT, or a client that asks for its address anew, may have changed it. All
+        else that §17.2.3 and §9.2 compare agrees, Call-ID, tags and CSeq besides."""
+        branch = request.via.branch
+        if not branch.startswith(BRANCH_COOKIE) or len(branch) <= 7:
+            return None
+        key = self.merged.get(
+            f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}", ""
+        )
+        if not key.startswith(f"{branch} "):
+            return None
+        server = self.servers.get(key)
+        if not isinstance(server, InviteServer):
+            return None
+        tags_agree = not request.to_tag or not server.to_tag or request.to_tag == server.to_tag
+        return server if tags_agree else None
 
     def refuse(
         self,
