@@ -108,7 +108,13 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         },
         trunks={
             name: Trunk(
-                name, entry.to, entry.switch, entry.sources, entry.max_calls, entry.keepalive
+                name,
+                entry.to,
+                entry.switch,
+                entry.sources,
+                entry.max_calls,
+                entry.keepalive,
+                entry.nat,
             )
             for name, entry in model.trunks.items()
         },

@@ -178,6 +178,7 @@ class Switch:
             boot,
         )
         self.trunks = Trunks(config.trunks.values())
+        self._natted = frozenset(trunk.name for trunk in config.trunks.values() if trunk.nat)
         self.lines = Lines(config.extensions, self.trunks)
         self.targets = Destinations(
             config.extensions, config.trunks, self.registrar, self.trunks, self.lines, network
@@ -347,6 +348,8 @@ class Switch:
             self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
         assert call.search is not None
+        if source.name in self._natted and source.kind == "trunk":
+            call.caller.nat = True
         if carried is not None:
             call.search.came = carried.legs
             # Nobody has told anything of it so far: the first switch that has a server does.

@@ -239,6 +239,11 @@ class TrunkModel(Section):
     keepalive: SecondsOrOff = Field(
         default=30.0, description="seconds between OPTIONS that ask whether it lives; 0: never"
     )
+    nat: Flag = Field(
+        default=False,
+        description="behind NAT: what is said within its calls goes to where it sends from, "
+        "whatever its Contact says",
+    )
 
 
 class ConfigModel(Section):
@@ -273,7 +278,8 @@ class Extension:
 class Trunk:
     """Another switch or a carrier.
 
-    ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none.
+    ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none;
+    ``nat``: requests within its calls follow its messages and not its Contact.
     """
 
     name: str
@@ -282,3 +288,4 @@ class Trunk:
     from_: tuple[TrunkSource, ...] = ()
     max_calls: int | None = None
     keepalive: float = 30.0
+    nat: bool = False

@@ -87,6 +87,7 @@ class Destinations:
                 flow,
                 line=str(target),
                 switch=trunk.switch,
+                nat=trunk.nat,
             )
         ]
 
@@ -123,6 +124,7 @@ class Destinations:
                     flow,
                     line=party,
                     switch=trunk.switch,
+                    nat=trunk.nat,
                 )
             source = Source("trunk", name, trunk.switch if trunk is not None else False)
         else:
