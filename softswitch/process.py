@@ -187,6 +187,7 @@ class Process:
                 tcp_idle=timers.tcp_idle,
             ),
             outbox,
+            lambda flow: switch.transactions.lost(flow),
         )
         switch = Switch(
             config,

@@ -76,10 +76,12 @@ from softswitch.sip import (
     Transactions,
     Unauthenticated,
     Uri,
+    parse,
     parse_address,
     parse_party,
     parse_uri,
     split_list,
+    unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
 
@@ -142,6 +144,7 @@ class Switch:
             TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying),
             max_transactions=limits.max_transactions,
         )
+        self.transactions.layer.reconnect = self.reconnect
         self.settings = CallSettings(
             no_response=timers.no_response,
             session_check=timers.session_check,
@@ -178,6 +181,11 @@ class Switch:
             boot,
         )
         self.trunks = Trunks(config.trunks.values())
+        # One for all requests of a trunk.
+        self._sources = {
+            trunk.name: Source("trunk", trunk.name, trunk.switch)
+            for trunk in config.trunks.values()
+        }
         self._natted = frozenset(trunk.name for trunk in config.trunks.values() if trunk.nat)
         self.lines = Lines(config.extensions, self.trunks)
         self.targets = Destinations(
@@ -298,7 +306,7 @@ class Switch:
         """The trunk from which a request comes, by its address."""
         host, port = flow.remote
         trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
-        return None if trunk is None else Source("trunk", trunk.name, trunk.switch)
+        return None if trunk is None else self._sources[trunk.name]
 
     def _not_understood(self, request: Request) -> Answer | None:
         missing = unsupported(request)
@@ -488,7 +496,31 @@ class Switch:
             return fallback
         if not host.replace(".", "").isdigit() and ":" not in host:
             return fallback
+        if unreachable_from(host, fallback.remote[0]):
+            return fallback
         return self.network.flow_to(transport, host, port) or fallback
+
+    def reconnect(self, data: bytes, flow: Flow) -> Flow | None:
+        """Another connection to where this message goes, of which `flow` turned out to be closed.
+
+        A response goes to the port that its Via names, at the address that its request came from
+        (§18.2.2): a host that a Via names is never believed. A request goes to where its Route or
+        Request-URI says, if that is where the connection led; else to where that was.
+        """
+        try:
+            message = parse(data, datagram=False)
+            host, port = flow.remote
+            if isinstance(message, Response):
+                port = message.via.port or 5060
+            else:
+                route = message.get("route")
+                uri = parse_address(split_list(route)[0]).uri if route else message.uri
+                hop = parse_uri(uri)
+                if hop.host.strip("[]") == host:
+                    port = hop.port or 5060
+        except ValueError:
+            return None
+        return self.network.flow_to(flow.transport, host, port)
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""

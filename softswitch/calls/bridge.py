@@ -149,6 +149,7 @@ def _reinvite_answered(
         cseq,
         leg.not_acked,
         transaction.key,
+        core.transactions.carry,
     )
     if offer:
         other.send_ack(response.cseq)

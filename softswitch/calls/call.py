@@ -317,6 +317,8 @@ class Call:
             data,
             cseq,
             caller.not_acked,
+            "",
+            core.transactions.carry,
         )
         if search.offer:
             leg.send_ack(response.cseq)

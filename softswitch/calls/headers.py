@@ -77,7 +77,7 @@ def reason_of(message: Request | Response) -> str:
     return ", ".join(values) if values else ""
 
 
-_EXPLAINS: Final = {
+_EXPLAINS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
     415: (
         ("accept", "Accept"),
         ("accept-encoding", "Accept-Encoding"),

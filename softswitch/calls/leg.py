@@ -157,7 +157,8 @@ class Leg:
         other.local_cseq = response.cseq
         tokens = call.core.tokens
         flow = self._flow_of(other)
-        flow.send(other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow))
+        ack = other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow)
+        call.core.transactions.layer.carry(ack, flow)
         call.core.transactions.send(other.request("BYE", tokens.branch()), flow)
 
     # --- requests to this party
@@ -187,12 +188,12 @@ class Leg:
         flow = self.flow()
         self.ack_cseq = cseq
         self.ack_data = request.encode(flow)
-        flow.send(self.ack_data)
+        call.core.transactions.layer.carry(self.ack_data, flow)
 
     def acknowledge_again(self, cseq: int) -> None:
         """This party's 2xx came again: so does the ACK, if it was sent already."""
         if cseq == self.ack_cseq and self.call is not None:
-            self.flow().send(self.ack_data)
+            self.call.core.transactions.layer.carry(self.ack_data, self.flow())
 
     def cancel(self, reason: str) -> None:
         """End the INVITE that this party has not answered yet. `reason` is header lines."""

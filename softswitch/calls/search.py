@@ -43,6 +43,7 @@ _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
 _SILENT = (504, "No Response At All")
+_UNREACHABLE = (480, "Unreachable")
 _EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make up any number
 
 
@@ -325,6 +326,9 @@ class Search:
             # Nobody was rung: whoever calls and whoever reads the record is not to take it for a
             # phone that was not picked up.
             self._note(_SILENT)
+        elif status == 503 and response.ours and leg.party.startswith("extension:"):
+            # Where it was registered is nobody any more: that is no fault of this switch.
+            self._note(_UNREACHABLE)
         else:
             who = "callee" if by == "remote" else "switch"
             self._note((status, reason), who, cause, explanation(response))

@@ -8,9 +8,9 @@ from softswitch.calls import Destination
 from softswitch.config import Extension, Trunk
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.parties.lines import Lines
-from softswitch.parties.registrar import Registrar
+from softswitch.parties.registrar import Binding, Registrar
 from softswitch.parties.trunks import Trunks
-from softswitch.sip import Flow, Network, Uri, escape_user
+from softswitch.sip import Flow, Network, Uri, escape_user, parse_uri
 
 
 class Destinations:
@@ -45,7 +45,7 @@ class Destinations:
             return (480, "Not Registered") if known else (404, "No Such Extension")
         found: list[Destination] = []
         for binding in bindings:
-            flow = self._network.flow_to(*binding.target)
+            flow = self._flow_to_phone(binding)
             if flow is None:
                 continue
             if not self._lines.take(str(target), holder):
@@ -63,6 +63,20 @@ class Destinations:
                 )
             )
         return found or (480, "Unreachable")
+
+    def _flow_to_phone(self, binding: Binding) -> Flow | None:
+        """A flow to where a phone is; None if nothing leads there: its connection is gone, and it
+        does not say that it listens where that came from."""
+        transport, host, port = binding.target
+        if transport == "udp":
+            return self._network.flow_to(transport, host, port)
+        flow = self._network.connection(transport, host, port)
+        if flow is not None:
+            return flow
+        uri = parse_uri(binding.uri)
+        if uri.host.strip("[]") != host:
+            return None
+        return self._network.flow_to(transport, host, uri.port or 5060)
 
     def _trunk_destination(
         self, target: Target, holder: object

@@ -15,7 +15,7 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import is_numeric
+from softswitch.sip.hosts import is_numeric, unreachable_from
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
@@ -73,5 +73,6 @@ __all__ = [
     "quote_display",
     "server_key",
     "split_list",
+    "unreachable_from",
     "uri_scheme",
 ]

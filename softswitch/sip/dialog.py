@@ -180,10 +180,12 @@ def _is_loose(uri: str) -> bool:
 class Unacknowledged:
     """A 2xx to an INVITE, sent again until its ACK comes (§13.3.1.4), over any transport.
 
-    `key` is what a re-INVITE is known by if it comes again (§17.2.3).
+    `key` is what a re-INVITE is known by if it comes again (§17.2.3). `carry`, if given, sends it
+    on another connection where that of `flow` has closed (§18.2.2).
     """
 
     __slots__ = (
+        "_carry",
         "_flow",
         "_interval",
         "_left",
@@ -205,11 +207,13 @@ class Unacknowledged:
         cseq: int,
         on_timeout: Callable[[], None],
         key: str = "",
+        carry: Callable[[bytes, Flow], None] | None = None,
     ) -> None:
         self._timers = timers
         self._settings = settings
         self._flow = flow
         self._on_timeout: Callable[[], None] | None = on_timeout
+        self._carry = carry
         self.data = data
         self.cseq = cseq
         self.key = key
@@ -231,6 +235,9 @@ class Unacknowledged:
             if on_timeout is not None:
                 on_timeout()
             return
-        self._flow.send(self.data)
+        if self._carry is not None:
+            self._carry(self.data, self._flow)
+        else:
+            self._flow.send(self.data)
         self._interval = min(self._interval * 2, self._settings.t2, self._left)
         self._timer = self._timers.after(self._interval, self._again)

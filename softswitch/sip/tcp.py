@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, cast
 
-from softswitch.sip.flow import Receiver, TransportLimits
+from softswitch.sip.flow import Flow, Receiver, TransportLimits
 from softswitch.sip.framing import PONG, StreamFramer
 from softswitch.sip.hosts import host_port, local_address_for
 from softswitch.sip.message import MalformedMessage, Request
@@ -38,6 +38,7 @@ class TcpFlow(asyncio.Protocol):
         self._waiting: list[tuple[bytes, Callable[[], None] | None]] = []
         self._queued = 0
         self._last_seen = owner.loop.time()
+        self._relied_on = False  # somebody wants to hear if what was sent here was not
         self.closed = False
 
     @property
@@ -93,6 +94,8 @@ class TcpFlow(asyncio.Protocol):
         """Give `data` to the connection now, or as soon as it is made."""
         transport = self._transport
         if self.closed if transport is None else transport.is_closing():
+            # Before anybody is told so: whoever looks for another is not to find this one.
+            self.closed = True
             if on_error is not None:
                 self._owner.loop.call_soon(on_error)
             return
@@ -104,6 +107,8 @@ class TcpFlow(asyncio.Protocol):
                 return
             self._waiting.append((data, on_error))
             return
+        if on_error is not None:
+            self._relied_on = True
         transport.write(data)
         if transport.get_write_buffer_size() > self._owner.limits.max_queued:
             log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
@@ -121,6 +126,8 @@ class TcpFlow(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.failed()
+        if self._relied_on and self._owner.lost is not None:
+            self._owner.lost(self)
 
     def idle_since(self) -> float:
         """Loop time of the last byte received, in seconds."""
@@ -169,8 +176,12 @@ class TcpTransport:
         receiver: Receiver,
         limits: TransportLimits,
         outbox: Outbox,
+        lost: Callable[[Flow], None] | None = None,
     ) -> None:
+        """`lost` is told of connections that have closed, if anything was sent on them that
+        somebody relies on."""
         self.outbox = outbox
+        self.lost = lost
         self.loop = loop
         self.receiver = receiver
         self.limits = limits
@@ -221,11 +232,16 @@ class TcpTransport:
         if self._flows.get(flow.remote) is flow:
             del self._flows[flow.remote]
 
+    def connection(self, host: str, port: int) -> TcpFlow | None:
+        """The open connection to a peer, or the one that is being opened."""
+        flow = self._flows.get((host, port))
+        return flow if flow is not None and not flow.closed else None
+
     def flow_to(self, host: str, port: int) -> TcpFlow:
         """The open connection to a peer, else a new one that is being opened."""
-        flow = self._flows.get((host, port))
-        if flow is not None and not flow.closed:
-            return flow
+        known = self.connection(host, port)
+        if known is not None:
+            return known
         flow = TcpFlow(self, (host, port))
         if len(self._flows) >= self.limits.max_connections:
             log.warning("tcp:%s not connected to: too many connections", host_port(host, port))
@@ -255,6 +271,7 @@ class TcpTransport:
             flow.stop_reading()
 
     async def close(self) -> None:
+        self.lost = None
         if self._sweep is not None:
             self._sweep.cancel()
         if self._server is not None:

@@ -27,7 +27,7 @@ from softswitch.sip.message import (
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer, tag_for
 from softswitch.sip.timers import Timers, TimerSettings
 from softswitch.sip.transaction_layer import TransactionLayer
-from softswitch.sip.transaction_states import COMPLETED, PROCEEDING
+from softswitch.sip.transaction_states import CALLING, COMPLETED, PROCEEDING, TRYING
 
 ServerTransaction = InviteServer | NonInviteServer
 ClientTransaction = InviteClient | NonInviteClient
@@ -90,6 +90,8 @@ class Transactions:
         self.servers = cast(dict[str, ServerTransaction], layer.servers)
         self.clients = cast(dict[str, ClientTransaction], layer.clients)
         self.merged = layer.merged
+        # One for all that want to hand it on.
+        self.carry = layer.carry
         self.refused = 0
         self.unmatched = 0
         # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
@@ -255,6 +257,13 @@ class Transactions:
         self.clients[client.key] = client
         client.start(request.encode(flow))
         return client
+
+    def lost(self, flow: Flow) -> None:
+        """This connection has closed. Requests of which nothing was heard since may have been
+        written to it and never read: they go on another, or fail now and not after 64*T1."""
+        for client in list(self.clients.values()):
+            if client.flow is flow and (client.state == CALLING or client.state == TRYING):
+                client.transport_error()
 
     def tidy(self) -> None:
         """Give back room, if nothing is in progress."""

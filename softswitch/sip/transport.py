@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Final
 
-from softswitch.sip.flow import ListenError, Receiver, TransportLimits
+from softswitch.sip.flow import Flow, ListenError, Receiver, TransportLimits
 from softswitch.sip.hosts import host_port, is_numeric
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.tcp import BACKLOG, TcpFlow, TcpTransport
@@ -25,8 +26,11 @@ class Transport:
         receiver: Receiver,
         limits: TransportLimits | None = None,
         outbox: Outbox | None = None,
+        lost: Callable[[Flow], None] | None = None,
     ) -> None:
+        """`lost` is told of connections that have closed with what somebody relies on."""
         self._loop = loop
+        self._lost = lost
         self._receiver = receiver
         self._limits = limits or TransportLimits()
         if outbox is None:
@@ -62,7 +66,7 @@ class Transport:
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
             self._udp.append(udp)
             return udp.address
-        tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox)
+        tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox, self._lost)
         await tcp.listen(bound)
         self._tcp.append(tcp)
         return tcp.address
@@ -82,6 +86,15 @@ class Transport:
             for tcp in self._tcp:
                 if (":" in tcp.address[0]) == six:
                     return tcp.flow_to(host, port)
+        return None
+
+    def connection(self, transport: str, host: str, port: int) -> TcpFlow | None:
+        """The open connection to a peer; None if there is none."""
+        if transport == "tcp":
+            for tcp in self._tcp:
+                flow = tcp.connection(host.strip("[]"), port)
+                if flow is not None:
+                    return flow
         return None
 
     @property

@@ -1,5 +1,5 @@
-"""Behind NAT: requests within a call follow the flow of a phone's, or such a trunk's, messages; also
-after a restart."""
+"""Behind NAT: requests within a call follow the flow of a phone, or of such a trunk; also after a
+restart."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_is_said_to_a_trunk_goes_where_it_is(natted: World) -> None:
     a.bye()
     assert b.what == ["INVITE", "ACK", "INVITE", "ACK", "BYE"]
     b.reply(200, to="BYE")
-    world.rest()
+    world.end()
 
 
 def test_a_trunk_that_redirects_within_itself(natted: World) -> None:
@@ -66,7 +66,24 @@ def test_a_trunk_that_redirects_within_itself(natted: World) -> None:
     assert b.last.what == "ACK"
     a.bye()
     b.reply(200, to="BYE")
-    world.rest()
+    world.end()
+
+
+@pytest.mark.parametrize("contact", ["192.168.7.7:5066", "127.0.0.1:5080", "100.64.0.9"])
+def test_an_address_that_only_its_own_network_knows(tmp_path: Path, contact: str) -> None:
+    """No setting is needed to see that a Contact cannot be meant."""
+    world = World(tmp_path, CONFIG.replace("10.2.0.1:5060", "203.0.113.5:5060"))
+    trunk = world.agent("203.0.113.5", "gw")
+    a = world.agent("10.1.0.1", "alice").call("85550100")
+    b = trunk.line
+    b.contact = f"Contact: <sip:gw@{contact}>\r\n"
+    b.reply(200, ANSWER)
+    a.ack()
+    assert b.last.what == "ACK"
+    assert b.last.uri == f"sip:gw@{contact}"
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
 
 
 def test_without_the_setting_its_contact_is_followed(world: World) -> None:
@@ -99,7 +116,7 @@ def test_a_trunk_that_calls(natted: World) -> None:
     assert a.last.what == "BYE"
     assert a.last.uri == "sip:gw@192.168.7.7:5066"
     a.reply(200, to="BYE")
-    world.rest()
+    world.end()
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -116,7 +133,7 @@ def test_a_trunk_that_moved(natted: World, again: bool) -> None:
     assert b.last.what == "BYE"
     assert b.last.target == ("10.2.0.1", 40404)
     b.reply(200, to="BYE")
-    world.rest()
+    world.end()
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
@@ -142,4 +159,4 @@ def test_a_phone_that_moved_is_found_there_after_a_restart(journalled: World, me
     assert b.last.what == "BYE"
     assert b.last.target == ("10.9.0.1", 40404)
     b.reply(200, to="BYE")
-    world.rest()
+    world.end()
