@@ -505,7 +505,8 @@ class Switch:
 
         A response goes to the port that its Via names, at the address that its request came from
         (§18.2.2): a host that a Via names is never believed. A request goes to where its Route or
-        Request-URI says, if that is where the connection led; else to where that was.
+        Request-URI says, if that is where the connection led; else to where that was. None if that
+        was tried just now.
         """
         try:
             message = parse(data, datagram=False)
@@ -519,6 +520,8 @@ class Switch:
                 if hop.host.strip("[]") == host:
                     port = hop.port or 5060
         except ValueError:
+            return None
+        if (host, port) == flow.remote and not getattr(flow, "made", True):
             return None
         return self.network.flow_to(flow.transport, host, port)
 

@@ -44,8 +44,9 @@ def relay(
     if missing:
         transaction.respond(420, extra=missing)
         return
-    if leg.nat and (method == "INVITE" or method == "UPDATE"):
-        # A phone behind NAT that got another port, or had to connect again, is to be found there.
+    if leg.nat and (method == "INVITE" or method == "UPDATE" or flow.reliable):
+        # Who is behind NAT and got another port is to be found there; who had to connect again is
+        # wherever it speaks from.
         if leg.dialog.flow.remote != flow.remote:
             call.changed()
         leg.dialog.flow = flow

@@ -38,6 +38,7 @@ class TcpFlow(asyncio.Protocol):
         self._waiting: list[tuple[bytes, Callable[[], None] | None]] = []
         self._queued = 0
         self._last_seen = owner.loop.time()
+        self.made = False  # whether it ever was a connection
         self._relied_on = False  # somebody wants to hear if what was sent here was not
         self.closed = False
 
@@ -48,6 +49,7 @@ class TcpFlow(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
+        self.made = True
         peer = transport.get_extra_info("peername")
         if peer is not None and not self.remote[0]:
             # A connection that we made keeps the address that it is looked for by.

@@ -220,6 +220,7 @@ class Stream:
         self._outbox = world.outboxes[local]
         self.sent_by = f"{local[0]}:{local[1]}"
         self.closed = refused
+        self.made = not refused
         self.deaf = self.closing = self.relied_on = False
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:

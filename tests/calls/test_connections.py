@@ -326,7 +326,7 @@ def test_the_next_call(tcp: World, deaf: bool) -> None:
 
 
 def test_nobody_listens_any_more(tcp: World) -> None:
-    """Then it is told soon, and tried no oftener than twice."""
+    """Then that is told at once: what was refused is not tried again."""
     world = tcp
     a, b, _, connection = answered(world)
     a.bye()
@@ -335,7 +335,7 @@ def test_nobody_listens_any_more(tcp: World) -> None:
     world.listening.discard(("10.2.0.1", 5060))
     c = a.agent.call("85550101")
     assert c.last.what == "500 INVITE"
-    assert world.connects.count(("10.2.0.1", 5060)) == 3
+    assert world.connects.count(("10.2.0.1", 5060)) == 2, "one was there, one is not"
     c.acknowledge(c.last)
     world.end()
 
@@ -426,6 +426,31 @@ def test_a_stale_binding(tcp: World, told: bool) -> None:
     world.end()
     assert world.ended.sip_status == 480
     assert [e.by for e in world.of(LegEnded)] == ["switch", "switch"]
+
+
+@pytest.mark.parametrize("method", ["INFO", "OPTIONS", "UPDATE"])
+def test_a_phone_behind_nat_that_connects_again(tcp: World, method: str) -> None:
+    """Nobody can connect to it: it is wherever it spoke from last."""
+    world = tcp
+    peer = Peer(world, "10.9.0.1", "1001", "a", listens=False)
+    private = "<sip:1001@192.168.7.7:5060;transport=tcp>"
+    connection = peer.connect()
+    assert peer.register(private).status == 200
+    a = call(world)
+    b = peer.line
+    b.contact = f"Contact: {private}\r\n"
+    b.reply(200, ANSWER)
+    a.ack()
+    connection.close()
+    again = peer.connect()
+    b.send(method, extra=b.contact)
+    if method != "OPTIONS":
+        a.reply(200, to=method)
+    a.bye()
+    assert b.last.what == "BYE"
+    assert b.last.target == again.remote
+    b.reply(200, to="BYE")
+    world.end()
 
 
 def test_a_stale_binding_behind_nat(tcp: World) -> None:

@@ -13,6 +13,7 @@ WARNED = 'Warning: 370 gw.example "Too little bandwidth", 399 gw.example "Ask ag
 @pytest.mark.parametrize(
     ("status", "name", "value"),
     [
+        (420, "Unsupported", "timer"),
         (421, "Require", "100rel, timer"),
         (422, "Min-SE", "1800"),
         (415, "Accept", "application/sdp"),

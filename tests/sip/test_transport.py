@@ -600,8 +600,10 @@ async def test_tcp_connections_that_are_lost(start: Callable[..., Server]) -> No
     assert server.transport.connection("tcp", *address) is flow, "it is being made"
     assert server.transport.connection("udp", *address) is None
     errors: list[int] = []
+    assert not flow.made
     flow.send(options(1), lambda: errors.append(1))
     await peer.wait(1)
+    assert flow.made
     # Nobody has said that it is closed yet, and still it is not to be found any more.
     assert flow._transport is not None
     flow._transport.abort()
