@@ -92,7 +92,8 @@ _EXPLAINS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
 
 def explanation(response: Response) -> str:
     """The header lines without which whoever gets this failure cannot tell what would be better:
-    Warning (§20.43), and what the status demands (§21.4.13, §21.4.15, §21.4.16, RFC 4028 §6, RFC 6086)."""
+    Warning (§20.43), and what the status demands (§21.4.13, §21.4.15, §21.4.16, RFC 4028 §6,
+    RFC 6086)."""
     headers = response.headers
     lines = ""
     if "warning" in headers:
