@@ -158,7 +158,7 @@ class Leg:
         tokens = call.core.tokens
         flow = self._flow_of(other)
         ack = other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow)
-        call.core.transactions.layer.carry(ack, flow)
+        call.core.transactions.carry(ack, flow)
         call.core.transactions.send(other.request("BYE", tokens.branch()), flow)
 
     # --- requests to this party
@@ -188,12 +188,15 @@ class Leg:
         flow = self.flow()
         self.ack_cseq = cseq
         self.ack_data = request.encode(flow)
-        call.core.transactions.layer.carry(self.ack_data, flow)
+        if flow.reliable:
+            call.core.transactions.carry(self.ack_data, flow)
+        else:
+            flow.send(self.ack_data)
 
     def acknowledge_again(self, cseq: int) -> None:
         """This party's 2xx came again: so does the ACK, if it was sent already."""
         if cseq == self.ack_cseq and self.call is not None:
-            self.call.core.transactions.layer.carry(self.ack_data, self.flow())
+            self.call.core.transactions.carry(self.ack_data, self.flow())
 
     def cancel(self, reason: str) -> None:
         """End the INVITE that this party has not answered yet. `reason` is header lines."""
@@ -211,7 +214,9 @@ class Leg:
         self.state = LEAVING
         self._drop_reinvites()
         call = self.call
-        other = call.other(self) if call is not None else None
+        other = None
+        if call is not None:
+            other = call.winner if self is call.caller else call.caller
         if other is not None and other.ack_for:
             # The answer that this ACK was to carry will never come: not from one who hangs up
             # instead, nor is it of use to one that is hung up on.

@@ -149,7 +149,11 @@ class InviteServer:
             self._left = layer.timeout
             self._interval = layer.timeout if self.flow.reliable else layer.settings.t1
             self._timer = layer.timers.after(self._interval, self._timer_g_or_h)
-        layer.carry(data, self.flow)
+        flow = self.flow
+        if flow.reliable:
+            layer.carry(data, flow)
+        else:
+            flow.send(data)
         return data
 
     def trying(self) -> None:
@@ -252,6 +256,8 @@ class NonInviteServer:
             else:
                 self._last = data
                 self._timer = self._layer.timers.after(self._layer.timeout, self._terminate)
+                self.flow.send(data)
+                return data
         self._layer.carry(data, self.flow)
         return data
 

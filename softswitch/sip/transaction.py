@@ -126,34 +126,29 @@ class Transactions:
             else:
                 server.retransmitted()
             return
-        if method == "ACK":
+        merged = ""
+        if method == "INVITE":
+            merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
+            if merged in self.merged:
+                renamed = self._renamed(request)
+                if renamed is not None:
+                    renamed.retransmitted()
+                    return
+        elif method == "ACK":
             self.user.ack(request, flow)
             return
-        target: ServerTransaction | None = None
-        merged = ""
-        if method == "CANCEL":
-            target = self.servers.get(key[: -len("CANCEL")] + "INVITE") or self._renamed(request)
-            if target is None:
-                self.refuse(request, flow, 481)
-                return
-        else:
-            if method == "INVITE":
-                merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
-                if merged in self.merged:
-                    renamed = self._renamed(request)
-                    if renamed is not None:
-                        renamed.retransmitted()
-                        return
-            answer = self.user.screen(request, flow)
-            if answer is not None:
-                self.refuse(request, flow, *answer)
-                return
-        # What ends a call in the making, a CANCEL, must not fail for want of room.
-        if target is None and len(self.servers) >= self.max_transactions:
+        elif method == "CANCEL":
+            self._cancel(request, flow, key)
+            return
+        answer = self.user.screen(request, flow)
+        if answer is not None:
+            self.refuse(request, flow, *answer)
+            return
+        if len(self.servers) >= self.max_transactions:
             self.refused += 1
             self.refuse(request, flow, 503, "Too Many Transactions", "Retry-After: 5\r\n")
             return
-        if method == "INVITE":
+        if merged:
             if merged not in self.merged:
                 self.merged[merged] = key
             elif request.to_tag:
@@ -169,10 +164,17 @@ class Transactions:
             return
         transaction = NonInviteServer(self.layer, key, request, flow)
         self.servers[key] = transaction
-        if method != "CANCEL":
-            self.user.request(request, transaction, flow)
+        self.user.request(request, transaction, flow)
+
+    def _cancel(self, request: Request, flow: Flow, key: str) -> None:
+        """§9.2. What ends a call in the making must not fail for want of room."""
+        target = self.servers.get(key[: -len("CANCEL")] + "INVITE") or self._renamed(request)
+        if target is None:
+            self.refuse(request, flow, 481)
             return
         assert isinstance(target, InviteServer)
+        transaction = NonInviteServer(self.layer, key, request, flow)
+        self.servers[key] = transaction
         # §9.2: the To tag of the 200 is that of the INVITE's responses.
         transaction.respond(200, to_tag=target.to_tag)
         if target.state == PROCEEDING and target.user is not None:
