@@ -322,7 +322,7 @@ def test_the_next_call(tcp: World, deaf: bool) -> None:
     second.reply(486)
     assert c.last.what == "486 INVITE"
     c.acknowledge(c.last)
-    world.end()
+    world.rest()
 
 
 def test_nobody_listens_any_more(tcp: World) -> None:
@@ -337,7 +337,7 @@ def test_nobody_listens_any_more(tcp: World) -> None:
     assert c.last.what == "500 INVITE"
     assert world.connects.count(("10.2.0.1", 5060)) == 2, "one was there, one is not"
     c.acknowledge(c.last)
-    world.end()
+    world.rest()
 
 
 def test_a_peer_that_closes_whatever_it_is_sent(tcp: World) -> None:
@@ -354,7 +354,7 @@ def test_a_peer_that_closes_whatever_it_is_sent(tcp: World) -> None:
     again.close()
     assert c.last.what == "500 INVITE"
     c.acknowledge(c.last)
-    world.end()
+    world.rest()
 
 
 # --- phones
@@ -392,7 +392,7 @@ def test_a_phone_that_listens(tcp: World, told: bool) -> None:
     a.bye()
     assert b.last.what == "BYE"
     b.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 def test_its_own_connection_goes_before(tcp: World) -> None:
@@ -408,7 +408,7 @@ def test_its_own_connection_goes_before(tcp: World) -> None:
     assert b.last.what == "BYE"
     assert b.last.target == peer.address
     b.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -423,7 +423,7 @@ def test_a_stale_binding(tcp: World, told: bool) -> None:
         connection.close()
     assert a.last.start == "SIP/2.0 480 Unreachable"
     a.acknowledge(a.last)
-    world.end()
+    world.rest()
     assert world.ended.sip_status == 480
     assert [e.by for e in world.of(LegEnded)] == ["switch", "switch"]
 
@@ -450,7 +450,7 @@ def test_a_phone_behind_nat_that_connects_again(tcp: World, method: str) -> None
     assert b.last.what == "BYE"
     assert b.last.target == again.remote
     b.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 def test_a_stale_binding_behind_nat(tcp: World) -> None:
@@ -464,7 +464,7 @@ def test_a_stale_binding_behind_nat(tcp: World) -> None:
     assert a.last.start == "SIP/2.0 480 Unreachable"
     assert world.connects == []
     a.acknowledge(a.last)
-    world.end()
+    world.rest()
 
 
 def test_beside_one_that_is_there(tcp: World) -> None:
@@ -478,7 +478,7 @@ def test_beside_one_that_is_there(tcp: World) -> None:
     other.line.reply(486)
     assert a.last.what == "486 INVITE"
     a.acknowledge(a.last)
-    world.end()
+    world.rest()
 
 
 # --- a switch that was killed and is back
@@ -500,7 +500,7 @@ def test_after_a_restart(tcp: World, who: str) -> None:
         other = a
     assert other.last.what == "BYE"
     other.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 def test_a_2xx_that_a_switch_owes_after_its_restart(tcp: World) -> None:
@@ -518,7 +518,7 @@ def test_a_2xx_that_a_switch_owes_after_its_restart(tcp: World) -> None:
     a.ack()
     a.bye()
     callee.line.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 def test_a_trunk_behind_nat_after_a_restart(tmp_path: Path) -> None:
@@ -538,7 +538,7 @@ def test_a_trunk_behind_nat_after_a_restart(tmp_path: Path) -> None:
     assert b.last.what == "BYE"
     assert b.last.target == ("10.2.0.1", 5060)
     b.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 def test_a_phone_that_listens_after_a_restart(tcp: World) -> None:
@@ -557,4 +557,4 @@ def test_a_phone_that_listens_after_a_restart(tcp: World) -> None:
     assert b.last.target == peer.address
     assert world.connects == [peer.address], "not to where it connected from"
     b.reply(200, to="BYE")
-    world.end()
+    world.rest()

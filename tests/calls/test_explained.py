@@ -46,7 +46,7 @@ def test_what_explains_it_passes(
     if method != "first":
         a.bye()
         b.reply(200, to="BYE")
-    world.end()
+    world.rest()
 
 
 def test_what_belongs_to_another_failure_does_not(world: World) -> None:
@@ -57,7 +57,7 @@ def test_what_belongs_to_another_failure_does_not(world: World) -> None:
     assert "min-se" not in a.last
     assert a.last.headers["warning"] == [WARNED.strip().partition(": ")[2]]
     a.acknowledge(a.last)
-    world.end()
+    world.rest()
 
 
 def test_it_is_that_of_the_failure_that_is_passed_on(world: World) -> None:
@@ -71,4 +71,4 @@ def test_it_is_that_of_the_failure_that_is_passed_on(world: World) -> None:
     assert a.last["min-se"] == "600"
     assert "warning" not in a.last
     a.acknowledge(a.last)
-    world.end()
+    world.rest()
