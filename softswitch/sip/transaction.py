@@ -91,7 +91,7 @@ class Transactions:
         self.clients = cast(dict[str, ClientTransaction], layer.clients)
         self.merged = layer.merged
         # One for all that want to hand it on.
-        self.carry = layer.carry
+        self.carry: Callable[[bytes, Flow], None] = layer.carry
         self.refused = 0
         self.unmatched = 0
         # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
