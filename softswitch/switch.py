@@ -506,7 +506,7 @@ class Switch:
         A response goes to the port that its Via names, at the address that its request came from
         (§18.2.2): a host that a Via names is never believed. A request goes to where its Route or
         Request-URI says, if that is where the connection led; else to where that was. None if that
-        was tried just now.
+        was tried just now. A phone that has registered by another connection since is there.
         """
         try:
             message = parse(data, datagram=False)
@@ -514,6 +514,9 @@ class Switch:
             if isinstance(message, Response):
                 port = message.via.port or 5060
             else:
+                found = self._registered_again(message)
+                if found is not None:
+                    return found
                 route = message.get("route")
                 uri = parse_address(split_list(route)[0]).uri if route else message.uri
                 hop = parse_uri(uri)
@@ -524,6 +527,24 @@ class Switch:
         if (host, port) == flow.remote and not getattr(flow, "made", True):
             return None
         return self.network.flow_to(flow.transport, host, port)
+
+    def _registered_again(self, request: Request) -> Flow | None:
+        """The connection by which the phone that this request of ours is for has registered, with
+        the Contact that it has in its call."""
+        leg = self.legs.get(f"{request.headers['call-id'][0]} {request.from_tag}")
+        if leg is None or not leg.nat:
+            return None
+        kind, _, name = leg.party.partition(":")
+        if kind != "extension":
+            return None
+        there = parse_uri(leg.dialog.target)
+        for binding in self.registrar.contacts(name):
+            uri = parse_uri(binding.uri)
+            if (uri.user, uri.host, uri.port) == (there.user, there.host, there.port):
+                flow = self.network.connection(*binding.target)
+                if flow is not None:
+                    return flow
+        return None
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""

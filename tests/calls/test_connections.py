@@ -428,6 +428,34 @@ def test_a_stale_binding(tcp: World, told: bool) -> None:
     assert [e.by for e in world.of(LegEnded)] == ["switch", "switch"]
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_phone_behind_nat_that_registers_again(tcp: World, same: bool) -> None:
+    """It roamed within its call: where it has registered since, with the same Contact, it is."""
+    world = tcp
+    peer = Peer(world, "10.9.0.1", "1001", "a", listens=False)
+    private = "<sip:1001@192.168.7.7:5060;transport=tcp>"
+    connection = peer.connect()
+    assert peer.register(private).status == 200
+    a = call(world)
+    b = peer.line
+    b.contact = f"Contact: {private}\r\n"
+    b.reply(200, ANSWER)
+    a.ack()
+    connection.close()
+    again = peer.connect()
+    other = private.replace("192.168.7.7", "192.168.7.8")
+    assert peer.register(private if same else other).status == 200
+    a.bye()
+    assert a.last.what == "200 BYE"
+    if same:
+        assert b.last.what == "BYE"
+        assert b.last.target == again.remote
+        b.reply(200, to="BYE")
+    else:
+        assert b.last.what == "ACK", "that may be another phone of hers"
+    world.rest()
+
+
 @pytest.mark.parametrize("method", ["INFO", "OPTIONS", "UPDATE"])
 def test_a_phone_behind_nat_that_connects_again(tcp: World, method: str) -> None:
     """Nobody can connect to it: it is wherever it spoke from last."""
