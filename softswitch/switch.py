@@ -76,7 +76,6 @@ from softswitch.sip import (
     Transactions,
     Unauthenticated,
     Uri,
-    parse,
     parse_address,
     parse_party,
     parse_uri,
@@ -501,50 +500,8 @@ class Switch:
         return self.network.flow_to(transport, host, port) or fallback
 
     def reconnect(self, data: bytes, flow: Flow) -> Flow | None:
-        """Another connection to where this message goes, of which `flow` turned out to be closed.
-
-        A response goes to the port that its Via names, at the address that its request came from
-        (§18.2.2): a host that a Via names is never believed. A request goes to where its Route or
-        Request-URI says, if that is where the connection led; else to where that was. None if that
-        was tried just now. A phone that has registered by another connection since is there.
-        """
-        try:
-            message = parse(data, datagram=False)
-            host, port = flow.remote
-            if isinstance(message, Response):
-                port = message.via.port or 5060
-            else:
-                found = self._registered_again(message)
-                if found is not None:
-                    return found
-                route = message.get("route")
-                uri = parse_address(split_list(route)[0]).uri if route else message.uri
-                hop = parse_uri(uri)
-                if hop.host.strip("[]") == host:
-                    port = hop.port or 5060
-        except ValueError:
-            return None
-        if (host, port) == flow.remote and not getattr(flow, "made", True):
-            return None
-        return self.network.flow_to(flow.transport, host, port)
-
-    def _registered_again(self, request: Request) -> Flow | None:
-        """The connection by which the phone that this request of ours is for has registered, with
-        the Contact that it has in its call."""
-        leg = self.legs.get(f"{request.headers['call-id'][0]} {request.from_tag}")
-        if leg is None or not leg.nat:
-            return None
-        kind, _, name = leg.party.partition(":")
-        if kind != "extension":
-            return None
-        there = parse_uri(leg.dialog.target)
-        for binding in self.registrar.contacts(name):
-            uri = parse_uri(binding.uri)
-            if (uri.user, uri.host, uri.port) == (there.user, there.host, there.port):
-                flow = self.network.connection(*binding.target)
-                if flow is not None:
-                    return flow
-        return None
+        """Another connection to where this message goes: see `Destinations.reconnect`."""
+        return self.targets.reconnect(data, flow, self.legs)
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""
