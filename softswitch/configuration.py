@@ -121,6 +121,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.max_calls,
                 entry.keepalive,
                 entry.session_check,
+                entry.nat,
             )
             for name, entry in model.trunks.items()
         },

@@ -230,6 +230,7 @@ class Process:
             lambda message, flow: switch.transactions.receive(message, flow),
             _transport_limits(config),
             outbox,
+            lambda flow: switch.transactions.lost(flow),
         )
         switch = Switch(
             config,

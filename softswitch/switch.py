@@ -85,6 +85,7 @@ from softswitch.sip import (
     parse_uri,
     readable,
     split_list,
+    unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
 
@@ -197,6 +198,7 @@ class Switch:
             _timers_of(config),
             max_transactions=config.limits.max_transactions,
         )
+        self.transactions.layer.reconnect = self.reconnect
         self.settings = _call_settings(config)
         self.dialplan: Dialplan = config.dialplan
         self.digest = Digest(
@@ -220,6 +222,7 @@ class Switch:
             boot,
         )
         self.trunks = Trunks(self.trunk_entries.values())
+        self._take_up_trunks()
         self.lines = Lines(self.extensions, self.trunks)
         self.targets = Destinations(
             self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
@@ -265,7 +268,14 @@ class Switch:
         self.guesses.limits = _guess_limits(config)
         self.registrar.settings = _registrar_settings(config)
         self.trunks.take_up(self.trunk_entries.values())
+        self._take_up_trunks()
         self.refusals.take_up(config.limits.refused_records)
+
+    def _take_up_trunks(self) -> None:
+        trunks = self.trunk_entries.values()
+        # One for all requests of a trunk.
+        self._sources = {trunk.name: Source("trunk", trunk.name, trunk.switch) for trunk in trunks}
+        self._natted = frozenset(trunk.name for trunk in trunks if trunk.nat)
 
     def _journal(self) -> Journal | None:
         return self.journal
@@ -356,10 +366,10 @@ class Switch:
             self._register(request, transaction, flow)
 
     def ack(self, request: Request, flow: Flow) -> None:
-        """The ACK of a 2xx."""
+        """The ACK of a 2xx, or one whose INVITE is not found by its Via."""
         leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
-        if leg is not None:
-            leg.acked(request)
+        if leg is None or not leg.acked(request):
+            self.transactions.ack_of_failure(request, flow)
 
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         """An INVITE outside of a dialog gets this answer and no transaction."""
@@ -370,9 +380,11 @@ class Switch:
         """The trunk from which a request comes, by its address."""
         host, port = flow.remote
         trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
-        if trunk is not None and self.trunks.down:
+        if trunk is None:
+            return None
+        if self.trunks.down:
             self.trunks.heard(trunk.name)
-        return None if trunk is None else Source("trunk", trunk.name, trunk.switch)
+        return self._sources[trunk.name]
 
     def _not_understood(self, request: Request) -> Answer | None:
         missing = unsupported(request)
@@ -422,6 +434,8 @@ class Switch:
             self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
         assert call.search is not None
+        if source.name in self._natted and source.kind == "trunk":
+            call.caller.nat = True
         if not made:
             call.search.came = named.legs
             call.search.first = first
@@ -610,7 +624,13 @@ class Switch:
             return fallback
         if not host.replace(".", "").isdigit() and ":" not in host:
             return fallback
+        if unreachable_from(host, fallback.remote[0]):
+            return fallback
         return self.network.flow_to(transport, host, port) or fallback
+
+    def reconnect(self, data: bytes, flow: Flow) -> Flow | None:
+        """Another connection to where this message goes: see `Destinations.reconnect`."""
+        return self.targets.reconnect(data, flow, self.legs)
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""

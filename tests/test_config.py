@@ -81,7 +81,7 @@ extensions:
   1002: {password: 0042, max_calls: 2}
 trunks:
   branch: {to: "sip:127.0.0.1:5070", switch: true, keepalive: 0}
-  pstn: {to: "sip:acme@pbx.example.com;transport=tcp", max_calls: 30, from: 192.0.2.0/24}
+  pstn: {to: "sip:acme@pbx.example.com;transport=tcp", max_calls: 30, from: 192.0.2.0/24, nat: true}
 dialplan: dp.yaml
 media: {mode: bypass}
 limits: {max_calls: 5}
@@ -104,6 +104,7 @@ plug: {listen: "tcp:127.0.0.1:7400"}
     pstn = config.trunks["pstn"]
     assert pstn.to == TrunkAddress("pbx.example.com", 5060, "tcp", "acme")
     assert (pstn.switch, pstn.max_calls, pstn.keepalive) == (False, 30, 30.0)
+    assert (pstn.nat, config.trunks["branch"].nat) == (True, False)
     assert [str(source) for source in pstn.from_] == ["192.0.2.0/24"]
     assert config.media.mode == "bypass"
     assert config.limits == Limits(max_calls=5)
@@ -141,6 +142,17 @@ def test_the_timeout_of_a_route_that_names_none(files: Files) -> None:
     route = config.dialplan.route("1001", Source("extension", "1001"))
     assert route is not None
     assert route.action.timeout == 42  # type: ignore[union-attr]
+
+
+def test_nat_is_true_or_false(files: Files) -> None:
+    (mistake,) = files.mistakes(
+        """switch: {name: hq, listen: ["udp:127.0.0.1:5060"]}
+trunks:
+  pstn: {to: "sip:192.0.2.1", nat: auto}
+dialplan: dp.yaml
+"""
+    )
+    assert mistake.startswith("switch.yaml:3:36: `nat`: found `auto`")
 
 
 def test_everything_wrong_is_told_at_once(files: Files) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -41,13 +42,15 @@ def callee() -> Iterator[Peer]:
 def start(tmp_path: Path, caller: Peer, callee: Peer) -> Iterator[Start]:
     running: list[Running] = []
 
-    def run(listen: str = "udp:127.0.0.1:0", timers: str = "", wait: bool = True) -> Running:
+    def run(
+        listen: str = "udp:127.0.0.1:0", timers: str = "", wait: bool = True, way: str = ""
+    ) -> Running:
         config = tmp_path / f"{len(running)}.yaml"
         config.write_text(
             f'switch: {{name: hq, listen: ["{listen}"]}}\n'
             "trunks:\n"
             f'  caller: {{to: "sip:127.0.0.1:{caller.port}", keepalive: 0}}\n'
-            f'  callee: {{to: "sip:127.0.0.1:{callee.port}", keepalive: 0}}\n'
+            f'  callee: {{to: "sip:127.0.0.1:{callee.port}{way}", keepalive: 0}}\n'
             f"dialplan: plan.yaml\ntimers: {{{timers}}}\n"
         )
         (tmp_path / "plan.yaml").write_text(PLAN)
@@ -278,6 +281,30 @@ def test_peers_that_do_not_say_goodbye(start: Start, caller: Peer, callee: Peer)
     switch.process.send_signal(signal.SIGINT)
     assert switch.ends() == 0
     assert "2 legs did not say goodbye" in switch.said
+
+
+def test_an_invite_that_was_written_to_a_dead_connection(
+    start: Start, caller: Peer, callee: Peer
+) -> None:
+    """The callee resets its connection with the INVITE unread: it comes by another at once."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", callee.port))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        switch = start('udp:127.0.0.1:0", "tcp:127.0.0.1:0', way=";transport=tcp")
+        caller.request("INVITE", switch.port, body=SDP)
+        first, _ = listener.accept()
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert first.recv(1, socket.MSG_PEEK) == b"I"
+        first.close()
+        began = time.monotonic()
+        second, _ = listener.accept()
+        second.settimeout(PATIENCE)
+        assert second.recv(65535).startswith(b"INVITE ")
+        assert time.monotonic() - began < 2, "no timer had to run for that"
+        second.close()
+        listener.close()
+        caller.get("SIP/2.0 500")
 
 
 def test_a_ringing_call_at_the_end(start: Start, caller: Peer, callee: Peer) -> None:

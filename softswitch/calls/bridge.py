@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from softswitch import events
 from softswitch.calls import outcome
-from softswitch.calls.headers import KNOWN_METHODS, content_lines, unsupported
+from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
 from softswitch.calls.leg import CONFIRMED, Leg
 from softswitch.sip import (
     Flow,
@@ -44,8 +44,9 @@ def relay(
     if missing:
         transaction.respond(420, extra=missing)
         return
-    if leg.nat and (method == "INVITE" or method == "UPDATE"):
-        # A phone behind NAT that got another port, or had to connect again, is to be found there.
+    if leg.nat and (method == "INVITE" or method == "UPDATE" or flow.reliable):
+        # Who is behind NAT and got another port is to be found there; who had to connect again is
+        # wherever it speaks from.
         if leg.dialog.flow.remote != flow.remote:
             call.changed()
         leg.dialog.flow = flow
@@ -124,7 +125,8 @@ def _reinvite_answered(
         return
     leg.pending = other.outgoing = None
     if status >= 300:
-        transaction.respond(*outcome.for_caller(status, response.reason))
+        failure = outcome.for_caller(status, response.reason)
+        transaction.respond(*failure, extra=explanation(response))
         if status in _GONE:
             call.hang_up_all("the other side is gone")
         return
@@ -148,6 +150,7 @@ def _reinvite_answered(
         cseq,
         leg.not_acked,
         transaction.key,
+        core.transactions.carry,
     )
     if offer:
         other.send_ack(response.cseq)
@@ -195,6 +198,8 @@ def _other_answered(
     if update and status < 300:
         other.refresh_target(response)
         lines = leg.contact + lines
+    elif status >= 300:
+        lines += explanation(response)
     transaction.respond(status, response.reason, extra=lines, body=response.body)
     if status in _GONE and call.answered:
         call.hang_up_all("the other side is gone")

@@ -277,6 +277,9 @@ class Call:
         incoming = caller.incoming
         assert incoming is not None
         assert search is not None
+        # What its ACK will name, whatever came in the early dialog since (§13.2.2.4).
+        request = incoming.request
+        cseq = request.cseq if request is not None else caller.dialog.remote_cseq
         self.answered = True
         self.answered_at = core.timers.clock()
         self.winner = leg
@@ -303,9 +306,10 @@ class Call:
             core.forget(caller)
             caller.dialog.local = caller.dialog.local.replace(caller.dialog.local_tag, tag)
             caller.dialog.local_tag = tag
+            # A dialog of its own: what came in another early one is no matter for its order.
+            caller.dialog.remote_cseq = cseq
             core.remember(caller)
         self.update = self.update and "UPDATE" in (response.get("allow") or "")
-        cseq = caller.dialog.remote_cseq
         data = incoming.respond(
             response.status,
             response.reason,
@@ -321,6 +325,8 @@ class Call:
             data,
             cseq,
             caller.not_acked,
+            "",
+            core.transactions.carry,
         )
         if search.offer:
             leg.send_ack(response.cseq)

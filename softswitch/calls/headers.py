@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from softswitch.sip import Flow, Request, Response, split_list
 
@@ -79,6 +80,33 @@ def _whole(value: str) -> str:
     if _QUOTED_RE.sub("", value).find('"') < 0:
         return value
     return value.partition('"')[0].rpartition(";")[0].rstrip()
+
+
+_EXPLAINS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
+    415: (
+        ("accept", "Accept"),
+        ("accept-encoding", "Accept-Encoding"),
+        ("accept-language", "Accept-Language"),
+    ),
+    420: (("unsupported", "Unsupported"),),
+    421: (("require", "Require"),),
+    422: (("min-se", "Min-SE"),),
+    469: (("recv-info", "Recv-Info"),),
+}
+
+
+def explanation(response: Response) -> str:
+    """The header lines without which whoever gets this failure cannot tell what would be better:
+    Warning (§20.43), and what the status demands (§21.4.13, §21.4.15, §21.4.16, RFC 4028 §6,
+    RFC 6086)."""
+    headers = response.headers
+    lines = ""
+    if "warning" in headers:
+        lines = "".join(f"Warning: {value}\r\n" for value in headers["warning"])
+    for key, name in _EXPLAINS.get(response.status, ()):
+        if key in headers:
+            lines += "".join(f"{name}: {value}\r\n" for value in headers[key])
+    return lines
 
 
 def content_lines(message: Request | Response) -> str:

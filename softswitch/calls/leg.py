@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from softswitch.calls.records import InviteRecord, LegRecord, flow_record
@@ -27,6 +28,10 @@ CONFIRMED: Final = "confirmed"
 CANCELLED: Final = "cancelled"
 LEAVING: Final = "leaving"
 OVER: Final = "over"
+
+_BAD_2XX: Final = (
+    'Reason: SIP;cause=400;text="Contact or Record-Route of the 2xx is missing or bad"\r\n'
+)
 
 
 class Leg:
@@ -117,11 +122,12 @@ class Leg:
         try:
             ours = dialog.follow(response)
         except ValueError:
-            # Without a Contact no ACK can be addressed; the other side gives up by itself.
-            if self.state == INVITING and call.search is not None:
+            # It says not where it is, or not so that one could send there; but it would send this
+            # for 32 s and then have a call with nobody.
+            wanted = self.state == INVITING
+            self._end_accepted(response, _BAD_2XX)
+            if wanted and call.search is not None:
                 call.search.failed(self, local_response(502, "Bad 2xx From Callee"))
-            elif self.state == CANCELLED:
-                self.close()
             return
         if not ours:
             self._refuse_fork(response)
@@ -131,11 +137,15 @@ class Leg:
                 self.user_agent = response.get("user-agent") or response.get("server") or ""
             call.leg_answered(self, response)
         elif self.state == CANCELLED:
-            self.state = LEAVING
-            self.send_ack(response.cseq)
-            self.bye("")
+            self._end_accepted(response, "")
         else:
             self.acknowledge_again(response.cseq)
+
+    def _end_accepted(self, response: Response, reason: str) -> None:
+        """A 2xx that nobody can use: acknowledge and end it (§13.2.2.4)."""
+        self.state = LEAVING
+        self.send_ack(response.cseq)
+        self.bye(reason)
 
     def _refuse_fork(self, response: Response) -> None:
         """A second 2xx, forked behind the peer: acknowledge and end it (§13.2.2.4)."""
@@ -143,14 +153,15 @@ class Leg:
         assert call is not None
         mine = self.dialog
         other = Dialog(mine.call_id, mine.local, mine.local_tag, "", mine.flow)
-        try:
+        # Where the INVITE went; what the response says, if that can be read, goes before it.
+        other.target = self.invite.request.uri if self.invite is not None else mine.target
+        with contextlib.suppress(ValueError):
             other.follow(response)
-        except ValueError:
-            return
         other.local_cseq = response.cseq
         tokens = call.core.tokens
         flow = self._flow_of(other)
-        flow.send(other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow))
+        ack = other.request("ACK", tokens.branch(), cseq=response.cseq).encode(flow)
+        call.core.transactions.carry(ack, flow)
         call.core.transactions.send(other.request("BYE", tokens.branch()), flow)
 
     # --- requests to this party
@@ -180,12 +191,15 @@ class Leg:
         flow = self.flow()
         self.ack_cseq = cseq
         self.ack_data = request.encode(flow)
-        flow.send(self.ack_data)
+        if flow.reliable:
+            call.core.transactions.carry(self.ack_data, flow)
+        else:
+            flow.send(self.ack_data)
 
     def acknowledge_again(self, cseq: int) -> None:
         """This party's 2xx came again: so does the ACK, if it was sent already."""
         if cseq == self.ack_cseq and self.call is not None:
-            self.flow().send(self.ack_data)
+            self.call.core.transactions.carry(self.ack_data, self.flow())
 
     def cancel(self, reason: str) -> None:
         """End the INVITE that this party has not answered yet. `reason` is header lines."""
@@ -203,9 +217,14 @@ class Leg:
         self.state = LEAVING
         self._drop_reinvites()
         call = self.call
-        if call is not None and call.winner is self and not self.ack_cseq:
-            # The answer that this ACK was to carry will never come.
-            self.send_ack(1)
+        other = None
+        if call is not None:
+            other = call.winner if self is call.caller else call.caller
+        if other is not None and other.ack_for:
+            # The answer that this ACK was to carry will never come: not from one who hangs up
+            # instead, nor is it of use to one that is hung up on.
+            self.send_ack(other.ack_for)
+            other.ack_for = 0
         if self.answer is not None:
             self.bye_waits = reason
         else:
@@ -245,11 +264,11 @@ class Leg:
 
     # --- requests from this party
 
-    def acked(self, request: Request) -> None:
-        """The ACK of our 2xx to this party."""
+    def acked(self, request: Request) -> bool:
+        """An ACK of this party; False if no 2xx of ours waits for it."""
         answer, call = self.answer, self.call
         if answer is None or call is None or request.cseq != answer.cseq:
-            return
+            return False
         answer.stop()
         self.answer = None
         call.changed()
@@ -258,6 +277,7 @@ class Leg:
             call.late_answer(self, cseq, request)
         if self.bye_waits is not None:
             self._bye_that_waited(call)
+        return True
 
     def not_acked(self) -> None:
         """No ACK of our 2xx within 64*T1: the session is to be ended (§13.3.1.4)."""

@@ -159,10 +159,12 @@ def _take(core: Core, line: str, holder: object) -> str:
 def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
     flow = record.flow
     if record.nat and flow.transport != "udp":
-        # Its connection is gone. Where it took connections itself, it still may.
+        # Its connection is gone. Where it took connections itself, it still may; what its Contact
+        # names within its own network leads nowhere.
         try:
             uri = parse_uri(record.target)
-            flow = FlowRecord(flow.transport, uri.host.strip("[]"), uri.port or 5060, flow.sent_by)
+            if uri.host.strip("[]") == flow.host:
+                flow = FlowRecord(flow.transport, flow.host, uri.port or 5060, flow.sent_by)
         except ValueError:
             pass
     dialog = Dialog(
@@ -203,6 +205,7 @@ def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
             record.answer_cseq,
             leg.not_acked,
             record.answer_key,
+            core.transactions.carry,
         )
     if record.answer_key:
         layer = core.transactions.layer

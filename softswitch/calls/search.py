@@ -12,7 +12,7 @@ from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.callid import write_call_id
 from softswitch.calls.destination import Destination
-from softswitch.calls.headers import contact_line, content_lines, reason_of
+from softswitch.calls.headers import contact_line, content_lines, explanation, reason_of
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.dialplan import Action, Target
 from softswitch.sip import (
@@ -39,14 +39,17 @@ _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
+_UNREACHABLE = (480, "Unreachable")
 _EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make up any number
 
 
 class _Blame(NamedTuple):
-    """Who brought the failure that the caller is told, and with which Reason header."""
+    """Who brought the failure that the caller is told, with which Reason header, and which lines
+    that explain it."""
 
     by: str
     reason: str
+    lines: str = ""
 
 
 _NOT_BLAMED = _Blame("switch", "")
@@ -188,11 +191,13 @@ class Search:
         else:
             self._fail_as_called()
 
-    def _note(self, failure: tuple[int, str], by: str = "switch", reason: str = "") -> None:
+    def _note(
+        self, failure: tuple[int, str], by: str = "switch", reason: str = "", lines: str = ""
+    ) -> None:
         best = outcome.RANG_OUT if self.blame.by == _NOBODY else self.best[0]
         if not best or outcome.better(best, outcome.RANG_OUT if by == _NOBODY else failure[0]):
             self.best = failure
-            self.blame = _Blame(by, reason)
+            self.blame = _Blame(by, reason, lines)
 
     def _invite(self, destination: Destination) -> None:
         call = self.call
@@ -332,7 +337,10 @@ class Search:
         status, reason = response.status, response.reason
         # A timeout and a dead flow are no response of the other side, and have no headers.
         by, cause = ("switch" if response.ours else "remote"), reason_of(response)
-        if leg.invite is not None and leg.invite.state == CALLING:
+        if leg.state != INVITING:
+            # Cancelled, or its 2xx is being ended: what it says to that is awaited by itself.
+            call.leg_ended(leg, status, cause or reason, by)
+        elif leg.invite is not None and leg.invite.state == CALLING:
             # Nothing came at all so far. It may still answer: then it is told that nobody waits any
             # more.
             leg.cancel("")
@@ -349,8 +357,12 @@ class Search:
             call.core.trunks.failed(leg.party[6:])
         if status == 408 and response.ours:
             self._note(_silence(leg))
+        elif status == 503 and response.ours and leg.party.startswith("extension:"):
+            # Where it was registered is nobody any more: that is no fault of this switch.
+            self._note(_UNREACHABLE)
         else:
-            self._note((status, reason), "callee" if by == "remote" else "switch", cause)
+            who = "callee" if by == "remote" else "switch"
+            self._note((status, reason), who, cause, explanation(response))
         if outcome.ends_search(leg.party.partition(":")[0], status):
             self._spare(leg, status)
         if not self.inviting():
@@ -443,10 +455,10 @@ class Search:
     def _fail_as_called(self) -> None:
         """Give the caller the best of the failures there were."""
         status, reason = outcome.for_caller(*self.best)
-        by, cause = self.blame
+        by, cause, lines = self.blame
         # RFC 6432: the Q.850 cause of a carrier goes on to who has to make sense of the failure.
         line = f"Reason: {cause}\r\n" if cause else _NO_ANSWER if by == _NOBODY else ""
-        self.call.fail(status, reason, "callee" if by == "callee" else "switch", line)
+        self.call.fail(status, reason, "callee" if by == "callee" else "switch", line + lines)
 
     def _stop_timer(self) -> None:
         if self.timer is not None:

@@ -320,6 +320,11 @@ class TrunkModel(Section):
         description="whether a call is over when it does not answer OPTIONS within the call "
         "(timers.session_check); by default only for our switches",
     )
+    nat: Flag = Field(
+        default=False,
+        description="behind NAT: what is said within its calls goes to where it sends from, "
+        "whatever its Contact says",
+    )
 
 
 class ConfigModel(Section):
@@ -355,7 +360,8 @@ class Extension:
 class Trunk:
     """Another switch or a carrier.
 
-    ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none.
+    ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none;
+    ``nat``: requests within its calls follow its messages and not its Contact.
     """
 
     name: str
@@ -365,3 +371,4 @@ class Trunk:
     max_calls: int | None = None
     keepalive: float = 30.0
     session_check: bool | None = None
+    nat: bool = False

@@ -1,16 +1,29 @@
-"""Destinations: where a target of the dialplan is just now, and where a 3xx may lead."""
+"""Destinations: where a target of the dialplan is just now, where a 3xx may lead, and where what is
+said goes when its connection has closed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from softswitch.calls import Destination
+from softswitch.calls import Destination, Leg
 from softswitch.config import Extension, Trunk
 from softswitch.dialplan import Dialplan, Source, Target
+from softswitch.parties.bindings import Binding
 from softswitch.parties.lines import Lines
 from softswitch.parties.registrar import Registrar
 from softswitch.parties.trunks import Trunks
-from softswitch.sip import Flow, Network, Uri, escape_user
+from softswitch.sip import (
+    Flow,
+    Network,
+    Request,
+    Response,
+    Uri,
+    escape_user,
+    parse,
+    parse_address,
+    parse_uri,
+    split_list,
+)
 
 
 class Destinations:
@@ -45,7 +58,7 @@ class Destinations:
             return (480, "Not Registered") if known else (404, "No Such Extension")
         found: list[Destination] = []
         for binding in bindings:
-            flow = self._network.flow_to(*binding.target)
+            flow = self._flow_to_phone(binding)
             if flow is None:
                 continue
             if not self._lines.take(str(target), holder):
@@ -63,6 +76,20 @@ class Destinations:
                 )
             )
         return found or (480, "Unreachable")
+
+    def _flow_to_phone(self, binding: Binding) -> Flow | None:
+        """A flow to where a phone is; None if nothing leads there: its connection is gone, and it
+        does not say that it listens where that came from."""
+        transport, host, port = binding.target
+        if transport == "udp":
+            return self._network.flow_to(transport, host, port)
+        flow = self._network.connection(transport, host, port)
+        if flow is not None:
+            return flow
+        uri = parse_uri(binding.uri)
+        if uri.host.strip("[]") != host:
+            return None
+        return self._network.flow_to(transport, host, uri.port or 5060)
 
     def _trunk_destination(
         self, target: Target, holder: object
@@ -88,6 +115,7 @@ class Destinations:
                 flow,
                 line=str(target),
                 switch=trunk.switch,
+                nat=trunk.nat,
             )
         ]
 
@@ -124,9 +152,57 @@ class Destinations:
                     flow,
                     line=party,
                     switch=trunk.switch,
+                    nat=trunk.nat,
                 )
             source = Source("trunk", name, trunk.switch if trunk is not None else False)
         else:
             source = Source("extension", name)
         route = dialplan.route(number, source) if number else None
         return (route.action.stages or None) if route is not None else None
+
+    def reconnect(self, data: bytes, flow: Flow, legs: Mapping[str, Leg]) -> Flow | None:
+        """Another connection to where this message goes, of which `flow` turned out to be closed.
+
+        A response goes to the port that its Via names, at the address that its request came from
+        (§18.2.2): a host that a Via names is never believed. A request goes to where its Route or
+        Request-URI says, if that is where the connection led; else to where that was. None if that
+        was tried just now. A phone that has registered by another connection since is there; `legs`
+        are found as requests find them.
+        """
+        try:
+            message = parse(data, datagram=False)
+            host, port = flow.remote
+            if isinstance(message, Response):
+                port = message.via.port or 5060
+            else:
+                found = self._registered_again(message, legs)
+                if found is not None:
+                    return found
+                route = message.get("route")
+                uri = parse_address(split_list(route)[0]).uri if route else message.uri
+                hop = parse_uri(uri)
+                if hop.host.strip("[]") == host:
+                    port = hop.port or 5060
+        except ValueError:
+            return None
+        if (host, port) == flow.remote and not getattr(flow, "made", True):
+            return None
+        return self._network.flow_to(flow.transport, host, port)
+
+    def _registered_again(self, request: Request, legs: Mapping[str, Leg]) -> Flow | None:
+        """The connection by which the phone that this request of ours is for has registered, with
+        the Contact that it has in its call."""
+        leg = legs.get(f"{request.headers['call-id'][0]} {request.from_tag}")
+        if leg is None or not leg.nat:
+            return None
+        kind, _, name = leg.party.partition(":")
+        if kind != "extension":
+            return None
+        there = parse_uri(leg.dialog.target)
+        for binding in self._registrar.contacts(name):
+            uri = parse_uri(binding.uri)
+            if (uri.user, uri.host, uri.port) == (there.user, there.host, there.port):
+                flow = self._network.connection(*binding.target)
+                if flow is not None:
+                    return flow
+        return None

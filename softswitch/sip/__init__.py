@@ -21,7 +21,7 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import is_numeric, network_of
+from softswitch.sip.hosts import is_numeric, network_of, unreachable_from
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
@@ -85,5 +85,6 @@ __all__ = [
     "readable",
     "server_key",
     "split_list",
+    "unreachable_from",
     "uri_scheme",
 ]

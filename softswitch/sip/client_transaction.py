@@ -104,7 +104,7 @@ class InviteClient:
 
     __slots__ = (
         "_ack", "_cancel_reason", "_data", "_interval", "_layer", "_left", "_timer",
-        "cancelling", "flow", "key", "on_response", "request", "state",
+        "cancelling", "flow", "key", "on_response", "reconnected", "request", "state",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +121,7 @@ class InviteClient:
         self.on_response: Callable[[Response], None] | None = on_response
         self.state = CALLING
         self.cancelling = False
+        self.reconnected = False
         self._cancel_reason = ""
         self._data = b""
         self._ack = b""
@@ -158,7 +159,7 @@ class InviteClient:
                 self.state = COMPLETED
                 self._data = b""
                 self._ack = self.request.ack(response.headers["to"][0]).encode(self.flow)
-                self.flow.send(self._ack, self.transport_error)
+                self._send_ack()
                 # Timer D: at least 32 s over UDP, zero over a reliable transport.
                 tell, self.on_response = self.on_response, None
                 if self.flow.reliable:
@@ -169,7 +170,7 @@ class InviteClient:
                     tell(response)
         elif state == COMPLETED:
             if status >= 300:
-                self.flow.send(self._ack, self.transport_error)
+                self._send_ack()
         elif state == ACCEPTED and 200 <= status < 300:
             self._tell(response)
 
@@ -192,7 +193,14 @@ class InviteClient:
         self.on_response = None
 
     def transport_error(self) -> None:
-        """The flow is dead: as if a 503 had come."""
+        """The flow is dead: on another, or as if a 503 had come."""
+        if self.state == CALLING and not self.reconnected and not self.cancelling:
+            self.reconnected = True
+            flow = self._layer.reconnect(self._data, self.flow) if self.flow.reliable else None
+            if flow is not None:
+                self.flow = flow
+                flow.send(self._data, self.transport_error)
+                return
         if self.state in (CALLING, PROCEEDING):
             tell = self.on_response
             self._terminate()
@@ -201,6 +209,12 @@ class InviteClient:
         elif self.state == COMPLETED:
             # The ACK cannot be sent; the user has its final response already.
             self._terminate()
+
+    def _send_ack(self) -> None:
+        if self.flow.reliable:
+            self._layer.carry(self._ack, self.flow)
+        else:
+            self.flow.send(self._ack, self.transport_error)
 
     def _send_cancel(self) -> None:
         layer = self._layer
@@ -247,7 +261,7 @@ class NonInviteClient:
 
     __slots__ = (
         "_data", "_interval", "_layer", "_left", "_next", "_timer", "flow", "key",
-        "on_response", "state",
+        "on_response", "reconnected", "state",
     )  # fmt: skip
 
     def __init__(
@@ -262,6 +276,7 @@ class NonInviteClient:
         self.flow = flow
         self.on_response = on_response
         self.state = TRYING
+        self.reconnected = False
         self._data = b""
         self._interval = 0.0
         self._next = 0.0
@@ -295,7 +310,14 @@ class NonInviteClient:
             tell(response)
 
     def transport_error(self) -> None:
-        """The flow is dead: as if a 503 had come."""
+        """The flow is dead: on another, or as if a 503 had come."""
+        if self.state == TRYING and not self.reconnected:
+            self.reconnected = True
+            flow = self._layer.reconnect(self._data, self.flow) if self.flow.reliable else None
+            if flow is not None:
+                self.flow = flow
+                flow.send(self._data, self.transport_error)
+                return
         if self.state in (TRYING, PROCEEDING):
             tell = self.on_response
             self._terminate()

@@ -84,14 +84,20 @@ class Dialog:
         """Take over what a dialog-making response to our INVITE says (§12.1.2, §13.2.2.4).
 
         False if it belongs to another fork of the INVITE than the one this dialog follows.
-        ValueError if its Contact or Record-Route is bad.
+        ValueError if its Contact or Record-Route is bad; of a 2xx the dialog is there then for its
+        ACK and BYE, which go to where the INVITE went or an earlier response said.
         """
         if self.confirmed:
             return response.to_tag == self.remote_tag
         headers = response.headers
         confirms = response.status >= 200
-        self.remote_tag = response.to_tag
+        if response.to_tag != self.remote_tag:
+            # Another fork, which counts for itself (§12.1.2: the remote CSeq is empty).
+            self.remote_cseq = -1
+            self.remote_tag = response.to_tag
         self.remote = headers["to"][0]
+        # Also of a 2xx that makes no dialog one can talk in: it is to be ended (§13.2.2.4).
+        self.confirmed = confirms
         contacts = address_uris(headers.get("contact"))
         if contacts:
             _check_target(contacts[0])
@@ -104,7 +110,6 @@ class Dialog:
             self.routes = tuple(routes)
         elif confirms:
             self.routes = ()
-        self.confirmed = confirms
         return True
 
     def refresh_target(self, message: Request | Response) -> None:
@@ -175,10 +180,12 @@ def _is_loose(uri: str) -> bool:
 class Unacknowledged:
     """A 2xx to an INVITE, sent again until its ACK comes (§13.3.1.4), over any transport.
 
-    `key` is what a re-INVITE is known by if it comes again (§17.2.3).
+    `key` is what a re-INVITE is known by if it comes again (§17.2.3). `carry`, if given, sends it
+    on another connection where that of `flow` has closed (§18.2.2).
     """
 
     __slots__ = (
+        "_carry",
         "_flow",
         "_interval",
         "_left",
@@ -200,11 +207,13 @@ class Unacknowledged:
         cseq: int,
         on_timeout: Callable[[], None],
         key: str = "",
+        carry: Callable[[bytes, Flow], None] | None = None,
     ) -> None:
         self._timers = timers
         self._settings = settings
         self._flow = flow
         self._on_timeout: Callable[[], None] | None = on_timeout
+        self._carry = carry
         self.data = data
         self.cseq = cseq
         self.key = key
@@ -226,6 +235,9 @@ class Unacknowledged:
             if on_timeout is not None:
                 on_timeout()
             return
-        self._flow.send(self.data)
+        if self._carry is not None:
+            self._carry(self.data, self._flow)
+        else:
+            self._flow.send(self.data)
         self._interval = min(self._interval * 2, self._settings.t2, self._left)
         self._timer = self._timers.after(self._interval, self._again)

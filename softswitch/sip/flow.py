@@ -31,6 +31,8 @@ class Network(Protocol):
     """The sockets, as far as the switch needs them."""
 
     def flow_to(self, transport: str, host: str, port: int) -> Flow | None: ...
+    def connection(self, transport: str, host: str, port: int) -> Flow | None:
+        """The connection that there is to a peer; None if there is none, or over UDP."""
 
 
 class Trace(Protocol):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from functools import lru_cache
+from typing import Final
 
 
 @lru_cache(maxsize=8192)
@@ -15,6 +17,23 @@ def is_numeric(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+_LOOPBACK_RE: Final = re.compile(r"127\.|::1\Z")
+# RFC 1918, 6598, 3927; of IPv6 RFC 4193 and link-local.
+_PRIVATE_RE: Final = re.compile(
+    r"10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\."
+    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:",
+    re.I,
+)
+
+
+def unreachable_from(host: str, source: str) -> bool:
+    """Whether a peer whose messages come from `source` cannot mean this address, as its own network
+    alone knows it: it is private, or loopback, and `source` is not of the same kind."""
+    if _LOOPBACK_RE.match(host):
+        return not _LOOPBACK_RE.match(source)
+    return bool(_PRIVATE_RE.match(host)) and not _PRIVATE_RE.match(source)
 
 
 def host_port(host: str, port: int) -> str:

@@ -39,7 +39,10 @@ _AUDIO_RE = re.compile(rb"\n?m=audio (\d{1,5})(?:/\d+)? +[A-Za-z0-9/]+ ([0-9 ]+)
 _RTPMAP_RE = re.compile(rb"\na=rtpmap:(\d{1,3}) +([A-Za-z0-9.\-_]{1,32}(?:/\d{1,6}){1,2})")
 _DIRECTION_RE = re.compile(rb"\na=(sendrecv|sendonly|recvonly|inactive)[ \r]*(?=\n|\Z)")
 _HELD: Final = frozenset((b"sendonly", b"inactive"))
-_NO_ADDRESS_RE = re.compile(rb"\nc=IN IP4 0\.0\.0\.0[ \r]*(?=\n|\Z)")
+# 0.0.0.0 (RFC 2543's hold) and, of IPv6, all ways to write :: (RFC 4291 §2.5.2).
+_NO_ADDRESS_RE = re.compile(
+    rb"\nc=IN (?:IP4 0\.0\.0\.0|IP6 [0:]{2,39}(?:\.0\.0\.0)?)[ \r]*(?=\n|\Z)"
+)
 
 
 class Summary(NamedTuple):
@@ -56,7 +59,7 @@ def first_codec(body: bytes) -> str:
 
 
 def is_held(body: bytes) -> bool:
-    """Whether the sender of this body holds: sendonly, inactive (RFC 3264 §8.4) or 0.0.0.0."""
+    """Whether the sender of this body holds: sendonly, inactive (RFC 3264 §8.4), 0.0.0.0 or ::."""
     return _held(_audio(body), body)
 
 

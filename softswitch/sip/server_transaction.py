@@ -149,7 +149,11 @@ class InviteServer:
             self._left = layer.timeout
             self._interval = layer.timeout if self.flow.reliable else layer.settings.t1
             self._timer = layer.timers.after(self._interval, self._timer_g_or_h)
-        self.flow.send(data)
+        flow = self.flow
+        if flow.reliable:
+            layer.carry(data, flow)
+        else:
+            flow.send(data)
         return data
 
     def trying(self) -> None:
@@ -167,7 +171,7 @@ class InviteServer:
     def retransmitted(self) -> None:
         """The INVITE came again."""
         if self._last:
-            self.flow.send(self._last)
+            self._layer.carry(self._last, self.flow)
         elif self._timer is not None and self.state == PROCEEDING:
             self.respond(100)
 
@@ -189,7 +193,7 @@ class InviteServer:
         if self._left <= NOTHING:
             self._terminate()
             return
-        self.flow.send(self._last)
+        self._layer.carry(self._last, self.flow)
         self._interval = min(self._interval * 2, self._layer.settings.t2, self._left)
         self._timer = self._layer.timers.after(self._interval, self._timer_g_or_h)
 
@@ -252,13 +256,15 @@ class NonInviteServer:
             else:
                 self._last = data
                 self._timer = self._layer.timers.after(self._layer.timeout, self._terminate)
-        self.flow.send(data)
+                self.flow.send(data)
+                return data
+        self._layer.carry(data, self.flow)
         return data
 
     def retransmitted(self) -> None:
         """The request came again."""
         if self._last:
-            self.flow.send(self._last)
+            self._layer.carry(self._last, self.flow)
 
     def ack(self, request: Request, flow: Flow) -> None:
         """An ACK never matches a non-INVITE transaction: its key ends in INVITE."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from softswitch.sip.door import Door
-from softswitch.sip.flow import Receiver, Trace, TransportLimits
+from softswitch.sip.flow import Flow, Receiver, Trace, TransportLimits
 from softswitch.sip.framing import HTTP_REFUSED, PONG, StreamFramer, is_http
 from softswitch.sip.hosts import host_port, local_address_for
 from softswitch.sip.message import MalformedMessage, Request
@@ -40,6 +40,8 @@ class TcpFlow(asyncio.Protocol):
         self._waiting: list[tuple[bytes, Callable[[], None] | None]] = []
         self._queued = 0
         self._last_seen = owner.loop.time()
+        self.made = False  # whether it ever was a connection
+        self._relied_on = False  # somebody wants to hear if what was sent here was not
         self.closed = False
         # Whether we opened it, or know whose it is.
         self._known = bool(remote[0])
@@ -53,6 +55,7 @@ class TcpFlow(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
+        self.made = True
         peer = transport.get_extra_info("peername")
         if peer is not None and not self.remote[0]:
             # A connection that we made keeps the address that it is looked for by.
@@ -123,6 +126,8 @@ class TcpFlow(asyncio.Protocol):
         """Give `data` to the connection now, or as soon as it is made."""
         transport = self._transport
         if self.closed if transport is None else transport.is_closing():
+            # Before anybody is told so: whoever looks for another is not to find this one.
+            self.closed = True
             if on_error is not None:
                 self._owner.loop.call_soon(on_error)
             return
@@ -136,6 +141,8 @@ class TcpFlow(asyncio.Protocol):
             return
         if self._owner.trace is not None:
             self._owner.trace.sent("tcp", self.remote, data)
+        if on_error is not None:
+            self._relied_on = True
         transport.write(data)
         if transport.get_write_buffer_size() > self._owner.limits.max_queued:
             log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
@@ -156,6 +163,8 @@ class TcpFlow(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.failed()
+        if self._relied_on and self._owner.lost is not None:
+            self._owner.lost(self)
 
     def idle_since(self) -> float:
         """Loop time of the last byte received, in seconds."""
@@ -214,8 +223,12 @@ class TcpTransport:
         receiver: Receiver,
         limits: TransportLimits,
         outbox: Outbox,
+        lost: Callable[[Flow], None] | None = None,
     ) -> None:
+        """`lost` is told of connections that have closed, if anything was sent on them that
+        somebody relies on."""
         self.outbox = outbox
+        self.lost = lost
         self.loop = loop
         self.receiver = receiver
         self.limits = limits
@@ -292,11 +305,16 @@ class TcpTransport:
             if self.on_closed is not None:
                 self.on_closed(*flow.remote)
 
+    def connection(self, host: str, port: int) -> TcpFlow | None:
+        """The open connection to a peer, or the one that is being opened."""
+        flow = self._flows.get((host, port))
+        return flow if flow is not None and not flow.closed else None
+
     def flow_to(self, host: str, port: int) -> TcpFlow:
         """The open connection to a peer, else a new one that is being opened."""
-        flow = self._flows.get((host, port))
-        if flow is not None and not flow.closed:
-            return flow
+        known = self.connection(host, port)
+        if known is not None:
+            return known
         flow = TcpFlow(self, (host, port))
         if len(self._ours) >= self.limits.max_opened:
             log.warning("tcp:%s not connected to: limits.max_opened", host_port(host, port))
@@ -327,6 +345,7 @@ class TcpTransport:
             flow.stop_reading()
 
     async def close(self) -> None:
+        self.lost = None
         if self._sweep is not None:
             self._sweep.cancel()
         if self._server is not None:

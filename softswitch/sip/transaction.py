@@ -27,7 +27,7 @@ from softswitch.sip.message import (
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer, tag_for
 from softswitch.sip.timers import Timers, TimerSettings
 from softswitch.sip.transaction_layer import TransactionLayer
-from softswitch.sip.transaction_states import PROCEEDING
+from softswitch.sip.transaction_states import CALLING, COMPLETED, PROCEEDING, TRYING
 
 ServerTransaction = InviteServer | NonInviteServer
 ClientTransaction = InviteClient | NonInviteClient
@@ -93,6 +93,8 @@ class Transactions:
         self.servers = cast(dict[str, ServerTransaction], layer.servers)
         self.clients = cast(dict[str, ClientTransaction], layer.clients)
         self.merged = layer.merged
+        # One for all that want to hand it on.
+        self.carry: Callable[[bytes, Flow], None] = layer.carry
         self.refused = 0
         self.unmatched = 0
         # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
@@ -133,49 +135,84 @@ class Transactions:
             else:
                 server.retransmitted()
             return
-        if method == "ACK":
+        merged = ""
+        if method == "INVITE":
+            merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
+            if merged in self.merged:
+                renamed = self._renamed(request)
+                if renamed is not None:
+                    renamed.retransmitted()
+                    return
+        elif method == "ACK":
             self.user.ack(request, flow)
             return
-        target: ServerTransaction | None = None
-        if method == "CANCEL":
-            target = self.servers.get(key[: -len("CANCEL")] + "INVITE")
-            if target is None:
-                self.refuse(request, flow, 481)
-                return
-        else:
-            answer = self.user.screen(request, flow)
-            if answer is not None:
-                if answer.status:
-                    self.refuse(request, flow, *answer)
-                return
-        # What ends a call in the making, a CANCEL, must not fail for want of room.
-        if target is None and len(self.servers) >= self.max_transactions:
+        elif method == "CANCEL":
+            self._cancel(request, flow, key)
+            return
+        answer = self.user.screen(request, flow)
+        if answer is not None:
+            if answer.status:
+                self.refuse(request, flow, *answer)
+            return
+        if len(self.servers) >= self.max_transactions:
             self.refused += 1
             self.refuse(request, flow, 503, "Too Many Transactions", "Retry-After: 5\r\n")
             return
-        if method == "INVITE":
-            merged = ""
-            if not request.to_tag:
-                # §8.2.2.2: the same request by another path.
-                merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
-                if merged in self.merged:
-                    self.refuse(request, flow, 482)
-                    return
+        if merged:
+            if merged not in self.merged:
                 self.merged[merged] = key
+            elif request.to_tag:
+                merged = ""
+            else:
+                # §8.2.2.2: the same request by another path.
+                self.refuse(request, flow, 482)
+                return
             invite = InviteServer(self.layer, key, request, flow, merged)
+            invite.to_tag = request.to_tag
             self.servers[key] = invite
             self.user.request(request, invite, flow)
             return
         transaction = NonInviteServer(self.layer, key, request, flow)
         self.servers[key] = transaction
-        if method != "CANCEL":
-            self.user.request(request, transaction, flow)
+        self.user.request(request, transaction, flow)
+
+    def _cancel(self, request: Request, flow: Flow, key: str) -> None:
+        """§9.2. What ends a call in the making must not fail for want of room."""
+        target = self.servers.get(key[: -len("CANCEL")] + "INVITE") or self._renamed(request)
+        if target is None:
+            self.refuse(request, flow, 481)
             return
         assert isinstance(target, InviteServer)
+        transaction = NonInviteServer(self.layer, key, request, flow)
+        self.servers[key] = transaction
         # §9.2: the To tag of the 200 is that of the INVITE's responses.
         transaction.respond(200, to_tag=target.to_tag)
         if target.state == PROCEEDING and target.user is not None:
             target.user.cancelled(target, request)
+
+    def ack_of_failure(self, request: Request, flow: Flow) -> None:
+        """For the user: an ACK that is of no 2xx. Its INVITE's Via may have been another."""
+        server = self._renamed(request)
+        if server is not None and server.state == COMPLETED:
+            server.ack(request, flow)
+
+    def _renamed(self, request: Request) -> InviteServer | None:
+        """The INVITE that this is a CANCEL, an ACK or a retransmission of though its Via has
+        another sent-by: a NAT, or a client that asks for its address anew, may have changed it. All
+        else that §17.2.3 and §9.2 compare agrees, Call-ID, tags and CSeq besides."""
+        branch = request.via.branch
+        if not branch.startswith(BRANCH_COOKIE) or len(branch) <= 7:
+            return None
+        key = self.merged.get(
+            f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}", ""
+        )
+        if not key.startswith(f"{branch} "):
+            return None
+        server = self.servers.get(key)
+        if not isinstance(server, InviteServer):
+            return None
+        tags_agree = not request.to_tag or not server.to_tag or request.to_tag == server.to_tag
+        return server if tags_agree else None
 
     def refuse(
         self,
@@ -232,6 +269,13 @@ class Transactions:
         self.clients[client.key] = client
         client.start(request.encode(flow))
         return client
+
+    def lost(self, flow: Flow) -> None:
+        """This connection has closed. Requests of which nothing was heard since may have been
+        written to it and never read: they go on another, or fail now and not after 64*T1."""
+        for client in list(self.clients.values()):
+            if client.flow is flow and (client.state == CALLING or client.state == TRYING):
+                client.transport_error()
 
     def tidy(self) -> None:
         """Give back room, if nothing is in progress."""

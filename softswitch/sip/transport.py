@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from softswitch.sip.flow import ListenError, Receiver, Trace, TransportLimits
+from softswitch.sip.flow import Flow, ListenError, Receiver, Trace, TransportLimits
 from softswitch.sip.hosts import host_port, is_numeric
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.tcp import BACKLOG, TcpFlow, TcpTransport
@@ -26,8 +26,11 @@ class Transport:
         receiver: Receiver,
         limits: TransportLimits | None = None,
         outbox: Outbox | None = None,
+        lost: Callable[[Flow], None] | None = None,
     ) -> None:
+        """`lost` is told of connections that have closed with what somebody relies on."""
         self._loop = loop
+        self._lost = lost
         self._receiver = receiver
         self._limits = limits or TransportLimits()
         if outbox is None:
@@ -67,7 +70,7 @@ class Transport:
             udp.trace = self._trace
             self._udp.append(udp)
             return udp.address
-        tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox)
+        tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox, self._lost)
         tcp.trace = self._trace
         tcp.on_closed = self._tcp_closed
         await tcp.listen(bound)
@@ -93,6 +96,15 @@ class Transport:
             for tcp in self._tcp:
                 if (":" in tcp.address[0]) == six:
                     return tcp.flow_to(host, port)
+        return None
+
+    def connection(self, transport: str, host: str, port: int) -> TcpFlow | None:
+        """The open connection to a peer; None if there is none."""
+        if transport == "tcp":
+            for tcp in self._tcp:
+                flow = tcp.connection(host.strip("[]"), port)
+                if flow is not None:
+                    return flow
         return None
 
     @property

@@ -203,16 +203,70 @@ class SwitchFlow:
         self._world.carry(data, self._local, self.remote)
 
 
+class Stream:
+    """What a switch sends on, over a connection. `refused`: it could not be made.
+
+    `deaf`: what is written to it is never read, as its other end is gone already. `closing`: that
+    was seen, but nobody was told yet.
+    """
+
+    reliable = True
+    transport = "tcp"
+
+    def __init__(
+        self, world: World, local: Address, remote: Address, *, refused: bool = False
+    ) -> None:
+        self._world, self._local, self.remote = world, local, remote
+        self._outbox = world.outboxes[local]
+        self.sent_by = f"{local[0]}:{local[1]}"
+        self.closed = refused
+        self.made = not refused
+        self.deaf = self.closing = self.relied_on = False
+
+    def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
+        self._outbox.put(self, data, None, on_error)
+
+    def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
+        if self.closed or self.closing:
+            self.closed = True
+            if on_error is not None:
+                self._world.at(self._world.now, on_error)
+            return
+        self.relied_on = self.relied_on or on_error is not None
+        if not self.deaf:
+            self._world.carry(data, self._local, self.remote)
+
+    def close(self) -> None:
+        """The other end closes it."""
+        self.closed = True
+        self._world.streams.pop((self._local, self.remote), None)
+        switch = self._world.switches.get(self._local)
+        if self.relied_on and switch is not None:
+            switch.transactions.lost(self)
+        self._world.settle()
+
+
 class SwitchSocket:
     """The network as one switch sees it."""
 
     def __init__(self, world: World, local: Address) -> None:
         self._world, self.local = world, local
 
-    def flow_to(self, transport: str, host: str, port: int) -> SwitchFlow | None:
-        if transport != "udp":
-            return None
-        return SwitchFlow(self._world, self.local, (host, port))
+    def flow_to(self, transport: str, host: str, port: int) -> SwitchFlow | Stream | None:
+        if transport == "udp":
+            return SwitchFlow(self._world, self.local, (host, port))
+        world, remote = self._world, (host, port)
+        stream = self.connection(transport, host, port)
+        if stream is None:
+            world.connects.append(remote)
+            stream = Stream(world, self.local, remote, refused=remote not in world.listening)
+            if not stream.closed:
+                world.streams[self.local, remote] = stream
+        return stream
+
+    def connection(self, transport: str, host: str, port: int) -> Stream | None:
+        stream = self._world.streams.get((self.local, (host, port)))
+        return stream if transport == "tcp" and stream is not None and not stream.closed else None
 
 
 class Recorder:
@@ -300,6 +354,10 @@ class World:
         self.switches: dict[Address, Switch] = {}
         self.outboxes: dict[Address, Outbox] = {}
         self.dead: set[Address] = set()
+        # Connections by (switch, peer), who takes connections, and those that switches have made.
+        self.streams: dict[tuple[Address, Address], Stream] = {}
+        self.listening: set[Address] = set()
+        self.connects: list[Address] = []
         self.chance = random.Random(1)
         self.loss = self.double = self.delay = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -349,6 +407,9 @@ class World:
         del self.switches["10.0.0.1", 5060]
         del self.switch
         del self.outboxes["10.0.0.1", 5060]
+        for local, remote in list(self.streams):
+            if local == ("10.0.0.1", 5060):
+                self.streams.pop((local, remote)).closed = True
 
     def mute(self) -> None:
         """What hq does from here on is written down, and nothing of it leaves; for 0.4 s at most,
@@ -408,7 +469,8 @@ class World:
                 return
             if isinstance(parsed, Request):
                 mark_source(parsed, source)
-            switch.transactions.receive(parsed, SwitchFlow(self, target, source))
+            stream = self.streams.get((target, source))
+            switch.transactions.receive(parsed, stream or SwitchFlow(self, target, source))
         elif target in self.agents:
             self.agents[target].receive(message)
 
@@ -536,6 +598,8 @@ def check_events(events: Iterable[Event]) -> None:
 class Agent:
     """A user agent at one address. `lines` are its calls, newest last."""
 
+    transport = "UDP"
+
     def __init__(self, world: World, address: Address, name: str = "", password: str = "") -> None:
         self.world, self.address = world, address
         self.name, self.password = name or "agent", password
@@ -547,6 +611,11 @@ class Agent:
     @property
     def host_port(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
+
+    @property
+    def contact(self) -> str:
+        """What it names itself in Contacts."""
+        return f"<sip:{self.name}@{self.host_port}>"
 
     def receive(self, message: Message) -> None:
         self.inbox.append(message)
@@ -595,7 +664,7 @@ class Agent:
         serial = next(self.world.serial)
         self.send(
             f"{method} {uri or 'sip:10.0.0.1:5060'} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {self.host_port};branch=z9hG4bKo{serial};rport\r\n"
+            f"Via: SIP/2.0/{self.transport} {self.host_port};branch=z9hG4bKo{serial};rport\r\n"
             f"From: <sip:{self.name}@10.0.0.1>;tag=o{serial}\r\nTo: <sip:{self.name}@10.0.0.1>\r\n"
             f"Call-ID: o{serial}\r\nCSeq: {serial} {method}\r\nMax-Forwards: 70\r\n{extra}",
             body,
@@ -604,7 +673,7 @@ class Agent:
 
     def register(self, contact: str = "", extra: str = "") -> Message:
         """REGISTER with credentials."""
-        contact = contact or f"<sip:{self.name}@{self.host_port}>"
+        contact = contact or self.contact
         lines = f"Contact: {contact}\r\nExpires: 3600\r\n{extra}"
         first = self.request("REGISTER", lines, "sip:10.0.0.1")
         assert first.status == 401, first.start
@@ -623,7 +692,7 @@ class Line:
         self.cseq = 0
         self.received: list[Message] = []
         self.invited: Message | None = None
-        self.contact = f"Contact: <sip:{agent.name}@{agent.host_port}>\r\n"
+        self.contact = f"Contact: {agent.contact}\r\n"
         self.branch = ""
         self.tag = ""
 
@@ -679,7 +748,8 @@ class Line:
         kind = SDP_TYPE if body and "Content-Type" not in extra else ""
         self.agent.send(
             f"{method} {uri or self.uri} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {self.agent.host_port};branch={self.branch};rport\r\n"
+            f"Via: SIP/2.0/{self.agent.transport} {self.agent.host_port};branch={self.branch};rport"
+            "\r\n"
             f"From: {self.local}\r\nTo: {self.remote}\r\nCall-ID: {self.call_id}\r\n"
             f"CSeq: {cseq} {method}\r\n{hops}{extra}{kind}",
             body,

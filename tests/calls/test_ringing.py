@@ -534,12 +534,13 @@ def test_a_redirect_to_a_trunk_that_is_full(world: World) -> None:
     world.end()
 
 
-def test_an_answer_that_cannot_be_acknowledged(world: World) -> None:
+def test_an_answer_that_cannot_be_used(world: World) -> None:
     """A 2xx without a Contact (§12.1.2): the next trunk gets the call."""
     caller, pstn, backup = trunks(world)
     a = caller.call("95550100")
     pstn.line.reply(200, ANSWER, contact="X-None: \r\n")
-    assert pstn.line.what == ["INVITE"]
+    assert pstn.line.what == ["INVITE", "ACK", "BYE"]
+    pstn.line.reply(200, to="BYE")
     backup.line.reply(200, ANSWER)
     a.ack()
     a.bye()

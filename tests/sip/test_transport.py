@@ -13,8 +13,8 @@ import pytest
 import uvloop
 
 from softswitch.sip import transport as module
-from softswitch.sip.flow import ListenError, TransportLimits
-from softswitch.sip.hosts import host_port, is_numeric, local_address_for
+from softswitch.sip.flow import Flow, ListenError, TransportLimits
+from softswitch.sip.hosts import host_port, is_numeric, local_address_for, unreachable_from
 from softswitch.sip.message import Request, Response, response_bytes
 from softswitch.sip.tcp import TcpFlow
 from softswitch.sip.transport import Transport
@@ -44,7 +44,9 @@ class Server:
     """A transport that answers every request with 200 and keeps what came."""
 
     def __init__(self, limits: TransportLimits) -> None:
-        self.transport = Transport(asyncio.get_running_loop(), self.receive, limits)
+        loop = asyncio.get_running_loop()
+        self.lost: list[Flow] = []
+        self.transport = Transport(loop, self.receive, limits, lost=self.lost.append)
         self.got: list[tuple[Message, UdpFlow | TcpFlow]] = []
         self.came = asyncio.Condition()
         self.answers = True
@@ -705,6 +707,49 @@ async def test_tcp_outgoing_connections(start: Callable[..., Server]) -> None:
     await here.wait(4)
 
 
+async def test_tcp_connections_that_are_lost(start: Callable[..., Server]) -> None:
+    """Who relied on one is told when it has closed, also of what was written before that; and
+    never finds it again."""
+    server, peer = start(), start()
+    await server.transport.listen("tcp", "127.0.0.1", 0)
+    address = await peer.transport.listen("tcp", "127.0.0.1", 0)
+    assert server.transport.connection("tcp", *address) is None
+    flow = server.transport.flow_to("tcp", *address)
+    assert isinstance(flow, TcpFlow)
+    assert server.transport.connection("tcp", *address) is flow, "it is being made"
+    assert server.transport.connection("udp", *address) is None
+    errors: list[int] = []
+    assert not flow.made
+    flow.send(options(1), lambda: errors.append(1))
+    await peer.wait(1)
+    assert flow.made
+    # Nobody has said that it is closed yet, and still it is not to be found any more.
+    assert flow._transport is not None
+    flow._transport.abort()
+    assert server.transport.connection("tcp", *address) is flow
+    flow.transmit(options(2), None, lambda: errors.append(2))
+    other = server.transport.flow_to("tcp", *address)
+    assert other is not flow
+    await until(lambda: server.lost == [flow])
+    await until(lambda: errors == [2])
+    assert server.transport.connection("tcp", *address) is other
+    # Nobody relied on this one.
+    assert isinstance(other, TcpFlow)
+    other.send(options(3))
+    await peer.wait(2)
+    other.close()
+    await until(lambda: server.transport.connection("tcp", *address) is None)
+    assert server.lost == [flow]
+    # Nor is anybody told at the end.
+    last = server.transport.flow_to("tcp", *address)
+    assert last is not None
+    last.send(options(4), lambda: errors.append(4))
+    await peer.wait(3)
+    await server.transport.close()
+    await until(lambda: not server.transport._tcp[0]._flows)
+    assert server.lost == [flow]
+
+
 async def test_tcp_that_cannot_connect(
     start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -827,3 +872,34 @@ async def test_what_is_not_read_any_more(start: Callable[..., Server]) -> None:
         await asyncio.sleep(0.1)  # nothing to wait for: it must not happen
         assert len(server.got) == 2
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "source", "unreachable"),
+    [
+        ("10.0.0.1", "203.0.113.5", True),
+        ("172.31.0.1", "203.0.113.5", True),
+        ("192.168.0.1", "127.0.0.1", True),
+        ("100.127.0.1", "203.0.113.5", True),
+        ("169.254.0.1", "203.0.113.5", True),
+        ("127.0.0.1", "203.0.113.5", True),
+        ("127.0.0.1", "10.0.0.1", True),
+        ("::1", "2001:db8::5", True),
+        ("fd00::1", "2001:db8::5", True),
+        ("fe80::1", "2001:db8::5", True),
+        # Networks of one's own know each other.
+        ("10.0.0.1", "192.168.0.1", False),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("203.0.113.6", "203.0.113.5", False),
+        ("203.0.113.6", "10.0.0.1", False),
+        ("172.32.0.1", "203.0.113.5", False),
+        ("100.128.0.1", "203.0.113.5", False),
+        ("100.63.0.1", "203.0.113.5", False),
+        ("2001:db8::6", "2001:db8::5", False),
+        ("::10", "2001:db8::5", False),
+    ],
+)
+def test_addresses_that_only_their_own_network_knows(
+    host: str, source: str, unreachable: bool
+) -> None:
+    assert unreachable_from(host, source) is unreachable
