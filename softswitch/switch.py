@@ -56,6 +56,8 @@ from softswitch.parties import (
     Registrations,
     Trunks,
     is_registration,
+    say_registered,
+    say_unregistered,
 )
 from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import (
@@ -190,7 +192,13 @@ class Switch:
             nonce_lifetime=config.timers.nonce_lifetime,
             algorithms=config.switch.digest,
         )
-        self.registrar = Registrar(clock, _registrar_settings(config), wall=lambda: now_us() / 1e6)
+        self.registrar = Registrar(
+            clock,
+            _registrar_settings(config),
+            wall=lambda: now_us() / 1e6,
+            registered=say_registered,
+            unregistered=say_unregistered,
+        )
         self.registrations = Registrations(
             self.registrar,
             self.extensions,

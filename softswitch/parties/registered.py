@@ -1,0 +1,34 @@
+"""Phones that come and go, in the log: what an admin looks for first when one cannot be called.
+
+A refresh is not said. What a phone says of itself is quoted: it may be any text.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from softswitch.calls import readable
+from softswitch.parties.registrar import Binding
+
+log = logging.getLogger(__name__)
+
+
+def say_registered(extension: str, binding: Binding) -> None:
+    """A phone is new, or has moved: where it is called from now on."""
+    log.info(
+        "extension:%s is registered at %s, %r",
+        *(extension, _at(binding), readable(binding.user_agent)),
+    )
+
+
+def say_unregistered(extension: str, binding: Binding, why: str) -> None:
+    """A phone is gone. `why` is the registrar's; one that has moved is said as registered alone."""
+    if why == "replaced":
+        return
+    log.info("extension:%s is not registered at %s any more: %s", extension, _at(binding), why)
+
+
+def _at(binding: Binding) -> str:
+    """Where it is called, as in the lines of calls."""
+    transport, host, port = binding.target
+    return f"{transport}:[{host}]:{port}" if ":" in host else f"{transport}:{host}:{port}"
