@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 import pytest
+from switch_process import Running
 
 from cdsplugin.cli import main as cds
 from cdsplugin.config import CdsSection
@@ -25,7 +26,6 @@ from softswitch import process
 from softswitch.cli import main as softswitch
 from softswitch.config import Timers
 from softswitch.lab.ports import free_port
-from switch_process import Running
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/service.md").read_text()
