@@ -127,12 +127,10 @@ def test_the_matrix_is_true_of_methods_transports_and_media() -> None:
 
 def printed(page: Path) -> dict[str, str]:
     """The files that a page prints: by the name in their first line."""
-    return dict(
-        (name, text)
-        for text, name in re.findall(
-            r"^```yaml\n(# (\S+\.yaml)\n.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
-        )
+    blocks = re.findall(
+        r"^```yaml\n(# (\S+\.yaml)\n.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
     )
+    return {name: text for text, name in blocks}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/carriers.md"])
