@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import re
 import shlex
@@ -153,3 +154,14 @@ def test_configurations_run_as_printed(
         found = CliRunner().invoke(softswitch, shlex.split(command, comments=True))
         assert found.exit_code == 0, (command, found.output)
         assert "refuse with" not in found.output, (command, found.output)
+
+
+def test_git_ignores_what_a_switch_writes() -> None:
+    """Where `docs/durability.md` has a file, and SQLite two beside it."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    page = (ROOT / "docs/durability.md").read_text().split("## The files")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE)
+    assert len(named) == 6
+    files = [name.replace("DATABASE", "x.db").replace("NAME", "x") for name in named]
+    files += ["x.db-wal", "x.db-shm", "x.db.journal-wal", "x.db.journal-shm", "x.calls.before"]
+    assert [f for f in files if not any(fnmatch.fnmatch(f, line) for line in ignored)] == []
