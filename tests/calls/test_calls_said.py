@@ -42,7 +42,7 @@ def test_an_answered_call(world: World, log: Log) -> None:
         begins,
     ), begins
     assert found == [
-        "INFO calls: ID answered by trunk:pstn (5550100), PCMU/8000",
+        "INFO calls: ID answered by trunk:pstn (5550100), PCMA/8000",
         "INFO calls: ID ends: answered for 7.0 s, 200, by the callee",
     ]
 
