@@ -165,3 +165,8 @@ def test_git_ignores_what_a_switch_writes() -> None:
     files = [name.replace("DATABASE", "x.db").replace("NAME", "x") for name in named]
     files += ["x.db-wal", "x.db-shm", "x.db.journal-wal", "x.db.journal-shm", "x.calls.before"]
     assert [f for f in files if not any(fnmatch.fnmatch(f, line) for line in ignored)] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", (ROOT / "README.md").read_text()))
+    assert linked == {str(page.relative_to(ROOT)) for page in PAGES if page.name != "README.md"}
