@@ -56,6 +56,7 @@ from softswitch.parties import (
     Registrations,
     Trunks,
     is_registration,
+    say_refused,
     say_registered,
     say_unregistered,
 )
@@ -522,6 +523,7 @@ class Switch:
         if aor != extension:
             # §10.3 step 4: it may not register for others.
             transaction.respond(403)
+            say_refused(extension, flow, 403, f"registers as {aor!r}")
             return
         host, port = flow.remote
         result = self.registrar.process(request, aor, (flow.transport, host, port))
@@ -531,6 +533,8 @@ class Switch:
             result.reason,
             extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
         )
+        if result.status != 200:
+            say_refused(extension, flow, result.status, result.reason)
 
     # --- what calls need (softswitch.calls.core.Core)
 

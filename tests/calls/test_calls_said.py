@@ -12,6 +12,7 @@ from calls.call_world import CONFIG, PLAN, Agent, World
 from calls.test_answered import answered, parties
 from softswitch.config import Log as Settings
 from softswitch.log import CallLog, Log
+from softswitch.sip.digest import answer
 
 
 @pytest.fixture
@@ -73,6 +74,26 @@ def test_phones_that_come_and_go(world: World, log: Log) -> None:
         "removed",
         "INFO registrations: extension:1002 is not registered at udp:10.9.0.2:5099 any more: "
         "expired",
+    ]
+
+
+def test_registrations_that_are_refused(world: World, log: Log) -> None:
+    phone = Agent(world, ("10.9.0.1", 5060), "1001", "dabc"[1])
+    assert phone.register("<sip:1001@10.9.0.1>;expires=30").status == 423
+    assert phone.register("*").status == 400
+    # With the password of the one it registers as the other.
+    value = answer(
+        phone.request("REGISTER", uri="sip:10.0.0.1")["www-authenticate"],
+        *("REGISTER", "sip:10.0.0.1", "1001", phone.password, "cn"),
+    )
+    phone.name = "1002"
+    lines = f"Contact: <sip:1002@10.9.0.1>\r\nAuthorization: {value}\r\n"
+    assert phone.request("REGISTER", lines, "sip:10.0.0.1").status == 403
+    refused = "registrations: a registration of extension:1001 (udp:10.9.0.1:5060) is refused:"
+    assert said(log) == [
+        f"INFO {refused} 423 Interval Too Brief",
+        f"WARNING {refused} 400 Contact * Without Expires 0",
+        f"WARNING {refused} 403 registers as '1002'",
     ]
 
 
