@@ -13,7 +13,8 @@ PACKAGES_RUN := sip-tester
 # Whether what every call passes is compiled first; "no": plain Python.
 COMPILED ?= $(if $(filter no,$(SOFTSWITCH_COMPILE)),no,yes)
 COMPILE := $(if $(filter no,$(COMPILED)),plain,$(BIN)/.compiled)
-PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli
+# systemd: only to look its units through, where it can be installed.
+PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli systemd
 
 .PHONY: compiled plain run test types style bench load simulate faults format clean sipp peers
 .DELETE_ON_ERROR:

@@ -58,6 +58,9 @@ from softswitch.parties import (
     Registrations,
     Trunks,
     is_registration,
+    say_refused,
+    say_registered,
+    say_unregistered,
 )
 from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import (
@@ -212,7 +215,13 @@ class Switch:
         self.guesses = Guesses(clock, _guess_limits(config))
         # Phones of which it was said that their credentials are for another URI.
         self._other_uris: set[str] = set()
-        self.registrar = Registrar(clock, _registrar_settings(config), wall=lambda: now_us() / 1e6)
+        self.registrar = Registrar(
+            clock,
+            _registrar_settings(config),
+            wall=lambda: now_us() / 1e6,
+            registered=say_registered,
+            unregistered=say_unregistered,
+        )
         self.registrations = Registrations(
             self.registrar,
             self.extensions,
@@ -604,6 +613,7 @@ class Switch:
         if aor != extension:
             # §10.3 step 4: it may not register for others.
             transaction.respond(403)
+            say_refused(extension, flow, 403, f"registers as {aor!r}")
             return
         host, port = flow.remote
         result = self.registrar.process(request, aor, (flow.transport, host, port), proved.nonce)
@@ -613,6 +623,8 @@ class Switch:
             result.reason,
             extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
         )
+        if result.status != 200:
+            say_refused(extension, flow, result.status, result.reason)
 
     # --- what calls need (softswitch.calls.core.Core)
 

@@ -87,16 +87,24 @@ class Running:
     """A switch in a process of its own, and what it said so far."""
 
     def __init__(
-        self, config: Path, command: Sequence[str] = (), env: Mapping[str, str] = {}
+        self,
+        config: Path,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] = {},
+        *,
+        cwd: Path | None = None,
+        only: Mapping[str, str] | None = None,
     ) -> None:
-        """`command` runs a switch when the configuration's path is added to it."""
+        """`command` runs a switch when the configuration's path is added to it. `env` is added to
+        the environment; `only` is all of it."""
         self.config = config
         self.said = ""
         self.process = subprocess.Popen(
             [*(command or (sys.executable, "-m", "softswitch.cli", "run")), str(config)],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **env},
+            env={**os.environ, **env} if only is None else dict(only),
+            cwd=cwd,
         )
 
     def until(self, text: str) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from pydantic import ValidationError
 
 from cdsplugin import hookspecs as call_data_hookspecs
 from cdsplugin import local
 from softswitch import events, hookspecs
+from softswitch.calls import KNOWN_METHODS
+from softswitch.cli import main as softswitch
+from softswitch.config.addresses import AVAILABLE
+from softswitch.config.models import Media
+from softswitch.switch import ALLOW_LINE
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -64,5 +73,100 @@ def test_every_event_is_documented() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)]+)", page.read_text())
+    nowhere = []
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            nowhere.append(link)
+    assert nowhere == []
+
+
+def anchors(page: Path) -> list[str]:
+    """What the headings of a page can be linked by, as GitHub makes it of them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def states(heading: str) -> dict[str, str]:
+    """What the matrix says below a heading: the state of each feature."""
+    section = (ROOT / "docs/readiness.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|", section, re.MULTILINE)
+    return {
+        feature: state for feature, state in rows if feature not in ("method", "feature", "---")
+    }
+
+
+def test_the_matrix_has_states() -> None:
+    page = (ROOT / "docs/readiness.md").read_text()
+    headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert len(headings) == 13
+    for heading in headings:
+        assert set(states(heading).values()) <= {"yes", "partly", "not yet"}, heading
+
+
+def test_the_matrix_is_true_of_methods_transports_and_media() -> None:
+    said = {
+        method: state
+        for methods, state in states("SIP methods").items()
+        for method in methods.split(", ")
+    }
+    assert set(said) == set(KNOWN_METHODS)
+    allowed = ALLOW_LINE.removeprefix("Allow: ").strip().split(", ")
+    assert {method for method, state in said.items() if state != "not yet"} == set(allowed)
+    transports = states("Transports and addresses")
+    assert transports["UDP, TCP"] == "yes"
+    assert sorted(AVAILABLE) == ["tcp", "udp"]
+    assert transports["TLS, WebSocket (WS, WSS)"] == "not yet"
+    assert states("Media")["relayed audio: `relay`, `rtpengine`"] == "not yet"
+    for mode in ("relay", "rtpengine"):
+        with pytest.raises(ValidationError, match="not available yet"):
+            Media.model_validate({"mode": mode})
+
+
+def printed(page: Path) -> dict[str, str]:
+    """The files that a page prints: by the name in their first line."""
+    blocks = re.findall(
+        r"^```yaml\n(# (\S+\.yaml)\n.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+    return {name: text for text, name in blocks}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/carriers.md"])
+def test_configurations_run_as_printed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / name
+    files = printed(page)
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(
+        r"^\$ (?:\.venv/bin/)?softswitch ((?:check|dialplan test) .*)$",
+        page.read_text(),
+        re.MULTILINE,
+    )
+    assert len(files) == 2
+    assert len(commands) >= 2
+    for command in commands:
+        found = CliRunner().invoke(softswitch, shlex.split(command, comments=True))
+        assert found.exit_code == 0, (command, found.output)
+        assert "refuse with" not in found.output, (command, found.output)
+
+
+def test_git_ignores_what_a_switch_writes() -> None:
+    """Where `docs/durability.md` has a file, and SQLite two beside it."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    page = (ROOT / "docs/durability.md").read_text().split("## The files")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE)
+    assert len(named) == 6
+    files = [name.replace("DATABASE", "x.db").replace("NAME", "x") for name in named]
+    files += ["x.db-wal", "x.db-shm", "x.db.journal-wal", "x.db.journal-shm", "x.calls.before"]
+    assert [f for f in files if not any(fnmatch.fnmatch(f, line) for line in ignored)] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", (ROOT / "README.md").read_text()))
+    assert linked == {str(page.relative_to(ROOT)) for page in PAGES if page.name != "README.md"}

@@ -175,7 +175,7 @@ def test_nothing_to_compile_with_is_a_failure_if_it_must(once: Path) -> None:
 
 def test_the_plain_wheel_is_pure_and_an_sdist_is_enough_for_it(tmp_path: Path) -> None:
     folder = tmp_path / "project"
-    for name in (".ci", "softswitch", "cdsplugin", "dialplans"):
+    for name in (".ci", "softswitch", "cdsplugin", "dialplans", "deploy"):
         shutil.copytree(ROOT / name, folder / name)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
@@ -188,8 +188,11 @@ def test_the_plain_wheel_is_pure_and_an_sdist_is_enough_for_it(tmp_path: Path) -
     assert name.endswith("-py3-none-any.whl")
     assert [f for f in content if f.endswith(".so")] == []
     assert {f for files in LISTED.values() for f in files} <= content
-    data = name.removesuffix("-py3-none-any.whl") + ".data/data/share/softswitch/dialplans"
-    assert {f"{data}/{f.name}" for f in (ROOT / "dialplans").iterdir()} <= content
+    data = name.removesuffix("-py3-none-any.whl") + ".data/data/share/softswitch"
+    # Not by `iterdir`: a switch that was run from there has left its records.
+    files = [*ROOT.glob("dialplans/*.yaml"), *ROOT.glob("deploy/*.service")]
+    assert len(files) > 10
+    assert {f"{data}/{f.relative_to(ROOT)}" for f in files} <= content
 
     sdist = hook(folder, "build_sdist", "dist").splitlines()[-1]
     with tarfile.open(folder / "dist" / sdist) as file:

@@ -8,7 +8,11 @@ from softswitch.config import Area, Level
 
 AREAS: Final[dict[Area, tuple[str, ...]]] = {
     "calls": ("softswitch.calls",),
-    "registrations": ("softswitch.parties.registrations", "softswitch.parties.registrar"),
+    "registrations": (
+        "softswitch.parties.registered",
+        "softswitch.parties.registrar",
+        "softswitch.parties.registrations",
+    ),
     "guesses": ("softswitch.parties.screening",),
     "trunks": ("softswitch.parties.trunks",),
     "sip": ("softswitch.sip",),

@@ -2,6 +2,7 @@
 
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.lines import Lines
+from softswitch.parties.registered import say_refused, say_registered, say_unregistered
 from softswitch.parties.registrar import Registrar, Settings
 from softswitch.parties.registrations import Registrations, is_registration
 from softswitch.parties.screening import Guesses, GuessLimits
@@ -17,4 +18,7 @@ __all__ = [
     "Settings",
     "Trunks",
     "is_registration",
+    "say_refused",
+    "say_registered",
+    "say_unregistered",
 ]

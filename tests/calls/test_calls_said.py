@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import CONFIG, PLAN, World
+from calls.call_world import CONFIG, PLAN, Agent, World
 from calls.test_answered import answered, parties
 from softswitch.config import Log as Settings
 from softswitch.log import CallLog, Log
+from softswitch.sip.digest import answer
 
 
 @pytest.fixture
@@ -53,6 +54,46 @@ def test_a_call_without_a_route_is_refused_aloud(world: World, log: Log) -> None
     caller.call("7")
     assert said(log) == [
         "WARNING calls: a call of trunk:caller (udp:10.1.0.1:5060) to '7' is refused: 404 No Route"
+    ]
+
+
+def test_phones_that_come_and_go(world: World, log: Log) -> None:
+    phone = world.phone("1001", "10.9.0.1")
+    phone.register(extra="User-Agent: M\xfcller/1\r\n")  # a refresh is no news
+    other = world.phone("1002", "10.9.0.2")
+    # The same phone behind another port of its NAT.
+    Agent(world, ("10.9.0.2", 5099), "1002", "dabc"[2]).register(f"<sip:1002@{other.host_port}>")
+    phone.register(f"<sip:1001@{phone.host_port}>;expires=0")
+    world.run(3601)
+    world.switch.registrations.expire()
+    assert said(log) == [
+        "INFO registrations: extension:1001 is registered at udp:10.9.0.1:5060, ''",
+        "INFO registrations: extension:1002 is registered at udp:10.9.0.2:5060, ''",
+        "INFO registrations: extension:1002 is registered at udp:10.9.0.2:5099, ''",
+        "INFO registrations: extension:1001 is not registered at udp:10.9.0.1:5060 any more: "
+        "removed",
+        "INFO registrations: extension:1002 is not registered at udp:10.9.0.2:5099 any more: "
+        "expired",
+    ]
+
+
+def test_registrations_that_are_refused(world: World, log: Log) -> None:
+    phone = Agent(world, ("10.9.0.1", 5060), "1001", "dabc"[1])
+    assert phone.register("<sip:1001@10.9.0.1>;expires=30").status == 423
+    assert phone.register("*").status == 400
+    # With the password of the one it registers as the other.
+    value = answer(
+        phone.request("REGISTER", uri="sip:10.0.0.1")["www-authenticate"],
+        *("REGISTER", "sip:10.0.0.1", "1001", phone.password, "cn"),
+    )
+    phone.name = "1002"
+    lines = f"Contact: <sip:1002@10.9.0.1>\r\nAuthorization: {value}\r\n"
+    assert phone.request("REGISTER", lines, "sip:10.0.0.1").status == 403
+    refused = "registrations: a registration of extension:1001 (udp:10.9.0.1:5060) is refused:"
+    assert said(log) == [
+        f"INFO {refused} 423 Interval Too Brief",
+        f"WARNING {refused} 400 Contact * Without Expires 0",
+        f"WARNING {refused} 403 registers as '1002'",
     ]
 
 
