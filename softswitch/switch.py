@@ -83,6 +83,7 @@ from softswitch.sip import (
     Transactions,
     Uri,
     WrongPassword,
+    claimed_user,
     parse_address,
     parse_party,
     parse_uri,
@@ -154,6 +155,12 @@ def _guess_limits(config: Config) -> GuessLimits:
         longest=timers.guess_longest,
         forget=timers.guess_forget,
     )
+
+
+def _copies(request: Request, flow: Flow) -> int:
+    """The same for a request that is sent again."""
+    get = request.get
+    return hash((flow.transport, flow.remote, get("via"), get("call-id"), get("cseq")))
 
 
 _Table = TypeVar("_Table")
@@ -519,6 +526,10 @@ class Switch:
     def _authenticate(self, request: Request, flow: Flow) -> Answer | None:
         """Notes the extension that a phone has proved to be (of a REGISTER also how), or says what
         it is answered."""
+        if len(self.guesses) and "authorization" in request.headers:
+            name = claimed_user(request, "authorization")
+            if name is not None and self._unheard(request, flow, name):
+                return Answer(0)
         outcome = self.digest.verify(request, "authorization", self._password)
         if isinstance(outcome, Authenticated):
             name = outcome.username
@@ -548,13 +559,23 @@ class Switch:
         challenges = self.digest.challenge(stale)
         return Answer(401, None, "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges))
 
+    def _is_own(self, flow: Flow, name: str) -> bool:
+        """Whether a phone of that name is registered where this comes from."""
+        here = (flow.transport, *flow.remote)
+        return any(binding.flow == here for binding in self.registrar.contacts(name))
+
+    def _unheard(self, request: Request, flow: Flow, name: str) -> bool:
+        """Whether a password is not to be looked at, as too many were wrong from there."""
+        host, port = flow.remote
+        return not self._is_own(flow, name) and self.guesses.unheard(
+            flow.transport, host, port, name, request.method, _copies(request, flow)
+        )
+
     def _wrong_password(self, request: Request, flow: Flow, name: str) -> Answer:
         """The next challenge, which whoever goes on guessing waits for."""
         host, port = flow.remote
-        here = (flow.transport, host, port)
-        own = any(binding.flow == here for binding in self.registrar.contacts(name))
-        get = request.get
-        key = hash((here, get("via"), get("call-id"), get("cseq")))
+        own = self._is_own(flow, name)
+        key = _copies(request, flow)
         late = self.guesses.wrong(flow.transport, host, port, name, request.method, key, own)
         if late == 0.0:
             return self._challenge(False)
@@ -618,6 +639,8 @@ class Switch:
         host, port = flow.remote
         result = self.registrar.process(request, aor, (flow.transport, host, port), proved.nonce)
         self.counters.registered += result.status == 200
+        if result.status == 200:
+            self.guesses.registered(host, extension)
         transaction.respond(
             result.status,
             result.reason,

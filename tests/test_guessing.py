@@ -99,26 +99,60 @@ def test_a_copy_of_a_guess_is_no_guess(world: World) -> None:
     world.end()
 
 
-def test_nobody_who_knows_the_password_waits(world: World) -> None:
-    """Phones behind the same address, one of them registered, one that comes now."""
+def test_phones_behind_the_address_of_a_guesser(world: World) -> None:
+    """One that is registered, and one that was and comes from another port now."""
     phone = world.phone("1001", "10.66.0.1", 5060)
+    moved = world.phone("1003", "10.66.0.1", 5063)
     eve = world.agent("10.66.0.1", "1002", 6666)
     for _ in range(9):
         guess(eve)
         world.run(20)
     assert guess(eve) == []
-    late = world.agent("10.66.0.1", "1003", 5063)
-    late.password = "c"
+    late = world.agent("10.66.0.1", "1003", 7063)
+    late.password = moved.password
     assert late.register().status == 200
     assert phone.register().status == 200
     a = phone.call("1003")
-    assert late.line.received[0].what == "INVITE"
     late.line.reply(486)
     a.acknowledge(a.last)
-    # Nor who mistyped and knows better, whose matter is ended by that.
+    # Who mistyped and knows better is heard when its time has come, and that ends the matter.
     world.run(20)
     assert guess(eve, "b") == ["200 REGISTER"]
     assert len(world.switch.guesses) == 0
+    world.end()
+
+
+def test_the_right_one_among_guesses_that_wait_for_no_answer_is_not_heard(world: World) -> None:
+    eve = world.agent("10.66.0.1", "1001")
+    values = [credentials(eve, f"guess {n}") for n in range(300)]
+    values[200] = credentials(eve, "a")
+    before = len(eve.inbox)
+    for value in values:
+        eve.request("REGISTER", f"Authorization: {value}\r\n", "sip:10.0.0.1")
+    world.run(30)
+    assert [m.what for m in eve.inbox[before:]] == ["401 REGISTER"] * 6
+    # A phone that has never been there waits until it is over, as does the guesser.
+    new = world.agent("10.66.0.1", "1003", 5063)
+    guess(eve)
+    assert guess(new, "c") == []
+    world.run(20)
+    assert guess(new, "c") == ["200 REGISTER"]
+    world.end()
+
+
+def test_names_that_were_registered_there_are_no_way_round(world: World) -> None:
+    """Of such a name one password a second is looked at, not as many as are sent."""
+    world.phone("1003", "10.66.0.1", 5063)
+    eve = world.agent("10.66.0.1", "1003", 6666)
+    for _ in range(6):
+        guess(eve)
+    values = [credentials(eve, f"guess {n}") for n in range(100)]
+    values[50] = credentials(eve, eve.world.agents["10.66.0.1", 5063].password)
+    before = len(eve.inbox)
+    for value in values:
+        eve.request("REGISTER", f"Authorization: {value}\r\n", "sip:10.0.0.1")
+    assert "200 REGISTER" not in [m.what for m in eve.inbox[before:]]
+    world.run(30)
     world.end()
 
 

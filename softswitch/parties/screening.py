@@ -5,9 +5,12 @@ there. The first few are answered at once, as who mistypes is no thief; after th
 later, twice as late as the one before. One answer at a time waits for an address; what comes
 meanwhile and is wrong too gets none. Whether there is somebody of that name makes no difference.
 
-Nobody who knows the password waits: it is checked at once, whatever came from the same address, as
-there may be an office of phones behind it. A right password of the name that all guesses there were
-about ends the matter; of another name it does not, or who has one password could guess on.
+What comes from an address while an answer waits for it is not even looked at: whoever sends guesses
+without waiting for answers would hear of the right one among them. So one guess in as many seconds
+as the answer waits is all that an address has. Phones behind the same address are not shut out: one
+is heard at once from where it is registered, and one that has registered from that address before
+is looked at once a second. A right password of the name that all guesses there were about ends the
+matter; of another name it does not, or who has one password could guess on.
 
 Sources are forgotten after a while, the oldest first where there are too many.
 """
@@ -28,6 +31,8 @@ LINES: Final = 100
 """Lines in the log a second, of all addresses together."""
 LINE_EVERY: Final = 1.0
 """Seconds between two lines about one address."""
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at passwords of one name, at an address for which an answer waits."""
 MAX_NAME: Final = 64
 """Characters of a user name that was guessed, in the log."""
 
@@ -73,9 +78,12 @@ class Guesses:
         # Whose last wrong password is the longest ago comes first.
         self._sources: dict[str, _Source] = {}
         self._unsaid: dict[str, None] = {}
+        # When somebody of that address and name, who has registered from there, was looked at last;
+        # who registered last comes last.
+        self._known: dict[tuple[str, str], float] = {}
         self._waiting = 0
         self.wrong_passwords = 0
-        """All since the start."""
+        """All since the start, those that were not looked at included."""
         self.unanswered = 0
         """Those of them that got no answer, as one waited already."""
 
@@ -124,6 +132,38 @@ class Guesses:
         source.waits_for = key
         self._waiting += 1
         return float(min(limits.longest, limits.delay * 2 ** min(late - 1, 32)))
+
+    def unheard(
+        self, transport: str, host: str, port: int, name: str, method: str, key: int
+    ) -> bool:
+        """Whether a password is not to be looked at, as an answer waits for its address. Ask before
+        it is; not of where a phone of that name is registered. The arguments are those of `wrong`.
+        """
+        network = network_of(host)
+        source = self._sources.get(network)
+        if source is None or source.waits_for is None:
+            return False
+        now = self._clock()
+        if source.waits_for != key:
+            looked_at = self._known.get((network, name))
+            if looked_at is not None and now - looked_at >= LOOK_EVERY:
+                self._known[network, name] = now
+                return False
+            source.at = now
+            source.last = (host, port, transport, method, name)
+            source.unsaid += 1
+            self.wrong_passwords += 1
+            self.unanswered += 1
+            self._say(network, source, now)
+        return True
+
+    def registered(self, host: str, name: str) -> None:
+        """A phone has registered from this address."""
+        key = network_of(host), name
+        looked_at = self._known.pop(key, float("-inf"))
+        if len(self._known) >= self.limits.sources:
+            del self._known[next(iter(self._known))]
+        self._known[key] = looked_at
 
     def answered(self, host: str, key: int) -> None:
         """The answer that waited has been sent."""

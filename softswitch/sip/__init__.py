@@ -8,6 +8,7 @@ from softswitch.sip.digest import (
     MalformedCredentials,
     Unauthenticated,
     WrongPassword,
+    claimed_user,
 )
 from softswitch.sip.flow import Flow, Network, TransportLimits
 from softswitch.sip.header_values import (
@@ -69,6 +70,7 @@ __all__ = [
     "Unauthenticated",
     "Uri",
     "WrongPassword",
+    "claimed_user",
     "escape_user",
     "first_codec",
     "forget",

@@ -114,6 +114,18 @@ def parse_credentials(value: str) -> tuple[str, dict[str, str]]:
     return scheme, params
 
 
+def claimed_user(request: Request, header: str) -> str | None:
+    """For whom the credentials of a request are, true or not; None if there are none to read."""
+    for value in request.headers.get(header, ()):
+        try:
+            scheme, params = parse_credentials(value)
+        except ValueError:
+            continue
+        if scheme == "digest" and "username" in params:
+            return params["username"].partition("@")[0]
+    return None
+
+
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
