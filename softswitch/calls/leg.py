@@ -101,9 +101,8 @@ class Leg:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        trunks = call.core.trunks
-        if trunks.down and not response.ours and self.party.startswith("trunk:"):
-            trunks.heard(self.party[6:])
+        if call.search is not None and call.search.some_down and not response.ours:
+            call.search.heard(self)
         if status < 200:
             if status > 100 and self.state == INVITING and call.search is not None:
                 call.search.rings(self, response)

@@ -80,6 +80,7 @@ class Search:
         "offer",
         "otherwise",
         "redirects",
+        "some_down",
         "stages",
         "timeout",
         "timer",
@@ -96,6 +97,7 @@ class Search:
         self.legs: list[Leg] = []
         self.stages: list[tuple[Target | Destination, ...]] = []
         self.last: list[tuple[Target | Destination, ...]] = []  # trunks that are down
+        self.some_down = False  # whether a trunk was down when the call began to ring
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
@@ -116,7 +118,8 @@ class Search:
         self, stages: tuple[tuple[Target, ...], ...], timeout: float, otherwise: Action | None
     ) -> None:
         """See ``dialplan.Asked``."""
-        self.stages = self._defer(stages) if self.call.core.trunks.down else list(stages)
+        self.some_down = self.call.core.trunks.down > 0
+        self.stages = self._defer(stages) if self.some_down else list(stages)
         self.group = len(stages) > 1 or len(stages[0]) > 1
         self.timeout = timeout
         self.otherwise = otherwise
@@ -124,6 +127,11 @@ class Search:
         assert incoming is not None
         incoming.trying()
         self._next_stage()
+
+    def heard(self, leg: Leg) -> None:
+        """A leg has answered: its trunk lives."""
+        if leg.party.startswith("trunk:"):
+            self.call.core.trunks.heard(leg.party[6:])
 
     def _defer(
         self, stages: tuple[tuple[Target, ...], ...]

@@ -198,7 +198,9 @@ class Trunks:
 
         A call of before a restart may be of a trunk that is no more.
         """
-        state = self._states.setdefault(name, _State())
+        state = self._states.get(name)
+        if state is None:
+            state = self._states[name] = _State()
         trunk = self._trunks.get(name)
         most = None if trunk is None else trunk.max_calls
         if most is not None and state.calls >= most:
