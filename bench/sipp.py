@@ -72,7 +72,7 @@ class Sipp:
     def __init__(self, process: subprocess.Popen[bytes], scenario: str, directory: Path) -> None:
         self.process = process
         self.scenario = scenario
-        self._directory = directory
+        self.directory = directory
         self._began = time.monotonic()
 
     @classmethod
@@ -104,7 +104,7 @@ class Sipp:
 
     def _last_line(self) -> dict[str, str]:
         try:
-            lines = (self._directory / "stat.csv").read_text().splitlines()
+            lines = (self.directory / "stat.csv").read_text().splitlines()
         except FileNotFoundError:
             return {}
         # The last line may be half written while SIPp runs.
@@ -119,7 +119,7 @@ class Sipp:
     def counts(self) -> SippResult:
         """The counts as of now (SIPp writes them once a second); final ones once it has ended."""
         line = self._last_line()
-        errors = self._directory / "errors.log"
+        errors = self.directory / "errors.log"
         return SippResult(
             scenario=self.scenario,
             created=int(line.get("TotalCallCreated") or 0),
@@ -164,7 +164,7 @@ class Sipp:
             raise SippFailure(f"{self.scenario} did not end in {timeout:g} s: {self.counts()}")
         result = self.counts()
         if self.broke():
-            screen = (self._directory / "screen.log").read_text(errors="replace").strip()
+            screen = (self.directory / "screen.log").read_text(errors="replace").strip()
             raise SippFailure(f"{self.scenario}: exit {result.exit_code}\n{screen[-1000:]}")
         return result
 
