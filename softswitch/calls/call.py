@@ -56,6 +56,7 @@ class Call:
         "core",
         "identity",
         "last_word",
+        "most",
         "origin",
         "over",
         "owner",
@@ -76,6 +77,7 @@ class Call:
         self.owner = owner
         self.origin = origin
         self.identity = identity
+        self.most = core.settings.max_text  # characters of a text (`softswitch.sip.texts`)
         self.base = 0  # what the steady clock lacks to the call's time (`softswitch.calls.numbers`)
         self.caller: Leg
         self.winner: Leg | None = None
@@ -195,7 +197,7 @@ class Call:
             switch=core.name,
             match=route.match,
             where=route.where,
-            number=readable(route.number, core.settings.max_text),
+            number=readable(route.number, self.most),
             properties=route.properties,
             incoming=self.caller.index,
             once=route.once,
@@ -215,7 +217,7 @@ class Call:
     def _tell_start(self, request: Request, dialled: str) -> events.CallStarted:
         core, leg, search = self.core, self.caller, self.search
         remote = leg.dialog.flow.remote
-        most = core.settings.max_text
+        most = self.most
         started = events.CallStarted(
             call_id=self.call_id,
             at=self.now_us(),
@@ -288,7 +290,7 @@ class Call:
         leg.status = caller.status = response.status
         tag = search.won_by(leg, response.to_tag)
         body = response.body
-        most = core.settings.max_text
+        most = self.most
         event = events.LegAnswered(
             call_id=self.call_id,
             at=self.now_us(),
@@ -475,7 +477,7 @@ class Call:
                 switch=core.name,
                 leg=leg.index,
                 status=status,
-                reason=reason and readable(reason, core.settings.max_text),
+                reason=reason and readable(reason, self.most),
                 by=by,
             )
         )
@@ -493,7 +495,7 @@ class Call:
             switch=core.name,
             disposition=disposition,
             sip_status=status,
-            reason=reason and readable(reason, core.settings.max_text),
+            reason=reason and readable(reason, self.most),
             hangup_by=by,
             leg=self.caller.index,
         )

@@ -266,7 +266,7 @@ class Search:
                 switch=core.name,
                 leg=leg.index,
                 party=leg.party,
-                uri=readable(uri, core.settings.max_text),
+                uri=readable(uri, call.most),
                 address=destination.address,
                 sip_call_id=dialog.call_id,
                 incoming=call.caller.index,
