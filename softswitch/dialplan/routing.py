@@ -123,12 +123,8 @@ class Dialplan:
         self.max_number = max_number
         self.max_remembered = max_remembered
         self._remembered: dict[tuple[str, Source], Route | None] = {}
-        firsts = {char for plan in self.routes for char in plan.pattern.first() or ()}
         # What could match, by the number's first character; "" is for characters not listed.
-        self._by_first = {
-            char: tuple(plan for plan in self.routes if _can_begin(plan.pattern, char))
-            for char in ("", *firsts)
-        }
+        self._by_first = _by_first(self.routes)
         self._trie = PatternTrie(plan.pattern for plan in self.routes)
 
     def route(self, dialled: str, source: Source) -> Route | None:
@@ -178,9 +174,17 @@ class Dialplan:
         return Route(plan.pattern.text, plan.where, number, action, plan.properties, plan.once)
 
 
-def _can_begin(pattern: Pattern, char: str) -> bool:
-    first = pattern.first()
-    return first is None or char in first
+def _by_first(routes: Sequence[RouteTemplate]) -> dict[str, tuple[RouteTemplate, ...]]:
+    listed: dict[str, list[RouteTemplate]] = {
+        char: [] for plan in routes for char in plan.pattern.first() or ()
+    }
+    listed[""] = []
+    everywhere = tuple(listed)
+    for plan in routes:
+        first = plan.pattern.first()
+        for char in everywhere if first is None else first:
+            listed[char].append(plan)
+    return {char: tuple(plans) for char, plans in listed.items()}
 
 
 def shadowed(routes: Sequence[RouteTemplate], switches: frozenset[str]) -> list[tuple[int, int]]:

@@ -28,7 +28,10 @@ class PatternTrie:
                 continue
             node = self._root
             for place in pattern.places:
-                node = node.onward.setdefault(place, _Node())
+                onward = node.onward.get(place)
+                if onward is None:
+                    onward = node.onward[place] = _Node()
+                node = onward
             (node.opens if pattern.open else node.ends).append(index)
 
     def matching(self, number: str) -> list[int]:
