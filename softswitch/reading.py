@@ -23,10 +23,12 @@ from softswitch.config import ConfigErrors
 from softswitch.configuration import Config, load_config
 from softswitch.dialplan import Dialplan, RouteTemplate
 
-_PIECE: Final = 100
+_PIECE: Final = 50
 """Routes or extensions of one piece."""
 _LENGTH: Final = 8
 """Bytes of a piece's length before it."""
+BREATHER: Final = 0.005
+"""Seconds between pieces, in which calls that came in meanwhile are dealt with."""
 WITHIN: Final = 120.0
 """Seconds that a configuration may take to be read."""
 
@@ -78,14 +80,16 @@ async def _ask(asked: bytes) -> Config:
             except asyncio.IncompleteReadError:
                 status = await child.wait()
                 raise ReadError(f"the process that reads it ended with status {status}") from None
-            # Calls that came in meanwhile.
-            await asyncio.sleep(0)
+            await asyncio.sleep(BREATHER)
     finally:
         if child.returncode is None:
             with suppress(ProcessLookupError):
                 child.kill()
         await child.wait()
-    return _put_together(pieces)
+    config = _put_together(pieces)
+    del pieces
+    await asyncio.sleep(BREATHER)
+    return config
 
 
 def _put_together(pieces: list[object]) -> Config:

@@ -17,7 +17,7 @@ import pluggy
 from softswitch.config import ConfigErrors, Stamp, stamp
 from softswitch.configuration import Config
 from softswitch.plugins import one_line, sections_of
-from softswitch.reading import ReadError, read_beside
+from softswitch.reading import BREATHER, ReadError, read_beside
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,12 @@ class Reload:
             return
         self._seen = config.stamp, config.dialplan_stamp
         before, self._config = self._config, config
-        later = [*_after_restart(before, config), *self._take_up(config)]
-        later += await self._tell_plugins(before, config)
         what = ", ".join(_changes(before, config)) or "nothing has changed"
+        later = list(_after_restart(before, config))
+        await asyncio.sleep(BREATHER)
+        later += self._take_up(config)
+        await asyncio.sleep(BREATHER)
+        later += await self._tell_plugins(before, config)
         log.info("configuration %s taken up: %s", path, what)
         for warning in config.warnings:
             log.warning("%s", warning)
