@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -57,39 +57,36 @@ async def read_beside(path: Path, sections: Mapping[str, type[BaseModel]]) -> Co
 
 
 async def _ask(asked: bytes) -> Config:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "softswitch.reading"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        # Ctrl-C is for the switch.
-        start_new_session=True,
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
+    # By a thread, and not by the event loop: that forks, and a large process is forked slowly.
+    child = await asyncio.to_thread(_begin)
     try:
-        with suppress(ConnectionError):
-            child.stdin.write(asked)
-            child.stdin.close()
-        pieces: list[object] = []
-        while True:
-            try:
-                length = int.from_bytes(await child.stdout.readexactly(_LENGTH), "big")
-                if not length:
-                    break
-                pieces.append(pickle.loads(await child.stdout.readexactly(length)))
-            except asyncio.IncompleteReadError:
-                status = await child.wait()
-                raise ReadError(f"the process that reads it ended with status {status}") from None
-            await asyncio.sleep(BREATHER)
+        answer, _ = await asyncio.to_thread(child.communicate, asked)
     finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
-        await child.wait()
+        # Cancelled, or too slow: the thread hears of its end.
+        child.kill()
+    if child.returncode != 0:
+        raise ReadError(f"the process that reads it ended with status {child.returncode}")
+    pieces: list[object] = []
+    at = 0
+    while length := int.from_bytes(answer[at : at + _LENGTH], "big"):
+        at += _LENGTH
+        pieces.append(pickle.loads(memoryview(answer)[at : at + length]))
+        at += length
+        await asyncio.sleep(BREATHER)
     config = _put_together(pieces)
     del pieces
     await asyncio.sleep(BREATHER)
     return config
+
+
+def _begin() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "softswitch.reading"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Ctrl-C is for the switch.
+        start_new_session=True,
+    )
 
 
 def _put_together(pieces: list[object]) -> Config:
