@@ -206,6 +206,12 @@ class Journal:
         if call.call_id in self._calls:
             self._again(call.call_id)
 
+    def based(self, call: Call) -> None:
+        """Its owner has said what time it is in a call: after a crash the times written of it are
+        not to be moved by another estimate. Mostly its entries have come with it."""
+        if call.based and call.base != call.base_kept and call.call_id in self._calls:
+            self._append(Entries(call.call_id, call.owner, [], [], self._base(call)))
+
     def registered(self, call: Call, client: Client) -> None:
         """The first one who comes back to a lingering call, or to one that had ended; or nobody
         holds it any more."""

@@ -58,6 +58,9 @@ class Journal(Protocol):
     def restamped(self, call: Call) -> None:
         """All entries of a call have other stamps than before."""
 
+    def based(self, call: Call) -> None:
+        """The owner of a call has said what time it is there."""
+
     def released(self, call_id: str) -> None:
         """A call in ``Store.kept`` is no more needed."""
 
@@ -83,6 +86,9 @@ class NoJournal:
         """Not kept."""
 
     def restamped(self, call: Call) -> None:
+        """Not kept."""
+
+    def based(self, call: Call) -> None:
         """Not kept."""
 
     def released(self, call_id: str) -> None:
