@@ -265,10 +265,16 @@ class Journal:
             self._append(Lingers(call_id, call.settled))
 
     def released(self, call_id: str) -> None:
-        """A call that was over here and waited for its owner (``Store.kept``) is needed no more."""
-        if call_id in self._calls and self._store.get(call_id) is None:
-            self._over(call_id)
-            self._tick_soon()
+        """A call that was over here and waited for its owner (``Store.kept``), or is none of ours
+        and recorded elsewhere, is needed no more."""
+        if call_id not in self._calls or self._store.get(call_id) is not None:
+            return
+        if call_id in self._store.fading:
+            self._ended.pop(call_id, None)
+            self._gone(call_id)
+            return
+        self._over(call_id)
+        self._tick_soon()
 
     # A server's life
 

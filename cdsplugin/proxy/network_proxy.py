@@ -495,6 +495,10 @@ class NetworkProxy:
         frame = EndOfCall(call.call_id, properties, logs, apart, refused)
         for server in past:
             self._peers.send(server, frame, must=True)
+        if past and call.foreign and call.owner == self.server and apart != self.server:
+            # Of what is recorded elsewhere by now nothing is to go on here, should it come back:
+            # who came first then is not told again.
+            self._journal.released(call.call_id)
 
     # Remote update, both ways
 

@@ -62,7 +62,8 @@ class Journal(Protocol):
         """The owner of a call has said what time it is there."""
 
     def released(self, call_id: str) -> None:
-        """A call in ``Store.kept`` is no more needed."""
+        """A call that is over here is no more needed: it was in ``Store.kept``, or is none of ours
+        and recorded elsewhere."""
 
 
 class NoJournal:
