@@ -320,9 +320,20 @@ class NetworkProxy:
         self._peers.send(server, answer)
         self._changed(call, before, server)
         self._hold(call)
-        for name in frame.behind:
-            if name != self.server and self._peers.connected(name):
+        if participants.moved and (untold := self.monitor.untold(call_id, server)):
+            self._peers.send(server, Listing([], [(call_id, name) for name in untold]))
+        if frame.behind:
+            self._tell_behind(call_id, server, frame.behind)
+
+    def _tell_behind(self, call_id: str, server: str, behind: Sequence[str]) -> None:
+        """``server`` took part by way of these. Who is not there is told when it registers."""
+        away = []
+        for name in behind[: self._listings.length]:
+            if self._peers.connected(name):
                 self._peers.send(name, Listing([], [(call_id, server)]))
+            elif name != self.server:
+                away.append(name)
+        self.monitor.moved(call_id, server, away)
 
     def _moved(self, call_id: str, server: str) -> None:
         """``server`` is registered with the head of a call: here it need not register again."""
