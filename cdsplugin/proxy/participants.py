@@ -124,8 +124,8 @@ class RegistrationMonitor:
         participants.moved = (*others, *((server, name) for name in behind))
 
     def untold(self, call_id: str, server: str) -> list[str]:
-        """Who took part by way of ``server`` before, has come here since, and is or was here to the
-        end. It is told now."""
+        """Who took part by way of ``server`` until it came here, and has not been cut off from here
+        since; it may have left. ``server`` is told now."""
         participants = self._lists.get(call_id)
         if participants is None:
             return []
