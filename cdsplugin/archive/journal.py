@@ -206,6 +206,12 @@ class Journal:
         if call.call_id in self._calls:
             self._again(call.call_id)
 
+    def based(self, call: Call) -> None:
+        """Its owner has said what time it is in a call: after a crash the times written of it are
+        not to be moved by another estimate. Mostly its entries have come with it."""
+        if call.based and call.base != call.base_kept and call.call_id in self._calls:
+            self._append(Entries(call.call_id, call.owner, [], [], self._base(call)))
+
     def registered(self, call: Call, client: Client) -> None:
         """The first one who comes back to a lingering call, or to one that had ended; or nobody
         holds it any more."""
@@ -259,10 +265,16 @@ class Journal:
             self._append(Lingers(call_id, call.settled))
 
     def released(self, call_id: str) -> None:
-        """A call that was over here and waited for its owner (``Store.kept``) is needed no more."""
-        if call_id in self._calls and self._store.get(call_id) is None:
-            self._over(call_id)
-            self._tick_soon()
+        """A call that was over here and waited for its owner (``Store.kept``), or is none of ours
+        and recorded elsewhere, is needed no more."""
+        if call_id not in self._calls or self._store.get(call_id) is not None:
+            return
+        if call_id in self._store.fading:
+            self._ended.pop(call_id, None)
+            self._gone(call_id)
+            return
+        self._over(call_id)
+        self._tick_soon()
 
     # A server's life
 

@@ -320,9 +320,20 @@ class NetworkProxy:
         self._peers.send(server, answer)
         self._changed(call, before, server)
         self._hold(call)
-        for name in frame.behind:
-            if name != self.server and self._peers.connected(name):
+        if participants.moved and (untold := self.monitor.untold(call_id, server)):
+            self._peers.send(server, Listing([], [(call_id, name) for name in untold]))
+        if frame.behind:
+            self._tell_behind(call_id, server, frame.behind)
+
+    def _tell_behind(self, call_id: str, server: str, behind: Sequence[str]) -> None:
+        """``server`` took part by way of these. Who is not there is told when it registers."""
+        away = []
+        for name in behind[: self._listings.length]:
+            if self._peers.connected(name):
                 self._peers.send(name, Listing([], [(call_id, server)]))
+            elif name != self.server:
+                away.append(name)
+        self.monitor.moved(call_id, server, away)
 
     def _moved(self, call_id: str, server: str) -> None:
         """``server`` is registered with the head of a call: here it need not register again."""
@@ -495,6 +506,10 @@ class NetworkProxy:
         frame = EndOfCall(call.call_id, properties, logs, apart, refused)
         for server in past:
             self._peers.send(server, frame, must=True)
+        if past and call.foreign and call.owner == self.server and apart != self.server:
+            # Of what is recorded elsewhere by now nothing is to go on here, should it come back:
+            # who came first then is not told again.
+            self._journal.released(call.call_id)
 
     # Remote update, both ways
 

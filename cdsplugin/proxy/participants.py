@@ -8,7 +8,7 @@ module unregisters the remote participant." The local participants are the store
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from cdsplugin.data import Handle, Listing, Timers, give_back
@@ -18,15 +18,17 @@ class Participants:
     """The remote participants of one call: ``present`` in the order of their registration.
 
     ``following`` are those present that do not hold the call. ``past`` is everyone who ever
-    registered: the end of call is told to them too.
+    registered: the end of call is told to them too. ``moved``: pairs of one who took part by way of
+    another server before it came here, and that one, which could not be told so yet.
     """
 
-    __slots__ = ("following", "past", "present")
+    __slots__ = ("following", "moved", "past", "present")
 
     def __init__(self) -> None:
         self.present: tuple[str, ...] = ()
         self.following: tuple[str, ...] = ()
         self.past: tuple[str, ...] = ()
+        self.moved: tuple[tuple[str, str], ...] = ()
 
     @property
     def hold(self) -> bool:
@@ -113,6 +115,24 @@ class RegistrationMonitor:
         self._forget(call_id, server)
         return True
 
+    def moved(self, call_id: str, server: str, behind: Sequence[str]) -> None:
+        """``server``, which has just registered, took part by way of these, who cannot be told."""
+        participants = self._lists.get(call_id)
+        if participants is None:
+            return
+        others = tuple(each for each in participants.moved if each[0] != server)
+        participants.moved = (*others, *((server, name) for name in behind))
+
+    def untold(self, call_id: str, server: str) -> list[str]:
+        """Who took part by way of ``server`` until it came here, and has not been cut off from here
+        since; it may have left. ``server`` is told now."""
+        participants = self._lists.get(call_id)
+        if participants is None:
+            return []
+        moved = [name for name, by_way_of in participants.moved if by_way_of == server]
+        participants.moved = tuple(each for each in participants.moved if each[1] != server)
+        return [name for name in moved if not self.awaits(call_id, name)]
+
     def restore(
         self,
         call_id: str,
@@ -192,6 +212,7 @@ class RegistrationMonitor:
     def _expire(self, server: str) -> None:
         self._expiries.pop(server, None)
         for call_id in self._to_renew.pop(server, ()):
+            self.moved(call_id, server, ())  # it may be anywhere
             self._expired(call_id, server)
 
 

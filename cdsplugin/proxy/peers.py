@@ -58,8 +58,12 @@ class Journal(Protocol):
     def restamped(self, call: Call) -> None:
         """All entries of a call have other stamps than before."""
 
+    def based(self, call: Call) -> None:
+        """The owner of a call has said what time it is there."""
+
     def released(self, call_id: str) -> None:
-        """A call in ``Store.kept`` is no more needed."""
+        """A call that is over here is no more needed: it was in ``Store.kept``, or is none of ours
+        and recorded elsewhere."""
 
 
 class NoJournal:
@@ -83,6 +87,9 @@ class NoJournal:
         """Not kept."""
 
     def restamped(self, call: Call) -> None:
+        """Not kept."""
+
+    def based(self, call: Call) -> None:
         """Not kept."""
 
     def released(self, call_id: str) -> None:

@@ -317,6 +317,7 @@ class Registrations:
             joined.left = untold
             self._calls.note(call, joined)
         self._take(server, call, frame.properties, frame.logs)
+        self._journal.based(call)
         if renewed:
             # After taking its entries: what they have replaced here it need not hear of again.
             # Where we had nothing, it has said what it has by sending it.

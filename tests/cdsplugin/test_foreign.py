@@ -196,6 +196,33 @@ def test_a_callid_that_is_over() -> None:
     nothing_is_left(sites)
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_callid_that_comes_to_its_owner_when_another_has_just_recorded_it(restarts: bool) -> None:
+    """Nobody would be told the end of the two together: each is a record."""
+    sites = world("ant", "bee", commit=0.0)
+    ant = sites["ant"]
+    a_call(ant)
+    sites.pass_time(100)
+    comes(sites["bee"], "c1", "555")
+    sites.pass_time(1)
+    goes(sites["bee"], "c1")
+    sites.pass_time(29)
+    for _ in range(40):
+        sites.pass_time(0.1)
+        if records(sites):
+            break
+    comes(ant, "c1", "556", leg=4)
+    sites.pass_time(1)
+    if restarts:
+        ant.restart()
+        ant.join("c1")
+    goes(ant, "c1", leg=4)
+    sites.pass_time(100)
+    assert [(at, r.caller) for at, r in records(sites)] == [("ant", "556"), ("bee", "555")]
+    assert ant.rows.entries["c1"] == {"leg/ant/1"}
+    nothing_is_left(sites)
+
+
 def test_it_comes_to_the_switch_of_the_owner_itself() -> None:
     sites = world("ant")
     a_call(sites["ant"])

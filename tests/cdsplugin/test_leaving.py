@@ -482,6 +482,57 @@ def test_who_is_with_the_owner_again_is_not_waited_for_where_it_was_meanwhile(
     assert world.rows() == {"c1": ["ant"]}
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_who_comes_back_to_the_owner_later_hears_who_is_not_to_be_waited_for(left: bool) -> None:
+    """cat took part by way of bee, and is with the owner again before bee is; it may have left
+    there too by then, or be cut off."""
+    world = World("ant", "bee", "cat", reregister_within=300.0)
+    world.call()
+    net, cat = world.net, world["cat"]
+    net.cut("ant", "cat")
+    world.pass_time(40)
+    assert present(world, "bee") == ["cat"]
+    net.cut("ant", "bee")
+    net.cut("bee", "cat")
+    net.mend("ant", "cat")
+    world.pass_time(2)
+    assert cat.server.proxy._registrations.joined["c1"].head == "ant"
+    assert present(world, "bee") == ["cat"]
+    if left:
+        hang_up(world, "cat")
+        world.pass_time(1)
+    net.mend("ant", "bee")
+    world.pass_time(2)
+    assert present(world, "bee") == []
+    hang_up(world, *("bee", "ant") if left else ("cat", "bee", "ant"))
+    world.pass_time(35)
+    assert world["ant"].server.store.get("c1") is None
+    assert world.rows() == {"c1": ["ant"]}
+
+
+def test_who_has_gone_back_to_the_caretaker_is_waited_for_there() -> None:
+    """The owner, which it was with meanwhile, has given it up."""
+    world = World("ant", "bee", "cat", reregister_within=20.0)
+    world.call()
+    net, bee = world.net, world["bee"]
+    net.cut("ant", "cat")
+    world.pass_time(40)
+    net.cut("ant", "bee")
+    net.cut("bee", "cat")
+    net.mend("ant", "cat")
+    world.pass_time(2)
+    assert present(world) == ["bee", "cat"]
+    net.cut("ant", "cat")
+    net.mend("bee", "cat")
+    world.pass_time(40)
+    assert present(world) == []
+    assert present(world, "bee") == ["cat"]
+    net.mend("ant", "bee")
+    world.pass_time(2)
+    assert present(world, "bee") == ["cat"]
+    assert not bee.server.proxy.monitor._gone
+
+
 def test_older_servers_are_told_of_nobody_who_has_moved() -> None:
     class Before(msgspec.Struct, frozen=True, array_like=True, tag="who"):
         calls: list[tuple[str, list[str]]]

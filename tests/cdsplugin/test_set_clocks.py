@@ -126,6 +126,23 @@ def step(world: World, name: str, by: int) -> None:
     world[name].server.timers.wrong += by
 
 
+def test_times_that_are_the_owners_are_not_moved_after_a_restart(world: World) -> None:
+    """Though nothing was written since it was known that they are, as the owner has none such:
+    another estimate of its time is another by what the frames took."""
+    bee = Switch(world["bee"])
+    bee.begins("c0")
+    world.pass_time(2)  # its time is well known by now
+    bee.begins()
+    world.pass_time(2)
+    before = times(world, "bee", "bee")
+    assert held(world["bee"].server).based
+    world["bee"].restart()
+    assert held(world["bee"].server).based
+    step(world, "ant", SECOND)
+    world.pass_time(2)
+    assert times(world, "bee", "bee") == times(world, "ant", "bee") == before
+
+
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
 @pytest.mark.parametrize("who", ["ant", "bee"])
 def test_a_step_in_mid_call(world: World, who: str, by: int) -> None:

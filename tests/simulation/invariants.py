@@ -402,6 +402,8 @@ def tables(root: object, path: str, seen: set[int]) -> Iterator[tuple[str, int]]
     for kind in type(root).__mro__:
         slots = getattr(kind, "__slots__", ())
         names += [slots] if isinstance(slots, str) else slots
+        # A compiled class has neither, and says here what it has.
+        names += getattr(kind, "__mypyc_attrs__", ())
     for name in names:
         value = getattr(root, name, None)
         where = f"{path}.{name}"

@@ -32,6 +32,7 @@ class _Audited:
         self.after_commit = journal.after_commit
         self.shared = journal.shared
         self.left = journal.left
+        self.based = journal.based
         self.released = journal.released
 
     def restamped(self, call: Call) -> None:

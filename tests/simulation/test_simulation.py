@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from .broken import RULES
+from .invariants import tables
 from .plan import FIRST_KINDS, FROZEN_KINDS, KINDS, CallItem, make
+from .run import Simulation
 from .sources import WANTED
 from .swarm import swarm
 
@@ -114,6 +116,22 @@ def test_a_broken_rule_is_found(rule: str) -> None:
     kinds = OF_THESE_KINDS.get(rule, KINDS)
     result = swarm(0, SEEDS_TO_FIND, JOBS, 60, rule, kinds, most_failures=1)
     assert result.failed, f"{result.seeds} seeds, and nobody noticed"
+
+
+def test_every_table_is_looked_at() -> None:
+    """Compiled or not: what is forgotten nowhere is seen."""
+    server = Simulation(make(0)).servers["ant"]
+    assert server.process is not None
+    parts = ("store", "proxy", "recorder")
+    found = {
+        path
+        for part in parts
+        for path, _ in tables(getattr(server.process, part), part, {id(server.process.timers)})
+    }
+    assert found >= {
+        *("store._calls", "store.kept", "store.fading", "recorder._written"),
+        *("proxy._registrations._calls.joined", "proxy.monitor._lists"),
+    }
 
 
 def test_a_seed_replays_exactly() -> None:
