@@ -354,7 +354,11 @@ _USER_UNSAFE_RE = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
 
 
 def escape_user(user: str) -> str:
-    """A user part for a URI, percent-encoded where §25.1 wants it."""
-    return _USER_UNSAFE_RE.sub(
+    """A user part for a URI, percent-encoded where §25.1 wants it; so is a semicolon that would be
+    read as the beginning of a number's parameters."""
+    escaped = _USER_UNSAFE_RE.sub(
         lambda m: "".join(f"%{b:02X}" for b in m.group().encode("utf-8", "surrogateescape")), user
     )
+    if ";" in escaped and _NUMBER_RE.match(escaped.partition(";")[0]) is not None:
+        return escaped.replace(";", "%3B")
+    return escaped
