@@ -16,7 +16,7 @@ import pytest
 
 from softswitch.lab.ports import free_port
 
-SECONDS = 5.0
+SECONDS = 4.0
 PASSWORD = "4711"
 CONFIG = """
 switch: {{name: hq, listen: "udp:127.0.0.1:{sip}", journal: off}}

@@ -18,7 +18,7 @@ from .swarm import swarm
 
 ROOT = Path(__file__).parent.parent.parent
 JOBS = min(os.cpu_count() or 1, 4)
-SEEDS = int(os.environ.get("SEEDS", "2000"))
+SEEDS = int(os.environ.get("SEEDS", "1000"))
 SECONDS = float(os.environ.get("SECONDS", "90"))
 """The time that the seeds may take; a machine too slow for all of them says so by failing."""
 
