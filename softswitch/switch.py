@@ -210,6 +210,7 @@ class Switch:
         )
         self.transactions.layer.reconnect = self.reconnect
         self.settings = _call_settings(config)
+        self._take_up_limits(config)
         self.dialplan: Dialplan = config.dialplan
         self.digest = Digest(
             self.name,
@@ -278,6 +279,7 @@ class Switch:
         _replace(self.trunk_entries, config.trunks)
         self.transactions.take_up(_timers_of(config), config.limits.max_transactions)
         self.settings = _call_settings(config)
+        self._take_up_limits(config)
         self.dialplan = config.dialplan
         switch = config.switch
         self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
@@ -286,6 +288,13 @@ class Switch:
         self.trunks.take_up(self.trunk_entries.values())
         self._take_up_trunks()
         self.refusals.take_up(config.limits.refused_records)
+
+    def _take_up_limits(self, config: Config) -> None:
+        # Every call asks for these; of the configuration's model each costs a search.
+        limits = config.limits
+        self._max_calls = limits.max_calls
+        self._max_dialogs = limits.max_dialogs
+        self._max_text = limits.max_text
 
     def _take_up_trunks(self) -> None:
         trunks = self.trunk_entries.values()
@@ -409,14 +418,13 @@ class Switch:
     def _invite(self, request: Request, transaction: InviteServer, flow: Flow) -> None:
         source = request.party
         assert isinstance(source, Source)
-        limits = self.config.limits
         if self.draining:
             self._refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
             return
-        if len(self.calls) >= limits.max_calls:
+        if len(self.calls) >= self._max_calls:
             self._refuse(request, transaction, flow, 503, extra=_LATER)
             return
-        if len(self.legs) >= limits.max_dialogs:
+        if len(self.legs) >= self._max_dialogs:
             self._refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
             return
         headers = request.headers
@@ -467,7 +475,7 @@ class Switch:
         call.caller.line = str(source)
         uri = parse_uri(request.uri)
         dialled = uri.user
-        if uri.number_params and len(uri.number_params) <= limits.max_text:
+        if uri.number_params and len(uri.number_params) <= self._max_text:
             call.search.number_params = uri.number_params
         route = self.dialplan.route(dialled, source)
         if route is None:
@@ -601,7 +609,7 @@ class Switch:
         if source.kind == "extension":
             extension = self.extensions[source.name]
             return Caller(source.name, extension.name, private)
-        most = self.config.limits.max_text
+        most = self._max_text
         asserted = request.headers.get("p-asserted-identity")
         if asserted:
             # Two of them are one party, by its tel URI and by its SIP URI (RFC 3325 §9.1): the name

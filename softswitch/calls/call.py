@@ -28,6 +28,7 @@ from softswitch.sip import (
     Response,
     Timer,
     Unacknowledged,
+    decoded,
     first_codec,
     readable,
 )
@@ -230,7 +231,7 @@ class Call:
             dialled=readable(dialled, most),
             party=leg.party,
             address=f"{leg.dialog.flow.transport}:{remote[0]}:{remote[1]}",
-            user_agent=readable(request.get("user-agent") or "", most),
+            user_agent=decoded(request.get("user-agent") or "", most),
             sip_call_id=readable(leg.dialog.call_id, most),
             leg=leg.index,
             came=search.came if search is not None else "",
@@ -299,7 +300,7 @@ class Call:
             status=response.status,
             callee=readable(leg.number, most),
             codec=first_codec(body) if body else "",
-            user_agent=readable(leg.user_agent, most),
+            user_agent=decoded(leg.user_agent, most),
         )
         self.tell(event)
         if self.said and core.call_log is not None:

@@ -27,7 +27,6 @@ from softswitch.sip import (
     parse_address,
     parse_uri,
     quote_display,
-    readable,
     split_list,
 )
 
@@ -266,7 +265,7 @@ class Search:
                 switch=core.name,
                 leg=leg.index,
                 party=leg.party,
-                uri=readable(uri, call.most),
+                uri=uri[: call.most],  # it was read as a URI: printable ASCII
                 address=destination.address,
                 sip_call_id=dialog.call_id,
                 incoming=call.caller.index,

@@ -28,7 +28,7 @@ from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
 from softswitch.sip.sdp import first_codec, is_held
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
-from softswitch.sip.texts import MAX_TEXT, printable, readable
+from softswitch.sip.texts import MAX_TEXT, decoded, printable, readable
 from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
@@ -71,6 +71,7 @@ __all__ = [
     "Uri",
     "WrongPassword",
     "claimed_user",
+    "decoded",
     "escape_user",
     "first_codec",
     "forget",

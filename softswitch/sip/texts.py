@@ -45,3 +45,8 @@ def readable(text: str, most: int = MAX_TEXT) -> str:
     except UnicodeEncodeError:
         return printable(text.encode("utf-8", "surrogateescape").decode("latin-1"), most)
     return text
+
+
+def decoded(text: str, most: int = MAX_TEXT) -> str:
+    """`readable`, of a header that `printable` has been through as the message was read."""
+    return text[:most] if text.isascii() else readable(text, most)
