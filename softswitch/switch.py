@@ -458,6 +458,7 @@ class Switch:
             self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
         assert call.search is not None
+        call.search.some_down = self.trunks.down > 0
         if source.name in self._natted and source.kind == "trunk":
             call.caller.nat = True
         if not made:

@@ -226,7 +226,6 @@ def probe(call: Call, leg: Leg) -> None:
 def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:
     if call.over:
         return
-    core = call.core
     if call.told is not None:
         index = leg.index
         call.told = [
@@ -236,7 +235,7 @@ def _tell_media(call: Call, leg: Leg, offer: bytes, answer: bytes) -> None:
         events.LegMedia(
             call_id=call.call_id,
             at=call.now_us(),
-            switch=core.name,
+            switch=call.switch_name,
             leg=leg.index,
             held=is_held(offer or answer),
             codec=first_codec(answer or offer),

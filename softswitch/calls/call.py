@@ -64,6 +64,7 @@ class Call:
         "row",
         "said",
         "search",
+        "switch_name",
         "told",
         "travelled",
         "update",
@@ -78,6 +79,7 @@ class Call:
         self.owner = owner
         self.origin = origin
         self.identity = identity
+        self.switch_name = core.name
         self.most = core.settings.max_text  # characters of a text (`softswitch.sip.texts`)
         self.base = 0  # what the steady clock lacks to the call's time (`softswitch.calls.numbers`)
         self.caller: Leg
@@ -195,7 +197,7 @@ class Call:
         routed = events.CallRouted(
             call_id=self.call_id,
             at=self.now_us(),
-            switch=core.name,
+            switch=self.switch_name,
             match=route.match,
             where=route.where,
             number=readable(route.number, self.most),
@@ -222,7 +224,7 @@ class Call:
         started = events.CallStarted(
             call_id=self.call_id,
             at=self.now_us(),
-            switch=core.name,
+            switch=self.switch_name,
             site=core.site,
             owner=self.owner,
             origin=self.origin or (search is not None and search.first),
@@ -295,7 +297,7 @@ class Call:
         event = events.LegAnswered(
             call_id=self.call_id,
             at=self.now_us(),
-            switch=core.name,
+            switch=self.switch_name,
             leg=leg.index,
             status=response.status,
             callee=readable(leg.number, most),
@@ -359,7 +361,7 @@ class Call:
             events.CallerTold(
                 call_id=self.call_id,
                 at=self.now_us(),
-                switch=self.core.name,
+                switch=self.switch_name,
                 leg=self.caller.index,
             )
         )
@@ -475,7 +477,7 @@ class Call:
             events.LegEnded(
                 call_id=self.call_id,
                 at=self.now_us(),
-                switch=core.name,
+                switch=self.switch_name,
                 leg=leg.index,
                 status=status,
                 reason=reason and readable(reason, self.most),
@@ -493,7 +495,7 @@ class Call:
         ended = events.CallEnded(
             call_id=self.call_id,
             at=self.now_us(),
-            switch=core.name,
+            switch=self.switch_name,
             disposition=disposition,
             sip_status=status,
             reason=reason and readable(reason, self.most),

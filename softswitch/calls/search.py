@@ -96,7 +96,7 @@ class Search:
         self.legs: list[Leg] = []
         self.stages: list[tuple[Target | Destination, ...]] = []
         self.last: list[tuple[Target | Destination, ...]] = []  # trunks that are down
-        self.some_down = False  # whether a trunk was down when the call began to ring
+        self.some_down = False  # whether a trunk was down when the call came
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
@@ -117,7 +117,6 @@ class Search:
         self, stages: tuple[tuple[Target, ...], ...], timeout: float, otherwise: Action | None
     ) -> None:
         """See ``dialplan.Asked``."""
-        self.some_down = self.call.core.trunks.down > 0
         self.stages = self._defer(stages) if self.some_down else list(stages)
         self.group = len(stages) > 1 or len(stages[0]) > 1
         self.timeout = timeout
@@ -262,7 +261,7 @@ class Search:
             events.LegInvited(
                 call_id=call.call_id,
                 at=call.now_us(),
-                switch=core.name,
+                switch=call.switch_name,
                 leg=leg.index,
                 party=leg.party,
                 uri=uri[: call.most],  # it was read as a URI: printable ASCII
@@ -298,7 +297,7 @@ class Search:
             event = events.LegRinging(
                 call_id=call.call_id,
                 at=call.now_us(),
-                switch=core.name,
+                switch=call.switch_name,
                 leg=leg.index,
                 status=response.status,
                 early_media=media,
