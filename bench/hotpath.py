@@ -166,7 +166,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = Log(Settings(file=Path(folder) / "bench.log"))
         log.open()
-        call_log = CallLog(log, args.log, lambda: now) if args.log else None
+        call_log = CallLog(log, args.log) if args.log else None
         switch, net = make_switch(Path(folder), lambda: now, call_log)
         gc.disable()
         file = JournalFile(Path(folder) / "bench.calls") if args.journal else None
@@ -199,6 +199,8 @@ def main() -> None:
                 next(steps)
                 stages[0].append(steps)
                 now += 0.001
+                if call_log is not None and number % 1000 == 999:
+                    call_log.next_second()
                 if number % BATCH == BATCH - 1:
                     store()
                     turn()

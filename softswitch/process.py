@@ -252,6 +252,7 @@ class Process:
     ) -> list[asyncio.Task[None]]:
         """What is done every now and then."""
         return [
+            loop.create_task(_every(1.0, lambda: _next_second(switch))),
             loop.create_task(_every(1.0, switch.keep_alive)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(1.0, switch.guesses.expire)),
@@ -266,7 +267,7 @@ class Process:
         """Write calls into the log, if they are to be in it at all."""
         per_second = self._config.log.calls_per_second
         wanted = CallLog.wanted()
-        switch.call_log = CallLog(self._lines, per_second, switch.timers.clock) if wanted else None
+        switch.call_log = CallLog(self._lines, per_second) if wanted else None
 
     async def _start_plugins(self) -> None:
         """One after the other: who comes later finds the earlier ones running."""
@@ -348,6 +349,11 @@ def _transport_limits(config: Config) -> TransportLimits:
         tcp_idle=config.timers.tcp_idle,
         first_message=config.timers.tcp_first,
     )
+
+
+def _next_second(switch: Switch) -> None:
+    if switch.call_log is not None:
+        switch.call_log.next_second()
 
 
 def _sum_up(switch: Switch) -> None:

@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
 
 from softswitch import events
 from softswitch.log.lines import Log
-from softswitch.log.rate import Rate
 
 log = logging.getLogger("softswitch.calls")
 
 
 class CallLog:
-    """Writes calls into the log; `per_second` is of how many calls at most. `clock` gives seconds.
+    """Writes calls into the log; `per_second` is of how many calls at most. Call `next_second`
+    every second.
 
     Calls that the switch refused before it looked for a route have their line from who refused
     them.
     """
 
-    def __init__(self, to: Log, per_second: int, clock: Callable[[], float]) -> None:
+    def __init__(self, to: Log, per_second: int) -> None:
         self._put = to.writer.put
         self._json = to.json
-        self._rate = Rate(clock, per_second)
+        self._per_second = self.left = per_second
         self._least = log.getEffectiveLevel()
         self._second = -1
         self._time = ""
@@ -49,9 +48,15 @@ class CallLog:
             unsaid, self.unsaid = self.unsaid, 0
             log.info("%d calls without lines of their own (log.calls_per_second)", unsaid)
 
+    def next_second(self) -> None:
+        """A second is over."""
+        self.left = self._per_second
+
     def takes(self) -> bool:
         """Whether one more call has lines of its own."""
-        if self._rate.take():
+        # Counted down and not timed: it is asked of every call.
+        if self.left:
+            self.left -= 1
             return True
         self.unsaid += 1
         return False

@@ -32,7 +32,7 @@ def said(log: Log) -> list[str]:
 
 
 def test_an_answered_call(world: World, log: Log) -> None:
-    world.switch.call_log = CallLog(log, 50, lambda: world.now)
+    world.switch.call_log = CallLog(log, 50)
     _, b = answered(world)
     world.run(7)
     b.bye()
@@ -49,7 +49,7 @@ def test_an_answered_call(world: World, log: Log) -> None:
 
 
 def test_a_call_without_a_route_is_refused_aloud(world: World, log: Log) -> None:
-    world.switch.call_log = CallLog(log, 50, lambda: world.now)
+    world.switch.call_log = CallLog(log, 50)
     caller, _ = parties(world)
     caller.call("7")
     assert said(log) == [
@@ -103,7 +103,7 @@ def test_the_end_of_a_call_that_outlived_the_process(journalled: World, log: Log
     world.run(0.25)
     world.kill()
     world.switch = switch = world.add_switch("hq", ("10.0.0.1", 5060), CONFIG, PLAN)
-    switch.call_log = CallLog(log, 1, lambda: world.now)
+    switch.call_log = CallLog(log, 1)
     assert world.rows is not None
     switch.restore(list(world.rows.rows.items()))
     switch.opened()

@@ -23,13 +23,12 @@ class Calls:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.now = 0.0
         self.lines_of: Log
 
     def open(self, per_second: int = 50, **settings: Any) -> None:
         self.lines_of = Log(Settings(file=self.path, **settings))
         self.lines_of.open()
-        self.log = CallLog(self.lines_of, per_second, lambda: self.now)
+        self.log = CallLog(self.lines_of, per_second)
 
     def begins(self, call_id: str = ONE, leg: int = 0) -> bool:
         started = events.CallStarted(
@@ -125,6 +124,6 @@ def test_under_load_calls_are_counted(calls: Calls) -> None:
     lines = calls.lines()
     assert len(lines) == 3  # two calls, and the sum
     assert lines[-1] == "INFO calls: 3 calls without lines of their own (log.calls_per_second)"
-    calls.now = 1.0
+    calls.log.next_second()
     assert calls.begins("later")
     assert "later begins" in calls.lines()[-1]
