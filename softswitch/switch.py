@@ -39,6 +39,7 @@ from softswitch.calls import (
     restore,
     restore_failure,
     restore_goodbye,
+    same_request,
     take_up,
     unsupported,
 )
@@ -155,12 +156,6 @@ def _guess_limits(config: Config) -> GuessLimits:
         longest=timers.guess_longest,
         forget=timers.guess_forget,
     )
-
-
-def _copies(request: Request, flow: Flow) -> int:
-    """The same for a request that is sent again."""
-    get = request.get
-    return hash((flow.transport, flow.remote, get("via"), get("call-id"), get("cseq")))
 
 
 _Table = TypeVar("_Table")
@@ -577,14 +572,14 @@ class Switch:
         """Whether a password is not to be looked at, as too many were wrong from there."""
         host, port = flow.remote
         return not self._is_own(flow, name) and self.guesses.unheard(
-            flow.transport, host, port, name, request.method, _copies(request, flow)
+            flow.transport, host, port, name, request.method, same_request(request, flow)
         )
 
     def _wrong_password(self, request: Request, flow: Flow, name: str) -> Answer:
         """The next challenge, which whoever goes on guessing waits for."""
         host, port = flow.remote
         own = self._is_own(flow, name)
-        key = _copies(request, flow)
+        key = same_request(request, flow)
         late = self.guesses.wrong(flow.transport, host, port, name, request.method, key, own)
         if late == 0.0:
             return self._challenge(False)

@@ -17,6 +17,7 @@ from softswitch.calls.refusals import (
     SUM_UP_EVERY,
     Refusals,
     reason_of_status,
+    same_request,
 )
 from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
 
@@ -46,6 +47,7 @@ __all__ = [
     "restore",
     "restore_failure",
     "restore_goodbye",
+    "same_request",
     "take_up",
     "unsupported",
 ]

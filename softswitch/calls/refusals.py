@@ -66,6 +66,12 @@ def reason_of_status(status: int) -> str:
     return _BY_STATUS.get(status, UNREADABLE)
 
 
+def same_request(request: Request, flow: Flow) -> int:
+    """The same number for a request and its copies (§17.1.1.2), though no transaction is kept."""
+    get = request.get
+    return hash((flow.transport, flow.remote, get("via"), get("call-id"), get("cseq")))
+
+
 class Refusals:
     """All that is known of them: counts, and for a moment the INVITEs that have a record.
 
@@ -128,8 +134,7 @@ class Refusals:
         """
         key = 0
         if stateless:
-            get = request.get
-            key = hash((flow.remote, get("via"), get("call-id"), get("cseq")))
+            key = same_request(request, flow)
             if key in self._recent:
                 return False
         if not self._records.take():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -80,7 +81,8 @@ class Log:
         assert self._handler is not None
         if settings.file != self.settings.file:
             writer = Writer(settings.file)
-            self.writer.close()
+            # Beside: what it has still to write may wait for somebody who does not read.
+            threading.Thread(target=self.writer.close, daemon=True, name="log ends").start()
             self.writer = writer
         self.settings = settings
         self._handler = _Handler(self.writer, settings, self._clock)
