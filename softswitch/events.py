@@ -74,7 +74,8 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """An INVITE was sent on a new outgoing leg. ``uri`` is its Request-URI, ``incoming`` the number
     of the incoming leg of the passage that it belongs to (``CallStarted.leg``); ``between``: it
-    leads to another of our switches.
+    leads to another of our switches. ``by`` is the party that had it placed, if that is not the
+    passage's caller: who transferred or forwarded the call.
     """
 
     call_id: str
@@ -87,6 +88,7 @@ class LegInvited(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     sip_call_id: str
     incoming: int = 0
     between: bool = False
+    by: str = ""
 
 
 class LegRinging(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -104,7 +106,8 @@ class LegRinging(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class LegAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A 2xx won the call for outgoing leg ``leg``: the call is answered, leg 0 with it.
+    """The first 2xx of outgoing leg ``leg``. Whom it talks with, and that its call is answered, is
+    told by the TalkBegan that follows.
 
     ``callee`` is the number connected (the extension, or the number sent to the trunk),
     ``codec`` the first audio codec of the answer, as ``PCMU/8000``; empty when unknown yet.
@@ -120,10 +123,95 @@ class LegAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     user_agent: str
 
 
+class TalkBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """From now on these ``legs`` hear each other, the first of them being who called or was kept:
+    the passage's call is answered with its first talk, and the leg that came in with it.
+
+    Talks are numbered from 1 within their call and switch. ``how`` is one of ``HOW``, ``by`` the
+    party that brought it about, ``incoming`` the number of the passage's incoming leg.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    talk: int
+    legs: tuple[int, ...]
+    how: str
+    by: str
+    incoming: int = 0
+
+
+class TalkEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A talk is over; its legs may go on to others, or wait."""
+
+    call_id: str
+    at: int
+    switch: str
+    talk: int
+
+
+class LegReferred(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """``leg`` asked that who it talks with talk to somebody else (REFER, RFC 3515): ``to`` is the
+    number, ``how`` as in TalkBegan. Told when that is begun (``status`` 0) and, unless it has left,
+    again with the final SIP status that it was told of it.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    to: str
+    how: str
+    status: int = 0
+
+
+class LegMoved(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A leg of another call belongs to this one from now on, as ``leg``: the two became one
+    (CallMerged). There it was ``was_leg`` of call ``was_call``; ``direction`` (``in``, ``out``),
+    ``number`` (the one connected) and the rest are what was told of it there. ``came`` is the leg
+    at the other end if that is at another of our switches and known (``SWITCH/N``), ``incoming``
+    the number of the incoming leg of the passage that it goes on in.
+
+    Where the older call had no passage at this switch that the leg could go on in, a CallStarted of
+    the older call comes first, for the incoming leg, and LegMoved is told of the others alone.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    was_call: str
+    was_leg: int
+    direction: str
+    party: str
+    number: str
+    address: str
+    sip_call_id: str
+    codec: str = ""
+    user_agent: str = ""
+    between: bool = False
+    came: str = ""
+    incoming: int = 0
+
+
+class CallMerged(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """This call goes on as part of an older one: its last event but for LegEnded and CallEnded,
+    which follow. ``into`` is the older callID, ``owner`` the server that owns it, ``leg`` the
+    number of the incoming leg of the passage that goes on there.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    into: str
+    owner: str
+    leg: int = 0
+
+
 class CallerTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """The caller's 2xx left the switch noticeably later than the LegAnswered of its passage said:
-    at ``at``. The process was stopped, the disk was slow, or it was killed in between; a call that
-    nothing held up has no such event. ``leg`` is the number of the passage's incoming leg.
+    """The caller's 2xx left the switch noticeably later than the first TalkBegan of its passage
+    said: at ``at``. The process was stopped, the disk was slow, or it was killed in between; a call
+    that nothing held up has no such event. ``leg`` is the number of the passage's incoming leg.
     """
 
     call_id: str
@@ -185,8 +273,13 @@ Told: TypeAlias = (
     | LegInvited
     | LegRinging
     | LegAnswered
+    | TalkBegan
     | CallerTold
     | LegMedia
+    | LegReferred
+    | TalkEnded
+    | LegMoved
+    | CallMerged
     | LegEnded
     | CallEnded
 )
@@ -229,5 +322,19 @@ class SwitchStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fals
 
 
 Event: TypeAlias = Told | CallRestored | SwitchStarted
+
+HOW = (
+    "dialled",
+    "forward",
+    "blind-transfer",
+    "attended-transfer",
+    "returned",
+    "pickup",
+    "park",
+    "queue",
+    "conference",
+    "application",
+)
+"""How a talk came about. ``returned``: a transfer failed, and whom it was to part talk on."""
 
 DISPOSITIONS = ("answered", "busy", "no-answer", "cancelled", "rejected", "failed")

@@ -353,7 +353,9 @@ class Switch:
         """Who sent this and may it go on? Notes the `Source` in `request.party` (§8.2)."""
         method = request.method
         if request.to_tag:
-            if f"{request.headers['call-id'][0]} {request.to_tag}" in self.legs:
+            leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
+            if leg is not None:
+                request.party = leg
                 return None
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
@@ -376,7 +378,8 @@ class Switch:
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         """A request that `screen` let through: within a dialog, or INVITE or REGISTER."""
         if request.to_tag:
-            leg = self.legs[f"{request.headers['call-id'][0]} {request.to_tag}"]
+            leg = request.party
+            assert isinstance(leg, Leg)
             if self.trunks.down and leg.party.startswith("trunk:"):
                 self.trunks.heard(leg.party[6:])
             leg.within_dialog(request, transaction, flow)

@@ -167,7 +167,7 @@ class Log(Section):
     format: Literal["text", "json"] = Field(default="text", description="lines of text, or JSON")
     trace_sip: Flag = Field(default=False, description="write whole SIP messages, without secrets")
     calls_per_second: Count = Field(
-        default=50, description="calls a second that have lines of their own; others are counted"
+        default=20, description="calls a second that have lines of their own; others are counted"
     )
     lines_per_second: Count = Field(
         default=20, description="lines of one kind a second; others are counted"
