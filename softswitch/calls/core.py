@@ -1,22 +1,26 @@
-"""What a call needs of its switch, and what it is told by it."""
+"""What a call needs of its switch, and what the parts of a call know of the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from softswitch import events
+from softswitch.calls.callid import CarriedCallID
 from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
-from softswitch.dialplan import Target
+from softswitch.dialplan import Route, Source, Target
 from softswitch.log import CallLog
-from softswitch.sip import Flow, Timers, Tokens, Transactions, Uri
-
-if TYPE_CHECKING:
-    from softswitch.calls.call import Call
-    from softswitch.calls.leg import Leg
+from softswitch.sip import (
+    Flow,
+    InviteServer,
+    NonInviteServer,
+    Request,
+    Response,
+    Surroundings,
+    Uri,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,65 +51,227 @@ class Caller:
     private: bool = False
 
 
-class Lines(Protocol):
+class LineCounts:
     """How many calls a party may have at once (`softswitch.parties`)."""
 
     def take(self, line: str, holder: object) -> bool:
         """One leg more at `extension:NAME` or `trunk:NAME`; False if there may be no more."""
+        raise NotImplementedError
 
     def release(self, line: str, holder: object) -> None:
         """One leg less."""
+        raise NotImplementedError
 
 
-class Trunks(Protocol):
-    """Which trunks live (`softswitch.parties`)."""
+class TrunkStates:
+    """Which trunks live (`softswitch.parties`). `down` is how many do not."""
 
     down: int
-    """How many do not."""
 
     def is_up(self, name: str) -> bool:
         """Whether to send calls there before others."""
+        raise NotImplementedError
 
     def is_checked(self, name: str) -> bool:
         """Whether a call of it is over when it does not answer OPTIONS within the call."""
+        raise NotImplementedError
 
     def heard(self, name: str) -> None:
         """Something came from there."""
+        raise NotImplementedError
 
     def failed(self, name: str) -> None:
         """A call to it was not answered at all."""
+        raise NotImplementedError
 
 
-class Core(Protocol):
-    """What a call needs of its switch."""
+class Member:
+    """A leg as the switch has it in its tables."""
+
+    party: str
+
+    @property
+    def key(self) -> str:
+        """What requests within its dialog are found by."""
+        raise NotImplementedError
+
+    def within_dialog(
+        self, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
+    ) -> None:
+        """Any request but ACK and CANCEL within its dialog."""
+        raise NotImplementedError
+
+    def acked(self, request: Request) -> bool:
+        """An ACK of this party; False if no 2xx of ours waits for it."""
+        raise NotImplementedError
+
+    def stray(self, response: Response) -> None:
+        """A 2xx to an INVITE that this party was sent before the switch was killed."""
+        raise NotImplementedError
+
+
+class Passage:
+    """A call as its legs, searches and talks know it: one way of a callID through this switch.
+
+    `number` is the one of the leg that came in (`softswitch.events`), `party` and `identity` are
+    who that was, `most` the characters of a text (`softswitch.sip.texts`). `update`: both sides
+    have said that they take UPDATE. `travelled`: another of our switches has been sent the callID;
+    `came` are the legs by which it came here (`callid`).
+    """
+
+    call_id: str
+    came: str
+    core: Core
+    identity: Caller
+    most: int
+    number: int
+    over: bool
+    owner: str
+    party: str
+    switch_name: str
+    travelled: bool
+    update: bool
+
+    def now_us(self) -> int:
+        """The call's time: microseconds since the epoch, UTC, as if nobody had set the time of day
+        since the call came."""
+        raise NotImplementedError
+
+    def tell(self, event: events.Told) -> None:
+        """Tell an event, and note what a restart would have to tell again."""
+        raise NotImplementedError
+
+    def tell_media(self, event: events.LegMedia) -> None:
+        """Tell what has been agreed on; a restart would tell a leg's last such event."""
+        raise NotImplementedError
+
+    def changed(self) -> None:
+        """Something that the journal holds has changed."""
+        raise NotImplementedError
+
+    # what its legs say
+
+    def bye_from(self, leg: Member, request: Request) -> None:
+        """A party hung up."""
+        raise NotImplementedError
+
+    def cancelled(self, request: Request) -> None:
+        """The caller gave up."""
+        raise NotImplementedError
+
+    def alone(
+        self,
+        leg: Member,
+        request: Request,
+        transaction: InviteServer | NonInviteServer,
+        flow: Flow,
+    ) -> None:
+        """A request other than BYE from a leg that talks with nobody."""
+        raise NotImplementedError
+
+    def referred(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
+        """A party asks that whom it talks with talk to somebody else (REFER)."""
+        raise NotImplementedError
+
+    def renamed(self, leg: Member, value: str) -> None:
+        """The neighbour behind a leg says that the call is part of another (the callID header)."""
+        raise NotImplementedError
+
+    def said_all(self) -> None:
+        """Of a call that is over: the BYE that waited for an ACK is sent."""
+        raise NotImplementedError
+
+    # what may be done with its legs
+
+    def leg_ended(self, leg: Member, status: int, reason: str, by: str) -> None:
+        """Tell that a leg is over."""
+        raise NotImplementedError
+
+    def let_go(self, leg: Member, reason: str, line: str) -> None:
+        """Hang up a leg; `reason` is for the record, `line` a header line for the leg."""
+        raise NotImplementedError
+
+    def left_alone(self, leg: Member, status: int, reason: str) -> None:
+        """Hang up a leg if it has nobody to talk with, and say why."""
+        raise NotImplementedError
+
+    def hang_up_all(self, why: str) -> None:
+        """The switch ends the call: `why` goes into the record and to all parties."""
+        raise NotImplementedError
+
+
+class Core(Surroundings):
+    """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
+    both in microseconds; `boot` names the machine's start since which the latter goes on."""
 
     name: str
     site: str
     settings: CallSettings
-    timers: Timers
-    tokens: Tokens
-    transactions: Transactions
     journal: Journal | None
     boot: str
     numbers: LegNumbers
     call_log: CallLog | None
+    line_counts: LineCounts
+    trunk_states: TrunkStates
+    now_us: Callable[[], int]
+    steady_us: Callable[[], int]
 
-    @property
-    def lines(self) -> Lines: ...
-    @property
-    def trunks(self) -> Trunks: ...
-    def now_us(self) -> int: ...
-    def steady_us(self) -> int: ...
-    def emit(self, event: events.Event) -> None: ...
-    def flow_to(self, hop: Uri, fallback: Flow) -> Flow: ...
+    def emit(self, event: events.Event) -> None:
+        """Tell every plugin."""
+        raise NotImplementedError
+
     def destinations(
         self, target: Target, holder: object
-    ) -> list[Destination] | tuple[int, str]: ...
+    ) -> list[Destination] | tuple[int, str]:
+        """Where a target of the dialplan is just now, or the status and phrase of why nowhere."""
+        raise NotImplementedError
+
     def redirected(
         self, party: str, number: str, uri: Uri
-    ) -> Sequence[tuple[Target, ...]] | Destination | None: ...
-    def answered(self, call: Call) -> None: ...
-    def adopt(self, call: Call, next_leg: int) -> None: ...
-    def remember(self, leg: Leg) -> None: ...
-    def forget(self, leg: Leg) -> None: ...
-    def call_over(self, call: Call) -> None: ...
+    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+        """Where a 3xx may lead."""
+        raise NotImplementedError
+
+    def route(self, number: str, source: Source) -> Route | None:
+        """What the dialplan does with a number."""
+        raise NotImplementedError
+
+    def source_of(self, party: str) -> Source:
+        """Who a party is to the dialplan."""
+        raise NotImplementedError
+
+    def may_refer(self, party: str) -> bool:
+        """Whether a party may transfer whom it talks with."""
+        raise NotImplementedError
+
+    def named(self, party: str, number: str) -> Caller:
+        """How a party that was called is shown to whom it is to talk with next."""
+        raise NotImplementedError
+
+    def leg_of(self, call_id: str, tag: str) -> Member | None:
+        """The leg of a dialog: by its Call-ID and our tag."""
+        raise NotImplementedError
+
+    def read_call_id(self, value: str) -> CarriedCallID | None:
+        """The callID header of one of our switches."""
+        raise NotImplementedError
+
+    def answered(self, call: Passage) -> None:
+        """A caller's 2xx was sent: the call wants to know when it leaves."""
+        raise NotImplementedError
+
+    def adopt(self, call: Passage, next_leg: int, next_talk: int) -> None:
+        """A passage that did not begin with an INVITE is one of ours."""
+        raise NotImplementedError
+
+    def remember(self, leg: Member) -> None:
+        """From now on requests find this leg by its dialog."""
+        raise NotImplementedError
+
+    def forget(self, leg: Member) -> None:
+        """The leg is over."""
+        raise NotImplementedError
+
+    def call_over(self, call: Passage) -> None:
+        """A passage has ended; its legs may still wait for the last responses."""
+        raise NotImplementedError

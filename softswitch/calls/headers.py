@@ -9,8 +9,15 @@ from softswitch.sip import Flow, Request, Response, split_list
 
 _QUOTED_RE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
-ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
-"""What is taken within any call; UPDATE is added where the other party takes it too."""
+METHODS: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
+"""What is taken within any call; UPDATE is added where the other party takes it too, REFER where
+it may be used."""
+
+ALLOW: Final = f"Allow: {METHODS}\r\n"
+ALLOW_UPDATE: Final = f"Allow: {METHODS}, UPDATE\r\n"
+_REFERS: Final = "Supported: replaces, norefersub\r\n"
+ALLOW_REFER: Final = f"Allow: {METHODS}, REFER\r\n{_REFERS}"
+ALLOW_ALL: Final = f"Allow: {METHODS}, REFER, UPDATE\r\n{_REFERS}"
 
 KNOWN_METHODS = frozenset(
     (

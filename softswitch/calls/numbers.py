@@ -1,4 +1,4 @@
-"""What all passages of a callID at this switch have in common: the numbers of its legs
+"""What all passages of a callID at this switch have in common: the numbers of its legs and talks
 (`softswitch.events`), of which none is used twice, and its time base.
 
 A time base is what is added to the steady clock to have the time of day. It is taken once, as the
@@ -22,12 +22,13 @@ its origin if it was given up there: an INVITE may be on its way back to it."""
 
 
 class _Numbering:
-    """Of one callID: the next number, the time base, and how many passages of it are alive."""
+    """Of one callID: the next numbers, the time base, and how many passages of it are alive."""
 
-    __slots__ = ("alive", "base", "next")
+    __slots__ = ("alive", "base", "next", "next_talk")
 
     def __init__(self, base: int) -> None:
         self.next = 0
+        self.next_talk = 1
         self.base = base
         self.alive = 0
 
@@ -56,6 +57,17 @@ class LegNumbers:
         """The number that `next` would give. KeyError if the call is over."""
         return self._calls[call_id].next
 
+    def talk(self, call_id: str) -> int:
+        """The next free number of a talk."""
+        numbering = self._of(call_id)
+        number = numbering.next_talk
+        numbering.next_talk = number + 1
+        return number
+
+    def peek_talk(self, call_id: str) -> int:
+        """The number that `talk` would give. KeyError if the call is over."""
+        return self._calls[call_id].next_talk
+
     def base(self, call_id: str) -> int:
         """The call's time base, in microseconds."""
         return self._of(call_id).base
@@ -64,11 +76,12 @@ class LegNumbers:
         """A passage of the call is alive."""
         self._of(call_id).alive += 1
 
-    def go_on(self, call_id: str, at_least: int, base: int) -> None:
+    def go_on(self, call_id: str, at_least: int, base: int, talk: int = 1) -> None:
         """A passage of an earlier process is alive; the call's numbers go on from there, and its
         times by that base."""
         numbering = self._of(call_id)
         numbering.next = max(numbering.next, at_least)
+        numbering.next_talk = max(numbering.next_talk, talk)
         numbering.base = base
         numbering.alive += 1
 

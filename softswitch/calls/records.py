@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from softswitch.events import Told
-from softswitch.sip import Flow, Request
+from softswitch.sip import Flow, Origin, Request
 
 
 class FlowRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -31,6 +31,8 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `answer` is our 2xx to it, in want of an ACK of CSeq `answer_cseq`; empty if there is none.
     `answer_key` is what its re-INVITE is known by (§17.2.3), empty if it was no re-INVITE.
+    `theirs` is the description that it sent last, `ours` what it was sent under another `origin`;
+    empty: what whom it talks with has sent.
     """
 
     index: int
@@ -57,10 +59,29 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     answer_cseq: int = 0
     invite: InviteRecord | None = None
     answer_key: str = ""
+    came_in: bool = False
+    between: bool = False
+    codec: str = ""
+    theirs: bytes = b""
+    ours: bytes = b""
+    origin: Origin | None = None
+
+
+class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A talk: its number, the indices of its legs, how it came about and by whom."""
+
+    number: int
+    first: int
+    second: int
+    how: str
+    by: str
 
 
 class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One passage of a call. `legs`: the caller's first, then who talks with it or is rung.
+    """One passage of a call. `legs`: the caller's first, then who talks with it or is rung; of an
+    answered call all that are left. `passage` is the number of the leg that came in, `party` whose
+    that was. `talks` is empty if the first two legs talk, and nobody else ever has; `next_talk` is
+    the number of the next one of the call at this switch.
 
     `received` is the head of the caller's INVITE as far as responses repeat it, empty once the call
     is answered, and `received_by` where they go. From then on `key` and `merged` are what it is
@@ -88,6 +109,11 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     merged: str = ""
     base: int = 0
     boot: str = ""
+    passage: int = 0
+    party: str = ""
+    came: str = ""
+    talks: tuple[TalkRecord, ...] = ()
+    next_talk: int = 2
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -1,26 +1,29 @@
 """The search for someone who answers: whom a call is offered to, in which order, and what came.
 
-It lives from the route until the answer or the end; an answered call keeps nothing of it. Forking
-and what the caller is told of it are RFC 3261 §16.7 and §13.2, as a back-to-back user agent has it.
+It goes on behalf of one who waits: a caller, or a party that is transferred; that is its user's
+matter, who is told what comes of it. It lives from the route until the answer or the end; a call
+that goes on keeps nothing of it. Forking is RFC 3261 §16.7 and §13.2, as a back-to-back user agent
+has it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.callid import write_call_id
+from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
-from softswitch.calls.headers import contact_line, content_lines, explanation, reason_of
-from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.headers import contact_line, explanation, reason_of
+from softswitch.calls.leg import INVITING, Leg, Rung
 from softswitch.dialplan import Action, Target
 from softswitch.sip import (
     CALLING,
     ClientRequest,
     Dialog,
-    Request,
     Response,
+    Session,
     Timer,
     escape_user,
     local_response,
@@ -30,16 +33,12 @@ from softswitch.sip import (
     split_list,
 )
 
-if TYPE_CHECKING:
-    from softswitch.calls.call import Call
-
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
 _UNREACHABLE = (480, "Unreachable")
-_EARLY_DIALOGS = 16  # of one call that the caller is shown; a callee could make up any number
 
 
 class _Blame(NamedTuple):
@@ -54,57 +53,86 @@ class _Blame(NamedTuple):
 _NOT_BLAMED = _Blame("switch", "")
 
 
-class Search:
-    """What a call that is not answered yet still may try, and the legs that it rings.
+class SearchUser(Protocol):
+    """On whose behalf a search goes."""
 
-    `came` are the legs by which the call came here (`callid`); `first`: this switch is the first
-    that tells of it, though another made its callID.
+    def trying(self, search: Search) -> None:
+        """Somebody is about to be rung."""
 
-    `best` is the failure that the caller will be told if nobody answers, `blame` who brought it.
+    def rings(self, search: Search, leg: Leg, response: Response, media: bool) -> None:
+        """A provisional response of a leg that is still wanted; `media`: with a description."""
+
+    def found(self, search: Search, leg: Leg, response: Response) -> None:
+        """A leg was answered. The user says `won_by`, and has to acknowledge."""
+
+    def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
+        """Nobody was found. `lines` are header lines that explain it, `by` is who is to blame:
+        callee or switch."""
+
+
+class Search(Rung):
+    """What may still be tried, and the legs that are rung.
+
+    `party` is who waits, `identity` how that one is shown, `by` who had the search done if it is
+    not the caller. `offer` is what everybody rung is offered, `content` its header lines, `hops`
+    the Max-Forwards (§8.1.1.6).
+
+    `best` is the failure that the user will be told if nobody answers, `blame` who brought it.
     """
 
     __slots__ = (
         "best",
         "blame",
+        "by",
         "call",
-        "came",
         "content",
-        "early",
-        "first",
         "group",
         "hops",
+        "identity",
         "last",
         "legs",
         "number_params",
         "offer",
         "otherwise",
+        "party",
         "redirects",
         "some_down",
         "stages",
         "timeout",
         "timer",
+        "user",
     )
 
-    def __init__(self, call: Call, request: Request) -> None:
+    def __init__(
+        self,
+        call: Passage,
+        user: SearchUser,
+        party: str,
+        identity: Caller,
+        offer: bytes,
+        content: str,
+        hops: int,
+        by: str = "",
+    ) -> None:
         self.call = call
-        self.came = ""
+        self.user: SearchUser | None = user
+        self.party = party
+        self.identity = identity
+        self.by = by
         self.number_params = ""  # of the number that was dialled: ;npdi;rn=..., ;phone-context=...
-        self.first = False
-        self.offer = request.body
-        self.content = content_lines(request) if request.body else ""
-        self.hops = int(request.get("max-forwards") or call.core.settings.max_forwards) - 1
+        self.offer = offer
+        self.content = content
+        self.hops = hops
         self.legs: list[Leg] = []
         self.stages: list[tuple[Target | Destination, ...]] = []
         self.last: list[tuple[Target | Destination, ...]] = []  # trunks that are down
-        self.some_down = False  # whether a trunk was down when the call came
+        self.some_down = call.core.trunk_states.down > 0  # when it began
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
         self.best = (0, "")
         self.blame = _NOT_BLAMED
         self.redirects = 0
-        # Whose early media the caller has heard under which of our tags: (leg, its tag) to tag.
-        self.early: dict[tuple[int, str], str] | None = None
         self.timer: Timer | None = None
 
     # --- whom to ring
@@ -121,21 +149,20 @@ class Search:
         self.group = len(stages) > 1 or len(stages[0]) > 1
         self.timeout = timeout
         self.otherwise = otherwise
-        incoming = self.call.caller.incoming
-        assert incoming is not None
-        incoming.trying()
+        if self.user is not None:
+            self.user.trying(self)
         self._next_stage()
 
     def heard(self, leg: Leg) -> None:
         """A leg has answered: its trunk lives."""
         if leg.party.startswith("trunk:"):
-            self.call.core.trunks.heard(leg.party[6:])
+            self.call.core.trunk_states.heard(leg.party[6:])
 
     def _defer(
         self, stages: tuple[tuple[Target, ...], ...]
     ) -> list[tuple[Target | Destination, ...]]:
         """The stages but for trunks that are down: these are tried when nothing else is left."""
-        is_up = self.call.core.trunks.is_up
+        is_up = self.call.core.trunk_states.is_up
         kept: list[tuple[Target | Destination, ...]] = []
         for stage in stages:
             if any(target.kind != "trunk" or is_up(target.name) for target in stage):
@@ -146,7 +173,7 @@ class Search:
 
     def refuse(self, status: int, reason: str) -> None:
         """See ``dialplan.Asked``."""
-        self.call.fail(status, reason)
+        self._nobody(status, reason)
 
     def play(self, name: str) -> None:
         """See ``dialplan.Asked``. Nothing here can speak yet: what went before is the answer, if
@@ -154,7 +181,11 @@ class Search:
         if self.best[0]:
             self._fail_as_called()
         else:
-            self.call.fail(503, "No Media Worker")
+            self._nobody(503, "No Media Worker")
+
+    def _nobody(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
+        if self.user is not None:
+            self.user.nobody(self, status, reason, by, lines)
 
     def _next_stage(self) -> None:
         """Ring the next target or group of targets; with none left, do what the route says then."""
@@ -163,11 +194,11 @@ class Search:
         while self.stages:
             placed = 0
             for target in self.stages.pop(0):
-                if self.group and str(target) == call.caller.party:
+                if self.group and str(target) == self.party:
                     # Whoever calls a group in which it is itself does not want to hear it ring.
                     continue
                 if isinstance(target, Destination):
-                    if core.lines.take(target.line, call):
+                    if core.line_counts.take(target.line, call):
                         self._invite(target)
                         placed += 1
                     else:
@@ -210,7 +241,7 @@ class Search:
         core = call.core
         flow = destination.flow
         tag = core.tokens.token()
-        identity = call.identity
+        identity = self.identity
         sent_by = flow.sent_by
         if identity.private and not destination.switch:
             from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
@@ -225,22 +256,32 @@ class Search:
         dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
         dialog.target = uri
         dialog.local_cseq = 1
+        session = Session(core, dialog)
+        session.nat = destination.nat
         leg = Leg(
-            call, core.numbers.next(call.call_id), destination.party, destination.number, dialog
+            call,
+            core.numbers.next(call.call_id),
+            destination.party,
+            destination.number,
+            session,
+            False,
         )
+        leg.search = self
         leg.line = destination.line
-        leg.nat = destination.nat
+        leg.between = destination.switch
+        leg.refers = core.may_refer(destination.party)
         leg.user_agent = destination.user_agent
         leg.contact = contact_line(flow)
         self.legs.append(leg)
         core.remember(leg)
         settings = core.settings
         extra = (
-            f"{leg.contact}{call.allow_line()}User-Agent: {settings.user_agent}\r\n{self.content}"
+            f"{leg.contact}{leg.allow_line(call.update)}"
+            f"User-Agent: {settings.user_agent}\r\n{self.content}"
         )
         if destination.switch:
             call.travelled = True
-            carried = write_call_id(call.call_id, call.owner, self.came, f"{core.name}/{leg.index}")
+            carried = write_call_id(call.call_id, call.owner, call.came, f"{core.name}/{leg.index}")
             extra += f"{settings.call_id_header}: {carried}\r\n"
             if identity.private:
                 name = quote_display(identity.name)
@@ -267,8 +308,9 @@ class Search:
                 uri=uri[: call.most],  # it was read as a URI: printable ASCII
                 address=destination.address,
                 sip_call_id=dialog.call_id,
-                incoming=call.caller.index,
+                incoming=call.number,
                 between=destination.switch,
+                by=self.by,
             )
         )
         if settings.no_response:
@@ -284,13 +326,12 @@ class Search:
         """A provisional response of a leg that is still wanted."""
         try:
             if response.to_tag:
-                leg.dialog.follow(response)
+                leg.session.dialog.follow(response)
         except ValueError:
             return
         if leg.user_agent == "":
             leg.user_agent = response.get("user-agent") or response.get("server") or ""
         call = self.call
-        core, caller = call.core, call.caller
         media = bool(response.body)
         now = (response.status, media)
         if now != leg.ringing:
@@ -304,38 +345,21 @@ class Search:
             )
             if leg.ringing[0]:
                 # A callee can change its mind without end: the journal has the first.
-                core.emit(event)
+                call.core.emit(event)
             else:
                 call.tell(event)
             leg.ringing = now
-        incoming = caller.incoming
-        assert incoming is not None
-        # The media of several phones that ring at once cannot all be heard: then none is.
-        alone = len(self.legs) == 1 or len(self.inviting()) == 1
-        to_tag = self.early.get((leg.index, response.to_tag)) if self.early else None
-        if media and alone and (to_tag or not self.early or len(self.early) < _EARLY_DIALOGS):
-            if not self.early:
-                to_tag = caller.dialog.local_tag
-                self.early = {(leg.index, response.to_tag): to_tag}
-            elif to_tag is None:
-                # The caller keeps to the first answer of a dialog, whatever comes later (§13.2.1):
-                # the media of another leg, or of another phone behind it, are another dialog.
-                to_tag = self.early[leg.index, response.to_tag] = core.tokens.token()
-            incoming.respond(
-                response.status,
-                response.reason,
-                to_tag=to_tag,
-                extra=caller.contact + content_lines(response),
-                body=response.body,
-            )
-        else:
-            status = 180 if media else response.status
-            incoming.respond(
-                status,
-                None if media else response.reason,
-                to_tag=to_tag or caller.dialog.local_tag,
-                extra=caller.contact,
-            )
+        if self.user is not None:
+            self.user.rings(self, leg, response, media)
+
+    def alone(self) -> bool:
+        """Whether one phone rings. The media of several that ring at once cannot all be heard."""
+        return len(self.legs) == 1 or len(self.inviting()) == 1
+
+    def answered(self, leg: Leg, response: Response) -> None:
+        """The first 2xx of a leg that is still wanted."""
+        if self.user is not None:
+            self.user.found(self, leg, response)
 
     def failed(self, leg: Leg, response: Response) -> None:
         """A final response other than 2xx of a leg that is still wanted."""
@@ -360,7 +384,7 @@ class Search:
             self.legs.remove(leg)
         if response.ours and status in (408, 503) and leg.party.startswith("trunk:"):
             # Nothing came, or nothing leads there: the next calls need not wait for it.
-            call.core.trunks.failed(leg.party[6:])
+            call.core.trunk_states.failed(leg.party[6:])
         if status == 408 and response.ours:
             self._note(_silence(leg))
         elif status == 503 and response.ours and leg.party.startswith("extension:"):
@@ -427,7 +451,7 @@ class Search:
             if leg.invite is not None and leg.invite.state == CALLING:
                 self._note(_silence(leg))
                 if leg.party.startswith("trunk:"):
-                    self.call.core.trunks.failed(leg.party[6:])
+                    self.call.core.trunk_states.failed(leg.party[6:])
             else:
                 self._note((480, "No Answer"), _NOBODY)
             self._give_up(leg, 487, "No answer", _NO_ANSWER)
@@ -440,16 +464,12 @@ class Search:
         for leg in self.inviting():
             self._give_up(leg, 487, reason, line)
 
-    def won_by(self, winner: Leg, to_tag: str) -> str:
-        """`winner` has the call (its state says so already), by a 2xx of `to_tag`; nobody else
-        rings on. The tag under which the caller is to have this answer, empty for its usual one."""
+    def won_by(self, winner: Leg) -> None:
+        """`winner` is the one (its state says so already); nobody else rings on."""
+        winner.search = None
         if len(self.legs) > 1:
             self.give_up("Answered elsewhere", _ELSEWHERE)
         self.close()
-        if not self.early:
-            return ""
-        # This answer must not come in a dialog in which the caller has another one (§13.2.1).
-        return self.early.get((winner.index, to_tag)) or self.call.core.tokens.token()
 
     def close(self) -> None:
         """Nothing more is to be tried."""
@@ -457,14 +477,15 @@ class Search:
         self.stages = []
         self.last = []
         self.otherwise = None
+        self.user = None
 
     def _fail_as_called(self) -> None:
-        """Give the caller the best of the failures there were."""
+        """The best of the failures there were."""
         status, reason = outcome.for_caller(*self.best)
         by, cause, lines = self.blame
         # RFC 6432: the Q.850 cause of a carrier goes on to who has to make sense of the failure.
         line = f"Reason: {cause}\r\n" if cause else _NO_ANSWER if by == _NOBODY else ""
-        self.call.fail(status, reason, "callee" if by == "callee" else "switch", line + lines)
+        self._nobody(status, reason, "callee" if by == "callee" else "switch", line + lines)
 
     def _stop_timer(self) -> None:
         if self.timer is not None:

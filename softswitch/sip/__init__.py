@@ -26,25 +26,43 @@ from softswitch.sip.hosts import is_numeric, network_of, unreachable_from
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
-from softswitch.sip.sdp import first_codec, is_held
+from softswitch.sip.refer import (
+    SIPFRAG,
+    BadRefer,
+    Refer,
+    Replaces,
+    fragment,
+    read_refer,
+    read_replaces,
+)
+from softswitch.sip.sdp import (
+    Origin,
+    first_codec,
+    held,
+    is_held,
+    opened,
+    same_media,
+    sends_as,
+)
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip.session import Session, Surroundings
 from softswitch.sip.texts import MAX_TEXT, decoded, printable, readable
 from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
 from softswitch.sip.transaction_states import CALLING, PROCEEDING
-from softswitch.sip.transport import Transport
-
-__all__ = [
+from softswitch.sip.transport im__all__ = [
     "CALLING",
     "LATE",
     "LONG",
     "MAX_TEXT",
     "PROCEEDING",
     "REASON_PHRASES",
+    "SIPFRAG",
     "Address",
     "Answer",
     "Authenticated",
+    "BadRefer",
     "ClientRequest",
     "Dialog",
     "Digest",
@@ -55,10 +73,15 @@ __all__ = [
     "MalformedMessage",
     "Network",
     "NonInviteServer",
+    "Origin",
     "Outbox",
+    "Refer",
+    "Replaces",
     "Request",
     "Response",
     "ServerTransaction",
+    "Session",
+    "Surroundings",
     "Timer",
     "TimerSettings",
     "Timers",
@@ -75,17 +98,24 @@ __all__ = [
     "escape_user",
     "first_codec",
     "forget",
+    "fragment",
+    "held",
     "is_held",
     "is_numeric",
     "local_response",
     "network_of",
+    "opened",
     "parse",
     "parse_address",
     "parse_party",
     "parse_uri",
     "printable",
     "quote_display",
+    "read_refer",
+    "read_replaces",
     "readable",
+    "same_media",
+    "sends_as",
     "server_key",
     "split_list",
     "unreachable_from",

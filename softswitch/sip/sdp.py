@@ -112,3 +112,90 @@ def _held(audio: re.Match[bytes] | None, body: bytes) -> bool:
     if body.find(b"\nc=", start, end) >= 0:
         return _NO_ADDRESS_RE.search(body, start, end) is not None
     return _NO_ADDRESS_RE.search(body, 0, session_end) is not None
+
+
+class Origin(NamedTuple):
+    """An ``o=`` line (RFC 8866 §5.2): what comes before its version, the version, and what comes
+    after it."""
+
+    before: bytes
+    version: int
+    after: bytes
+
+    def next(self) -> Origin:
+        """The same of a description that has changed."""
+        return Origin(self.before, self.version + 1, self.after)
+
+
+_ORIGIN_RE = re.compile(rb"(?:\A|\n)o=(\S+ +\d{1,20}) +(\d{1,20}) +(IN +IP[46] +\S+)")
+_DIRECTIONS_RE = re.compile(rb"\na=(?:sendrecv|sendonly|recvonly|inactive)[ \r]*(?=\n|\Z)")
+_MEDIA_RE = re.compile(rb"\nm=(\S+) (\d{1,5})(/\d+)? +(\S+)( [^\r\n]*)?")
+# Lines without which what comes from elsewhere cannot be received, or would not be understood.
+_TRANSPORT_RE = re.compile(
+    rb"\n(?:c=|a=(?:crypto|ice-ufrag|ice-pwd|candidate|fingerprint|setup|rtcp-mux|rtcp|"
+    rb"sendonly|recvonly|inactive)(?=[:\r\n]|\Z))[^\r\n]*"
+)
+
+
+def origin_of(body: bytes) -> Origin | None:
+    """The origin of a description, None if it has none that can be read."""
+    match = _ORIGIN_RE.search(body)
+    if match is None:
+        return None
+    return Origin(match.group(1), int(match.group(2)), match.group(3))
+
+
+def with_origin(body: bytes, origin: Origin) -> bytes:
+    """The description under another origin; unchanged if it has none."""
+    match = _ORIGIN_RE.search(body)
+    if match is None:
+        return body
+    line = b"%b %d %b" % (origin.before, origin.version, origin.after)
+    return body[: match.start(1)] + line + body[match.end(3) :]
+
+
+def same_media(first: bytes, second: bytes) -> bool:
+    """Whether two descriptions say the same but for their origin."""
+    if first == second:
+        return True
+    return _without_origin(first) == _without_origin(second)
+
+
+def _without_origin(body: bytes) -> bytes:
+    match = _ORIGIN_RE.search(body)
+    return body if match is None else body[: match.start(1)] + body[match.end(3) :]
+
+
+def sends_as(answer: bytes, offer: bytes) -> bool:
+    """Whether who makes this answer receives where the description ``offer`` of its own says, and
+    what it says there: so that whoever was told that description need not be told this one.
+
+    The formats of an answer may be fewer (RFC 3264 §6.1).
+    """
+    was, now = _MEDIA_RE.findall(offer), _MEDIA_RE.findall(answer)
+    if len(was) != len(now):
+        return False
+    for one, other in zip(was, now, strict=True):
+        if one[:4] != other[:4] or not set(other[4].split()) <= set(one[4].split()):
+            return False
+    if _TRANSPORT_RE.findall(offer) != _TRANSPORT_RE.findall(answer):
+        return False
+    maps = dict(_RTPMAP_RE.findall(offer))
+    return all(maps.get(number, text) == text for number, text in _RTPMAP_RE.findall(answer))
+
+
+def opened(body: bytes) -> bytes:
+    """The description with every stream in both directions (RFC 3264 §6.1): of somebody who said
+    otherwise only because of who it was connected to."""
+    return _DIRECTIONS_RE.sub(b"", body)
+
+
+def held(body: bytes) -> bytes:
+    """The description, but nothing is sent nor received (RFC 3264 §8.4): for who has nobody to
+    talk with yet."""
+    end = b"\r\n" if b"\r\n" in body else b"\n"
+    session, *media = _DIRECTIONS_RE.sub(b"", body.rstrip(b"\r\n")).split(b"\nm=")
+    lines = [one.rstrip(b"\r") + end + b"a=inactive" for one in media]
+    if not lines:
+        return body
+    return (end.rstrip(b"\n") + b"\nm=").join([session.rstrip(b"\r"), *lines]) + end

@@ -1,0 +1,277 @@
+"""Bringing two answered legs together that have talked with others before: by re-INVITEs, so that
+each sends its media to the other (RFC 3725). Neither hears silence for longer than it takes.
+
+Three ways there, by what is known of the second:
+
+* It talks with somebody too (`afresh`): the first is asked for an offer, which the second gets; its
+  answer goes to the first with the ACK. A first that makes no offer unasked-for is spoken for: by
+  the description that it sent last.
+* It has just answered an offer made of the first's last description (`answered`): its answer is an
+  offer to the first. If the first then is somewhere else than that description said, the second is
+  told, and so on, a few times.
+* It has just answered with an offer of its own (`offered`): that goes to the first, whose answer is
+  the second's ACK.
+
+An offer that crosses another one (491) is made again after a while (§14.1), one that a busy
+session cannot take waits for its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from softswitch.calls.core import Passage
+from softswitch.calls.headers import content_lines
+from softswitch.calls.leg import Leg
+from softswitch.sip import Response, Timer, held, opened, sends_as
+
+GONE: Final = frozenset((408, 481))
+_TRIES: Final = 5
+"""Of one offer that crosses others, or comes at a bad moment."""
+_ROUNDS: Final = 3
+"""Of offers until both sides send where the other is."""
+_SDP: Final = "Content-Type: application/sdp\r\n"
+
+
+class Join:
+    """Of `first` and `second`. One of `done` and `failed` is called, once; the latter with the leg
+    that is to blame, and the status and phrase that it gave."""
+
+    __slots__ = (
+        "_call",
+        "_done",
+        "_failed",
+        "_offered",
+        "_timer",
+        "_tries",
+        "_unacknowledged",
+        "first",
+        "over",
+        "rounds",
+        "second",
+    )
+
+    def __init__(
+        self,
+        call: Passage,
+        first: Leg,
+        second: Leg,
+        done: Callable[[], None],
+        failed: Callable[[Leg, int, str], None],
+    ) -> None:
+        self._call = call
+        self.first = first
+        self.second = second
+        self._done: Callable[[], None] | None = done
+        self._failed: Callable[[Leg, int, str], None] | None = failed
+        self._timer: Timer | None = None
+        self._tries = 0
+        self._offered = b""  # what the second was offered, as the first had said it
+        self._unacknowledged: tuple[Leg, int, bytes] | None = None  # whose 2xx brought an offer
+        self.rounds = 0
+        self.over = False
+
+    # --- the three ways
+
+    def afresh(self) -> None:
+        """Both talk with others."""
+        self.first.session.new_peer()
+        self.second.session.new_peer()
+        self._offer(self.first, b"", self._first_offers, self._spoken_for)
+
+    def answered(self, offer: bytes) -> None:
+        """The second has answered this offer, which was made of what the first said last."""
+        self._offered = offer
+        self.first.session.new_peer()
+        self._offer(self.first, self.second.session.theirs, self._first_answers, self._fail)
+
+    def offered(self, cseq: int) -> None:
+        """The second has answered with an offer; its 2xx is not acknowledged."""
+        self.first.session.new_peer()
+        offer = self.second.session.theirs
+        self._unacknowledged = self.second, cseq, offer
+        self._offer(self.first, offer, self._answer_for_second, self._fail)
+
+    def abandon(self) -> None:
+        """One of them has gone, or somebody else ends it: nobody is told."""
+        self._end()
+
+    # --- steps
+
+    def _first_offers(self, response: Response, sent: bytes) -> None:
+        offer = response.body
+        first = self.first
+        if not offer:
+            first.session.outgoing = None
+            first.session.ack(response.cseq)
+            self._fail(first, 488, "No Offer")
+            return
+        first.session.theirs = offer
+        self._unacknowledged = first, response.cseq, offer
+        self._offer(self.second, offer, self._second_answers, self._fail)
+
+    def _second_answers(self, response: Response, sent: bytes) -> None:
+        """To the offer that the first made in its 2xx."""
+        second, first = self.second, self.first
+        second.session.ack(response.cseq)
+        second.session.ours, second.session.theirs = sent, response.body
+        self._acknowledge(response.body, content_lines(response))
+        self._finish()
+
+    def _spoken_for(self, leg: Leg, status: int, reason: str) -> None:
+        """The first makes no offer unasked-for."""
+        if status in GONE:
+            self._fail(leg, status, reason)
+            return
+        self._offered = opened(self.first.session.theirs)
+        self._offer(self.second, self._offered, self._second_agrees, self._fail)
+
+    def _second_agrees(self, response: Response, sent: bytes) -> None:
+        second = self.second.session
+        second.ack(response.cseq)
+        second.ours, second.theirs = sent, response.body
+        self.rounds += 1
+        self._offer(self.first, response.body, self._first_answers, self._fail)
+
+    def _first_answers(self, response: Response, sent: bytes) -> None:
+        """To what the second had answered."""
+        first = self.first.session
+        first.ack(response.cseq)
+        first.theirs, first.ours = response.body, sent
+        self.rounds += 1
+        if self.rounds >= _ROUNDS or sends_as(response.body, self._offered):
+            self._finish()
+            return
+        self._offered = response.body
+        self._offer(self.second, response.body, self._second_answers_again, self._fail)
+
+    def _second_answers_again(self, response: Response, sent: bytes) -> None:
+        second = self.second.session
+        second.ack(response.cseq)
+        was, second.theirs, second.ours = second.theirs, response.body, sent
+        if sends_as(response.body, was):
+            self._finish()
+            return
+        self._offer(self.first, response.body, self._first_answers, self._fail)
+
+    def _answer_for_second(self, response: Response, sent: bytes) -> None:
+        """Of the first, to the offer that the second made in its 2xx."""
+        first = self.first.session
+        first.ack(response.cseq)
+        first.ours, first.theirs = sent, response.body
+        self._acknowledge(response.body, content_lines(response))
+        self._finish()
+
+    def _acknowledge(self, answer: bytes, content: str) -> None:
+        """The ACK that has waited for an answer."""
+        assert self._unacknowledged is not None
+        leg, cseq, _ = self._unacknowledged
+        self._unacknowledged = None
+        body = leg.session.describe(answer)
+        leg.session.ours = body
+        leg.session.outgoing = None
+        leg.session.ack(cseq, content, body)
+        leg.session.settle()
+
+    # --- offers
+
+    def _offer(
+        self,
+        leg: Leg,
+        body: bytes,
+        agreed: Callable[[Response, bytes], None],
+        refused: Callable[[Leg, int, str], None],
+    ) -> None:
+        """Make it, or ask for one (empty), as soon as the leg's session is idle."""
+        if self.over:
+            return
+        session = leg.session
+        if leg.call is None or not leg.up:
+            refused(leg, 481, "Gone")
+            return
+        if not session.idle:
+            session.when_idle = partial(self._offer, leg, body, agreed, refused)
+            return
+        sent = session.describe(body)
+        extra = f"{leg.contact}{leg.allow_line(self._call.update)}{_SDP if sent else ''}"
+        session.invite(extra, sent, partial(self._answered, leg, body, sent, agreed, refused))
+
+    def _answered(
+        self,
+        leg: Leg,
+        body: bytes,
+        sent: bytes,
+        agreed: Callable[[Response, bytes], None],
+        refused: Callable[[Leg, int, str], None],
+        response: Response,
+    ) -> None:
+        status, session = response.status, leg.session
+        if status < 200 or leg.call is None:
+            return
+        if status < 300 and response.cseq == session.ack_cseq:
+            session.ack_again(response.cseq)
+            return
+        if self.over:
+            # A 2xx that nobody needs any more still wants its ACK.
+            if status < 300:
+                session.ack(response.cseq)
+            return
+        if self._unacknowledged is not None and self._unacknowledged[1] == response.cseq:
+            if self._unacknowledged[0] is leg:
+                return  # that 2xx again; its answer is on the way
+        if status < 300:
+            leg.refresh_target(response)
+            if body:
+                session.outgoing = None
+            # What brought an offer stays under way until its ACK.
+            agreed(response, sent)
+            self._call.changed()
+            session.settle()
+            return
+        session.outgoing = None
+        if status == 491 or (status == 500 and response.get("retry-after")):
+            self._tries += 1
+            if self._tries < _TRIES:
+                again = partial(self._offer, leg, body, agreed, refused)
+                self._timer = self._call.core.timers.after(self._pause(leg, status), again)
+                return
+        refused(leg, status, response.reason)
+
+    def _pause(self, leg: Leg, status: int) -> float:
+        """§14.1: who made the dialog's Call-ID waits longer than the other, in steps of 10 ms."""
+        chance = int(self._call.core.tokens.token(4), 16) / 0xFFFF
+        if status != 491:
+            return 1.0
+        return round(chance * 2.0, 2) if leg.came_in else round(2.1 + chance * 1.9, 2)
+
+    # --- the end
+
+    def _finish(self) -> None:
+        done = self._done
+        self._end()
+        if done is not None:
+            done()
+
+    def _fail(self, leg: Leg, status: int, reason: str) -> None:
+        failed = self._failed
+        self._end()
+        if failed is not None:
+            failed(leg, status, reason)
+
+    def _end(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._unacknowledged is not None:
+            leg, _, offer = self._unacknowledged
+            if leg.call is not None:
+                # It has to be answered; that it is heard by nobody is the truth.
+                self._acknowledge(held(offer), _SDP)
+        for leg in (self.first, self.second):
+            leg.session.when_idle = None
+        self._done = self._failed = None

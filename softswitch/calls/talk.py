@@ -1,0 +1,348 @@
+"""A talk: two legs that hear each other, from one moment to another; requests of one of them are
+relayed to the other.
+
+re-INVITE and UPDATE (offers and answers pass as they are: the media goes from phone to phone), INFO
+and MESSAGE. Glare is RFC 3261 §14.1 and §14.2; a dialog that turns out to be gone is §12.2.1.2.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from softswitch import events
+from softswitch.calls import outcome
+from softswitch.calls.core import Passage
+from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
+from softswitch.calls.leg import OVER, TALKING, WAITING, Heard, Leg
+from softswitch.calls.records import TalkRecord
+from softswitch.sip import (
+    Flow,
+    InviteServer,
+    NonInviteServer,
+    Request,
+    Response,
+    first_codec,
+    is_held,
+)
+
+_RELAYED: Final = frozenset(("UPDATE", "INFO", "MESSAGE"))
+_GONE: Final = frozenset((408, 481))
+_OFFERS: Final = frozenset(("INVITE", "UPDATE"))
+
+
+class Talk(Heard):
+    """Of `first`, who called or was kept, and `second`. `number`, `how` and `by` are those of
+    `events.TalkBegan`. `joining`: they are being brought together, and offers of their own wait."""
+
+    __slots__ = ("by", "call", "first", "how", "joining", "number", "over", "second")
+
+    def __init__(
+        self, call: Passage, number: int, first: Leg, second: Leg, how: str, by: str
+    ) -> None:
+        self.call = call
+        self.number = number
+        self.first = first
+        self.second = second
+        self.how = how
+        self.by = by
+        self.joining = False
+        self.over = False
+        first.talk = second.talk = self
+        first.state = second.state = TALKING
+
+    def began(self) -> None:
+        """Tell it."""
+        call = self.call
+        call.tell(
+            events.TalkBegan(
+                call_id=call.call_id,
+                at=call.now_us(),
+                switch=call.switch_name,
+                talk=self.number,
+                legs=(self.first.index, self.second.index),
+                how=self.how,
+                by=self.by,
+                incoming=call.number,
+            )
+        )
+
+    def end(self) -> None:
+        """It is over, whatever its legs do next."""
+        if self.over:
+            return
+        self.over = True
+        call = self.call
+        call.tell(
+            events.TalkEnded(
+                call_id=call.call_id,
+                at=call.now_us(),
+                switch=call.switch_name,
+                talk=self.number,
+            )
+        )
+        for leg in (self.first, self.second):
+            leg.talk = None
+            if leg.state == TALKING:
+                leg.state = WAITING
+
+    def other(self, leg: Leg) -> Leg | None:
+        """Whom a leg of it talks with."""
+        if leg is self.first:
+            return self.second
+        return self.first if leg is self.second else None
+
+    def record(self) -> TalkRecord:
+        """It as the journal holds it."""
+        return TalkRecord(self.number, self.first.index, self.second.index, self.how, self.by)
+
+    # --- requests
+
+    def relay(
+        self,
+        leg: Leg,
+        request: Request,
+        transaction: InviteServer | NonInviteServer,
+        flow: Flow,
+    ) -> None:
+        """A request other than BYE from `leg` within its dialog, which came by `flow`."""
+        if not may_come(self.call, leg, request, transaction, flow):
+            return
+        other = self.other(leg)
+        if other is None:
+            transaction.respond(481)
+        elif self.joining and request.method in _OFFERS:
+            transaction.respond(491)
+        elif isinstance(transaction, InviteServer):
+            self._relay_invite(leg, other, request, transaction)
+        else:
+            relay_other(self.call, leg, other, request, transaction)
+
+    def _relay_invite(
+        self, leg: Leg, other: Leg, request: Request, transaction: InviteServer
+    ) -> None:
+        call, mine, theirs = self.call, leg.session, other.session
+        if mine.pending is not None or mine.answer is not None:
+            # §14.2: an INVITE while an earlier one is not done yet.
+            transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
+            return
+        if mine.outgoing is not None or theirs.pending is not None or theirs.answer is not None:
+            transaction.respond(491)
+            return
+        leg.refresh_target(request)
+        transaction.user = leg
+        transaction.trying()
+        mine.pending = transaction
+        offer = request.body
+        sent = theirs.describe(offer)
+        theirs.invite(
+            f"{other.contact}{other.allow_line(call.update)}"
+            f"{content_lines(request) if offer else ''}",
+            sent,
+            partial(self._reinvite_answered, leg, other, transaction, offer, sent, request.cseq),
+        )
+
+    def _reinvite_answered(
+        self,
+        leg: Leg,
+        other: Leg,
+        transaction: InviteServer,
+        offer: bytes,
+        sent: bytes,
+        cseq: int,
+        response: Response,
+    ) -> None:
+        """To the re-INVITE that `leg` sent and `other` was sent, `other` said this."""
+        call, mine, theirs = self.call, leg.session, other.session
+        status = response.status
+        if status < 200 or other.call is None:
+            return
+        if mine.pending is not transaction:
+            # Its 2xx once more, or one that crossed the end of the call: each wants its ACK.
+            if status < 300 and theirs.ack_cseq < response.cseq and not mine.ack_for:
+                theirs.ack(response.cseq)
+            elif status < 300:
+                theirs.ack_again(response.cseq)
+            return
+        mine.pending = theirs.outgoing = None
+        if status >= 300:
+            failure = outcome.for_caller(status, response.reason)
+            transaction.respond(*failure, extra=explanation(response))
+            if status in _GONE:
+                call.hang_up_all("the other side is gone")
+            else:
+                mine.settle()
+                theirs.settle()
+            return
+        other.refresh_target(response)
+        answer = response.body
+        body = mine.describe(answer)
+        data = transaction.respond(
+            status,
+            response.reason,
+            extra=f"{leg.contact}{leg.allow_line(call.update)}"
+            f"{content_lines(response) if body else ''}",
+            body=body,
+        )
+        if not data:
+            theirs.ack(response.cseq)
+            return
+        mine.accepted(transaction.flow, data, cseq, leg.not_acked, transaction.key)
+        agreed(leg, other, offer, sent, answer, body)
+        if offer:
+            theirs.ack(response.cseq)
+        else:
+            mine.ack_for = response.cseq
+        tell_media(call, leg, offer, answer)
+        theirs.settle()
+
+    def late_answer(self, leg: Leg, cseq: int, request: Request) -> None:
+        """The ACK that carries the answer: the other leg's INVITE of `cseq` waits for it."""
+        other = self.other(leg)
+        if other is not None and other.call is not None:
+            answer = request.body
+            sent = other.session.describe(answer)
+            if answer:
+                leg.session.theirs, other.session.ours = answer, sent
+            other.session.ack(cseq, content_lines(request) if answer else "", sent)
+
+
+def agreed(
+    leg: Leg, other: Leg, offer: bytes, sent: bytes, answer: bytes, body: bytes
+) -> None:
+    """`leg` has made an offer, which `other` was sent so, and `other` an answer, sent so to `leg`:
+    these are in force. Without an offer the answer is one, and its answer comes with the ACK."""
+    if offer:
+        leg.session.theirs, other.session.ours = offer, sent
+    if answer:
+        other.session.theirs, leg.session.ours = answer, body
+
+
+def may_come(
+    call: Passage,
+    leg: Leg,
+    request: Request,
+    transaction: InviteServer | NonInviteServer,
+    flow: Flow,
+) -> bool:
+    """Whether a request other than BYE is one for the party that `leg` talks with; what else it may
+    be is answered here."""
+    method = request.method
+    missing = unsupported(request)
+    if missing:
+        transaction.respond(420, extra=missing)
+        return False
+    session = leg.session
+    if session.nat and (method == "INVITE" or method == "UPDATE" or flow.reliable):
+        # Who is behind NAT and got another port is to be found there; who had to connect again is
+        # wherever it speaks from.
+        if session.dialog.flow.remote != flow.remote:
+            call.changed()
+        session.dialog.flow = flow
+    if isinstance(transaction, InviteServer):
+        return True
+    if method in _RELAYED:
+        if method == "UPDATE" and leg.between:
+            carried = request.get(call.core.settings.call_id_header.lower())
+            if carried is not None and not request.body:
+                transaction.respond(200, extra=leg.contact)
+                call.renamed(leg, carried)
+                return False
+        return True
+    if method == "OPTIONS":
+        transaction.respond(200, extra=leg.allow_line(call.update))
+    elif method == "REFER":
+        call.referred(leg, request, transaction)
+    else:
+        known = method in KNOWN_METHODS
+        transaction.respond(405 if known else 501, extra=leg.allow_line(call.update))
+    return False
+
+
+def relay_other(
+    call: Passage, leg: Leg, other: Leg, request: Request, transaction: NonInviteServer
+) -> None:
+    """Relay a request other than INVITE from `leg` to `other`."""
+    update = request.method == "UPDATE"
+    body = request.body
+    extra = content_lines(request) if body else ""
+    if update:
+        leg.refresh_target(request)
+        extra = other.contact + extra
+        body = other.session.describe(body)
+    package = request.get("info-package")
+    if package:
+        # RFC 6086: without it the body of an INFO means nothing.
+        extra += f"Info-Package: {package}\r\n"
+    other.session.send(
+        request.method,
+        extra,
+        body,
+        partial(_other_answered, call, leg, other, request, body, transaction),
+    )
+
+
+def _other_answered(
+    call: Passage,
+    leg: Leg,
+    other: Leg,
+    request: Request,
+    sent: bytes,
+    transaction: NonInviteServer,
+    response: Response,
+) -> None:
+    """To `request`, which `leg` sent, `other` said this."""
+    status = response.status
+    if status < 200:
+        return
+    update = request.method == "UPDATE"
+    answer = response.body
+    body = answer
+    lines = content_lines(response) if answer else ""
+    if update and status < 300:
+        other.refresh_target(response)
+        lines = leg.contact + lines
+        body = leg.session.describe(answer)
+        if request.body and answer:
+            agreed(leg, other, request.body, sent, answer, body)
+    elif status >= 300:
+        lines += explanation(response)
+    transaction.respond(status, response.reason, extra=lines, body=body)
+    if status in _GONE and leg.talk is not None and leg.talk is other.talk:
+        call.hang_up_all("the other side is gone")
+    elif update and status < 300 and request.body:
+        tell_media(call, leg, request.body, answer)
+
+
+def tell_media(call: Passage, leg: Leg, offer: bytes, answer: bytes) -> None:
+    """Tell what an offer of `leg` and its answer have agreed on."""
+    if call.over or leg.state == OVER:
+        return
+    codec = first_codec(answer or offer)
+    leg.codec = codec or leg.codec
+    call.tell_media(
+        events.LegMedia(
+            call_id=call.call_id,
+            at=call.now_us(),
+            switch=call.switch_name,
+            leg=leg.index,
+            held=is_held(offer or answer),
+            codec=codec,
+        )
+    )
+
+
+def _probed(call: Passage, leg: Leg, response: Response) -> None:
+    if response.status not in _GONE or call.over or leg.call is not call:
+        return
+    # Many a carrier throws OPTIONS within a call away.
+    kind, _, name = leg.party.partition(":")
+    if kind == "trunk" and response.ours and not call.core.trunk_states.is_checked(name):
+        return
+    call.hang_up_all("a side vanished")
+
+
+def probe(call: Passage, leg: Leg) -> None:
+    """Ask a party of an answered call whether it is still there; end the call if it is not."""
+    if leg.up:
+        leg.session.send("OPTIONS", on_response=partial(_probed, call, leg))

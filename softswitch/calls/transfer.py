@@ -1,0 +1,367 @@
+"""A transfer: a party asks that whom it talks with talk to somebody else (REFER, RFC 3515, 5589).
+
+Blind: the one who asks leaves the talk, and on behalf of the other somebody else is rung. Attended:
+it has talked to somebody else already, in another call (Replaces, RFC 3891); the two others are
+brought together, and then both its legs are over. Who asked is told what comes of it by NOTIFY
+(§2.4.4), and may leave at any time; if nothing comes of it, it has its talk back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from softswitch import events
+from softswitch.calls.core import Passage
+from softswitch.calls.join import Join
+from softswitch.calls.leg import Leg
+from softswitch.calls.search import Search
+from softswitch.calls.talk import Talk
+from softswitch.sip import SIPFRAG, Response, Timer, fragment, opened, readable
+
+BLIND: Final = "blind-transfer"
+ATTENDED: Final = "attended-transfer"
+RETURNED: Final = "returned"
+
+NOT_ACCEPTABLE: Final = frozenset((415, 488, 606))
+STAYS: Final = 2.0
+"""Seconds in which who asked may hang up itself once it has worked; then it is hung up on."""
+EXPIRES: Final = 180
+"""Seconds that the subscription of a REFER is said to last; it ends with what came of it."""
+
+TRANSFERRED: Final = 'Reason: SIP;cause=200;text="Transferred"\r\n'
+
+
+class Notes:
+    """The NOTIFYs of one REFER, to the leg that sent it: one at a time, of several that are due
+    the last. `id` is the Event's parameter, empty for the first REFER of a dialog."""
+
+    __slots__ = ("_due", "_id", "_leg", "_sending", "_wanted", "last")
+
+    def __init__(self, leg: Leg, event_id: str, wanted: bool) -> None:
+        self._leg = leg
+        self._id = event_id
+        self._wanted = wanted
+        self._sending = False
+        self._due: tuple[int, str, bool] | None = None
+        self.last = 0
+
+    def say(self, status: int, reason: str, final: bool = False) -> None:
+        """This is how it stands, and if `final` how it ended."""
+        self.last = status
+        if not self._wanted or not self._leg.up:
+            return
+        if self._sending:
+            self._due = status, reason, final
+        else:
+            self._send(status, reason, final)
+
+    def stop(self) -> None:
+        """Nobody is there to be told."""
+        self._wanted = False
+        self._due = None
+
+    def _send(self, status: int, reason: str, final: bool) -> None:
+        leg = self._leg
+        self._sending = True
+        state = "terminated;reason=noresource" if final else f"active;expires={EXPIRES}"
+        leg.session.send(
+            "NOTIFY",
+            f"{leg.contact}Event: refer{self._id}\r\nSubscription-State: {state}\r\n{SIPFRAG}",
+            fragment(status, reason),
+            self._answered,
+        )
+        if final:
+            self._wanted = False
+
+    def _answered(self, response: Response) -> None:
+        if response.status < 200:
+            return
+        self._sending = False
+        if response.status >= 300 and response.status != 500:
+            # It takes none, or knows of no such subscription (any more).
+            self._wanted, self._due = False, None
+        due, self._due = self._due, None
+        if due is not None and self._leg.up:
+            self._send(*due)
+
+
+class Transfer:
+    """`referrer` asks (None once it has left) that `kept` talk to somebody else; `by` is its party.
+
+    Its call tells it of each of its legs that hangs up (`left`), and ends it (`stop`).
+    """
+
+    __slots__ = ("by", "call", "done", "how", "join", "kept", "notes", "referrer", "timer", "to")
+
+    def __init__(self, call: Passage, referrer: Leg, kept: Leg, how: str, to: str) -> None:
+        self.call = call
+        self.referrer: Leg | None = referrer
+        self.kept = kept
+        self.how = how
+        self.to = to
+        self.by = referrer.party
+        self.notes: Notes | None = None
+        self.join: Join | None = None
+        self.done = False  # it has worked; who asked may still be there
+        self.timer: Timer | None = None
+
+    def parts(self, leg: Leg) -> bool:
+        """Whether a leg may hang up without ending what whom it talks with is in."""
+        raise NotImplementedError
+
+    def left(self, leg: Leg) -> None:
+        """A leg has hung up."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """The call ends."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.join is not None:
+            self.join.abandon()
+            self.join = None
+        if self.notes is not None:
+            self.notes.stop()
+        self.referrer = None
+
+    def say(self, status: int, reason: str, final: bool = False) -> None:
+        """Tell who asked, if it is there."""
+        if self.notes is not None:
+            self.notes.say(status, reason, final)
+
+    def tell(self, status: int) -> None:
+        """Tell that it was asked for (0), or what came of it."""
+        call, referrer = self.call, self.referrer
+        if referrer is None:
+            return
+        call.tell(
+            events.LegReferred(
+                call_id=call.call_id,
+                at=call.now_us(),
+                switch=call.switch_name,
+                leg=referrer.index,
+                to=readable(self.to, call.most),
+                how=self.how,
+                status=status,
+            )
+        )
+
+    def worked(self) -> None:
+        """Who asked is told so, and hung up on if it does not leave by itself."""
+        self.done = True
+        self.tell(200)
+        self.say(200, "OK", final=True)
+        if self.referrer is not None:
+            self.timer = self.call.core.timers.after(STAYS, self._let_go)
+
+    def _let_go(self) -> None:
+        self.timer = None
+        referrer, self.referrer = self.referrer, None
+        if self.notes is not None:
+            self.notes.stop()
+        if referrer is not None:
+            self.call.let_go(referrer, "Transferred", TRANSFERRED)
+        self.finish()
+
+    def referrer_left(self) -> None:
+        """Nobody is there to be told."""
+        self.referrer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.notes is not None:
+            self.notes.stop()
+
+    def finish(self) -> None:
+        """Let go of it if nothing more is to be done."""
+        if self.done and self.referrer is None and self.join is None:
+            self.call.transfer_over(self)
+
+
+class BlindTransfer(Transfer):
+    """Who asks leaves the talk, and somebody else is rung on behalf of the other.
+
+    `begin` starts a search, with or without an offer; None: nobody is to be called like that.
+    """
+
+    __slots__ = ("begin", "found_leg", "returning", "search", "talk")
+
+    def __init__(self, call: Passage, referrer: Leg, kept: Leg, to: str) -> None:
+        super().__init__(call, referrer, kept, BLIND, to)
+        self.search: Search | None = None
+        self.begin: Callable[[BlindTransfer, bytes], None] | None = None
+        self.found_leg: Leg | None = None
+        self.talk: Talk | None = None
+        self.returning = False
+
+    def start(self, begin: Callable[[BlindTransfer, bytes], None]) -> None:
+        """Go and find who is asked for."""
+        self.begin = begin
+        begin(self, opened(self.kept.session.theirs))
+
+    def parts(self, leg: Leg) -> bool:
+        """See `Transfer`."""
+        return leg is self.referrer
+
+    # what its search says (`search.SearchUser`)
+
+    def trying(self, search: Search) -> None:
+        """Somebody is about to be rung."""
+
+    def rings(self, search: Search, leg: Leg, response: Response, media: bool) -> None:
+        """A provisional response."""
+        if self.notes is not None and response.status != self.notes.last:
+            self.notes.say(response.status, response.reason)
+
+    def found(self, search: Search, leg: Leg, response: Response) -> None:
+        """A leg was answered: the two talk."""
+        self.search = None
+        search.won_by(leg)
+        call, kept = self.call, self.kept
+        self.found_leg = leg
+        call.leg_joined(leg, response)
+        talk = self.talk = call.begin_talk(kept, leg, self.how, self.by)
+        talk.joining = True
+        join = self.join = Join(call, kept, leg, self._joined, self._not_joined)
+        leg.session.theirs = response.body
+        self.worked()
+        if search.offer:
+            leg.session.ours = search.offer
+            leg.session.ack(response.cseq)
+            join.answered(search.offer)
+        else:
+            join.offered(response.cseq)
+
+    def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
+        """Nobody was found."""
+        self.search = None
+        begin, self.begin = self.begin, None
+        if status in NOT_ACCEPTABLE and search.offer and begin is not None:
+            # What was offered is what was left of an agreement with somebody else. Another time
+            # the other side says first what it can.
+            begin(self, b"")
+            return
+        self.failed(status, reason)
+
+    def failed(self, status: int, reason: str) -> None:
+        """Nothing came of it: who asked has its talk back, or is rung for it; who was kept is not
+        left alone."""
+        call, kept, referrer = self.call, self.kept, self.referrer
+        self.tell(status)
+        if referrer is not None and referrer.up and kept.up:
+            self.say(status, reason, final=True)
+            call.begin_talk(kept, referrer, RETURNED, self.by)
+            self._end()
+        elif kept.up and not self.returning and call.ring_back(self):
+            self.returning = True
+            self.how = RETURNED
+        else:
+            self.say(status, reason, final=True)
+            self._end()
+            call.left_alone(kept, status, reason)
+
+    def left(self, leg: Leg) -> None:
+        """See `Transfer`."""
+        if leg is self.referrer:
+            self.referrer_left()
+        if self.join is not None and (leg is self.kept or leg is self.found_leg):
+            self.join.abandon()
+            self.join = None
+        if leg is self.kept and not self.done:
+            search, self.search = self.search, None
+            if search is not None:
+                search.give_up("Cancelled by the caller", "")
+                search.close()
+            self.tell(487)
+            self.say(487, "Request Terminated", final=True)
+            referrer = self.referrer
+            self._end()
+            if referrer is not None:
+                self.call.left_alone(referrer, 487, "Hung Up")
+            return
+        self.finish()
+
+    def stop(self) -> None:
+        """See `Transfer`."""
+        search, self.search = self.search, None
+        if search is not None:
+            search.give_up("Call ended", "")
+            search.close()
+        super().stop()
+
+    def _end(self) -> None:
+        self.done = True
+        self.referrer = None
+        self.finish()
+
+    def _joined(self) -> None:
+        self.join = None
+        if self.talk is not None:
+            self.talk.joining = False
+        self.finish()
+
+    def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
+        """The two are connected and do not hear each other."""
+        self.join = None
+        self.finish()
+        if self.talk is not None:
+            self.call.hang_up_talk(self.talk, reason)
+
+
+class AttendedTransfer(Transfer):
+    """`kept` is to talk with `target`, whom the referrer has talked with by another leg of its,
+    `replaced`. Until they do nothing changes for anybody."""
+
+    __slots__ = ("other_call", "replaced", "target")
+
+    def __init__(self, call: Passage, referrer: Leg, kept: Leg, replaced: Leg, target: Leg) -> None:
+        super().__init__(call, referrer, kept, ATTENDED, target.number)
+        self.replaced: Leg | None = replaced
+        self.target = target
+        assert replaced.call is not None
+        self.other_call: Passage = replaced.call
+
+    def start(self) -> None:
+        """Bring them together."""
+        join = self.join = Join(self.call, self.kept, self.target, self._joined, self._not_joined)
+        join.afresh()
+
+    def parts(self, leg: Leg) -> bool:
+        """See `Transfer`."""
+        return not self.done and (leg is self.referrer or leg is self.replaced)
+
+    def left(self, leg: Leg) -> None:
+        """See `Transfer`."""
+        if leg is self.referrer:
+            self.referrer_left()
+        if leg is self.replaced:
+            self.replaced = None
+        if not self.done and (leg is self.kept or leg is self.target):
+            self._failed(487, "Hung Up")
+            return
+        self.finish()
+
+    def _joined(self) -> None:
+        self.join = None
+        replaced, self.replaced = self.replaced, None
+        self.call.joined(self, replaced)
+
+    def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
+        self.join = None
+        self._failed(status, reason)
+
+    def _failed(self, status: int, reason: str) -> None:
+        """All is as it was, but for who has left meanwhile."""
+        if self.join is not None:
+            self.join.abandon()
+            self.join = None
+        self.tell(status)
+        self.say(status, reason, final=True)
+        self.done = True
+        self.referrer = None
+        call, other_call = self.call, self.other_call
+        call.transfer_over(self)
+        call.left_alone(self.kept, status, reason)
+        other_call.left_alone(self.target, status, reason)
