@@ -1,24 +1,32 @@
-"""Who may ask, and who can be reached: registrar, trunks, lines, destinations."""
+"""Who asks and may, and who can be reached: authentication, registrar, trunks, lines,
+destinations."""
 
+from softswitch.parties.authentication import Authentication
+from softswitch.parties.callers import caller_of
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.lines import Lines
-from softswitch.parties.registered import say_refused, say_registered, say_unregistered
+from softswitch.parties.registered import say_registered, say_unregistered
+from softswitch.parties.registering import Registering
 from softswitch.parties.registrar import Registrar, Settings
 from softswitch.parties.registrations import Registrations, is_registration
 from softswitch.parties.screening import Guesses, GuessLimits
+from softswitch.parties.trunk_checks import TrunkChecks
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
+    "Authentication",
     "Destinations",
     "GuessLimits",
     "Guesses",
     "Lines",
+    "Registering",
     "Registrar",
     "Registrations",
     "Settings",
+    "TrunkChecks",
     "Trunks",
+    "caller_of",
     "is_registration",
-    "say_refused",
     "say_registered",
     "say_unregistered",
 ]
