@@ -6,7 +6,6 @@ and no sockets: those are `Network`'s, and `softswitch.process` puts the two tog
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,26 +13,21 @@ from typing import TypeVar
 
 import pluggy
 
+from softswitch.call_ids import CallIDs
 from softswitch.calls import (
     ALLOW,
     DRAINING,
     KNOWN_METHODS,
     LINE_FULL,
-    LOOP,
     Call,
-    CarriedCallID,
     Destination,
     Journal,
     Leg,
     LegNumbers,
     Refusals,
-    make_call_id,
-    read_call_id,
-    reason_of_status,
     restore,
     restore_failure,
     restore_goodbye,
-    take_up,
     unsupported,
 )
 from softswitch.configuration import Config
@@ -44,22 +38,23 @@ from softswitch.log import CallLog
 from softswitch.memory import give_back
 from softswitch.parties import (
     Authentication,
+    Callers,
     Destinations,
     Guesses,
     Lines,
     Registering,
     Registrar,
     Registrations,
+    Sources,
     TrunkChecks,
     Trunks,
-    caller_of,
     say_registered,
     say_unregistered,
 )
+from softswitch.refusing import Refusing
 from softswitch.restarting import Restarting
 from softswitch.settings import call_settings, guess_limits, registrar_settings, timers_of
 from softswitch.sip import (
-    REASON_PHRASES,
     Answer,
     Digest,
     Flow,
@@ -75,8 +70,6 @@ from softswitch.sip import (
     unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
-
-log = logging.getLogger(__name__)
 
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 _BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
@@ -176,9 +169,10 @@ class Switch:
             self.timers,
             self.transactions.refuse,
         )
+        self.callers = Callers(self.extensions, config.limits.max_text)
         self.registering = Registering(self.registrar, self.guesses)
         self.trunks = Trunks(self.trunk_entries.values())
-        self._take_up_trunks()
+        self.sources = Sources(self.trunks, self.trunk_entries)
         self.lines = Lines(self.extensions, self.trunks)
         self.targets = Destinations(
             self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
@@ -186,7 +180,8 @@ class Switch:
         self.trunk_checks = TrunkChecks(
             self.name, self.trunks, self.targets, self.timers, tokens, self.transactions
         )
-        self.owner = plugins.hook.owner_name(config=config) or ""
+        owner = plugins.hook.owner_name(config=config) or ""
+        self.call_ids = CallIDs(config.switch.call_id_header, owner, now_us, tokens)
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
@@ -202,6 +197,7 @@ class Switch:
         )
         self.numbers = LegNumbers(self.timers, self._base)
         self.refusals = Refusals(self, config.limits.refused_records)
+        self.refusing = Refusing(self.refusals, self.sources, self.callers, self.call_ids)
         self.counters = Counters()
         self.call_log: CallLog | None = None
         self.draining = False
@@ -211,7 +207,6 @@ class Switch:
         # Whose answer goes out with what is being sent.
         self._answers: list[Call] = []
         self.on_idle: Callable[[], None] | None = None
-        self._header_key = config.switch.call_id_header.lower()
 
     def take_up(self, config: Config) -> None:
         """Go on by another configuration. Calls, registrations and what is known of trunks stay;
@@ -231,13 +226,14 @@ class Switch:
         self.transactions.take_up(timers_of(config), config.limits.max_transactions)
         self.settings = call_settings(config)
         self._take_up_limits(config)
+        self.callers.max_text = config.limits.max_text
         self.dialplan = config.dialplan
         switch = config.switch
         self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
         self.guesses.limits = guess_limits(config)
         self.registrar.settings = registrar_settings(config)
         self.trunks.take_up(self.trunk_entries.values())
-        self._take_up_trunks()
+        self.sources.take_up(self.trunk_entries)
         self.refusals.take_up(config.limits.refused_records)
 
     def _take_up_limits(self, config: Config) -> None:
@@ -245,13 +241,6 @@ class Switch:
         limits = config.limits
         self._max_calls = limits.max_calls
         self._max_dialogs = limits.max_dialogs
-        self._max_text = limits.max_text
-
-    def _take_up_trunks(self) -> None:
-        trunks = self.trunk_entries.values()
-        # One for all requests of a trunk.
-        self._sources = {trunk.name: Source("trunk", trunk.name, trunk.switch) for trunk in trunks}
-        self._natted = frozenset(trunk.name for trunk in trunks if trunk.nat)
 
     def _journal(self) -> Journal | None:
         return self.journal
@@ -315,12 +304,12 @@ class Switch:
                 return None
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
-            request.party = self._trunk(request, flow)
+            request.party = self.sources.of(request, flow)
             return None if request.party is not None else self.authentication.check(request, flow)
         if method == "OPTIONS":
             if flow.reliable or self.trunks.down:
                 # Whose connection it is, and a sign of life.
-                request.party = self._trunk(request, flow)
+                request.party = self.sources.of(request, flow)
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
                 503 if self.draining else 200, None, f"{ALLOW_LINE}Accept: application/sdp\r\n"
@@ -353,17 +342,7 @@ class Switch:
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         """An INVITE outside of a dialog gets this answer and no transaction."""
         if status != 401:
-            self._refused(request, None, flow, status, reason)
-
-    def _trunk(self, request: Request, flow: Flow) -> Source | None:
-        """The trunk from which a request comes, by its address."""
-        host, port = flow.remote
-        trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
-        if trunk is None:
-            return None
-        if self.trunks.down:
-            self.trunks.heard(trunk.name)
-        return self._sources[trunk.name]
+            self.refusing.refused(request, None, flow, status, reason)
 
     def _not_understood(self, request: Request) -> Answer | None:
         missing = unsupported(request)
@@ -373,28 +352,28 @@ class Switch:
         source = request.party
         assert isinstance(source, Source)
         if self.draining:
-            self._refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
+            self.refusing.refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
             return
         if len(self.calls) >= self._max_calls:
-            self._refuse(request, transaction, flow, 503, extra=_LATER)
+            self.refusing.refuse(request, transaction, flow, 503, extra=_LATER)
             return
         if len(self.legs) >= self._max_dialogs:
-            self._refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
+            self.refusing.refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
             return
         headers = request.headers
         if "require" in headers or "proxy-require" in headers:
-            self._refuse(request, transaction, flow, 420, extra=unsupported(request))
+            self.refusing.refuse(request, transaction, flow, 420, extra=unsupported(request))
             return
         if request.body:
             kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
             if kind != "application/sdp" and not kind.startswith("multipart/"):
-                self._refuse(request, transaction, flow, 415, extra=_BODIES)
+                self.refusing.refuse(request, transaction, flow, 415, extra=_BODIES)
                 return
         hops = headers.get("max-forwards")
         if hops is not None and int(hops[0]) == 0:
-            self._refuse(request, transaction, flow, 483)
+            self.refusing.refuse(request, transaction, flow, 483)
             return
-        named, made, first = self._call_id(request, source)
+        named, made, first = self.call_ids.of(request, source)
         call_id = named.call_id
         try:
             call = Call.received(
@@ -403,17 +382,17 @@ class Switch:
                 named.owner,
                 made,
                 source,
-                caller_of(request, source, self.extensions, self._max_text),
+                self.callers.of(request, source),
                 request,
                 transaction,
                 flow,
             )
         except ValueError:
-            self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
+            self.refusing.refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
         assert call.search is not None
         call.search.some_down = self.trunks.down > 0
-        if source.name in self._natted and source.kind == "trunk":
+        if source.name in self.sources.natted and source.kind == "trunk":
             call.caller.nat = True
         if not made:
             call.search.came = named.legs
@@ -430,61 +409,12 @@ class Switch:
         call.caller.line = str(source)
         uri = parse_uri(request.uri)
         dialled = uri.user
-        if uri.number_params and len(uri.number_params) <= self._max_text:
+        if uri.number_params and len(uri.number_params) <= self.settings.max_text:
             call.search.number_params = uri.number_params
         route = self.dialplan.route(dialled, source)
         if route is None:
             self.refusals.say(source, request, flow, 404, "No Route")
         call.start(request, dialled, route)
-
-    def _refuse(
-        self,
-        request: Request,
-        transaction: InviteServer,
-        flow: Flow,
-        status: int,
-        reason: str | None = None,
-        extra: str = "",
-        why: str = "",
-    ) -> None:
-        """Answer an INVITE of which no call is made."""
-        transaction.respond(status, reason, extra=extra)
-        self._refused(request, transaction, flow, status, reason, why)
-
-    def _refused(
-        self,
-        request: Request,
-        transaction: InviteServer | None,
-        flow: Flow,
-        status: int,
-        reason: str | None,
-        why: str = "",
-    ) -> None:
-        """Whatever refuses an INVITE before there is a call of it comes here: see `Refusals`."""
-        why = why or reason_of_status(status)
-        reason = reason or REASON_PHRASES.get(status, "")
-        source = request.party if isinstance(request.party, Source) else self._trunk(request, flow)
-        self.refusals.count(why, source, request, flow, status, reason)
-        # Of a merged request (§8.2.2.2) there is a call, by another path; that has the record.
-        if source is None or why == LOOP:
-            return
-        if not self.refusals.admits(request, flow, stateless=transaction is None):
-            return
-        named, _, first = self._call_id(request, source)
-        identity = caller_of(request, source, self.extensions, self._max_text)
-        self.refusals.record(
-            named.call_id, named.owner, first, source, identity, request, flow, status, reason
-        )
-
-    def _call_id(self, request: Request, source: Source) -> tuple[CarriedCallID, bool, bool]:
-        """The callID of a call that comes in and the server that owns it; whether the callID is
-        made here; and whether this switch tells of the call as a whole (`take_up`)."""
-        if source.switch and self._header_key in request.headers:
-            carried = read_call_id(request.headers[self._header_key][0])
-            if carried is not None:
-                named, first = take_up(carried, self.owner)
-                return named, False, first
-        return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), True, True
 
     # --- what calls need (softswitch.calls.core.Core)
 

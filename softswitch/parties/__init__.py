@@ -2,7 +2,7 @@
 destinations."""
 
 from softswitch.parties.authentication import Authentication
-from softswitch.parties.callers import caller_of
+from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.lines import Lines
 from softswitch.parties.registered import say_registered, say_unregistered
@@ -10,11 +10,13 @@ from softswitch.parties.registering import Registering
 from softswitch.parties.registrar import Registrar, Settings
 from softswitch.parties.registrations import Registrations, is_registration
 from softswitch.parties.screening import Guesses, GuessLimits
+from softswitch.parties.sources import Sources
 from softswitch.parties.trunk_checks import TrunkChecks
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
     "Authentication",
+    "Callers",
     "Destinations",
     "GuessLimits",
     "Guesses",
@@ -23,9 +25,9 @@ __all__ = [
     "Registrar",
     "Registrations",
     "Settings",
+    "Sources",
     "TrunkChecks",
     "Trunks",
-    "caller_of",
     "is_registration",
     "say_registered",
     "say_unregistered",
