@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from softswitch.calls import CallSettings
 from softswitch.configuration import Config
 from softswitch.parties import GuessLimits
@@ -48,3 +50,16 @@ def guess_limits(config: Config) -> GuessLimits:
         longest=timers.guess_longest,
         forget=timers.guess_forget,
     )
+
+
+def kept_until_restart(before: Config, config: Config) -> Config:
+    """Another configuration to go on by, but for what only a restart can change
+    (`softswitch.reload`)."""
+    switch = before.switch
+    kept = {
+        "name": switch.name,
+        "listen": switch.listen,
+        "call_id_header": switch.call_id_header,
+        "journal": switch.journal,
+    }
+    return replace(config, switch=config.switch.model_copy(update=kept))

@@ -1,15 +1,14 @@
-"""The switch: who is calling, what is asked, and which call or binding it concerns.
+"""The switch: what is asked, and which call or party it concerns.
 
-The transaction user (RFC 3261 §17) of the whole switch. It owns the tables (calls, legs, bindings)
-and no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
+The transaction user (RFC 3261 §17) of the whole switch. It owns the tables of calls and legs,
+but no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import pluggy
 
@@ -36,27 +35,18 @@ from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
 from softswitch.log import CallLog
 from softswitch.memory import give_back
-from softswitch.parties import (
-    Authentication,
-    Callers,
-    Destinations,
-    Guesses,
-    Lines,
-    Registering,
-    Registrar,
-    Registrations,
-    Sources,
-    TrunkChecks,
-    Trunks,
-    say_registered,
-    say_unregistered,
-)
+from softswitch.parties import Parties
 from softswitch.refusing import Refusing
 from softswitch.restarting import Restarting
-from softswitch.settings import call_settings, guess_limits, registrar_settings, timers_of
+from softswitch.settings import (
+    call_settings,
+    guess_limits,
+    kept_until_restart,
+    registrar_settings,
+    timers_of,
+)
 from softswitch.sip import (
     Answer,
-    Digest,
     Flow,
     InviteServer,
     Network,
@@ -88,14 +78,6 @@ class Counters:
     answered: int = 0
 
 
-_Table = TypeVar("_Table")
-
-
-def _replace(table: dict[str, _Table], entries: Mapping[str, _Table]) -> None:
-    table.clear()
-    table.update(entries)
-
-
 class Switch:
     """All of a switch but its sockets."""
 
@@ -124,9 +106,6 @@ class Switch:
         self.steady_us = steady_us or (lambda: int(clock() * 1e6))
         self.boot = boot
         self.timers = Timers(clock)
-        # The same tables for all who look into them, so that they can be changed (`take_up`).
-        self.extensions = dict(config.extensions)
-        self.trunk_entries = dict(config.trunks)
         self.transactions = Transactions(
             self.timers,
             self,
@@ -137,49 +116,34 @@ class Switch:
         self.settings = call_settings(config)
         self._take_up_limits(config)
         self.dialplan: Dialplan = config.dialplan
-        self.digest = Digest(
-            self.name,
-            clock,
-            bytes.fromhex(tokens.token(64)),
-            nonce_lifetime=config.timers.nonce_lifetime,
-            algorithms=config.switch.digest,
-            any_uri=config.switch.digest_any_uri,
-        )
-        self.guesses = Guesses(clock, guess_limits(config))
-        self.registrar = Registrar(
-            clock,
+        self._parties = parties = Parties(
+            config,
             registrar_settings(config),
-            wall=lambda: now_us() / 1e6,
-            registered=say_registered,
-            unregistered=say_unregistered,
-        )
-        self.registrations = Registrations(
-            self.registrar,
-            self.extensions,
+            guess_limits(config),
+            network,
             self.timers,
+            tokens,
+            self.transactions,
             self._journal,
+            now_us,
             self._ahead,
             boot,
         )
-        self.authentication = Authentication(
-            self.digest,
-            self.guesses,
-            self.registrar,
-            self.extensions,
-            self.timers,
-            self.transactions.refuse,
-        )
-        self.callers = Callers(self.extensions, config.limits.max_text)
-        self.registering = Registering(self.registrar, self.guesses)
-        self.trunks = Trunks(self.trunk_entries.values())
-        self.sources = Sources(self.trunks, self.trunk_entries)
-        self.lines = Lines(self.extensions, self.trunks)
-        self.targets = Destinations(
-            self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
-        )
-        self.trunk_checks = TrunkChecks(
-            self.name, self.trunks, self.targets, self.timers, tokens, self.transactions
-        )
+        # Each by itself, as every call asks for some of them.
+        self.extensions = parties.extensions
+        self.trunk_entries = parties.trunk_entries
+        self.digest = parties.digest
+        self.guesses = parties.guesses
+        self.registrar = parties.registrar
+        self.registrations = parties.registrations
+        self.authentication = parties.authentication
+        self.registering = parties.registering
+        self.callers = parties.callers
+        self.trunks = parties.trunks
+        self.sources = parties.sources
+        self.lines = parties.lines
+        self.targets = parties.targets
+        self.trunk_checks = parties.trunk_checks
         owner = plugins.hook.owner_name(config=config) or ""
         self.call_ids = CallIDs(config.switch.call_id_header, owner, now_us, tokens)
         self.listeners = Listeners(plugins)
@@ -211,29 +175,14 @@ class Switch:
     def take_up(self, config: Config) -> None:
         """Go on by another configuration. Calls, registrations and what is known of trunks stay;
         so does what only a restart can change (`softswitch.reload`)."""
-        before = self.config.switch
-        kept = {
-            "name": before.name,
-            "listen": before.listen,
-            "call_id_header": before.call_id_header,
-            "journal": before.journal,
-        }
-        config = replace(config, switch=config.switch.model_copy(update=kept))
+        config = kept_until_restart(self.config, config)
         self.config = config
         self.site = config.switch.site
-        _replace(self.extensions, config.extensions)
-        _replace(self.trunk_entries, config.trunks)
         self.transactions.take_up(timers_of(config), config.limits.max_transactions)
         self.settings = call_settings(config)
         self._take_up_limits(config)
-        self.callers.max_text = config.limits.max_text
         self.dialplan = config.dialplan
-        switch = config.switch
-        self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
-        self.guesses.limits = guess_limits(config)
-        self.registrar.settings = registrar_settings(config)
-        self.trunks.take_up(self.trunk_entries.values())
-        self.sources.take_up(self.trunk_entries)
+        self._parties.take_up(config, registrar_settings(config), guess_limits(config))
         self.refusals.take_up(config.limits.refused_records)
 
     def _take_up_limits(self, config: Config) -> None:
