@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from softswitch.calls import same_request
@@ -35,7 +35,7 @@ class Authentication:
         digest: Digest,
         guesses: Guesses,
         registrar: Registrar,
-        extensions: Mapping[str, Extension],
+        extensions: dict[str, Extension],
         timers: Timers,
         refuse: Callable[[Request, Flow, int, str | None, str], None],
     ) -> None:

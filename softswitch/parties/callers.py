@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from softswitch.calls import Caller
 from softswitch.config import Extension
 from softswitch.dialplan import Source
@@ -13,7 +11,7 @@ from softswitch.sip import Request, parse_party, readable, split_list
 class Callers:
     """`max_text` is how many characters of a text of a trunk are believed."""
 
-    def __init__(self, extensions: Mapping[str, Extension], max_text: int) -> None:
+    def __init__(self, extensions: dict[str, Extension], max_text: int) -> None:
         self._extensions = extensions
         self.max_text = max_text
 
