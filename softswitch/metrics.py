@@ -39,7 +39,11 @@ class SwitchMetrics:
                 switch.refusals.unrecorded,
                 "Refused calls without a record, beyond limits.refused_records.",
             ),
-            ("challenged", counters.challenged, "Requests answered with a digest challenge."),
+            (
+                "challenged",
+                switch.authentication.challenged,
+                "Requests answered with a digest challenge.",
+            ),
             ("wrong_passwords", switch.guesses.wrong_passwords, "Requests with a wrong password."),
             (
                 "wrong_passwords_unanswered",
@@ -48,7 +52,7 @@ class SwitchMetrics:
             ),
             ("connections_displaced", displaced, "Strangers' connections closed to make room."),
             ("connections_refused", turned_away, "Connections for which there was no room."),
-            ("registrations", counters.registered, "REGISTERs accepted."),
+            ("registrations", switch.registering.accepted, "REGISTERs accepted."),
             ("malformed", self._transport.malformed, "Messages dropped unread."),
             ("unmatched", switch.transactions.unmatched, "Responses that nobody waited for."),
             ("overflows", switch.transactions.refused, "Requests refused by max_transactions."),

@@ -253,7 +253,7 @@ class Process:
         """What is done every now and then."""
         return [
             loop.create_task(_every(1.0, lambda: _next_second(switch))),
-            loop.create_task(_every(1.0, switch.keep_alive)),
+            loop.create_task(_every(1.0, switch.trunk_checks.ask)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(1.0, switch.guesses.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),

@@ -1,106 +1,69 @@
-"""The switch: who is calling, what is asked, and which call or binding it concerns.
+"""The switch: what is asked, and which call or party it concerns.
 
-The transaction user (RFC 3261 §17) of the whole switch. It owns the tables (calls, legs, bindings)
-and no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
+The transaction user (RFC 3261 §17) of the whole switch. It owns the tables of calls and legs,
+but no sockets: those are `Network`'s, and `softswitch.process` puts the two together.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import pluggy
 
+from softswitch.call_ids import CallIDs
 from softswitch.calls import (
     ALLOW,
     DRAINING,
     KNOWN_METHODS,
     LINE_FULL,
-    LOOP,
-    RESTARTED,
     Call,
-    Caller,
-    CallSettings,
-    CarriedCallID,
     Destination,
     Journal,
     Leg,
     LegNumbers,
     Refusals,
-    decode,
-    is_failure,
-    is_goodbye,
-    make_call_id,
-    read_call_id,
-    reason_of_status,
     restore,
     restore_failure,
     restore_goodbye,
-    same_request,
-    take_up,
     unsupported,
 )
-from softswitch.config import Trunk
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
 from softswitch.log import CallLog
 from softswitch.memory import give_back
-from softswitch.parties import (
-    Destinations,
-    Guesses,
-    GuessLimits,
-    Lines,
-    Registrar,
-    Registrations,
-    Trunks,
-    is_registration,
-    say_refused,
-    say_registered,
-    say_unregistered,
+from softswitch.parties import Parties
+from softswitch.refusing import Refusing
+from softswitch.restarting import Restarting
+from softswitch.settings import (
+    call_settings,
+    guess_limits,
+    kept_until_restart,
+    registrar_settings,
+    timers_of,
 )
-from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import (
-    REASON_PHRASES,
     Answer,
-    Authenticated,
-    ClientRequest,
-    Digest,
     Flow,
     InviteServer,
-    MalformedCredentials,
     Network,
-    NonInviteServer,
     Request,
-    Response,
     ServerTransaction,
     Timers,
-    TimerSettings,
     Tokens,
     Transactions,
     Uri,
-    WrongPassword,
-    claimed_user,
-    parse_address,
-    parse_party,
     parse_uri,
-    readable,
-    split_list,
     unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
 
-log = logging.getLogger(__name__)
-
 ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
 _BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
 _LATER = "Retry-After: 10\r\n"
-# Of how many restored calls a second the sides are asked whether they are still there.
-RESTART_CHECKS = 500.0
 
 
 def _nothing() -> None:
@@ -113,57 +76,6 @@ class Counters:
 
     calls: int = 0
     answered: int = 0
-    challenged: int = 0
-    registered: int = 0
-
-
-def _timers_of(config: Config) -> TimerSettings:
-    timers = config.timers
-    return TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying)
-
-
-def _call_settings(config: Config) -> CallSettings:
-    timers, limits = config.timers, config.limits
-    return CallSettings(
-        no_response=timers.no_response,
-        session_check=timers.session_check,
-        max_duration=timers.max_duration,
-        max_redirects=limits.max_redirects,
-        max_forwards=limits.max_forwards,
-        call_id_header=config.switch.call_id_header,
-        max_text=limits.max_text,
-    )
-
-
-def _registrar_settings(config: Config) -> RegistrarSettings:
-    timers, limits = config.timers, config.limits
-    return RegistrarSettings(
-        timers.min_expires,
-        timers.default_expires,
-        timers.max_expires,
-        limits.max_contacts,
-        limits.max_registrations,
-    )
-
-
-def _guess_limits(config: Config) -> GuessLimits:
-    timers, limits = config.timers, config.limits
-    return GuessLimits(
-        at_once=limits.guesses_at_once,
-        sources=limits.max_guessers,
-        waiting=limits.max_delayed,
-        delay=timers.guess_delay,
-        longest=timers.guess_longest,
-        forget=timers.guess_forget,
-    )
-
-
-_Table = TypeVar("_Table")
-
-
-def _replace(table: dict[str, _Table], entries: Mapping[str, _Table]) -> None:
-    table.clear()
-    table.update(entries)
 
 
 class Switch:
@@ -194,57 +106,62 @@ class Switch:
         self.steady_us = steady_us or (lambda: int(clock() * 1e6))
         self.boot = boot
         self.timers = Timers(clock)
-        # The same tables for all who look into them, so that they can be changed (`take_up`).
-        self.extensions = dict(config.extensions)
-        self.trunk_entries = dict(config.trunks)
         self.transactions = Transactions(
             self.timers,
             self,
-            _timers_of(config),
+            timers_of(config),
             max_transactions=config.limits.max_transactions,
         )
         self.transactions.layer.reconnect = self.reconnect
-        self.settings = _call_settings(config)
+        self.settings = call_settings(config)
         self._take_up_limits(config)
         self.dialplan: Dialplan = config.dialplan
-        self.digest = Digest(
-            self.name,
-            clock,
-            bytes.fromhex(tokens.token(64)),
-            nonce_lifetime=config.timers.nonce_lifetime,
-            algorithms=config.switch.digest,
-            any_uri=config.switch.digest_any_uri,
-        )
-        self.guesses = Guesses(clock, _guess_limits(config))
-        # Phones of which it was said that their credentials are for another URI.
-        self._other_uris: set[str] = set()
-        self.registrar = Registrar(
-            clock,
-            _registrar_settings(config),
-            wall=lambda: now_us() / 1e6,
-            registered=say_registered,
-            unregistered=say_unregistered,
-        )
-        self.registrations = Registrations(
-            self.registrar,
-            self.extensions,
+        self._parties = parties = Parties(
+            config,
+            registrar_settings(config),
+            guess_limits(config),
+            network,
             self.timers,
+            tokens,
+            self.transactions,
             self._journal,
+            now_us,
             self._ahead,
             boot,
         )
-        self.trunks = Trunks(self.trunk_entries.values())
-        self._take_up_trunks()
-        self.lines = Lines(self.extensions, self.trunks)
-        self.targets = Destinations(
-            self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
-        )
-        self.owner = plugins.hook.owner_name(config=config) or ""
+        # Each by itself, as every call asks for some of them.
+        self.extensions = parties.extensions
+        self.trunk_entries = parties.trunk_entries
+        self.digest = parties.digest
+        self.guesses = parties.guesses
+        self.registrar = parties.registrar
+        self.registrations = parties.registrations
+        self.authentication = parties.authentication
+        self.registering = parties.registering
+        self.callers = parties.callers
+        self.trunks = parties.trunks
+        self.sources = parties.sources
+        self.lines = parties.lines
+        self.targets = parties.targets
+        self.trunk_checks = parties.trunk_checks
+        owner = plugins.hook.owner_name(config=config) or ""
+        self.call_ids = CallIDs(config.switch.call_id_header, owner, now_us, tokens)
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
+        self.restarting = Restarting(
+            network,
+            self.timers,
+            self.transactions,
+            self.legs,
+            self.registrations,
+            call=partial(restore, self),
+            failure=partial(restore_failure, self),
+            goodbye=partial(restore_goodbye, self),
+        )
         self.numbers = LegNumbers(self.timers, self._base)
         self.refusals = Refusals(self, config.limits.refused_records)
+        self.refusing = Refusing(self.refusals, self.sources, self.callers, self.call_ids)
         self.counters = Counters()
         self.call_log: CallLog | None = None
         self.draining = False
@@ -253,35 +170,19 @@ class Switch:
         self.on_told: Callable[[], None] = _nothing
         # Whose answer goes out with what is being sent.
         self._answers: list[Call] = []
-        self._unsent: list[Callable[[], None]] | None = []
         self.on_idle: Callable[[], None] | None = None
-        self._header_key = config.switch.call_id_header.lower()
 
     def take_up(self, config: Config) -> None:
         """Go on by another configuration. Calls, registrations and what is known of trunks stay;
         so does what only a restart can change (`softswitch.reload`)."""
-        before = self.config.switch
-        kept = {
-            "name": before.name,
-            "listen": before.listen,
-            "call_id_header": before.call_id_header,
-            "journal": before.journal,
-        }
-        config = replace(config, switch=config.switch.model_copy(update=kept))
+        config = kept_until_restart(self.config, config)
         self.config = config
         self.site = config.switch.site
-        _replace(self.extensions, config.extensions)
-        _replace(self.trunk_entries, config.trunks)
-        self.transactions.take_up(_timers_of(config), config.limits.max_transactions)
-        self.settings = _call_settings(config)
+        self.transactions.take_up(timers_of(config), config.limits.max_transactions)
+        self.settings = call_settings(config)
         self._take_up_limits(config)
         self.dialplan = config.dialplan
-        switch = config.switch
-        self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
-        self.guesses.limits = _guess_limits(config)
-        self.registrar.settings = _registrar_settings(config)
-        self.trunks.take_up(self.trunk_entries.values())
-        self._take_up_trunks()
+        self._parties.take_up(config, registrar_settings(config), guess_limits(config))
         self.refusals.take_up(config.limits.refused_records)
 
     def _take_up_limits(self, config: Config) -> None:
@@ -289,13 +190,6 @@ class Switch:
         limits = config.limits
         self._max_calls = limits.max_calls
         self._max_dialogs = limits.max_dialogs
-        self._max_text = limits.max_text
-
-    def _take_up_trunks(self) -> None:
-        trunks = self.trunk_entries.values()
-        # One for all requests of a trunk.
-        self._sources = {trunk.name: Source("trunk", trunk.name, trunk.switch) for trunk in trunks}
-        self._natted = frozenset(trunk.name for trunk in trunks if trunk.nat)
 
     def _journal(self) -> Journal | None:
         return self.journal
@@ -325,7 +219,7 @@ class Switch:
         ended: list[int] = []
         answers: list[Call] = []
         # Before the switch listens, what restored calls have to say last has not even been sent.
-        if self._unsent is None:
+        if self.restarting.listens:
             answers, self._answers = self._answers, answers
             if journal is not None:
                 ended = journal.ended()
@@ -359,18 +253,18 @@ class Switch:
                 return None
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
-            request.party = self._trunk(request, flow)
-            return None if request.party is not None else self._authenticate(request, flow)
+            request.party = self.sources.of(request, flow)
+            return None if request.party is not None else self.authentication.check(request, flow)
         if method == "OPTIONS":
             if flow.reliable or self.trunks.down:
                 # Whose connection it is, and a sign of life.
-                request.party = self._trunk(request, flow)
+                request.party = self.sources.of(request, flow)
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
                 503 if self.draining else 200, None, f"{ALLOW_LINE}Accept: application/sdp\r\n"
             )
         if method == "REGISTER":
-            return self._not_understood(request) or self._authenticate(request, flow)
+            return self._not_understood(request) or self.authentication.check(request, flow)
         if method == "BYE":
             return Answer(481)
         return Answer(405 if method in KNOWN_METHODS else 501, None, ALLOW_LINE)
@@ -386,7 +280,7 @@ class Switch:
         elif isinstance(transaction, InviteServer):
             self._invite(request, transaction, flow)
         else:
-            self._register(request, transaction, flow)
+            self.registering.request(request, transaction, flow)
 
     def ack(self, request: Request, flow: Flow) -> None:
         """The ACK of a 2xx, or one whose INVITE is not found by its Via."""
@@ -397,17 +291,7 @@ class Switch:
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         """An INVITE outside of a dialog gets this answer and no transaction."""
         if status != 401:
-            self._refused(request, None, flow, status, reason)
-
-    def _trunk(self, request: Request, flow: Flow) -> Source | None:
-        """The trunk from which a request comes, by its address."""
-        host, port = flow.remote
-        trunk = self.trunks.by_source(flow.transport, host, port, request.via.port)
-        if trunk is None:
-            return None
-        if self.trunks.down:
-            self.trunks.heard(trunk.name)
-        return self._sources[trunk.name]
+            self.refusing.refused(request, None, flow, status, reason)
 
     def _not_understood(self, request: Request) -> Answer | None:
         missing = unsupported(request)
@@ -417,28 +301,28 @@ class Switch:
         source = request.party
         assert isinstance(source, Source)
         if self.draining:
-            self._refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
+            self.refusing.refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
             return
         if len(self.calls) >= self._max_calls:
-            self._refuse(request, transaction, flow, 503, extra=_LATER)
+            self.refusing.refuse(request, transaction, flow, 503, extra=_LATER)
             return
         if len(self.legs) >= self._max_dialogs:
-            self._refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
+            self.refusing.refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
             return
         headers = request.headers
         if "require" in headers or "proxy-require" in headers:
-            self._refuse(request, transaction, flow, 420, extra=unsupported(request))
+            self.refusing.refuse(request, transaction, flow, 420, extra=unsupported(request))
             return
         if request.body:
             kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
             if kind != "application/sdp" and not kind.startswith("multipart/"):
-                self._refuse(request, transaction, flow, 415, extra=_BODIES)
+                self.refusing.refuse(request, transaction, flow, 415, extra=_BODIES)
                 return
         hops = headers.get("max-forwards")
         if hops is not None and int(hops[0]) == 0:
-            self._refuse(request, transaction, flow, 483)
+            self.refusing.refuse(request, transaction, flow, 483)
             return
-        named, made, first = self._call_id(request, source)
+        named, made, first = self.call_ids.of(request, source)
         call_id = named.call_id
         try:
             call = Call.received(
@@ -447,17 +331,17 @@ class Switch:
                 named.owner,
                 made,
                 source,
-                self._caller(request, source),
+                self.callers.of(request, source),
                 request,
                 transaction,
                 flow,
             )
         except ValueError:
-            self._refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
+            self.refusing.refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
         assert call.search is not None
         call.search.some_down = self.trunks.down > 0
-        if source.name in self._natted and source.kind == "trunk":
+        if source.name in self.sources.natted and source.kind == "trunk":
             call.caller.nat = True
         if not made:
             call.search.came = named.legs
@@ -474,187 +358,12 @@ class Switch:
         call.caller.line = str(source)
         uri = parse_uri(request.uri)
         dialled = uri.user
-        if uri.number_params and len(uri.number_params) <= self._max_text:
+        if uri.number_params and len(uri.number_params) <= self.settings.max_text:
             call.search.number_params = uri.number_params
         route = self.dialplan.route(dialled, source)
         if route is None:
             self.refusals.say(source, request, flow, 404, "No Route")
         call.start(request, dialled, route)
-
-    def _refuse(
-        self,
-        request: Request,
-        transaction: InviteServer,
-        flow: Flow,
-        status: int,
-        reason: str | None = None,
-        extra: str = "",
-        why: str = "",
-    ) -> None:
-        """Answer an INVITE of which no call is made."""
-        transaction.respond(status, reason, extra=extra)
-        self._refused(request, transaction, flow, status, reason, why)
-
-    def _refused(
-        self,
-        request: Request,
-        transaction: InviteServer | None,
-        flow: Flow,
-        status: int,
-        reason: str | None,
-        why: str = "",
-    ) -> None:
-        """Whatever refuses an INVITE before there is a call of it comes here: see `Refusals`."""
-        why = why or reason_of_status(status)
-        reason = reason or REASON_PHRASES.get(status, "")
-        source = request.party if isinstance(request.party, Source) else self._trunk(request, flow)
-        self.refusals.count(why, source, request, flow, status, reason)
-        # Of a merged request (§8.2.2.2) there is a call, by another path; that has the record.
-        if source is None or why == LOOP:
-            return
-        if not self.refusals.admits(request, flow, stateless=transaction is None):
-            return
-        named, _, first = self._call_id(request, source)
-        identity = self._caller(request, source)
-        self.refusals.record(
-            named.call_id, named.owner, first, source, identity, request, flow, status, reason
-        )
-
-    def _call_id(self, request: Request, source: Source) -> tuple[CarriedCallID, bool, bool]:
-        """The callID of a call that comes in and the server that owns it; whether the callID is
-        made here; and whether this switch tells of the call as a whole (`take_up`)."""
-        if source.switch and self._header_key in request.headers:
-            carried = read_call_id(request.headers[self._header_key][0])
-            if carried is not None:
-                named, first = take_up(carried, self.owner)
-                return named, False, first
-        return CarriedCallID(make_call_id(self.now_us(), self.tokens), self.owner), True, True
-
-    def _authenticate(self, request: Request, flow: Flow) -> Answer | None:
-        """Notes the extension that a phone has proved to be (of a REGISTER also how), or says what
-        it is answered."""
-        if len(self.guesses) and "authorization" in request.headers:
-            name = claimed_user(request, "authorization")
-            if name is not None and self._unheard(request, flow, name):
-                return Answer(0)
-        outcome = self.digest.verify(request, "authorization", self._password)
-        if isinstance(outcome, Authenticated):
-            name = outcome.username
-            if len(self.guesses):
-                self.guesses.right(flow.remote[0], name)
-            if outcome.other_uri and name not in self._other_uris:
-                self._other_uris.add(name)
-                host, port = flow.remote
-                log.warning(
-                    "extension %s (%s:%s:%d): its credentials are for another URI than its request,"
-                    " and are taken all the same (switch.digest_any_uri); not said again",
-                    *(name, flow.transport, host, port),
-                )
-            if request.method == "REGISTER":
-                request.party = outcome
-            else:
-                request.party = Source("extension", name)
-            return None
-        if isinstance(outcome, MalformedCredentials):
-            return Answer(400, outcome.reason)
-        if isinstance(outcome, WrongPassword):
-            return self._wrong_password(request, flow, outcome.username)
-        self.counters.challenged += 1
-        return self._challenge(outcome.stale)
-
-    def _challenge(self, stale: bool) -> Answer:
-        challenges = self.digest.challenge(stale)
-        return Answer(401, None, "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges))
-
-    def _is_own(self, flow: Flow, name: str) -> bool:
-        """Whether a phone of that name is registered where this comes from."""
-        here = (flow.transport, *flow.remote)
-        return any(binding.flow == here for binding in self.registrar.contacts(name))
-
-    def _unheard(self, request: Request, flow: Flow, name: str) -> bool:
-        """Whether a password is not to be looked at, as too many were wrong from there."""
-        host, port = flow.remote
-        return not self._is_own(flow, name) and self.guesses.unheard(
-            flow.transport, host, port, name, request.method, same_request(request, flow)
-        )
-
-    def _wrong_password(self, request: Request, flow: Flow, name: str) -> Answer:
-        """The next challenge, which whoever goes on guessing waits for."""
-        host, port = flow.remote
-        own = self._is_own(flow, name)
-        key = same_request(request, flow)
-        late = self.guesses.wrong(flow.transport, host, port, name, request.method, key, own)
-        if late == 0.0:
-            return self._challenge(False)
-        if late is not None:
-            self.timers.after(late, partial(self._challenge_late, request, flow, key))
-        return Answer(0)
-
-    def _challenge_late(self, request: Request, flow: Flow, key: int) -> None:
-        self.guesses.answered(flow.remote[0], key)
-        self.transactions.refuse(request, flow, *self._challenge(False))
-
-    def _password(self, username: str) -> str | None:
-        extension = self.extensions.get(username)
-        return extension.password if extension is not None else None
-
-    def _caller(self, request: Request, source: Source) -> Caller:
-        """Who calls: a phone is its extension whatever it says; a trunk is believed."""
-        private = "privacy" in request.headers and any(
-            part.strip().lower() not in ("", "none")
-            for value in request.headers["privacy"]
-            for part in value.split(";")
-        )
-        if source.kind == "extension":
-            extension = self.extensions[source.name]
-            return Caller(source.name, extension.name, private)
-        most = self._max_text
-        asserted = request.headers.get("p-asserted-identity")
-        if asserted:
-            # Two of them are one party, by its tel URI and by its SIP URI (RFC 3325 §9.1): the name
-            # may stand with either.
-            number = name = ""
-            for value in asserted[:2]:
-                for one in split_list(value)[:2]:
-                    try:
-                        display, user = parse_party(one)
-                    except ValueError:
-                        continue
-                    number, name = number or user, name or display
-            if number or name:
-                return Caller(readable(number, most), readable(name, most), private)
-        try:
-            display, user = parse_party(request.headers["from"][0])
-        except (KeyError, ValueError):
-            return Caller("", "", private)
-        return Caller(readable(user, most), readable(display, most), private)
-
-    def _register(self, request: Request, transaction: NonInviteServer, flow: Flow) -> None:
-        proved = request.party
-        assert isinstance(proved, Authenticated)
-        extension = proved.username
-        try:
-            aor = parse_uri(parse_address(request.headers["to"][0]).uri).user
-        except ValueError:
-            transaction.respond(400, "Bad To")
-            return
-        if aor != extension:
-            # §10.3 step 4: it may not register for others.
-            transaction.respond(403)
-            say_refused(extension, flow, 403, f"registers as {aor!r}")
-            return
-        host, port = flow.remote
-        result = self.registrar.process(request, aor, (flow.transport, host, port), proved.nonce)
-        self.counters.registered += result.status == 200
-        if result.status == 200:
-            self.guesses.registered(host, extension)
-        transaction.respond(
-            result.status,
-            result.reason,
-            extra="".join(f"{name}: {value}\r\n" for name, value in result.headers),
-        )
-        if result.status != 200:
-            say_refused(extension, flow, result.status, result.reason)
 
     # --- what calls need (softswitch.calls.core.Core)
 
@@ -707,146 +416,22 @@ class Switch:
         if self.draining and not self.calls and self.on_idle is not None:
             self.on_idle()
 
-    # --- calls of the process before (softswitch.calls.restore.Flows)
+    # --- calls of the process before
 
     def restore(self, rows: Iterable[tuple[int, bytes]]) -> None:
         """Put back what a process that was killed had in its journal: calls, registrations.
 
         To be called before the switch listens, with or without any: what was not restored is over.
         """
-        calls: list[tuple[int, bytes]] = []
-        goodbyes: list[tuple[int, bytes]] = []
-        for row, data in rows:
-            if is_registration(data):
-                self._take_up(row, partial(self.registrations.restore, row, data))
-            elif is_goodbye(data):
-                goodbyes.append((row, data))
-            elif not is_failure(data):
-                calls.append((row, data))
-            elif self.journal is not None:
-                self._take_up(row, partial(restore_failure, self, self, self.journal, row, data))
-        answered, ended = self._restore_calls(calls)
-        for row, data in goodbyes:
-            if self.journal is not None:
-                self._take_up(row, partial(restore_goodbye, self, self, self.journal, row, data))
-        if answered or ended:
-            log.warning(
-                "restarted: %d calls go on, %d were not answered and have ended", answered, ended
-            )
-        if self.registrations:
-            log.info("extensions still registered: %d", len(self.registrations))
-        if answered:
-            self.transactions.on_stray = self._stray
-            self.timers.after(self.transactions.layer.timeout, self._no_strays)
+        self.restarting.restore(rows, self.journal, self.config.timers.restart_check)
         self.emit(SwitchStarted(at=self.now_us(), switch=self.name))
-
-    def _restore_calls(self, rows: list[tuple[int, bytes]]) -> tuple[int, int]:
-        """Returns how many go on, and how many were not answered and have ended."""
-        answered = ended = 0
-        for row, data in rows:
-            try:
-                record = decode(data)
-            except Exception as error:
-                self._unreadable(row, error)
-                continue
-            try:
-                call = restore(self, self, record)
-            except Exception as error:
-                log.error("call %s cannot be restored: %s", record.call_id, str(error))
-                self._drop(row)
-                continue
-            if self.journal is not None:
-                self.journal.restored(call, row)
-            if call.answered:
-                soon = self.config.timers.restart_check
-                call.resume(soon + answered / RESTART_CHECKS if soon else 0.0)
-                answered += 1
-            else:
-                call.hang_up_all(RESTARTED)
-                ended += 1
-        return answered, ended
-
-    def _take_up(self, row: int, restore: Callable[[], None]) -> None:
-        try:
-            restore()
-        except Exception as error:
-            self._unreadable(row, error)
-
-    def _unreadable(self, row: int, error: Exception) -> None:
-        log.error("row %d of the journal cannot be read: %s", row, str(error))
-        self._drop(row)
-
-    def _drop(self, row: int) -> None:
-        if self.journal is not None:
-            self.journal.drop(row)
 
     def opened(self) -> None:
         """The switch listens: what restored calls had to say goes out."""
-        unsent, self._unsent = self._unsent, None
-        for send in unsent or ():
-            send()
+        self.restarting.opened()
         self.on_told()
 
-    def when_open(self, send: Callable[[], None]) -> bool:
-        """Whether the switch does not listen yet; then `send` is called as soon as it does."""
-        if self._unsent is None:
-            return False
-        self._unsent.append(send)
-        return True
-
-    def open_flow(self, transport: str, host: str, port: int) -> Flow | None:
-        """A flow to where a peer was before the restart."""
-        return self.network.flow_to(transport, host, port)
-
-    def knows(self, leg: Leg) -> bool:
-        """Whether a leg of this dialog was restored already."""
-        return leg.key in self.legs
-
-    def later(self, callback: Callable[[], None]) -> None:
-        """Call back from the clock, not from within."""
-        self.timers.after(0.0, callback)
-
-    def _stray(self, response: Response) -> None:
-        if 200 <= response.status < 300 and response.cseq_method == "INVITE":
-            leg = self.legs.get(f"{response.headers['call-id'][0]} {response.from_tag}")
-            if leg is not None:
-                leg.stray(response)
-
-    def _no_strays(self) -> None:
-        self.transactions.on_stray = None
-
     # --- keeping up
-
-    def keep_alive(self) -> None:
-        """Ask the trunks that are due whether they are there (OPTIONS, §11). Call every second."""
-        for trunk in self.trunks.due(self.timers.clock()):
-            flow = self.targets.flow_to_trunk(trunk)
-            if flow is None:
-                self.trunks.answered(trunk.name, 503)
-                continue
-            self._ping(trunk, flow)
-
-    def _ping(self, trunk: Trunk, flow: Flow) -> None:
-        tag = self.tokens.token()
-        uri = f"sip:{trunk.to.host}:{trunk.to.port}"
-        self.transactions.send(
-            ClientRequest(
-                "OPTIONS",
-                uri,
-                self.tokens.branch(),
-                f"<sip:{self.name}@{flow.sent_by}>;tag={tag}",
-                f"<{uri}>",
-                self.tokens.token(),
-                1,
-                extra=f"Contact: <sip:{flow.sent_by}>\r\nAccept: application/sdp\r\n",
-            ),
-            flow,
-            partial(self._pinged, trunk.name),
-        )
-
-    def _pinged(self, trunk: str, response: Response) -> None:
-        if response.status >= 200:
-            self.trunks.answered(trunk, response.status)
 
     def tidy(self) -> None:
         """Give back room, if nothing is in progress."""

@@ -1,24 +1,21 @@
-"""Who may ask, and who can be reached: registrar, trunks, lines, destinations."""
+"""Who asks and may, and who can be reached: authentication, registrar, trunks, lines,
+destinations."""
 
-from softswitch.parties.destinations import Destinations
-from softswitch.parties.lines import Lines
-from softswitch.parties.registered import say_refused, say_registered, say_unregistered
-from softswitch.parties.registrar import Registrar, Settings
+from softswitch.parties.callers import Callers
+from softswitch.parties.parties import Parties
+from softswitch.parties.registrar import Settings
 from softswitch.parties.registrations import Registrations, is_registration
-from softswitch.parties.screening import Guesses, GuessLimits
+from softswitch.parties.screening import GuessLimits
+from softswitch.parties.sources import Sources
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
-    "Destinations",
+    "Callers",
     "GuessLimits",
-    "Guesses",
-    "Lines",
-    "Registrar",
+    "Parties",
     "Registrations",
     "Settings",
+    "Sources",
     "Trunks",
     "is_registration",
-    "say_refused",
-    "say_registered",
-    "say_unregistered",
 ]

@@ -152,7 +152,7 @@ def test_a_trunk_that_is_down_is_passed_over(world: World, tmp_path) -> None:
     caller, pstn, backup = trunks(world)
     world.dead.add(pstn.address)
     for _ in range(4):
-        world.switch.keep_alive()
+        world.switch.trunk_checks.ask()
         world.run(40)
     assert not world.switch.trunks.is_up("pstn")
     a = caller.call("95550100")
@@ -160,7 +160,7 @@ def test_a_trunk_that_is_down_is_passed_over(world: World, tmp_path) -> None:
     backup.line.reply(486)
     a.acknowledge(a.last)
     world.dead.clear()
-    world.switch.keep_alive()
+    world.switch.trunk_checks.ask()
     world.settle()
     options = pstn.inbox[-1]
     assert options.what == "OPTIONS"

@@ -1,0 +1,107 @@
+"""All parties of a switch, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from softswitch.calls import Journal
+from softswitch.configuration import Config
+from softswitch.parties.authentication import Authentication
+from softswitch.parties.callers import Callers
+from softswitch.parties.destinations import Destinations
+from softswitch.parties.lines import Lines
+from softswitch.parties.registered import say_registered, say_unregistered
+from softswitch.parties.registering import Registering
+from softswitch.parties.registrar import Registrar, Settings
+from softswitch.parties.registrations import Registrations
+from softswitch.parties.screening import Guesses, GuessLimits
+from softswitch.parties.sources import Sources
+from softswitch.parties.trunk_checks import TrunkChecks
+from softswitch.parties.trunks import Trunks
+from softswitch.sip import Digest, Network, Timers, Tokens, Transactions
+
+_Table = TypeVar("_Table")
+
+
+def _replace(table: dict[str, _Table], entries: Mapping[str, _Table]) -> None:
+    table.clear()
+    table.update(entries)
+
+
+class Parties:
+    """Each of them, and the tables that they share.
+
+    `journal` gives the journal, if there is one; `now_us` is the time of day, in microseconds, and
+    `ahead` by how many seconds it is ahead of the clock of `timers`. `boot` is that of
+    `Registrations`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        settings: Settings,
+        guess_limits: GuessLimits,
+        network: Network,
+        timers: Timers,
+        tokens: Tokens,
+        transactions: Transactions,
+        journal: Callable[[], Journal | None],
+        now_us: Callable[[], int],
+        ahead: Callable[[], float],
+        boot: str,
+    ) -> None:
+        switch, clock = config.switch, timers.clock
+        # The same tables for all who look into them, so that they can be changed (`take_up`).
+        self.extensions = dict(config.extensions)
+        self.trunk_entries = dict(config.trunks)
+        self.digest = Digest(
+            switch.name,
+            clock,
+            bytes.fromhex(tokens.token(64)),
+            nonce_lifetime=config.timers.nonce_lifetime,
+            algorithms=switch.digest,
+            any_uri=switch.digest_any_uri,
+        )
+        self.guesses = Guesses(clock, guess_limits)
+        self.registrar = Registrar(
+            clock,
+            settings,
+            wall=lambda: now_us() / 1e6,
+            registered=say_registered,
+            unregistered=say_unregistered,
+        )
+        self.registrations = Registrations(
+            self.registrar, self.extensions, timers, journal, ahead, boot
+        )
+        self.authentication = Authentication(
+            self.digest,
+            self.guesses,
+            self.registrar,
+            self.extensions,
+            timers,
+            transactions.refuse,
+        )
+        self.registering = Registering(self.registrar, self.guesses)
+        self.callers = Callers(self.extensions, config.limits.max_text)
+        self.trunks = Trunks(self.trunk_entries.values())
+        self.sources = Sources(self.trunks, self.trunk_entries)
+        self.lines = Lines(self.extensions, self.trunks)
+        self.targets = Destinations(
+            self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
+        )
+        self.trunk_checks = TrunkChecks(
+            switch.name, self.trunks, self.targets, timers, tokens, transactions
+        )
+
+    def take_up(self, config: Config, settings: Settings, guess_limits: GuessLimits) -> None:
+        """Go on by another configuration. Registrations and what is known of trunks stay."""
+        _replace(self.extensions, config.extensions)
+        _replace(self.trunk_entries, config.trunks)
+        switch = config.switch
+        self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
+        self.guesses.limits = guess_limits
+        self.registrar.settings = settings
+        self.callers.max_text = config.limits.max_text
+        self.trunks.take_up(self.trunk_entries.values())
+        self.sources.take_up(self.trunk_entries)

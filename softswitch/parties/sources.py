@@ -1,0 +1,35 @@
+"""Whose request this is: the trunk from which it comes, by its address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from softswitch.config import Trunk
+from softswitch.dialplan import Source
+from softswitch.parties.trunks import Trunks
+from softswitch.sip import Flow, Request
+
+
+class Sources:
+    """What the dialplan calls each trunk: one `Source` for all requests of a trunk."""
+
+    def __init__(self, trunks: Trunks, entries: Mapping[str, Trunk]) -> None:
+        self._trunks = trunks
+        self.take_up(entries)
+
+    def take_up(self, entries: Mapping[str, Trunk]) -> None:
+        """Go on with these trunks."""
+        trunks = entries.values()
+        self._sources = {trunk.name: Source("trunk", trunk.name, trunk.switch) for trunk in trunks}
+        self.natted = frozenset(trunk.name for trunk in trunks if trunk.nat)
+        """Trunks that are reached only where their requests come from."""
+
+    def of(self, request: Request, flow: Flow) -> Source | None:
+        """The trunk from which a request comes, which thereby lives."""
+        host, port = flow.remote
+        trunk = self._trunks.by_source(flow.transport, host, port, request.via.port)
+        if trunk is None:
+            return None
+        if self._trunks.down:
+            self._trunks.heard(trunk.name)
+        return self._sources[trunk.name]

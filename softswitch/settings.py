@@ -1,0 +1,65 @@
+"""What the parts of a switch are limited by, from its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from softswitch.calls import CallSettings
+from softswitch.configuration import Config
+from softswitch.parties import GuessLimits
+from softswitch.parties import Settings as RegistrarSettings
+from softswitch.sip import TimerSettings
+
+
+def timers_of(config: Config) -> TimerSettings:
+    timers = config.timers
+    return TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying)
+
+
+def call_settings(config: Config) -> CallSettings:
+    timers, limits = config.timers, config.limits
+    return CallSettings(
+        no_response=timers.no_response,
+        session_check=timers.session_check,
+        max_duration=timers.max_duration,
+        max_redirects=limits.max_redirects,
+        max_forwards=limits.max_forwards,
+        call_id_header=config.switch.call_id_header,
+        max_text=limits.max_text,
+    )
+
+
+def registrar_settings(config: Config) -> RegistrarSettings:
+    timers, limits = config.timers, config.limits
+    return RegistrarSettings(
+        timers.min_expires,
+        timers.default_expires,
+        timers.max_expires,
+        limits.max_contacts,
+        limits.max_registrations,
+    )
+
+
+def guess_limits(config: Config) -> GuessLimits:
+    timers, limits = config.timers, config.limits
+    return GuessLimits(
+        at_once=limits.guesses_at_once,
+        sources=limits.max_guessers,
+        waiting=limits.max_delayed,
+        delay=timers.guess_delay,
+        longest=timers.guess_longest,
+        forget=timers.guess_forget,
+    )
+
+
+def kept_until_restart(before: Config, config: Config) -> Config:
+    """Another configuration to go on by, but for what only a restart can change
+    (`softswitch.reload`)."""
+    switch = before.switch
+    kept = {
+        "name": switch.name,
+        "listen": switch.listen,
+        "call_id_header": switch.call_id_header,
+        "journal": switch.journal,
+    }
+    return replace(config, switch=config.switch.model_copy(update=kept))
