@@ -122,6 +122,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.keepalive,
                 entry.session_check,
                 entry.nat,
+                entry.refer,
             )
             for name, entry in model.trunks.items()
         },

@@ -26,6 +26,8 @@ def call_settings(config: Config) -> CallSettings:
         max_forwards=limits.max_forwards,
         call_id_header=config.switch.call_id_header,
         max_text=limits.max_text,
+        max_transfers=limits.max_transfers,
+        ring_back=timers.ring_back,
     )
 
 

@@ -14,15 +14,19 @@ import pluggy
 
 from softswitch.call_ids import CallIDs
 from softswitch.calls import (
-    ALLOW,
     DRAINING,
     KNOWN_METHODS,
     LINE_FULL,
+    METHODS,
     Call,
+    Caller,
+    Core,
     Destination,
     Journal,
     Leg,
     LegNumbers,
+    Member,
+    Passage,
     Refusals,
     restore,
     restore_failure,
@@ -30,7 +34,7 @@ from softswitch.calls import (
     unsupported,
 )
 from softswitch.configuration import Config
-from softswitch.dialplan import Dialplan, Source, Target
+from softswitch.dialplan import Dialplan, Route, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
 from softswitch.log import CallLog
@@ -61,7 +65,7 @@ from softswitch.sip import (
 )
 from softswitch.sip import forget as forget_parsed
 
-ALLOW_LINE = f"Allow: {ALLOW}, REGISTER, UPDATE\r\n"
+ALLOW_LINE = f"Allow: {METHODS}, REFER, REGISTER, UPDATE\r\n"
 _BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
 _LATER = "Retry-After: 10\r\n"
 
@@ -78,7 +82,7 @@ class Counters:
     answered: int = 0
 
 
-class Switch:
+class Switch(Core):
     """All of a switch but its sockets."""
 
     def __init__(
@@ -139,9 +143,9 @@ class Switch:
         self.authentication = parties.authentication
         self.registering = parties.registering
         self.callers = parties.callers
-        self.trunks = parties.trunks
+        self.trunks = self.trunk_states = parties.trunks
         self.sources = parties.sources
-        self.lines = parties.lines
+        self.lines = self.line_counts = parties.lines
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
         owner = plugins.hook.owner_name(config=config) or ""
@@ -236,9 +240,10 @@ class Switch:
         for call in answers:
             call.answer_left()
 
-    def answered(self, call: Call) -> None:
+    def answered(self, call: Passage) -> None:
         """A caller's 2xx was sent: the call wants to know when it leaves."""
         if self.on_told is not _nothing:  # else nothing waits for `stored`, and it has left
+            assert isinstance(call, Call)
             self._answers.append(call)
 
     # --- requests
@@ -339,23 +344,24 @@ class Switch:
         except ValueError:
             self.refusing.refuse(request, transaction, flow, 400, "Bad Contact Or Record-Route")
             return
+        caller = call.caller
         assert call.search is not None
-        call.search.some_down = self.trunks.down > 0
+        assert caller is not None
         if source.name in self.sources.natted and source.kind == "trunk":
-            call.caller.nat = True
+            caller.session.nat = True
         if not made:
-            call.search.came = named.legs
-            call.search.first = first
+            call.came = named.legs
+            call.first = first
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers.begin(call_id)
-        if not self.lines.take(str(source), call.caller):
+        if not self.lines.take(call.party, caller):
             # It has the place of a call already, and the record of one.
             why = "Too Many Calls At Once"
             self.refusals.count(LINE_FULL, source, request, flow, 503, why)
             call.refuse(request, parse_uri(request.uri).user, 503, why)
             return
-        call.caller.line = str(source)
+        caller.line = call.party
         uri = parse_uri(request.uri)
         dialled = uri.user
         if uri.number_params and len(uri.number_params) <= self.settings.max_text:
@@ -393,23 +399,52 @@ class Switch:
         """Where a 3xx may lead: see `Destinations.redirected`."""
         return self.targets.redirected(party, number, uri, self.dialplan)
 
-    def adopt(self, call: Call, next_leg: int) -> None:
-        """A restored passage is one of ours."""
-        self.numbers.go_on(call.call_id, next_leg, call.base)
+    def route(self, number: str, source: Source) -> Route | None:
+        """What the dialplan does with a number."""
+        return self.dialplan.route(number, source)
+
+    def source_of(self, party: str) -> Source:
+        """Who a party is to the dialplan."""
+        kind, _, name = party.partition(":")
+        if kind == "extension":
+            return Source("extension", name)
+        trunk = self.trunk_entries.get(name)
+        return Source("trunk", name, trunk is not None and trunk.switch)
+
+    def may_refer(self, party: str) -> bool:
+        """Whether a party may transfer whom it talks with."""
+        return party.startswith("extension:") or party[6:] in self.sources.refer
+
+    def named(self, party: str, number: str) -> Caller:
+        """How a party that was called is shown to whom it is to talk with next."""
+        kind, _, name = party.partition(":")
+        extension = self.extensions.get(name) if kind == "extension" else None
+        return Caller(number, extension.name if extension is not None else "")
+
+    def leg_of(self, call_id: str, tag: str) -> Member | None:
+        """The leg of a dialog: by its Call-ID and our tag."""
+        return self.legs.get(f"{call_id} {tag}")
+
+    def adopt(self, call: Passage, next_leg: int, next_talk: int) -> None:
+        """A passage that did not begin with an INVITE is one of ours."""
+        assert isinstance(call, Call)
+        self.numbers.go_on(call.call_id, next_leg, call.base, next_talk)
         self.calls.add(call)
 
-    def remember(self, leg: Leg) -> None:
+    def remember(self, leg: Member) -> None:
         """From now on requests find this leg by its dialog."""
+        assert isinstance(leg, Leg)
         self.legs[leg.key] = leg
 
-    def forget(self, leg: Leg) -> None:
+    def forget(self, leg: Member) -> None:
         """The leg is over."""
         self.legs.pop(leg.key, None)
         if self.draining and not self.legs and self.on_idle is not None:
             self.on_idle()
 
-    def call_over(self, call: Call) -> None:
+    def call_over(self, call: Passage) -> None:
         """A passage has ended; its legs may still wait for the last responses."""
+        assert isinstance(call, Call)
         self.calls.discard(call)
         self.counters.answered += call.answered
         self.numbers.end(call.call_id, call.comes_no_more())

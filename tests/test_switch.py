@@ -766,7 +766,7 @@ def test_a_plugin_that_fails_fails_alone(tmp_path: Path, caplog: pytest.LogCaptu
     hang_up(a, pstn.line)
     world.end(busy=True)  # the tracebacks in the log keep their frames
     assert not any(world.switch.tables().values())
-    assert len(world.events) == len([r for r in caplog.records if "broken" in r.getMessage()]) == 7
+    assert len(world.events) == len([r for r in caplog.records if "broken" in r.getMessage()]) == 9
 
 
 def test_credentials_that_cannot_be_read(world: World) -> None:

@@ -1,10 +1,18 @@
-"""A call: its legs, the search for who answers, the bridge; journal and restore; refused calls."""
+"""Calls: legs, searches, talks, transfers; journal and restore; refused calls."""
 
 from softswitch.calls.call import Call
 from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id, take_up
-from softswitch.calls.core import Caller, CallSettings
+from softswitch.calls.core import (
+    Caller,
+    CallSettings,
+    Core,
+    LineCounts,
+    Member,
+    Passage,
+    TrunkStates,
+)
 from softswitch.calls.destination import Destination
-from softswitch.calls.headers import ALLOW, KNOWN_METHODS, unsupported
+from softswitch.calls.headers import KNOWN_METHODS, METHODS, unsupported
 from softswitch.calls.journal import Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg
@@ -22,22 +30,27 @@ from softswitch.calls.refusals import (
 from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
 
 __all__ = [
-    "ALLOW",
     "DRAINING",
     "KNOWN_METHODS",
     "LINE_FULL",
     "LOOP",
+    "METHODS",
     "RESTARTED",
     "SUM_UP_EVERY",
     "Call",
     "CallSettings",
     "Caller",
     "CarriedCallID",
+    "Core",
     "Destination",
     "Journal",
     "Leg",
     "LegNumbers",
+    "LineCounts",
+    "Member",
+    "Passage",
     "Refusals",
+    "TrunkStates",
     "decode",
     "is_failure",
     "is_goodbye",

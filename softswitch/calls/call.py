@@ -12,21 +12,23 @@ import msgspec
 
 from softswitch import events
 from softswitch.calls import outcome
-from softswitch.calls.callid import write_call_id
-from softswitch.calls.core import Caller, Core, Member, Passage
+from softswitch.calls.callid import read_call_id, write_call_id
+from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.headers import contact_line, content_lines, reason_of
 from softswitch.calls.last_words import LastWord, failed, leaves
-from softswitch.calls.leg import INVITING, LEAVING, OVER, WAITING, Leg
+from softswitch.calls.leg import INVITING, WAITING, Leg
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, may_come, probe, relay_other
 from softswitch.calls.transfer import (
     ATTENDED,
+    RETURNED,
     TRANSFERRED,
     AttendedTransfer,
     BlindTransfer,
     Notes,
     Transfer,
+    Transferring,
 )
 from softswitch.dialplan import Route, Source, Target
 from softswitch.sip import (
@@ -37,7 +39,6 @@ from softswitch.sip import (
     Flow,
     InviteServer,
     NonInviteServer,
-    Refer,
     Replaces,
     Request,
     Response,
@@ -45,6 +46,7 @@ from softswitch.sip import (
     Timer,
     decoded,
     first_codec,
+    opened,
     read_refer,
     readable,
 )
@@ -63,7 +65,7 @@ _NORMAL: Final = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
 _EARLY_DIALOGS: Final = 16  # that a caller is shown; a callee could make up any number
 
 
-class Call(Passage):
+class Call(Transferring):
     """One passage of a call through this switch.
 
     `caller` is the leg that came in, `legs` are those that are answered and not over; `search` is
@@ -272,7 +274,8 @@ class Call(Passage):
         if route is None:
             self.fail(404, "No Route")
             return
-        assert leg is not None and leg.incoming is not None
+        assert leg is not None
+        assert leg.incoming is not None
         routed = events.CallRouted(
             call_id=self.call_id,
             at=self.now_us(),
@@ -326,7 +329,8 @@ class Call(Passage):
         reason = reason_of(request)
         line = f"Reason: {reason}\r\n" if reason else ""
         self._refuse(487)
-        assert self.search is not None and self.caller is not None
+        assert self.search is not None
+        assert self.caller is not None
         self.search.give_up("Cancelled by the caller", line)
         self.leg_ended(self.caller, 487, reason, "remote")
         self._end("cancelled", 487, reason, "caller")
@@ -358,7 +362,8 @@ class Call(Passage):
 
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
-        assert self.caller is not None and self.caller.incoming is not None
+        assert self.caller is not None
+        assert self.caller.incoming is not None
         self.caller.incoming.trying()
 
     def rings(self, search: Search, leg: Leg, response: Response, media: bool) -> None:
@@ -370,11 +375,7 @@ class Call(Passage):
         early = self.early
         to_tag = early.get((leg.index, response.to_tag)) if early else None
         # The media of several phones that ring at once cannot all be heard: then none is.
-        if (
-            media
-            and search.alone()
-            and (to_tag or not early or len(early) < _EARLY_DIALOGS)
-        ):
+        if media and search.alone() and (to_tag or not early or len(early) < _EARLY_DIALOGS):
             if not early:
                 to_tag = caller.session.dialog.local_tag
                 self.early = {(leg.index, response.to_tag): to_tag}
@@ -567,6 +568,13 @@ class Call(Passage):
         there."""
         self.changed()
         self._watch(wait or self.core.settings.session_check)
+        # A transfer that was under way has ended with the process: its parties talk again.
+        alone = [leg for leg in self.legs if leg.talk is None]
+        if len(alone) == 2:
+            self.begin_talk(alone[0], alone[1], RETURNED, alone[1].party)
+        else:
+            for leg in alone:
+                self.left_alone(leg, 503, "Restarted")
 
     def _ask_all(self) -> None:
         self._check = None
@@ -581,13 +589,13 @@ class Call(Passage):
     def referred(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
         """A party asks that whom it talks with talk to somebody else (REFER)."""
         assert isinstance(leg, Leg)
+        if not leg.refers:
+            transaction.respond(405, extra=leg.allow_line(self.update))
+            return
         try:
             refer = read_refer(request)
         except BadRefer as error:
             transaction.respond(error.status, error.reason)
-            return
-        if not leg.refers:
-            transaction.respond(403, "May Not Transfer")
             return
         kept = leg.talk.other(leg) if leg.talk is not None else None
         if kept is None or (isinstance(leg.talk, Talk) and leg.talk.joining):
@@ -678,8 +686,8 @@ class Call(Passage):
         kind, _, name = transfer.by.partition(":")
         if not seconds or kind != "extension":
             return False
-        search = self._search_for(transfer, opened_offer(transfer))
-        search.ring(((Target(kind, name, name),),), seconds, None)
+        search = self._search_for(transfer, opened(transfer.kept.session.theirs))
+        search.ring(((Target("extension", name, name),),), seconds, None)
         return True
 
     def transfer_over(self, transfer: Transfer) -> None:
@@ -714,6 +722,8 @@ class Call(Passage):
         if older is not younger:
             younger._merged(older)
             older._rename_neighbour(younger_leg)
+        transfer.call = older
+        transfer.finish()
 
     # --- when two calls become one
 
@@ -785,7 +795,7 @@ class Call(Passage):
         """The neighbour behind a leg says that the call is part of another (the callID header)."""
         assert isinstance(leg, Leg)
         core = self.core
-        carried = core.read_call_id(value)
+        carried = read_call_id(value)
         if carried is None or carried.call_id == self.call_id or not self.answered or self.over:
             return
         if carried.call_id > self.call_id:
@@ -865,8 +875,7 @@ class Call(Passage):
         if leg in self.legs:
             self.legs.remove(leg)
         by = "caller" if leg is self.caller else "callee"
-        if not self._by:
-            self._by = by
+        self._by = by
         if talk is not None:
             talk.end()
         if self.transfers:

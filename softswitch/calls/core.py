@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from softswitch import events
-from softswitch.calls.callid import CarriedCallID
 from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
@@ -29,7 +28,8 @@ class CallSettings:
 
     `no_response`: an INVITE that nothing at all answers goes to the next target after this time.
     `session_check`: how often both sides of an answered call are asked whether they are still
-    there.
+    there. `ring_back`: how long who asked for a transfer is rung if nothing came of it.
+    `max_transfers` is of one call.
     """
 
     no_response: float = 5.0
@@ -40,6 +40,8 @@ class CallSettings:
     call_id_header: str = "X-CDS-Call-ID"
     user_agent: str = "softswitch"
     max_text: int = 256
+    max_transfers: int = 50
+    ring_back: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +222,7 @@ class Core(Surroundings):
         """Tell every plugin."""
         raise NotImplementedError
 
-    def destinations(
-        self, target: Target, holder: object
-    ) -> list[Destination] | tuple[int, str]:
+    def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now, or the status and phrase of why nowhere."""
         raise NotImplementedError
 
@@ -250,10 +250,6 @@ class Core(Surroundings):
 
     def leg_of(self, call_id: str, tag: str) -> Member | None:
         """The leg of a dialog: by its Call-ID and our tag."""
-        raise NotImplementedError
-
-    def read_call_id(self, value: str) -> CarriedCallID | None:
-        """The callID header of one of our switches."""
         raise NotImplementedError
 
     def answered(self, call: Passage) -> None:

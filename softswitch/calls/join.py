@@ -114,7 +114,7 @@ class Join:
 
     def _second_answers(self, response: Response, sent: bytes) -> None:
         """To the offer that the first made in its 2xx."""
-        second, first = self.second, self.first
+        second = self.second
         second.session.ack(response.cseq)
         second.session.ours, second.session.theirs = sent, response.body
         self._acknowledge(response.body, content_lines(response))
@@ -218,9 +218,9 @@ class Join:
             if status < 300:
                 session.ack(response.cseq)
             return
-        if self._unacknowledged is not None and self._unacknowledged[1] == response.cseq:
-            if self._unacknowledged[0] is leg:
-                return  # that 2xx again; its answer is on the way
+        waiting = self._unacknowledged
+        if waiting is not None and waiting[0] is leg and waiting[1] == response.cseq:
+            return  # that 2xx again; its answer is on the way
         if status < 300:
             leg.refresh_target(response)
             if body:

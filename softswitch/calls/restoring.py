@@ -14,13 +14,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from softswitch import events
-from softswitch.calls.call import Call
+from softswitch.calls.call import DIALLED, Call
 from softswitch.calls.core import Caller, Core
+from softswitch.calls.headers import content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import LastWord, decode_failure, decode_goodbye
-from softswitch.calls.leg import CONFIRMED, LEAVING, Leg
-from softswitch.calls.records import CallRecord, FlowRecord, LegRecord
+from softswitch.calls.leg import LEAVING, WAITING, Leg
+from softswitch.calls.records import CallRecord, FlowRecord, LegRecord, TalkRecord
 from softswitch.calls.search import Search
+from softswitch.calls.talk import Talk
 from softswitch.sip import (
     PROCEEDING,
     ClientRequest,
@@ -29,7 +31,7 @@ from softswitch.sip import (
     InviteServer,
     MalformedMessage,
     Request,
-    Unacknowledged,
+    Session,
     parse,
     parse_uri,
     server_key,
@@ -90,53 +92,116 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     """
     answered_at, request = 0, None
     if record.answered:
-        if len(record.legs) != 2:
+        if all(one.invite for one in record.legs):
             raise ValueError(f"an answered call of {len(record.legs)} legs")
         answered_at = _answered_at(record)
     else:
         request = _received(record)
+    first = record.legs[0]
     identity = Caller(record.number, record.name, record.private)
-    call = Call(core, record.call_id, record.owner, record.origin, identity)
+    party = record.party or first.party
+    call = Call(core, record.call_id, record.owner, record.origin, party, identity)
     call.travelled, call.update = record.travelled, record.update
+    call.number, call.came = record.passage, record.came
     call.base = _base(core, record)
-    first, *others = record.legs
-    call.caller = caller = _leg(call, flows, first)
-    legs = [_leg(call, flows, other) for other in others]
+    legs = [_leg(call, flows, one) for one in record.legs]
+    call.caller = caller = next((leg for leg in legs if leg.index == record.passage), None)
     if core.journal is not None:
         call.told = list(record.told)
     if record.answered:
-        call.answered, call.winner = True, legs[0]
+        call.answered = True
         call.answered_at = core.timers.clock() - max(0, call.now_us() - answered_at) / 1e6
-        if first.answer:
-            # It may never have left. Nobody can tell: the caller counts as told when it is sent
-            # again, after T1 and not at once, as most have heard it and take it for a stray.
-            core.timers.after(core.transactions.settings.t1, call.answer_left)
-        _confirm(core, caller, first)
-        _confirm(core, legs[0], others[0])
-        _absorb(call, caller, record, answered_at)
+        for leg, one in zip(legs, record.legs, strict=True):
+            if one.invite is None:
+                _confirm(core, leg, one)
+                call.legs.append(leg)
+        _talks(call, legs, record)
+        if caller is not None:
+            if caller.session.answer is not None:
+                # It may never have left. Nobody can tell: the caller counts as told when it is sent
+                # again, after T1 and not at once, as most have heard it and take it for a stray.
+                core.timers.after(core.transactions.settings.t1, call.answer_left)
+            _absorb(call, caller, record, answered_at)
     else:
         assert request is not None
-        call.search = search = Search(call, request)
-        search.legs = legs
-        _await_final(core, flows, search, record, request)
-        for leg, one in zip(legs, others, strict=True):
+        assert caller is not None
+        call.search = search = _search(call, request)
+        search.legs = legs[1:]
+        for leg in search.legs:
+            leg.search = search
+        _await_final(core, flows, search, caller, record, request)
+        for leg, one in zip(search.legs, record.legs[1:], strict=True):
             _await_end(core, leg, one)
     if core.call_log is not None:
         call.said = core.call_log.takes()
-    core.adopt(call, record.next_leg)
-    for leg in (caller, *legs):
+    core.adopt(call, record.next_leg, record.next_talk)
+    for leg in legs:
         core.remember(leg)
-        leg.line = _take(core, leg.line, leg if leg is caller else call)
+        leg.line = _take(core, leg.line, leg if leg.came_in else call)
     core.emit(
         events.CallRestored(
             call_id=call.call_id,
             at=call.now_us(),
             switch=core.name,
-            leg=caller.index,
-            told=record.told,
+            leg=call.number,
+            told=_told(record),
         )
     )
+    for leg, one in zip(legs, record.legs, strict=True):
+        if record.answered and one.invite is not None:
+            # It was rung for a transfer, which has ended.
+            _await_end(core, leg, one)
+            leg.cancel("")
+            call.leg_ended(leg, 487, RESTARTED, "switch")
     return call
+
+
+def _told(record: CallRecord) -> tuple[events.Told, ...]:
+    """What was told; by a version that knew no talks, the first of them is to be told yet."""
+    told = record.told
+    if not record.answered or any(type(event) is events.TalkBegan for event in told):
+        return told
+    whole: list[events.Told] = []
+    for event in told:
+        whole.append(event)
+        if type(event) is events.LegAnswered:
+            whole.append(
+                events.TalkBegan(
+                    call_id=event.call_id,
+                    at=event.at,
+                    switch=event.switch,
+                    talk=1,
+                    legs=(record.legs[0].index, event.leg),
+                    how=DIALLED,
+                    by=record.legs[0].party,
+                    incoming=record.legs[0].index,
+                )
+            )
+    return tuple(whole)
+
+
+def _talks(call: Call, legs: list[Leg], record: CallRecord) -> None:
+    """Who talked talks on. Who did not waited for the end of a transfer: see `Call.resume`."""
+    talks = record.talks
+    if not talks and len(call.legs) == 2 and record.next_talk == 2 and not record.party:
+        # Written by a version that knew no talks.
+        talks = (TalkRecord(1, legs[0].index, legs[1].index, DIALLED, legs[0].party),)
+    of = {leg.index: leg for leg in call.legs}
+    for one in talks:
+        if one.first in of and one.second in of:
+            Talk(call, one.number, of[one.first], of[one.second], one.how, one.by)
+
+
+def _search(call: Call, request: Request) -> Search:
+    return Search(
+        call,
+        call,
+        call.party,
+        call.identity,
+        request.body,
+        content_lines(request) if request.body else "",
+        0,
+    )
 
 
 def _base(core: Core, record: CallRecord) -> int:
@@ -151,7 +216,7 @@ def _base(core: Core, record: CallRecord) -> int:
 def _take(core: Core, line: str, holder: object) -> str:
     """The line, if there is (still) room on it: limits may have changed, the call may not end."""
     try:
-        return line if line and core.lines.take(line, holder) else ""
+        return line if line and core.line_counts.take(line, holder) else ""
     except KeyError:
         return ""  # a trunk that is not in the configuration any more
 
@@ -175,9 +240,15 @@ def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
     dialog.routes = record.routes
     dialog.local_cseq = record.local_cseq
     dialog.remote_cseq = record.remote_cseq
-    leg = Leg(call, record.index, record.party, record.number, dialog)
+    session = Session(call.core, dialog)
+    session.nat = record.nat
+    session.theirs, session.ours, session.origin = record.theirs, record.ours, record.origin
+    came_in = record.came_in or record.index == call.number
+    leg = Leg(call, record.index, record.party, record.number, session, came_in)
     leg.line = record.line
-    leg.nat = record.nat
+    leg.between = record.between
+    leg.refers = call.core.may_refer(record.party)
+    leg.codec = record.codec
     leg.contact = record.contact
     leg.user_agent = record.user_agent
     leg.status = record.status
@@ -186,26 +257,20 @@ def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
 
 def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
     """The leg of an answered call."""
-    leg.state = CONFIRMED
-    dialog = leg.dialog
+    leg.state = WAITING
+    session = leg.session
+    dialog = session.dialog
     dialog.confirmed = True
-    leg.ack_for = record.ack_for
-    leg.ack_cseq = record.ack_cseq
-    if leg.ack_cseq:
-        ack = dialog.request("ACK", core.tokens.branch(), cseq=leg.ack_cseq)
-        leg.ack_data = ack.encode(dialog.flow)
+    session.ack_for = record.ack_for
+    session.ack_cseq = record.ack_cseq
+    if session.ack_cseq:
+        ack = dialog.request("ACK", core.tokens.branch(), cseq=session.ack_cseq)
+        session.ack_data = ack.encode(dialog.flow)
     # Requests sent since the row was written, and those of a life before.
     dialog.local_cseq += CSEQ_AHEAD
     if record.answer:
-        leg.answer = Unacknowledged(
-            core.timers,
-            core.transactions.settings,
-            dialog.flow,
-            record.answer,
-            record.answer_cseq,
-            leg.not_acked,
-            record.answer_key,
-            core.transactions.carry,
+        session.accepted(
+            dialog.flow, record.answer, record.answer_cseq, leg.not_acked, record.answer_key
         )
     if record.answer_key:
         layer = core.transactions.layer
@@ -227,17 +292,17 @@ def _absorb(call: Call, caller: Leg, record: CallRecord, answered_at: int) -> No
     left = min(layer.timeout, layer.timeout - (call.now_us() - answered_at) / 1e6)
     if not record.key or left <= 0:
         return
-    first = record.legs[0]
+    first = next(one for one in record.legs if one.index == caller.index)
     transaction = InviteServer.answered(
         layer,
         record.key,
         record.merged,
-        caller.dialog.flow,
+        caller.session.dialog.flow,
         b"" if first.answer_key else first.answer,
         left,
         accepted=True,
     )
-    transaction.to_tag = caller.dialog.local_tag
+    transaction.to_tag = caller.session.dialog.local_tag
     transaction.user = caller
     caller.incoming = transaction
 
@@ -284,13 +349,17 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
         record.call_id,
         record.owner,
         record.origin,
+        record.party or record.legs[0].party,
         Caller(record.number, record.name, record.private),
     )
+    call.number = record.passage
     call.answered = call.over = True
     call.base = _base(core, record)
     call.told = None
     (one,) = record.legs
-    call.caller = leg = _leg(call, flows, one)
+    leg = _leg(call, flows, one)
+    if leg.index == call.number:
+        call.caller = leg
     if flows.knows(leg):
         journal.drop(row)
         return
@@ -307,7 +376,11 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
 def _answered_at(record: CallRecord) -> int:
     at = 0
     for event in record.told:
-        if type(event) is events.LegAnswered or type(event) is events.CallerTold:
+        if type(event) is events.LegMoved:
+            at = at or event.at
+        if type(event) is events.LegAnswered or type(event) is events.TalkBegan:
+            at = at or event.at
+        elif type(event) is events.CallerTold:
             at = event.at
     if at:
         return at
@@ -329,10 +402,14 @@ def _received(record: CallRecord) -> Request:
 
 
 def _await_final(
-    core: Core, flows: Flows, search: Search, record: CallRecord, request: Request
+    core: Core,
+    flows: Flows,
+    search: Search,
+    caller: Leg,
+    record: CallRecord,
+    request: Request,
 ) -> None:
     """The INVITE transaction of a caller who still waits for an answer."""
-    caller = search.call.caller
     where = record.received_by
     assert where is not None
     if where.transport != "udp":
@@ -352,7 +429,7 @@ def _await_final(
         search.best = (int(status), reason)
         return
     transaction = InviteServer(layer, key, request, RestoredFlow(flows, where), merged)
-    transaction.to_tag = caller.dialog.local_tag
+    transaction.to_tag = caller.session.dialog.local_tag
     transaction.user = caller
     layer.servers[key] = transaction
     layer.merged[merged] = key
@@ -361,7 +438,7 @@ def _await_final(
 
 def _await_end(core: Core, leg: Leg, record: LegRecord) -> None:
     """The INVITE transaction of a party that may still answer."""
-    invite, dialog = record.invite, leg.dialog
+    invite, dialog = record.invite, leg.session.dialog
     assert invite is not None
     request = ClientRequest(
         "INVITE",

@@ -16,7 +16,7 @@ from softswitch.calls.callid import write_call_id
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import contact_line, explanation, reason_of
-from softswitch.calls.leg import INVITING, Leg, Rung
+from softswitch.calls.leg import INVITING, WAITING, Leg, Rung
 from softswitch.dialplan import Action, Target
 from softswitch.sip import (
     CALLING,
@@ -465,8 +465,9 @@ class Search(Rung):
             self._give_up(leg, 487, reason, line)
 
     def won_by(self, winner: Leg) -> None:
-        """`winner` is the one (its state says so already); nobody else rings on."""
+        """`winner` is the one; nobody else rings on."""
         winner.search = None
+        winner.state = WAITING
         if len(self.legs) > 1:
             self.give_up("Answered elsewhere", _ELSEWHERE)
         self.close()

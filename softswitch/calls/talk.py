@@ -207,9 +207,7 @@ class Talk(Heard):
             other.session.ack(cseq, content_lines(request) if answer else "", sent)
 
 
-def agreed(
-    leg: Leg, other: Leg, offer: bytes, sent: bytes, answer: bytes, body: bytes
-) -> None:
+def agreed(leg: Leg, other: Leg, offer: bytes, sent: bytes, answer: bytes, body: bytes) -> None:
     """`leg` has made an offer, which `other` was sent so, and `other` an answer, sent so to `leg`:
     these are in force. Without an offer the answer is one, and its answer comes with the ACK."""
     if offer:

@@ -86,6 +86,34 @@ class Notes:
             self._send(*due)
 
 
+class Transferring(Passage):
+    """A call as its transfers know it."""
+
+    def leg_joined(self, leg: Leg, response: Response) -> events.LegAnswered:
+        """A leg was answered, and belongs to the call's living ones."""
+        raise NotImplementedError
+
+    def begin_talk(self, first: Leg, second: Leg, how: str, by: str) -> Talk:
+        """From now on these two talk."""
+        raise NotImplementedError
+
+    def hang_up_talk(self, talk: Talk, reason: str) -> None:
+        """Those who talk so cannot: neither hears the other."""
+        raise NotImplementedError
+
+    def ring_back(self, transfer: BlindTransfer) -> bool:
+        """Ring who asked for a transfer of which nothing came; whether that can be."""
+        raise NotImplementedError
+
+    def brought_together(self, transfer: AttendedTransfer, replaced: Leg | None) -> None:
+        """The two whom somebody has talked to both are connected: their calls are one."""
+        raise NotImplementedError
+
+    def transfer_over(self, transfer: Transfer) -> None:
+        """Nothing more is to be done for it."""
+        raise NotImplementedError
+
+
 class Transfer:
     """`referrer` asks (None once it has left) that `kept` talk to somebody else; `by` is its party.
 
@@ -94,7 +122,7 @@ class Transfer:
 
     __slots__ = ("by", "call", "done", "how", "join", "kept", "notes", "referrer", "timer", "to")
 
-    def __init__(self, call: Passage, referrer: Leg, kept: Leg, how: str, to: str) -> None:
+    def __init__(self, call: Transferring, referrer: Leg, kept: Leg, how: str, to: str) -> None:
         self.call = call
         self.referrer: Leg | None = referrer
         self.kept = kept
@@ -161,8 +189,8 @@ class Transfer:
         referrer, self.referrer = self.referrer, None
         if self.notes is not None:
             self.notes.stop()
-        if referrer is not None:
-            self.call.let_go(referrer, "Transferred", TRANSFERRED)
+        if referrer is not None and referrer.call is not None:
+            referrer.call.let_go(referrer, "Transferred", TRANSFERRED)
         self.finish()
 
     def referrer_left(self) -> None:
@@ -188,7 +216,7 @@ class BlindTransfer(Transfer):
 
     __slots__ = ("begin", "found_leg", "returning", "search", "talk")
 
-    def __init__(self, call: Passage, referrer: Leg, kept: Leg, to: str) -> None:
+    def __init__(self, call: Transferring, referrer: Leg, kept: Leg, to: str) -> None:
         super().__init__(call, referrer, kept, BLIND, to)
         self.search: Search | None = None
         self.begin: Callable[[BlindTransfer, bytes], None] | None = None
@@ -316,12 +344,14 @@ class AttendedTransfer(Transfer):
 
     __slots__ = ("other_call", "replaced", "target")
 
-    def __init__(self, call: Passage, referrer: Leg, kept: Leg, replaced: Leg, target: Leg) -> None:
+    def __init__(
+        self, call: Transferring, referrer: Leg, kept: Leg, replaced: Leg, target: Leg
+    ) -> None:
         super().__init__(call, referrer, kept, ATTENDED, target.number)
         self.replaced: Leg | None = replaced
         self.target = target
-        assert replaced.call is not None
-        self.other_call: Passage = replaced.call
+        assert isinstance(replaced.call, Transferring)
+        self.other_call: Transferring = replaced.call
 
     def start(self) -> None:
         """Bring them together."""
@@ -346,7 +376,7 @@ class AttendedTransfer(Transfer):
     def _joined(self) -> None:
         self.join = None
         replaced, self.replaced = self.replaced, None
-        self.call.joined(self, replaced)
+        self.call.brought_together(self, replaced)
 
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
         self.join = None
@@ -363,5 +393,6 @@ class AttendedTransfer(Transfer):
         self.referrer = None
         call, other_call = self.call, self.other_call
         call.transfer_over(self)
+        other_call.transfer_over(self)
         call.left_alone(self.kept, status, reason)
         other_call.left_alone(self.target, status, reason)

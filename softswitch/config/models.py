@@ -217,6 +217,7 @@ class Limits(Section):
         default=70, description="Max-Forwards of a call whose INVITE names none"
     )
     max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
+    max_transfers: Count = Field(default=50, description="transfers of one call")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
     max_remembered_routes: Count = Field(
         default=MAX_REMEMBERED, description="routes remembered, by number and caller"
@@ -244,6 +245,10 @@ class Timers(Section):
     restart_check: SecondsOrOff = Field(
         default=1.0,
         description="how soon after a restart both sides of its calls are asked if they are there",
+    )
+    ring_back: SecondsOrOff = Field(
+        default=20.0,
+        description="how long who has transferred a call is rung if nothing came of it",
     )
     max_duration: SecondsOrOff = Field(
         default=0.0, description="longest answered call; it is hung up after this"
@@ -325,6 +330,7 @@ class TrunkModel(Section):
         description="behind NAT: what is said within its calls goes to where it sends from, "
         "whatever its Contact says",
     )
+    refer: Flag = Field(default=False, description="whether it may transfer calls (REFER)")
 
 
 class ConfigModel(Section):
@@ -361,7 +367,8 @@ class Trunk:
     """Another switch or a carrier.
 
     ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none;
-    ``nat``: requests within its calls follow its messages and not its Contact.
+    ``nat``: requests within its calls follow its messages and not its Contact; ``refer``: it may
+    transfer calls.
     """
 
     name: str
@@ -372,3 +379,4 @@ class Trunk:
     keepalive: float = 30.0
     session_check: bool | None = None
     nat: bool = False
+    refer: bool = False

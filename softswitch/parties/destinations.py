@@ -193,12 +193,12 @@ class Destinations:
         """The connection by which the phone that this request of ours is for has registered, with
         the Contact that it has in its call."""
         leg = legs.get(f"{request.headers['call-id'][0]} {request.from_tag}")
-        if leg is None or not leg.nat:
+        if leg is None or not leg.session.nat:
             return None
         kind, _, name = leg.party.partition(":")
         if kind != "extension":
             return None
-        there = parse_uri(leg.dialog.target)
+        there = parse_uri(leg.session.dialog.target)
         for binding in self._registrar.contacts(name):
             uri = parse_uri(binding.uri)
             if (uri.user, uri.host, uri.port) == (there.user, there.host, there.port):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from softswitch.calls import LineCounts
 from softswitch.config import Extension
 from softswitch.memory import give_back
 from softswitch.parties.trunks import Trunks
 
 
-class Lines:
+class Lines(LineCounts):
     """Of extensions: who holds a line, and with how many legs. The holder is the call, since all
     phones of an extension ring for one call; for a caller it is the leg. Trunks count theirs."""
 

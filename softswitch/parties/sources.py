@@ -23,6 +23,8 @@ class Sources:
         self._sources = {trunk.name: Source("trunk", trunk.name, trunk.switch) for trunk in trunks}
         self.natted = frozenset(trunk.name for trunk in trunks if trunk.nat)
         """Trunks that are reached only where their requests come from."""
+        self.refer = frozenset(trunk.name for trunk in trunks if trunk.refer)
+        """Trunks that may transfer calls."""
 
     def of(self, request: Request, flow: Flow) -> Source | None:
         """The trunk from which a request comes, which thereby lives."""

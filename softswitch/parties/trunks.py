@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
+from softswitch.calls import TrunkStates
 from softswitch.config import Trunk
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class _State:
         self.due_at: float | None = None
 
 
-class Trunks:
+class Trunks(TrunkStates):
     """All trunks of a switch.
 
     Where two trunks would claim a source, the one that comes first in `trunks` has it.

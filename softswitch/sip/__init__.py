@@ -51,7 +51,9 @@ from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
 from softswitch.sip.transaction_states import CALLING, PROCEEDING
-from softswitch.sip.transport im__all__ = [
+from softswitch.sip.transport import Transport
+
+__all__ = [
     "CALLING",
     "LATE",
     "LONG",

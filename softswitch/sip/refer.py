@@ -69,7 +69,7 @@ def read_refer(request: Request) -> Refer:
     if (uri.params.get("method") or "INVITE").upper() != "INVITE":
         raise BadRefer(501, "Only INVITE")
     replaces = None
-    for part in uri.headers.split("&") if uri.headers else ():
+    for part in uri.headers.lstrip("?").split("&"):
         name, _, value = part.partition("=")
         if name.lower() == "replaces":
             replaces = read_replaces(unquote(value))

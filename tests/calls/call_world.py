@@ -17,18 +17,26 @@ from functools import partial
 from pathlib import Path
 
 from softswitch.calls.call import Call
+from softswitch.calls.join import Join
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
+from softswitch.calls.talk import Talk
+from softswitch.calls.transfer import AttendedTransfer, BlindTransfer, Notes
 from softswitch.configuration import Config, load_config
 from softswitch.events import (
     CallEnded,
+    CallerTold,
+    CallMerged,
     CallRestored,
     CallStarted,
     Event,
     LegEnded,
     LegInvited,
+    LegMoved,
     SwitchStarted,
+    TalkBegan,
+    TalkEnded,
 )
 from softswitch.hookspecs import hookimpl, make_plugins
 from softswitch.sip.client_transaction import InviteClient, NonInviteClient
@@ -39,6 +47,7 @@ from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.parser import parse
 from softswitch.sip.received import mark_source
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
+from softswitch.sip.session import Session
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch
 
@@ -113,6 +122,12 @@ _CLASSES = (
     Call,
     Search,
     Leg,
+    Session,
+    Talk,
+    Join,
+    BlindTransfer,
+    AttendedTransfer,
+    Notes,
     Dialog,
     Unacknowledged,
     Request,
@@ -502,9 +517,11 @@ class World:
     # --- what must hold --------------------------------------------------------------------------
 
     def told(self) -> list[str]:
-        """The events in short: class names with the leg's number, in order."""
+        """The events in short: class names with the leg's or talk's number, in order."""
         return [
-            type(event).__name__ + (f" {event.leg}" if hasattr(event, "leg") else "")
+            type(event).__name__
+            + (f" {event.leg}" if hasattr(event, "leg") else "")
+            + (f" {event.talk}" if hasattr(event, "talk") else "")
             for event in self.events
         ]
 
@@ -554,12 +571,14 @@ def check_events(events: Iterable[Event]) -> None:
     passages: dict[tuple[str, str], dict[int, str]] = {}
     over: set[tuple[str, str, int]] = set()
     alive: dict[tuple[str, str], list[int]] = {}
+    talks: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
     restored: set[tuple[str, str]] = set()
     for event in events:
         key = (event.switch, event.call_id)
         if isinstance(event, SwitchStarted):
             for lost in [key for key in alive if key[0] == event.switch and key not in restored]:
                 del alive[lost]
+                talks.pop(lost, None)
             restored.clear()
             continue
         legs = passages.setdefault(key, {})
@@ -577,8 +596,13 @@ def check_events(events: Iterable[Event]) -> None:
                 ended = {told.leg for told in event.told if isinstance(told, LegEnded)}
                 told_of = {e.leg for e in event.told if isinstance(e, CallStarted | LegInvited)}
                 legs.update(dict.fromkeys(told_of - ended, "up"))
+                on = {e.talk: e.legs for e in event.told if isinstance(e, TalkBegan)}
+                for told in event.told:
+                    if isinstance(told, TalkEnded):
+                        del on[told.talk]
+                talks.setdefault(key, {}).update(on)
         assert alive.get(key), f"{event} outside of a call"
-        if isinstance(event, LegInvited):
+        if isinstance(event, LegInvited | LegMoved):
             assert event.leg == len(legs), "legs are numbered in order"
             legs[event.leg] = "up"
         elif isinstance(event, LegEnded):
@@ -589,8 +613,18 @@ def check_events(events: Iterable[Event]) -> None:
             over.add((*key, event.leg))
             alive[key].remove(event.leg)
             if not alive[key]:
+                assert not talks.get(key), f"talks without end: {talks[key]}"
                 assert set(legs.values()) == {"over"}, f"legs without end: {legs}"
-        elif hasattr(event, "leg"):
+        elif isinstance(event, TalkBegan):
+            on = talks.setdefault(key, {})
+            assert event.talk not in on
+            for leg in event.legs:
+                assert legs[leg] == "up", f"{event} of a leg that is over"
+                assert all(leg not in busy for busy in on.values()), f"{event}: of two talks"
+            on[event.talk] = event.legs
+        elif isinstance(event, TalkEnded):
+            del talks[key][event.talk]
+        elif hasattr(event, "leg") and not isinstance(event, CallMerged | CallerTold):
             assert legs[event.leg] == "up", f"{event} of a leg that is over"
     assert not any(alive.values()), f"calls without end: {alive}"
 

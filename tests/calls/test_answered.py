@@ -15,6 +15,7 @@ TOLD = [
     "LegInvited 1",
     "LegRinging 1",
     "LegAnswered 1",
+    "TalkBegan 1",
 ]
 
 
@@ -50,8 +51,8 @@ def test_caller_hangs_up(world: World) -> None:
     assert b.last["reason"].startswith("Q.850;cause=16")
     b.reply(200, to="BYE")
     world.end()
-    assert world.told() == [*TOLD, "LegEnded 0", "LegEnded 1", "CallEnded 0"]
-    started, routed, invited, _, leg_answered, ended_a, ended_b, ended = world.events
+    assert world.told() == [*TOLD, "LegEnded 0", "TalkEnded 1", "LegEnded 1", "CallEnded 0"]
+    started, routed, invited, _, leg_answered, began, ended_a, over, ended_b, ended = world.events
     assert started == events.CallStarted(
         call_id=started.call_id,
         at=started.at,
@@ -84,7 +85,7 @@ def test_callee_hangs_up_with_a_reason(world: World) -> None:
     assert ", ".join(a.last.headers["reason"]) == "Q.850;cause=31, SIP;cause=200"
     a.reply(200, to="BYE")
     world.end()
-    assert world.told() == [*TOLD, "LegEnded 1", "LegEnded 0", "CallEnded 0"]
+    assert world.told() == [*TOLD, "LegEnded 1", "TalkEnded 1", "LegEnded 0", "CallEnded 0"]
     assert world.ended.hangup_by == "callee"
     assert world.ended.reason == "Q.850;cause=31, SIP;cause=200"
 
@@ -97,7 +98,7 @@ def test_both_hang_up_at_once(world: World) -> None:
     assert b.what[-2:] == ["BYE", "200 BYE"]
     b.reply(481, to="BYE")
     world.end()
-    assert world.told()[-3:] == ["LegEnded 0", "LegEnded 1", "CallEnded 0"]
+    assert world.told()[-4:] == ["LegEnded 0", "TalkEnded 1", "LegEnded 1", "CallEnded 0"]
 
 
 def test_a_bye_that_nobody_answers_is_given_up(world: World) -> None:
@@ -172,7 +173,7 @@ def test_retransmissions_are_absorbed(world: World) -> None:
     assert b.count("BYE") == 1
     b.reply(200, to="BYE")
     world.end()
-    assert world.told() == [*TOLD, "LegEnded 0", "LegEnded 1", "CallEnded 0"]
+    assert world.told() == [*TOLD, "LegEnded 0", "TalkEnded 1", "LegEnded 1", "CallEnded 0"]
 
 
 def test_the_ack_never_comes(world: World) -> None:

@@ -602,7 +602,7 @@ def test_a_record_that_makes_no_sense(journalled: World, caplog: pytest.LogCaptu
     world.run(0.1)
     (row,) = world.rows.rows
     record = decode(world.rows.rows[row])
-    world.rows.rows[row + 1] = encode(msgspec.structs.replace(record, legs=record.legs[:1]))
+    world.rows.rows[row + 1] = encode(msgspec.structs.replace(record, legs=()))
     world.rows.rows[row + 2] = encode(msgspec.structs.replace(record, answered=False))
     world.kill()
     world.start()

@@ -207,7 +207,7 @@ def test_what_passes_before_the_answer(world: World, method: str) -> None:
     caller, callee = parties(world)
     a = caller.call("85550100")
     b = callee.line
-    a.remote += f";tag={world.switch.calls.copy().pop().caller.dialog.local_tag}"
+    a.remote += f";tag={world.switch.calls.copy().pop().caller.session.dialog.local_tag}"
     a.send(method, "x", a.contact)
     assert a.last.what == f"491 {method}", "nobody is there yet who could take it"
     b.reply(183, ANSWER)
