@@ -16,7 +16,7 @@ from softswitch.calls.callid import read_call_id, write_call_id
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.headers import contact_line, content_lines, reason_of
 from softswitch.calls.last_words import LastWord, failed, leaves
-from softswitch.calls.leg import INVITING, WAITING, Leg
+from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, may_come, probe, relay_other

@@ -52,7 +52,14 @@ def test_caller_hangs_up(world: World) -> None:
     b.reply(200, to="BYE")
     world.end()
     assert world.told() == [*TOLD, "LegEnded 0", "TalkEnded 1", "LegEnded 1", "CallEnded 0"]
-    started, routed, invited, _, leg_answered, began, ended_a, over, ended_b, ended = world.events
+    began, over = world.of(events.TalkBegan)[0], world.of(events.TalkEnded)[0]
+    assert (began.talk, began.legs, began.how, began.by, over.talk) == (
+        *(1, (0, 1), "dialled", "trunk:caller"),
+        1,
+    )
+    world.events.remove(began)
+    world.events.remove(over)
+    started, routed, invited, _, leg_answered, ended_a, ended_b, ended = world.events
     assert started == events.CallStarted(
         call_id=started.call_id,
         at=started.at,
