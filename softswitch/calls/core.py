@@ -197,6 +197,10 @@ class Passage:
         """Hang up a leg if it has nobody to talk with, and say why."""
         raise NotImplementedError
 
+    def fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
+        """The caller gets this failure, and the call is over."""
+        raise NotImplementedError
+
     def hang_up_all(self, why: str) -> None:
         """The switch ends the call: `why` goes into the record and to all parties."""
         raise NotImplementedError

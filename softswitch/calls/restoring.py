@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from softswitch import events
-from softswitch.calls.call import DIALLED, Call
+from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import LastWord, decode_failure, decode_goodbye
 from softswitch.calls.leg import LEAVING, WAITING, Leg
+from softswitch.calls.placed import DIALLED
 from softswitch.calls.records import CallRecord, FlowRecord, LegRecord, TalkRecord
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk
