@@ -109,7 +109,13 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         path=path,
         switch=model.switch,
         extensions={
-            number: Extension(number, entry.name or number, entry.password, entry.max_calls)
+            number: Extension(
+                number,
+                entry.name or number,
+                entry.password,
+                entry.max_calls,
+                frozenset(entry.pickup),
+            )
             for number, entry in model.extensions.items()
         },
         trunks={

@@ -316,8 +316,10 @@ class Switch(Core):
             return
         headers = request.headers
         if "require" in headers or "proxy-require" in headers:
-            self.refusing.refuse(request, transaction, flow, 420, extra=unsupported(request))
-            return
+            missing = unsupported(request)
+            if missing:
+                self.refusing.refuse(request, transaction, flow, 420, extra=missing)
+                return
         if request.body:
             kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
             if kind != "application/sdp" and not kind.startswith("multipart/"):
@@ -366,6 +368,9 @@ class Switch(Core):
         dialled = uri.user
         if uri.number_params and len(uri.number_params) <= self.settings.max_text:
             call.search.number_params = uri.number_params
+        if "replaces" in headers:
+            call.replace(request, dialled)
+            return
         route = self.dialplan.route(dialled, source)
         if route is None:
             self.refusals.say(source, request, flow, 404, "No Route")
@@ -414,6 +419,12 @@ class Switch(Core):
     def may_refer(self, party: str) -> bool:
         """Whether a party may transfer whom it talks with."""
         return party.startswith("extension:") or party[6:] in self.sources.refer
+
+    def may_pick_up(self, party: str, other: str) -> bool:
+        """Whether a party may take calls that ring at another: they share a group."""
+        one = self.extensions.get(party.removeprefix("extension:"))
+        two = self.extensions.get(other.removeprefix("extension:"))
+        return one is not None and two is not None and not one.pickup.isdisjoint(two.pickup)
 
     def named(self, party: str, number: str) -> Caller:
         """How a party that was called is shown to whom it is to talk with next."""

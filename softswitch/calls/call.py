@@ -13,9 +13,10 @@ from softswitch.calls.callid import read_call_id, write_call_id
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.headers import content_lines
 from softswitch.calls.lasting import address_of
-from softswitch.calls.leg import Leg
+from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.placed import PlacedCall
 from softswitch.calls.search import Search
+from softswitch.calls.takeover import PICKUP, Pickup, Takeover
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
     ATTENDED,
@@ -24,6 +25,7 @@ from softswitch.calls.transfer import (
     BlindTransfer,
     Notes,
     Transfer,
+    Transferring,
 )
 from softswitch.dialplan import Source, Target
 from softswitch.sip import (
@@ -34,10 +36,12 @@ from softswitch.sip import (
     NonInviteServer,
     Replaces,
     Request,
+    Response,
     Session,
     decoded,
     opened,
     read_refer,
+    read_replaces,
     readable,
 )
 
@@ -129,15 +133,13 @@ class Call(PlacedCall):
         transaction.respond(202, extra=leg.contact + sub)
         transfer.notes = Notes(leg, event_id, refer.wants_notes)
         transfer.say(100, "Trying")
-        self._add(transfer)
-        transfer.tell(0)
         if isinstance(transfer, AttendedTransfer):
-            if transfer.other_call is not self:
-                other = transfer.other_call
-                assert isinstance(other, Call)
-                other._add(transfer)
+            self._begin_together(transfer, transfer.other_call)
+            transfer.tell(0)
             transfer.start()
         else:
+            self._add(transfer)
+            transfer.tell(0)
             assert leg.talk is not None
             leg.talk.end()
             transfer.start(self._begin_search)
@@ -149,15 +151,8 @@ class Call(PlacedCall):
 
     def _replaced(self, leg: Leg, replaces: Replaces) -> tuple[Leg, Leg] | BadRefer:
         """The other leg of the one who transfers, and whom it talks with there."""
-        core = self.core
-        for ours, theirs in (
-            (replaces.to_tag, replaces.from_tag),
-            (replaces.from_tag, replaces.to_tag),
-        ):
-            other = core.leg_of(replaces.call_id, ours)
-            if isinstance(other, Leg) and other.session.dialog.remote_tag == theirs:
-                break
-        else:
+        other = self._leg_of(replaces)
+        if other is None:
             return BadRefer(481, "No Such Dialog To Replace")
         if other is leg or other.party != leg.party:
             return BadRefer(403, "Not Yours To Replace")
@@ -208,34 +203,135 @@ class Call(PlacedCall):
         if rename is not None and not self.over:
             self.renamed(*rename)
 
+    # --- somebody calls to take a place in a call
+
+    def replace(self, request: Request, dialled: str) -> None:
+        """The INVITE is to replace a dialog that there is (RFC 3891)."""
+        self._tell_start(request, dialled)
+        try:
+            values = request.headers["replaces"]
+            if len(values) != 1:
+                raise BadRefer(400, "Bad Replaces")
+            leg = self._to_replace(read_replaces(values[0]))
+        except BadRefer as error:
+            self.fail(error.status, error.reason)
+            return
+        caller = self.caller
+        assert caller is not None
+        if leg.up:
+            kept = leg.talk.other(leg) if leg.talk is not None else None
+            assert kept is not None
+            takeover = Takeover(self, caller, kept, leg, ATTENDED)
+            self._begin_together(takeover, takeover.other_call)
+            takeover.start()
+        else:
+            self._pick_up(leg)
+
+    def _to_replace(self, replaces: Replaces) -> Leg:
+        """The leg of that dialog. Raises BadRefer."""
+        leg = self._leg_of(replaces)
+        if leg is None or leg.call is None:
+            raise BadRefer(481, "No Such Dialog")
+        caller = self.caller
+        assert caller is not None
+        ringing = leg.search is not None and leg.state == INVITING
+        allowed = caller.between or leg.party == self.party
+        if not allowed and not (ringing and self.core.may_pick_up(self.party, leg.party)):
+            raise BadRefer(403, "Not Yours To Replace")
+        if ringing:
+            return leg
+        if not leg.up or leg.talk is None:
+            raise BadRefer(481, "No Such Dialog")
+        if replaces.early_only:
+            raise BadRefer(486, "Answered Already")
+        if leg.talk.other(leg) is None or (isinstance(leg.talk, Talk) and leg.talk.joining):
+            raise BadRefer(491, "Being Transferred")
+        return leg
+
+    def _leg_of(self, replaces: Replaces) -> Leg | None:
+        for ours, theirs in (
+            (replaces.to_tag, replaces.from_tag),
+            (replaces.from_tag, replaces.to_tag),
+        ):
+            leg = self.core.leg_of(replaces.call_id, ours)
+            if isinstance(leg, Leg) and leg.session.dialog.remote_tag == theirs:
+                return leg
+        return None
+
+    def _pick_up(self, leg: Leg) -> None:
+        """The caller is to have the call that rings at this leg."""
+        assert self.caller is not None
+        assert isinstance(leg.search, Search)
+        pickup = Pickup(self, self.caller, leg.search)
+        self._add(pickup)
+        pickup.start()
+
+    def took_over(self, transfer: Transfer, response: Response) -> None:
+        """Whom the caller is to talk with has answered what it had offered."""
+        assert isinstance(transfer, Takeover)
+        caller, kept = transfer.caller, transfer.kept
+        self.accept(response.body)
+        if not caller.session.theirs:
+            caller.session.ack_for = response.cseq
+        self._unite(kept, caller, transfer.how, transfer.by, transfer.replaced)
+
+    def picked_up(self, transfer: Transfer, response: Response) -> None:
+        """The caller has answered what the one who waits had offered: it is the leg that has won
+        the search."""
+        assert isinstance(transfer, Pickup)
+        search, leg = transfer.search, transfer.caller
+        other = search.call
+        assert isinstance(other, Call)
+        leg.how, leg.by = PICKUP, transfer.by
+        if other is not self:
+            other._take_in(self, leg)
+            other.legs.remove(leg)  # until the search is told of it
+        user = search.user
+        assert user is not None
+        user.found(search, leg, response)
+        leg.session.settle()
+        if other is not self:
+            self._merged(other)
+
+    def _begin_together(self, transfer: Transfer, other_call: Transferring) -> None:
+        """A transfer is a matter of two calls."""
+        self._add(transfer)
+        if other_call is not self:
+            assert isinstance(other_call, Call)
+            other_call._add(transfer)
+
     def brought_together(self, transfer: AttendedTransfer, replaced: Leg | None) -> None:
         """The two whom somebody has talked to both are connected: their calls are one."""
-        other_call = transfer.other_call
-        assert isinstance(other_call, Call)
-        kept, target, by = transfer.kept, transfer.target, transfer.by
-        for leg in (kept, target):
+        for leg in (transfer.kept, transfer.target):
             if leg.talk is not None:
                 leg.talk.end()
         transfer.worked()
-        if other_call is self:
-            older = younger = self
-        elif self.call_id < other_call.call_id:
-            older, younger = self, other_call
-        else:
-            older, younger = other_call, self
-        younger_leg = kept if kept.call is younger else target
-        if replaced is not None and replaced.call is not None:
-            replaced.call.let_go(replaced, "Transferred", TRANSFERRED)
-        if older is not younger:
-            older._take_in(younger, younger_leg)
-        older.begin_talk(kept, target, ATTENDED, by)
-        if older is not younger:
-            younger._merged(older)
-            older._rename_neighbour(younger_leg)
-        transfer.call = older
+        transfer.call = self._unite(transfer.kept, transfer.target, ATTENDED, transfer.by, replaced)
         transfer.finish()
 
     # --- when two calls become one
+
+    def _unite(self, first: Leg, second: Leg, how: str, by: str, leaving: Leg | None) -> Call:
+        """These two, of one call or of two, talk from now on, in the older one; `leaving` is a leg
+        that has no part in it any more."""
+        one, two = first.call, second.call
+        assert isinstance(one, Call)
+        assert isinstance(two, Call)
+        for leg in (first, second):
+            if leg.talk is not None:
+                leg.talk.end()
+        older, younger = (two, one) if two.call_id < one.call_id else (one, two)
+        moved = first if first.call is younger else second
+        if leaving is not None and leaving.call is not None:
+            leaving.call.let_go(leaving, "Transferred", TRANSFERRED)
+        if older is younger:
+            older.begin_talk(first, second, how, by)
+            return older
+        older._take_in(younger, moved)
+        older.begin_talk(first, second, how, by)
+        younger._merged(older)
+        older._rename_neighbour(moved)
+        return older
 
     def _take_in(self, younger: Call, leg: Leg, came: str = "") -> None:
         """A leg of another call belongs to this one from now on."""
@@ -274,16 +370,17 @@ class Call(PlacedCall):
 
     def _merged(self, older: Call) -> None:
         """What is left of this call is part of an older one."""
-        self.tell(
-            events.CallMerged(
-                call_id=self.call_id,
-                at=self.now_us(),
-                switch=self.switch_name,
-                into=older.call_id,
-                owner=older.owner,
-                leg=self.number,
+        if older.call_id != self.call_id:  # else it was another passage of the same call
+            self.tell(
+                events.CallMerged(
+                    call_id=self.call_id,
+                    at=self.now_us(),
+                    switch=self.switch_name,
+                    into=older.call_id,
+                    owner=older.owner,
+                    leg=self.number,
+                )
             )
-        )
         for leg in list(self.legs):
             # It is told of a transfer yet, and then hung up on.
             self.tell_leg_ended(leg, leg.status, "Transferred", "switch")

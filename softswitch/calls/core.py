@@ -248,6 +248,10 @@ class Core(Surroundings):
         """Whether a party may transfer whom it talks with."""
         raise NotImplementedError
 
+    def may_pick_up(self, party: str, other: str) -> bool:
+        """Whether a party may take calls that ring at another."""
+        raise NotImplementedError
+
     def named(self, party: str, number: str) -> Caller:
         """How a party that was called is shown to whom it is to talk with next."""
         raise NotImplementedError

@@ -39,6 +39,9 @@ KNOWN_METHODS = frozenset(
 )
 """What is refused with 405 where it is not taken; all else is 501 (§8.2.1, §21.5.2)."""
 
+SUPPORTED: Final = frozenset(("replaces", "norefersub"))
+"""Option tags of what may be required."""
+
 _CONTENT_HEADERS = (
     ("content-disposition", "Content-Disposition"),
     ("content-encoding", "Content-Encoding"),
@@ -57,14 +60,15 @@ def contact_line(flow: Flow) -> str:
 def unsupported(request: Request) -> str:
     """The Unsupported header line of the 420 that a request wants; empty if it asks for nothing.
 
-    §8.2.2.3: no extension is required of this switch; §16.3: nor of the proxy it is not.
+    §8.2.2.3: of extensions this switch has `SUPPORTED`; §16.3: of the proxy it is not, none.
     """
     headers = request.headers
     if "require" not in headers and "proxy-require" not in headers:
         return ""
     values = headers.get("require", []) + headers.get("proxy-require", [])
-    wanted = ", ".join(part for value in values for part in split_list(value) if part)
-    return f"Unsupported: {wanted}\r\n"
+    parts = [part for value in values for part in split_list(value)]
+    wanted = ", ".join([part for part in parts if part and part.lower() not in SUPPORTED])
+    return f"Unsupported: {wanted}\r\n" if wanted else ""
 
 
 _REASONS = 4  # one a protocol: there are two, SIP and Q.850
@@ -88,6 +92,8 @@ def _whole(value: str) -> str:
         return value
     return value.partition('"')[0].rpartition(";")[0].rstrip()
 
+
+SDP_LINE: Final = "Content-Type: application/sdp\r\n"
 
 _EXPLAINS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
     415: (

@@ -94,6 +94,30 @@ class Join:
         self._unacknowledged = self.second, cseq, offer
         self._offer(self.first, offer, self._answer_for_second, self._fail)
 
+    def for_caller(self, offer: bytes, answered: Callable[[Response], None]) -> None:
+        """The second has made this offer (or none) and waits for an answer: the first's goes to
+        `answered`, acknowledged unless it is an offer itself."""
+        self.first.session.new_peer()
+        self._offer(self.first, offer, partial(self._for_caller, answered, offer), self._fail)
+
+    def _for_caller(
+        self,
+        answered: Callable[[Response], None],
+        offer: bytes,
+        response: Response,
+        sent: bytes,
+    ) -> None:
+        session = self.first.session
+        session.theirs = response.body
+        if offer:
+            session.ours = sent
+        else:
+            session.outgoing = None
+        self._end()
+        if offer:
+            session.ack(response.cseq)
+        answered(response)
+
     def abandon(self) -> None:
         """One of them has gone, or somebody else ends it: nobody is told."""
         self._end()

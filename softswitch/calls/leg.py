@@ -28,6 +28,8 @@ TALKING: Final = 3
 LEAVING: Final = 4
 OVER: Final = 5
 
+DIALLED: Final = "dialled"
+
 _BAD_2XX: Final = (
     'Reason: SIP;cause=400;text="Contact or Record-Route of the 2xx is missing or bad"\r\n'
 )
@@ -90,6 +92,7 @@ class Leg(Member):
 
     __slots__ = (
         "between",
+        "by",
         "bye_waits",
         "call",
         "came_in",
@@ -97,6 +100,7 @@ class Leg(Member):
         "contact",
         "ended",
         "holder",
+        "how",
         "incoming",
         "index",
         "invite",
@@ -125,6 +129,8 @@ class Leg(Member):
         self.came_in = came_in
         self.between = False
         self.refers = False  # whether it may transfer
+        self.how = DIALLED  # how its first talk comes about, and by whom, if not the caller
+        self.by = ""
         self.ended = False  # whether its end has been told
         self.state = INVITING
         self.status = 0

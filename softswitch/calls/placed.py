@@ -7,10 +7,10 @@ from typing import Final
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.core import Member
-from softswitch.calls.headers import contact_line, content_lines, reason_of
+from softswitch.calls.headers import SDP_LINE, contact_line, content_lines, reason_of
 from softswitch.calls.last_words import failed
 from softswitch.calls.lasting import LastingCall, address_of
-from softswitch.calls.leg import Leg
+from softswitch.calls.leg import WAITING, Leg
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, may_come, relay_other
 from softswitch.dialplan import Route
@@ -25,7 +25,6 @@ from softswitch.sip import (
     readable,
 )
 
-DIALLED: Final = "dialled"
 _EARLY_DIALOGS: Final = 16  # that a caller is shown; a callee could make up any number
 
 
@@ -108,6 +107,9 @@ class PlacedCall(LastingCall):
         self._refuse(487)
         assert self.search is not None
         assert self.caller is not None
+        transfers, self.transfers = self.transfers, None
+        for transfer in transfers or ():
+            transfer.stop()
         self.search.give_up("Cancelled by the caller", line)
         self.leg_ended(self.caller, 487, reason, "remote")
         self._end("cancelled", 487, reason, "caller")
@@ -198,7 +200,9 @@ class PlacedCall(LastingCall):
         early, self.early = self.early, None
         self.legs.append(caller)
         answered = self.leg_joined(leg, response)
-        talk = Talk(self, core.numbers.talk(self.call_id), caller, leg, DIALLED, self.party)
+        talk = Talk(
+            self, core.numbers.talk(self.call_id), caller, leg, leg.how, leg.by or self.party
+        )
         talk.began()
         if self.said and core.call_log is not None:
             core.call_log.answered(answered, leg.party, caller.index)
@@ -215,20 +219,45 @@ class PlacedCall(LastingCall):
         self.update = self.update and "UPDATE" in (response.get("allow") or "")
         body = response.body
         theirs.ours, theirs.theirs, mine.ours = search.offer, body, body
-        data = incoming.respond(
-            response.status,
-            response.reason,
-            to_tag=mine.dialog.local_tag,
-            extra=f"{caller.contact}{caller.allow_line(self.update)}"
-            f"Server: {core.settings.user_agent}\r\n{content_lines(response) if body else ''}",
-            body=body,
-        )
-        mine.accepted(incoming.flow, data, cseq, caller.not_acked)
+        content = content_lines(response) if body else ""
+        self._answer(caller, response.status, response.reason, content, body, cseq)
         if search.offer:
             theirs.ack(response.cseq)
         else:
             # The offer is in this 2xx, so the answer comes with the caller's ACK (§13.2.1).
             mine.ack_for = response.cseq
+
+    def accept(self, body: bytes) -> None:
+        """The caller, who has nobody to talk with yet, is answered with this description."""
+        caller, search = self.caller, self.search
+        assert caller is not None
+        assert search is not None
+        self.answered = True
+        self.answered_at = self.core.timers.clock()
+        self.search = None
+        search.close()
+        caller.status = 200
+        caller.state = WAITING
+        caller.session.ours = body
+        self.legs.append(caller)
+        cseq = caller.session.dialog.remote_cseq
+        self._answer(caller, 200, "OK", SDP_LINE if body else "", body, cseq)
+
+    def _answer(
+        self, caller: Leg, status: int, reason: str, content: str, body: bytes, cseq: int
+    ) -> None:
+        """Our 2xx to the caller."""
+        core, session, incoming = self.core, caller.session, caller.incoming
+        assert incoming is not None
+        data = incoming.respond(
+            status,
+            reason,
+            to_tag=session.dialog.local_tag,
+            extra=f"{caller.contact}{caller.allow_line(self.update)}"
+            f"Server: {core.settings.user_agent}\r\n{content}",
+            body=body,
+        )
+        session.accepted(incoming.flow, data, cseq, caller.not_acked)
         # From here on it goes into requests too, where a Record-Route is only for proxies (§16.6).
         caller.contact = caller.contact.partition("Record-Route:")[0]
         if core.journal is None or incoming.flow.reliable:

@@ -19,8 +19,7 @@ from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import LastWord, decode_failure, decode_goodbye
-from softswitch.calls.leg import LEAVING, WAITING, Leg
-from softswitch.calls.placed import DIALLED
+from softswitch.calls.leg import DIALLED, LEAVING, WAITING, Leg
 from softswitch.calls.records import CallRecord, FlowRecord, LegRecord, TalkRecord
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk

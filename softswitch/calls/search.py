@@ -468,7 +468,7 @@ class Search(Rung):
         """`winner` is the one; nobody else rings on."""
         winner.search = None
         winner.state = WAITING
-        if len(self.legs) > 1:
+        if len(self.legs) != 1 or self.legs[0] is not winner:
             self.give_up("Answered elsewhere", _ELSEWHERE)
         self.close()
 

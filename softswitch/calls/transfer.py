@@ -109,6 +109,18 @@ class Transferring(Passage):
         """The two whom somebody has talked to both are connected: their calls are one."""
         raise NotImplementedError
 
+    def accept(self, body: bytes) -> None:
+        """The caller, who has nobody to talk with yet, is answered with this description."""
+        raise NotImplementedError
+
+    def took_over(self, transfer: Transfer, response: Response) -> None:
+        """Whom the caller is to talk with has answered what it had offered."""
+        raise NotImplementedError
+
+    def picked_up(self, transfer: Transfer, response: Response) -> None:
+        """The caller has answered what the one who waits had offered."""
+        raise NotImplementedError
+
     def transfer_over(self, transfer: Transfer) -> None:
         """Nothing more is to be done for it."""
         raise NotImplementedError
@@ -372,6 +384,15 @@ class AttendedTransfer(Transfer):
             self._failed(487, "Hung Up")
             return
         self.finish()
+
+    def stop(self) -> None:
+        """See `Transfer`: of one of the two calls, the other goes on."""
+        super().stop()
+        self.done = True
+        self.call.transfer_over(self)
+        self.other_call.transfer_over(self)
+        self.call.left_alone(self.kept, 480, "Hung Up")
+        self.other_call.left_alone(self.target, 480, "Hung Up")
 
     def _joined(self) -> None:
         self.join = None

@@ -302,6 +302,9 @@ class ExtensionModel(Section):
         description="what the phone registers with"
     )
     max_calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
+    pickup: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), _TEXTS] = Field(
+        default=(), description="groups in which each takes calls that ring at the others"
+    )
 
 
 class TrunkModel(Section):
@@ -360,6 +363,7 @@ class Extension:
     name: str
     password: str = field(repr=False)
     max_calls: int | None = None
+    pickup: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,190 @@
+"""INVITE with Replaces (RFC 3891): who calls takes the place of a leg that there is, that talks or
+rings."""
+
+from __future__ import annotations
+
+import pytest
+
+from calls.call_world import CONFIG, SDP, Line, World
+from calls.test_transfer import BOB, CAROL, phones, port, talk, talks
+from softswitch import events
+
+GROUPS = CONFIG.replace("{name: Bob,", "{name: Bob, pickup: [desk],").replace(
+    "{name: Carol,", "{name: Carol, pickup: desk,"
+)
+
+
+def dialog(line: Line, extra: str = "") -> str:
+    """The header that names the dialog of this line."""
+    to_tag = line.remote.partition(";tag=")[2]
+    from_tag = line.local.partition(";tag=")[2]
+    return f"Replaces: {line.call_id};to-tag={to_tag};from-tag={from_tag}{extra}\r\n"
+
+
+def test_another_phone_goes_on(world: World) -> None:
+    """Of the same extension: it takes the call over from the first."""
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    world.run(5)
+    other = world.phone("1002", "10.9.0.22")
+    c = other.call("1001", CAROL, f"{dialog(b)}Require: replaces\r\n")
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP)
+    assert a.last.what == "ACK"
+    assert port(c.find("200 INVITE").body) == port(SDP)
+    c.ack()
+    assert b.last.what == "BYE"
+    b.reply(200, to="BYE")
+    world.run(5)
+    c.invite(CAROL)
+    assert a.last.what == "INVITE"
+    a.reply(200, SDP)
+    c.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+    older, younger = sorted({e.call_id for e in world.of(events.CallStarted)})
+    (merged,) = world.of(events.CallMerged)
+    assert (merged.call_id, merged.into) == (younger, older)
+    assert talks(world)[1:] == [((0, 2), "attended-transfer", "extension:1002")]
+
+
+def test_without_an_offer(world: World) -> None:
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    other = world.phone("1002", "10.9.0.22")
+    c = other.call("1001", "", dialog(b))
+    assert a.last.what == "INVITE"
+    assert a.last.body == ""
+    a.reply(200, SDP)
+    assert port(c.find("200 INVITE").body) == port(SDP)
+    assert a.last.what == "INVITE"
+    c.ack(CAROL)
+    assert a.last.what == "ACK"
+    assert port(a.last.body) == port(CAROL)
+    b.reply(200, to="BYE")
+    c.bye()
+    a.reply(200, to="BYE")
+    world.end()
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs up", "is given up"])
+def test_it_does_not_come_to_that(world: World, how: str) -> None:
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    other = world.phone("1002", "10.9.0.22")
+    c = other.call("1001", CAROL, dialog(b))
+    if how == "refuses":
+        a.reply(488)
+        assert c.last.what == "488 INVITE"
+        c.acknowledge(c.last)
+        assert "BYE" not in b.what, "the two talk on"
+        b.bye()
+        a.reply(200, to="BYE")
+    elif how == "hangs up":
+        a.bye()
+        assert c.last.what == "480 INVITE"
+        c.acknowledge(c.last)
+        b.reply(200, to="BYE")
+    else:
+        c.cancel()
+        c.acknowledge(c.find("487 INVITE"))
+        a.reply(200, SDP)
+        assert a.last.what == "ACK"
+        a.bye()
+        b.reply(200, to="BYE")
+    world.end()
+    assert len(talks(world)) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [
+        ("nonsense", 400),
+        ("nobody;to-tag=1;from-tag=2", 481),
+        ("theirs", 403),
+        ("early", 486),
+    ],
+)
+def test_what_cannot_be_replaced(world: World, what: str, status: int) -> None:
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    other = carol if what == "theirs" else world.phone("1002", "10.9.0.22")
+    header = f"Replaces: {what}\r\n"
+    if what in ("theirs", "early"):
+        header = dialog(b, ";early-only" if what == "early" else "")
+    c = other.call("1001", CAROL, header)
+    assert c.last.what == f"{status} INVITE"
+    c.acknowledge(c.last)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+@pytest.mark.parametrize("offer", [True, False])
+def test_pickup(tmp_path, offer: bool) -> None:  # type: ignore[no-untyped-def]
+    """Carol takes the call that rings at Bob; they share a group."""
+    world = World(tmp_path, GROUPS)
+    alice, bob, carol = phones(world)
+    a = alice.call("1002", SDP if offer else "")
+    b = bob.line
+    b.reply(180)
+    to_tag, from_tag = b.tag, b.last["from"].partition(";tag=")[2]
+    header = f"Replaces: {b.call_id};to-tag={to_tag};from-tag={from_tag};early-only\r\n"
+    c = carol.call("1002", CAROL, header)
+    assert "a=inactive" in c.find("200 INVITE").body
+    c.ack()
+    assert c.last.what == "INVITE"
+    assert (port(c.last.body) == port(SDP)) if offer else c.last.body == ""
+    c.reply(200, CAROL)
+    assert port(a.find("200 INVITE").body) == port(CAROL)
+    a.ack("" if offer else SDP)
+    assert c.last.what == "ACK"
+    if not offer:
+        assert port(c.last.body) == port(SDP)
+    assert b.last.what == "CANCEL"
+    assert "completed elsewhere" in b.last["reason"]
+    b.reply(487)
+    a.invite(SDP)
+    c.reply(200, CAROL)
+    a.ack()
+    a.bye()
+    assert c.last.what == "BYE"
+    c.reply(200, to="BYE")
+    world.end()
+    assert [(how, by) for _, how, by in talks(world)] == [("pickup", "extension:1003")]
+
+
+def test_pickup_of_strangers_phone(world: World) -> None:
+    alice, bob, carol = phones(world)
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(180)
+    from_tag = b.last["from"].partition(";tag=")[2]
+    c = carol.call("1002", CAROL, f"Replaces: {b.call_id};to-tag={b.tag};from-tag={from_tag}\r\n")
+    assert c.last.what == "403 INVITE"
+    c.acknowledge(c.last)
+    b.reply(200, BOB)
+    a.ack()
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_pickup_and_the_phone_is_answered_meanwhile(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    world = World(tmp_path, GROUPS)
+    alice, bob, carol = phones(world)
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(180)
+    from_tag = b.last["from"].partition(";tag=")[2]
+    c = carol.call("1002", CAROL, f"Replaces: {b.call_id};to-tag={b.tag};from-tag={from_tag}\r\n")
+    c.ack()
+    b.reply(200, BOB)
+    a.ack()
+    c.reply(200, CAROL)
+    assert c.last.what == "BYE"
+    c.reply(200, to="BYE")
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
