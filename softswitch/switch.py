@@ -404,6 +404,14 @@ class Switch(Core):
         """Where a 3xx may lead: see `Destinations.redirected`."""
         return self.targets.redirected(party, number, uri, self.dialplan)
 
+    def switch_at(self, uri: Uri) -> str:
+        """The trunk that leads to another of our switches, if this is its address; else empty."""
+        there = (uri.host.strip("[]"), uri.port or 5060)
+        for name, trunk in self.trunk_entries.items():
+            if trunk.switch and there in self.trunks.addresses(name):
+                return name
+        return ""
+
     def route(self, number: str, source: Source) -> Route | None:
         """What the dialplan does with a number."""
         return self.dialplan.route(number, source)

@@ -6,6 +6,7 @@ the timers it set, sends through the transactions it was given, and tells every 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from softswitch import events
@@ -34,12 +35,14 @@ from softswitch.sip import (
     Flow,
     InviteServer,
     NonInviteServer,
+    Refer,
     Replaces,
     Request,
     Response,
     Session,
     decoded,
     opened,
+    parse_uri,
     read_refer,
     read_replaces,
     readable,
@@ -119,14 +122,28 @@ class Call(PlacedCall):
             transaction.respond(403, "Transferred Too Often")
             return
         transfer: BlindTransfer | AttendedTransfer
+        begin = self._begin_search
         if refer.replaces is None:
             transfer = BlindTransfer(self, leg, kept, refer.number)
         else:
-            found = self._replaced(leg, refer.replaces)
-            if isinstance(found, BadRefer):
-                transaction.respond(found.status, found.reason)
+            try:
+                found = self._replaced(leg, refer)
+            except BadRefer as error:
+                transaction.respond(error.status, error.reason)
                 return
-            transfer = AttendedTransfer(self, leg, kept, found[0], found[1])
+            if found is None:
+                transfer = BlindTransfer(self, leg, kept, refer.number, ATTENDED)
+                begin = partial(self._begin_elsewhere, refer)
+            elif found.up:
+                assert found.talk is not None
+                target = found.talk.other(found)
+                assert target is not None
+                transfer = AttendedTransfer(self, leg, kept, found, target)
+            else:
+                # Whom it has called rings yet: it rings on for the one who is kept.
+                transfer = BlindTransfer(self, leg, kept, _dialled(found) or refer.number)
+                assert isinstance(found.call, Call)
+                found.call.withdraw("Transferred")
         self._transferred += 1
         event_id = f";id={request.cseq}" if self._transferred > 1 else ""
         sub = "" if refer.wants_notes else "Refer-Sub: false\r\n"
@@ -142,26 +159,33 @@ class Call(PlacedCall):
             transfer.tell(0)
             assert leg.talk is not None
             leg.talk.end()
-            transfer.start(self._begin_search)
+            transfer.start(begin)
 
     def _add(self, transfer: Transfer) -> None:
         if self.transfers is None:
             self.transfers = []
         self.transfers.append(transfer)
 
-    def _replaced(self, leg: Leg, replaces: Replaces) -> tuple[Leg, Leg] | BadRefer:
-        """The other leg of the one who transfers, and whom it talks with there."""
-        other = self._leg_of(replaces)
+    def _replaced(self, leg: Leg, refer: Refer) -> Leg | None:
+        """The other leg of the one who transfers; None: it is at another of our switches. Raises
+        BadRefer."""
+        assert refer.replaces is not None
+        other = self._leg_of(refer.replaces)
         if other is None:
-            return BadRefer(481, "No Such Dialog To Replace")
+            if self.core.switch_at(refer.uri):
+                return None
+            raise BadRefer(481, "No Such Dialog To Replace")
         if other is leg or other.party != leg.party:
-            return BadRefer(403, "Not Yours To Replace")
-        target = other.talk.other(other) if other.talk is not None else None
-        if target is None or not other.up or other.call is None:
-            return BadRefer(481, "Nobody There To Talk With")
-        if replaces.early_only:
-            return BadRefer(486, "Answered Already")
-        return other, target
+            raise BadRefer(403, "Not Yours To Replace")
+        if other.state == INVITING and other.came_in and isinstance(other.call, Call):
+            return other
+        if not other.up or other.talk is None or other.talk.other(other) is None:
+            raise BadRefer(481, "Nobody There To Talk With")
+        if refer.replaces.early_only:
+            raise BadRefer(486, "Answered Already")
+        if isinstance(other.talk, Talk) and other.talk.joining:
+            raise BadRefer(491, "Being Transferred")
+        return other
 
     def _begin_search(self, transfer: BlindTransfer, offer: bytes) -> None:
         """Find whom a transfer asks for, by the dialplan as the one who asks could have called."""
@@ -184,6 +208,22 @@ class Call(PlacedCall):
             self, transfer, kept.party, identity, offer, content, hops, transfer.by
         )
         return search
+
+    def _begin_elsewhere(self, refer: Refer, transfer: BlindTransfer, offer: bytes) -> None:
+        """The dialog that is to be replaced is at another of our switches."""
+        name = self.core.switch_at(refer.uri)
+        search = self._search_for(transfer, offer)
+        found = self.core.destinations(Target("trunk", name, refer.number), self)
+        replaces = refer.replaces
+        if isinstance(found, tuple) or replaces is None:
+            search.refuse(*(found if isinstance(found, tuple) else (481, "")))
+            return
+        for destination in found:
+            destination.lines = (
+                f"Replaces: {replaces.call_id};to-tag={replaces.to_tag}"
+                f";from-tag={replaces.from_tag}\r\nRequire: replaces\r\n"
+            )
+        search.ring_at(found)
 
     def ring_back(self, transfer: BlindTransfer) -> bool:
         """Ring who asked for a transfer of which nothing came; whether that can be."""
@@ -383,7 +423,7 @@ class Call(PlacedCall):
             )
         for leg in list(self.legs):
             # It is told of a transfer yet, and then hung up on.
-            self.tell_leg_ended(leg, leg.status, "Transferred", "switch")
+            self.leg_ended(leg, leg.status, "Transferred", "switch")
             self.legs.remove(leg)
         self._end("answered", 200, MERGED, "switch")
 
@@ -408,10 +448,14 @@ class Call(PlacedCall):
         if carried.call_id > self.call_id:
             self._rename_neighbour(leg)
             return
-        if self.transfers:
+        if any(not transfer.done for transfer in self.transfers or ()):
             self._rename = leg, value
             return
-        came_in = next((one for one in self.legs if one.index == self.number), self.legs[0])
+        # Who has transferred and is about to leave is told so in the call that it has been in.
+        going = [one for one in self.legs if one.talk is not None]
+        if leg not in going:
+            return
+        came_in = next((one for one in going if one.index == self.number), going[0])
         older = Call(core, carried.call_id, carried.owner, False, self.party, self.identity)
         older.base = core.numbers.base(carried.call_id)
         older.number = core.numbers.next(carried.call_id)
@@ -451,7 +495,9 @@ class Call(PlacedCall):
         came_in.call, came_in.index = older, older.number
         older.legs.append(came_in)
         came = carried.legs.rpartition(" ")[2]
-        for other in list(self.legs):
+        for other in going:
+            if other is came_in:
+                continue
             older._take_in(self, other, came if other is leg else "")
         for first, second, how, by in talks:
             older.begin_talk(first, second, how, by)
@@ -460,3 +506,9 @@ class Call(PlacedCall):
         for other in older.legs:
             if other is not leg:
                 older._rename_neighbour(other)
+
+
+def _dialled(leg: Leg) -> str:
+    """The number that a caller who is not answered yet has dialled."""
+    request = leg.incoming.request if leg.incoming is not None else None
+    return parse_uri(request.uri).user if request is not None else ""

@@ -236,6 +236,10 @@ class Core(Surroundings):
         """Where a 3xx may lead."""
         raise NotImplementedError
 
+    def switch_at(self, uri: Uri) -> str:
+        """The trunk that leads to another of our switches, if this is its address; else empty."""
+        raise NotImplementedError
+
     def route(self, number: str, source: Source) -> Route | None:
         """What the dialplan does with a number."""
         raise NotImplementedError

@@ -10,10 +10,11 @@ class Destination:
 
     `line` is the party whose count of calls is held for this leg, `switch` whether
     the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
-    `user_agent` what the phone called itself when it registered (many leave it out of responses).
+    `user_agent` what the phone called itself when it registered (many leave it out of responses),
+    `lines` header lines that its INVITE carries besides.
     """
 
-    __slots__ = ("flow", "line", "nat", "number", "party", "switch", "uri", "user_agent")
+    __slots__ = ("flow", "line", "lines", "nat", "number", "party", "switch", "uri", "user_agent")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Destination:
         self.switch = switch
         self.nat = nat
         self.user_agent = user_agent
+        self.lines = ""
 
     @property
     def address(self) -> str:

@@ -114,6 +114,12 @@ class PlacedCall(LastingCall):
         self.leg_ended(self.caller, 487, reason, "remote")
         self._end("cancelled", 487, reason, "caller")
 
+    def withdraw(self, reason: str) -> None:
+        """The call is not wanted any more, though its caller has not said so."""
+        if self.search is not None:
+            self.search.give_up(reason, "")
+        self.fail(487, reason)
+
     def fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
         """The caller gets this failure, and the call is over."""
         self._refuse(status, reason or None, lines)

@@ -153,6 +153,11 @@ class Search(Rung):
             self.user.trying(self)
         self._next_stage()
 
+    def ring_at(self, destinations: list[Destination]) -> None:
+        """Ring these at once, whose lines are taken, and nobody else."""
+        for destination in destinations:
+            self._invite(destination)
+
     def heard(self, leg: Leg) -> None:
         """A leg has answered: its trunk lives."""
         if leg.party.startswith("trunk:"):
@@ -279,6 +284,8 @@ class Search(Rung):
             f"{leg.contact}{leg.allow_line(call.update)}"
             f"User-Agent: {settings.user_agent}\r\n{self.content}"
         )
+        if destination.lines:
+            extra += destination.lines
         if destination.switch:
             call.travelled = True
             carried = write_call_id(call.call_id, call.owner, call.came, f"{core.name}/{leg.index}")

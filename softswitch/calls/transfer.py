@@ -194,10 +194,13 @@ class Transfer:
         self.tell(200)
         self.say(200, "OK", final=True)
         if self.referrer is not None:
-            self.timer = self.call.core.timers.after(STAYS, self._let_go)
+            self.timer = self.call.core.timers.after(STAYS, self.let_go)
 
-    def _let_go(self) -> None:
-        self.timer = None
+    def let_go(self) -> None:
+        """Who asked is hung up on."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         referrer, self.referrer = self.referrer, None
         if self.notes is not None:
             self.notes.stop()
@@ -228,8 +231,10 @@ class BlindTransfer(Transfer):
 
     __slots__ = ("begin", "found_leg", "returning", "search", "talk")
 
-    def __init__(self, call: Transferring, referrer: Leg, kept: Leg, to: str) -> None:
-        super().__init__(call, referrer, kept, BLIND, to)
+    def __init__(
+        self, call: Transferring, referrer: Leg, kept: Leg, to: str, how: str = BLIND
+    ) -> None:
+        super().__init__(call, referrer, kept, how, to)
         self.search: Search | None = None
         self.begin: Callable[[BlindTransfer, bytes], None] | None = None
         self.found_leg: Leg | None = None

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from softswitch.sip.header_values import parse_address, parse_uri
+from softswitch.sip.header_values import Uri, parse_address, parse_uri
 from softswitch.sip.message import REASON_PHRASES, Request
 
 SIPFRAG: Final = "Content-Type: message/sipfrag;version=2.0\r\n"
@@ -24,11 +24,12 @@ class Replaces(NamedTuple):
 
 
 class Refer(NamedTuple):
-    """To call `number` (as dialled, percent-decoded), with its parameters, or to go on with another
-    dialog's other side. `wants_notes`: not without a subscription (RFC 4488). `referred_by` is that
+    """To call `number` (percent-decoded) at `uri`, or to go on with another dialog's other side.
+    `wants_notes`: not without a subscription (RFC 4488). `referred_by` is that
     header's value (RFC 3892), empty if there is none."""
 
     number: str
+    uri: Uri
     replaces: Replaces | None
     wants_notes: bool
     referred_by: str
@@ -76,7 +77,7 @@ def read_refer(request: Request) -> Refer:
     if replaces is None and not uri.user:
         raise BadRefer(404, "Nobody To Call")
     wants_notes = (request.get("refer-sub") or "").strip().lower().partition(";")[0] != "false"
-    return Refer(uri.user, replaces, wants_notes, request.get("referred-by") or "")
+    return Refer(uri.user, uri, replaces, wants_notes, request.get("referred-by") or "")
 
 
 def fragment(status: int, reason: str = "") -> bytes:

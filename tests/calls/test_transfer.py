@@ -614,3 +614,29 @@ def test_killed_in_the_middle_of_a_blind_one(journalled: World, gone: bool) -> N
     a.reply(200, to="BYE")
     world.end()
     assert len(world.of(events.CallEnded)) == 1
+
+
+def test_attended_before_the_other_answers(world: World) -> None:
+    """Its phone rings on, for the one who is transferred."""
+    alice, bob, carol = phones(world)
+    a, b1 = talk(alice, bob)
+    b2 = bob.call("1003")
+    first = carol.line
+    first.reply(180)
+    attended(b1, b2)
+    assert b1.find("202 REFER")
+    assert b2.last.what == "487 INVITE"
+    b2.acknowledge(b2.last)
+    assert first.last.what == "CANCEL"
+    first.reply(487)
+    c = carol.line
+    assert c is not first
+    assert port(c.last.body) == port(SDP)
+    c.reply(200, CAROL)
+    a.reply(200, SDP)
+    heard(b1)
+    b1.bye()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+    assert [how for _, how, _ in talks(world)] == ["dialled", "blind-transfer"]

@@ -143,3 +143,55 @@ def test_an_update_that_is_no_neighbours(world: World) -> None:
     b.reply(200, to="BYE")
     world.end()
     assert not world.of(events.CallMerged)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_attended_whose_calls_lie_on_two_switches(sites: World, first: bool) -> None:
+    """Bob has a phone at both: at hq he is called, at branch he calls. The REFER at hq names a
+    dialog at branch."""
+    world = sites
+    alice = world.phone("1001", "10.9.0.1")
+    bob_hq, bob_branch = world.phone("1002", "10.9.0.2"), phone(world, "2001", "10.9.0.2")
+    carol = phone(world, "2003", "10.9.0.3")
+    world.agents["10.9.0.2", 5060] = bob_hq
+    if first:
+        a, b1 = talk(alice, bob_hq)
+        world.run(1)
+    world.agents["10.9.0.2", 5060] = bob_branch
+    b2 = bob_branch.call("2003")
+    c = carol.line
+    c.reply(200, CAROL)
+    b2.ack()
+    if not first:
+        world.run(1)
+        world.agents["10.9.0.2", 5060] = bob_hq
+        a, b1 = talk(alice, bob_hq)
+    world.agents["10.9.0.2", 5060] = bob_hq
+    to_tag, from_tag = b2.remote.partition(";tag=")[2], b2.local.partition(";tag=")[2]
+    dialog = f"{b2.call_id}%3Bto-tag%3D{to_tag}%3Bfrom-tag%3D{from_tag}"
+    world.run(2)
+    b1.send("REFER", extra=f"{b1.contact}Refer-To: <sip:2003@10.0.0.2?Replaces={dialog}>\r\n")
+    assert b1.find("202 REFER")
+    assert c.last.what == "INVITE"
+    assert port(c.last.body) == port(SDP)
+    c.reply(200, CAROL)
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP)
+    assert a.last.what == "ACK"
+    heard(b1)
+    assert notes(b1)[-1] == "200 OK"
+    world.run(0.9)
+    older = min({e.call_id for e in world.of(events.CallStarted)})
+    assert {call.call_id for switch in world.switches.values() for call in switch.calls} == {older}
+    world.run(5)
+    a.invite(SDP)
+    c.reply(200, CAROL)
+    a.ack()
+    c.bye()
+    a.reply(200, to="BYE")
+    for line in (b1, b2):
+        if line.count("BYE"):
+            line.reply(200, to="BYE")
+    world.end()
+    merged = world.of(events.CallMerged)
+    assert {e.into for e in merged} == {older}
