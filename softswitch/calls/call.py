@@ -115,7 +115,7 @@ class Call(PlacedCall):
             transaction.respond(error.status, error.reason)
             return
         kept = leg.talk.other(leg) if leg.talk is not None else None
-        if kept is None or (isinstance(leg.talk, Talk) and leg.talk.joining):
+        if kept is None or self._busy(leg) or self._busy(kept):
             transaction.respond(491 if self.answered and leg.up else 481)
             return
         if self._transferred >= self.core.settings.max_transfers:
@@ -175,7 +175,7 @@ class Call(PlacedCall):
             if self.core.switch_at(refer.uri):
                 return None
             raise BadRefer(481, "No Such Dialog To Replace")
-        if other is leg or other.party != leg.party:
+        if other is leg or other.talk is leg.talk or other.party != leg.party:
             raise BadRefer(403, "Not Yours To Replace")
         if other.state == INVITING and other.came_in and isinstance(other.call, Call):
             return other
@@ -183,9 +183,18 @@ class Call(PlacedCall):
             raise BadRefer(481, "Nobody There To Talk With")
         if refer.replaces.early_only:
             raise BadRefer(486, "Answered Already")
-        if isinstance(other.talk, Talk) and other.talk.joining:
+        target = other.talk.other(other)
+        if self._busy(other) or (target is not None and self._busy(target)):
             raise BadRefer(491, "Being Transferred")
         return other
+
+    def _busy(self, leg: Leg) -> bool:
+        """Whether a leg takes part in a transfer that is under way."""
+        if isinstance(leg.talk, Talk) and leg.talk.joining:
+            return True
+        call = leg.call
+        assert isinstance(call, Call)
+        return any(transfer.concerns(leg) for transfer in call.transfers or ())
 
     def _begin_search(self, transfer: BlindTransfer, offer: bytes) -> None:
         """Find whom a transfer asks for, by the dialplan as the one who asks could have called."""
@@ -284,7 +293,8 @@ class Call(PlacedCall):
             raise BadRefer(481, "No Such Dialog")
         if replaces.early_only:
             raise BadRefer(486, "Answered Already")
-        if leg.talk.other(leg) is None or (isinstance(leg.talk, Talk) and leg.talk.joining):
+        kept = leg.talk.other(leg)
+        if kept is None or self._busy(leg) or self._busy(kept):
             raise BadRefer(491, "Being Transferred")
         return leg
 

@@ -25,9 +25,11 @@ from typing import Final
 from softswitch.calls.core import Passage
 from softswitch.calls.headers import content_lines
 from softswitch.calls.leg import Leg
-from softswitch.sip import Response, Timer, held, opened, sends_as
+from softswitch.sip import InviteClient, Response, Timer, held, opened, sends_as
 
 GONE: Final = frozenset((408, 481))
+DEADLINE: Final = 32.0
+"""Seconds for all of it."""
 _TRIES: Final = 5
 """Of one offer that crosses others, or comes at a bad moment."""
 _ROUNDS: Final = 3
@@ -43,6 +45,8 @@ class Join:
         "_call",
         "_done",
         "_failed",
+        "_late",
+        "_made",
         "_offered",
         "_timer",
         "_tries",
@@ -68,6 +72,8 @@ class Join:
         self._failed: Callable[[Leg, int, str], None] | None = failed
         self._timer: Timer | None = None
         self._tries = 0
+        self._made: InviteClient | None = None  # the offer that is not answered yet
+        self._late: Timer = call.core.timers.after(DEADLINE, self._too_late)
         self._offered = b""  # what the second was offered, as the first had said it
         self._unacknowledged: tuple[Leg, int, bytes] | None = None  # whose 2xx brought an offer
         self.rounds = 0
@@ -220,7 +226,11 @@ class Join:
             return
         sent = session.describe(body)
         extra = f"{leg.contact}{leg.allow_line(self._call.update)}{_SDP if sent else ''}"
-        session.invite(extra, sent, partial(self._answered, leg, body, sent, agreed, refused))
+        self._made = session.invite(
+            extra,
+            sent,
+            partial(self._answered, leg, body, sent, agreed, refused),
+        )
 
     def _answered(
         self,
@@ -245,6 +255,7 @@ class Join:
         waiting = self._unacknowledged
         if waiting is not None and waiting[0] is leg and waiting[1] == response.cseq:
             return  # that 2xx again; its answer is on the way
+        self._made = None
         if status < 300:
             leg.refresh_target(response)
             if body:
@@ -278,6 +289,16 @@ class Join:
         if done is not None:
             done()
 
+    def _too_late(self) -> None:
+        """Somebody says neither yes nor no."""
+        waiting = self._unacknowledged
+        for leg in (self.second, self.first):
+            outgoing = leg.session.outgoing
+            if outgoing is not None and (waiting is None or waiting[0] is not leg):
+                self._fail(leg, 408, "Request Timeout")
+                return
+        self._fail(self.first, 408, "Request Timeout")
+
     def _fail(self, leg: Leg, status: int, reason: str) -> None:
         failed = self._failed
         self._end()
@@ -291,11 +312,18 @@ class Join:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._late.cancel()
         if self._unacknowledged is not None:
             leg, _, offer = self._unacknowledged
             if leg.call is not None:
                 # It has to be answered; that it is heard by nobody is the truth.
                 self._acknowledge(held(offer), _SDP)
         for leg in (self.first, self.second):
-            leg.session.when_idle = None
+            session = leg.session
+            session.when_idle = None
+            outgoing = session.outgoing
+            if outgoing is not None and outgoing is self._made:
+                # Not answered yet, and of no use any more.
+                session.outgoing = None
+                outgoing.cancel()
         self._done = self._failed = None

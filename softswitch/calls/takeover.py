@@ -34,6 +34,10 @@ class Takeover(Transfer):
         assert isinstance(kept.call, Transferring)
         self.other_call: Transferring = kept.call
 
+    def concerns(self, leg: Leg) -> bool:
+        """See `Transfer`."""
+        return not self.done and (leg is self.kept or leg is self.replaced)
+
     def start(self) -> None:
         """Offer the one what the other has offered."""
         join = self.join = Join(self.call, self.kept, self.caller, _nothing, self._not_joined)

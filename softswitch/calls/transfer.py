@@ -146,6 +146,10 @@ class Transfer:
         self.done = False  # it has worked; who asked may still be there
         self.timer: Timer | None = None
 
+    def concerns(self, leg: Leg) -> bool:
+        """Whether a leg takes part in it, and is in no other meanwhile."""
+        return not self.done and (leg is self.kept or leg is self.referrer)
+
     def parts(self, leg: Leg) -> bool:
         """Whether a leg may hang up without ending what whom it talks with is in."""
         raise NotImplementedError
@@ -369,6 +373,12 @@ class AttendedTransfer(Transfer):
         self.target = target
         assert isinstance(replaced.call, Transferring)
         self.other_call: Transferring = replaced.call
+
+    def concerns(self, leg: Leg) -> bool:
+        """See `Transfer`."""
+        return super().concerns(leg) or (
+            not self.done and (leg is self.target or leg is self.replaced)
+        )
 
     def start(self) -> None:
         """Bring them together."""

@@ -112,11 +112,14 @@ class Session:
         """Send a request other than INVITE and ACK."""
         self._around.transactions.send(self.request(method, extra, body), self.flow(), on_response)
 
-    def invite(self, extra: str, body: bytes, on_response: Callable[[Response], None]) -> None:
+    def invite(
+        self, extra: str, body: bytes, on_response: Callable[[Response], None]
+    ) -> InviteClient:
         """Send a re-INVITE; the session is not idle until its user takes `outgoing` away."""
-        self.outgoing = self._around.transactions.invite(
+        self.outgoing = outgoing = self._around.transactions.invite(
             self.request("INVITE", extra, body), self.flow(), on_response
         )
+        return outgoing
 
     def ack(self, cseq: int, content: str = "", body: bytes = b"") -> None:
         """The ACK of the peer's 2xx; kept, since a 2xx that comes again wants it again."""

@@ -21,6 +21,7 @@ class Robot(Agent):
         super().__init__(world, address, name)
         self.dice = dice
         self.vanishes = 0.03
+        self.transfers: tuple[str, ...] = ()  # numbers that it transfers to
         self.answers: dict[tuple[str, str], tuple[str, str]] = {}
         self.heard: set[tuple[str, str]] = set()
         self.waiting: dict[tuple[str, str], Callable[[Message | None], bool]] = {}
@@ -239,6 +240,8 @@ class RobotLine(Line):
         agent.after(0, 40, self._hang_up)
         for _ in range(dice.randrange(4)):
             agent.after(0, 30, dice.choice([self._reinvite, self._reinvite, self._info]))
+        if agent.transfers and dice.random() < 0.5:
+            agent.after(0, 30, self._refer)
         if dice.random() < agent.vanishes:
             agent.after(0, 20, self._vanish)
 
@@ -254,6 +257,24 @@ class RobotLine(Line):
                 return
             self.state = "over"
             self.agent.ask(self, "BYE", lambda message: message is None or message.status >= 200)
+
+    def _refer(self) -> None:
+        """Transfer: to whom it talks with in another call, or to a number; and then it stays, or
+        does not."""
+        agent, dice = self.agent, self.agent.dice
+        if self.state != "up" or self.dead:
+            return
+        others = [line for line in agent.lines if line is not self and line.state == "up"]
+        to = f"<sip:{dice.choice(agent.transfers)}@10.0.0.1>"
+        if others and dice.random() < 0.6:
+            other = dice.choice(others)
+            tags = (other.remote.partition(";tag=")[2], other.local.partition(";tag=")[2])
+            dialog = f"{other.call_id}%3Bto-tag%3D{tags[0]}%3Bfrom-tag%3D{tags[1]}"
+            to = f"<sip:x@10.0.0.1?Replaces={dialog}>"
+        done = lambda m: m is None or m.status >= 200  # noqa: E731
+        agent.ask(self, "REFER", done, extra=f"{self.contact}Refer-To: {to}\r\n")
+        if dice.random() < 0.3:
+            agent.after(0, 0.1, self._hang_up)
 
     def _info(self) -> None:
         if self.state == "up" and not self.dead:
