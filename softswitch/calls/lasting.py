@@ -279,7 +279,9 @@ class LastingCall(Transferring):
             self._left_in_transfer(leg, other, reason)
         elif other is not None:
             self._hang_up(other, reason, f"Reason: {reason}\r\n" if reason else _NORMAL, leg)
-        if not self.legs and not self.over:
+        if self.legs:
+            self.changed()
+        elif not self.over:
             self._end("answered", 200, reason, by)
 
     def _left_in_transfer(self, leg: Leg, other: Leg | None, reason: str) -> None:
@@ -317,7 +319,9 @@ class LastingCall(Transferring):
         self._hang_up(leg, reason, line, other)
         for transfer in list(self.transfers or ()):
             transfer.left(leg)
-        if not self.legs and not self.over:
+        if self.legs:
+            self.changed()
+        elif not self.over:
             self._end("answered", 200, reason, self._by or "switch")
 
     def left_alone(self, leg: Member, status: int, reason: str) -> None:

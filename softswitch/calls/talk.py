@@ -126,7 +126,7 @@ class Talk(Heard):
             # §14.2: an INVITE while an earlier one is not done yet.
             transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
             return
-        if mine.outgoing is not None or theirs.pending is not None or theirs.answer is not None:
+        if mine.outgoing is not None or not theirs.idle:
             transaction.respond(491)
             return
         leg.refresh_target(request)

@@ -594,14 +594,16 @@ def check_events(events: Iterable[Event]) -> None:
                 # It ended just before the kill, and ends once more.
                 over.remove((*key, event.leg))
                 alive[key].append(event.leg)
-                ended = {told.leg for told in event.told if isinstance(told, LegEnded)}
-                told_of = {e.leg for e in event.told if isinstance(e, CallStarted | LegInvited)}
-                legs.update(dict.fromkeys(told_of - ended, "up"))
-                on = {e.talk: e.legs for e in event.told if isinstance(e, TalkBegan)}
-                for told in event.told:
-                    if isinstance(told, TalkEnded):
-                        del on[told.talk]
-                talks.setdefault(key, {}).update(on)
+            # So may a leg or a talk.
+            ended = {told.leg for told in event.told if isinstance(told, LegEnded)}
+            told_of = {e.leg for e in event.told if isinstance(e, CallStarted | LegInvited)}
+            told_of |= {e.leg for e in event.told if isinstance(e, LegMoved)}
+            legs.update(dict.fromkeys(told_of - ended, "up"))
+            on = {e.talk: e.legs for e in event.told if isinstance(e, TalkBegan)}
+            for told in event.told:
+                if isinstance(told, TalkEnded):
+                    del on[told.talk]
+            talks.setdefault(key, {}).update(on)
         assert alive.get(key), f"{event} outside of a call"
         if isinstance(event, LegInvited | LegMoved):
             assert event.leg == len(legs), "legs are numbered in order"
