@@ -17,6 +17,8 @@ from softswitch.config.models import (
     Timers,
     Trunk,
 )
+from softswitch.config.numbers import AS_IT_IS, NumberKeys, Shape
+from softswitch.config.patterns import Characters, Pattern, PatternError, compile_pattern
 from softswitch.config.places import (
     ConfigErrors,
     Mistake,
@@ -40,10 +42,12 @@ from softswitch.config.values import (
 )
 
 __all__ = [
+    "AS_IT_IS",
     "IN_JSON_A_TEXT",
     "MAX_NUMBER",
     "MAX_REMEMBERED",
     "Area",
+    "Characters",
     "ConfigErrors",
     "ConfigModel",
     "Count",
@@ -54,10 +58,14 @@ __all__ = [
     "Log",
     "Media",
     "Mistake",
+    "NumberKeys",
+    "Pattern",
+    "PatternError",
     "Seconds",
     "SecondsOrOff",
     "Section",
     "SectionTaken",
+    "Shape",
     "Stamp",
     "SwitchSection",
     "Text",
@@ -67,6 +75,7 @@ __all__ = [
     "YamlFile",
     "as_written",
     "check_model",
+    "compile_pattern",
     "did_you_mean",
     "fill_empty_sections",
     "one_or_more",

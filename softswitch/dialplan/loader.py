@@ -12,17 +12,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from softswitch.config import (
     ConfigErrors,
+    PatternError,
     Section,
     Text,
     Where,
     YamlFile,
     as_written,
     check_model,
+    compile_pattern,
     one_or_more,
     read_yaml,
 )
 from softswitch.dialplan.actions import ActionModel, check_action, template
-from softswitch.dialplan.patterns import PatternError, compile_pattern
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import SourceText

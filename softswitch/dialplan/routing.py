@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, Mistake
+from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, Mistake, Pattern, Shape
 from softswitch.dialplan.actions import Action, Template
-from softswitch.dialplan.numbers import Shape
-from softswitch.dialplan.patterns import Pattern
 from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
 

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, Strict
 
-from softswitch.config import Section, Text
+from softswitch.config.values import Section, Text
 
 PLACE = "{number}"
 """Where the number goes in a ``format``."""
