@@ -68,6 +68,15 @@ class Config:
     warnings: tuple[Mistake, ...] = ()
     journal: Path | None = None
 
+    @property
+    def files(self) -> dict[Path, Stamp]:
+        """What was read, and its stamp: the configuration, its dialplan and what that names."""
+        return {
+            self.path: self.stamp,
+            self.dialplan_path: self.dialplan_stamp,
+            **dict(self.dialplan.files),
+        }
+
 
 def config_model(sections: Mapping[str, type[BaseModel]] = {}) -> type[ConfigModel]:
     """The model of a whole file, plugins' sections included. Raises ``SectionTaken``."""
@@ -109,7 +118,13 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         path=path,
         switch=model.switch,
         extensions={
-            number: Extension(number, entry.name or number, entry.password, entry.max_calls)
+            number: Extension(
+                number,
+                entry.name or number,
+                entry.password,
+                entry.most_calls,
+                None if entry.caller_id is None else entry.caller_id.read(),
+            )
             for number, entry in model.extensions.items()
         },
         trunks={
@@ -122,6 +137,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.keepalive,
                 entry.session_check,
                 entry.nat,
+                None if entry.caller_id is None else entry.caller_id.read(),
+                entry.assert_identity,
             )
             for name, entry in model.trunks.items()
         },
@@ -172,6 +189,8 @@ def _dialplan_of(
             max_number=model.limits.max_number,
             max_remembered=model.limits.max_remembered_routes,
             playable=PLAYABLE,
+            time_zone=model.switch.time_zone or "",
+            call_id_header=model.switch.call_id_header,
         )
     name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around
@@ -199,6 +218,18 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
             yield ("switch", "listen", i), f"`listen`: {listen} {same}"
         listens.append(listen)
     yield from trunk_clashes(_raw(read, "trunks"), listens)
+    for number, extension in _raw(read, "extensions").items():
+        if isinstance(extension, dict) and {"calls", "max_calls"} <= extension.keys():
+            where = ("extensions", number, "max_calls")
+            yield where, "`max_calls` is the older name of `calls`: expected one of them"
+    for name, trunk in _raw(read, "trunks").items():
+        if isinstance(trunk, dict) and trunk.get("switch") is True:
+            for key in ("caller_id", "assert_identity"):
+                if trunk.get(key):
+                    yield (
+                        ("trunks", name, key),
+                        f"`{key}` is for carriers: one of our switches is told who calls",
+                    )
     timers = {
         key: value if isinstance(value, int | float) else Timers.model_fields[key].default
         for key in Timers.model_fields

@@ -1,6 +1,7 @@
 """Configuration as people write it: values, models, places in YAML, mistakes."""
 
 from softswitch.config.addresses import Listen, parse_listen
+from softswitch.config.caller_id import CallerId, CallerIdModel
 from softswitch.config.clashes import trunk_clashes
 from softswitch.config.mistakes import check_model, resolve_paths
 from softswitch.config.models import (
@@ -17,7 +18,14 @@ from softswitch.config.models import (
     Timers,
     Trunk,
 )
-from softswitch.config.numbers import AS_IT_IS, NumberKeys, Shape
+from softswitch.config.numbers import (
+    AS_IT_IS,
+    NumberForm,
+    NumberKeys,
+    PatternText,
+    Shape,
+    formed,
+)
 from softswitch.config.patterns import Characters, Pattern, PatternError, compile_pattern
 from softswitch.config.places import (
     ConfigErrors,
@@ -31,14 +39,18 @@ from softswitch.config.places import (
     stamp,
 )
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
+from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
+    TEXTS,
     Count,
+    Flag,
     Seconds,
     SecondsOrOff,
     Section,
     Text,
     one_or_more,
+    text_then,
 )
 
 __all__ = [
@@ -46,21 +58,27 @@ __all__ = [
     "IN_JSON_A_TEXT",
     "MAX_NUMBER",
     "MAX_REMEMBERED",
+    "TEXTS",
     "Area",
+    "CallerId",
+    "CallerIdModel",
     "Characters",
     "ConfigErrors",
     "ConfigModel",
     "Count",
     "Extension",
+    "Flag",
     "Level",
     "Limits",
     "Listen",
     "Log",
     "Media",
     "Mistake",
+    "NumberForm",
     "NumberKeys",
     "Pattern",
     "PatternError",
+    "PatternText",
     "Seconds",
     "SecondsOrOff",
     "Section",
@@ -69,6 +87,7 @@ __all__ = [
     "Stamp",
     "SwitchSection",
     "Text",
+    "TimeZoneText",
     "Timers",
     "Trunk",
     "Where",
@@ -78,11 +97,13 @@ __all__ = [
     "compile_pattern",
     "did_you_mean",
     "fill_empty_sections",
+    "formed",
     "one_or_more",
     "parse_listen",
     "read_yaml",
     "resolve_paths",
     "stamp",
+    "text_then",
     "trunk_clashes",
     "with_sections",
 ]
