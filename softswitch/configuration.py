@@ -29,6 +29,7 @@ from softswitch.config import (
     as_written,
     check_model,
     fill_empty_sections,
+    number_forms,
     parse_listen,
     read_yaml,
     resolve_paths,
@@ -137,8 +138,9 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.keepalive,
                 entry.session_check,
                 entry.nat,
-                None if entry.caller_id is None else entry.caller_id.read(),
-                entry.assert_identity,
+                caller_id=None if entry.caller_id is None else entry.caller_id.read(),
+                assert_identity=entry.assert_identity,
+                caller_forms=number_forms(entry.caller_format),
             )
             for name, entry in model.trunks.items()
         },

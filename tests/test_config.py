@@ -163,7 +163,10 @@ trunks:
       name: Acme
       format: [{match: "0Z.", strip: 1, prepend: "+49"}, {match: 1XX, format: "+49{number}"}]
     assert_identity: true
-  b: {to: sip:192.0.2.2, caller_id: {format: {match: 1XX, prepend: "9"}}}
+  b:
+    to: sip:192.0.2.2
+    caller_id: {format: {match: 1XX, prepend: "9"}}
+    caller_format: [{match: "00.", strip: 2, prepend: "+"}]
   c: {to: sip:192.0.2.3}
 """
     )
@@ -179,6 +182,7 @@ trunks:
     assert [formed(number, shown.forms) for number in numbers] == ["+4930", "00", "+49101", "1001"]
     assert trunks["b"].caller_id is not None
     assert [one.pattern.text for one in trunks["b"].caller_id.forms] == ["1XX"]
+    assert [formed(number, trunks["b"].caller_forms) for number in ("0049", "1")] == ["+49", "1"]
 
 
 def test_the_time_zone_is_that_of_the_dialplans_conditions(files: Files) -> None:
@@ -554,6 +558,7 @@ GOOD = {
             "to": "sip:10.0.0.3",
             "caller_id": {"name": "x", "format": [{"match": "1.", "strip": 1}]},
             "assert_identity": True,
+            "caller_format": [{"match": "0.", "format": "1{number}"}],
         },
     },
     "dialplan": "dp.yaml",

@@ -25,6 +25,7 @@ from softswitch.config.numbers import (
     PatternText,
     Shape,
     formed,
+    number_forms,
 )
 from softswitch.config.patterns import Characters, Pattern, PatternError, compile_pattern
 from softswitch.config.places import (
@@ -98,6 +99,7 @@ __all__ = [
     "did_you_mean",
     "fill_empty_sections",
     "formed",
+    "number_forms",
     "one_or_more",
     "parse_listen",
     "read_yaml",

@@ -9,11 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from softswitch.config.numbers import NumberForm, NumberKeys, PatternText
-from softswitch.config.patterns import compile_pattern
-from softswitch.config.values import Flag, Section, Text, one_or_more
+from softswitch.config.numbers import NumberForm, NumberForms, number_forms
+from softswitch.config.values import Flag, Section, Text
 
 MAX_SHOWN = 128
 """Characters of a caller's number or name that somebody writes."""
@@ -76,16 +75,10 @@ class CallerIdModel(Section):
         return CallerId(self.number or "", self.name, self.anonymous)
 
 
-class NumberFormModel(NumberKeys):
-    """A form of the numbers that match."""
-
-    match: PatternText = Field(description="the caller's numbers, as a pattern such as 0Z.")
-
-
 class TrunkCallerIdModel(CallerIdModel):
     """What a carrier is shown of the caller."""
 
-    forms: Annotated[list[NumberFormModel], BeforeValidator(one_or_more)] = Field(
+    forms: NumberForms = Field(
         default=[],
         alias="format",
         description="the form in which the carrier wants the caller's number; the first that fits",
@@ -93,5 +86,5 @@ class TrunkCallerIdModel(CallerIdModel):
 
     def read(self) -> CallerId:
         """As written."""
-        forms = tuple(NumberForm(compile_pattern(one.match), one.shape) for one in self.forms)
+        forms = number_forms(self.forms)
         return CallerId(self.number or "", self.name, self.anonymous, forms)

@@ -30,6 +30,7 @@ from softswitch.config.addresses import (
     parse_trunk_uri,
 )
 from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
+from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.values import (
@@ -335,6 +336,10 @@ class TrunkModel(Section):
         description="a carrier that is told who calls by P-Asserted-Identity (RFC 3325), also "
         "where the number is withheld from those called",
     )
+    caller_format: NumberForms = Field(
+        default=[],
+        description="the form that its callers' numbers get as they come in; the first that fits",
+    )
 
 
 class ConfigModel(Section):
@@ -374,7 +379,8 @@ class Trunk:
 
     ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none;
     ``nat``: requests within its calls follow its messages and not its Contact. ``caller_id`` is
-    what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity.
+    what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity;
+    ``caller_forms`` are those that its callers' numbers get.
     """
 
     name: str
@@ -387,3 +393,4 @@ class Trunk:
     nat: bool = False
     caller_id: CallerId | None = None
     assert_identity: bool = False
+    caller_forms: tuple[NumberForm, ...] = ()

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from softswitch.config.patterns import Pattern, PatternError, compile_pattern
-from softswitch.config.values import Section, Text
+from softswitch.config.values import Section, Text, one_or_more
 
 PLACE = "{number}"
 """Where the number goes in a ``format``."""
@@ -103,3 +103,17 @@ class NumberKeys(Section):
     def shape(self) -> Shape:
         """What they say."""
         return Shape(self.strip, self.prepend, self.form or "")
+
+
+class NumberFormModel(NumberKeys):
+    """A form of the numbers that match."""
+
+    match: PatternText = Field(description="the caller's numbers, as a pattern such as 0Z.")
+
+
+NumberForms = Annotated[list[NumberFormModel], BeforeValidator(one_or_more)]
+
+
+def number_forms(written: Iterable[NumberFormModel]) -> tuple[NumberForm, ...]:
+    """As written."""
+    return tuple([NumberForm(compile_pattern(one.match), one.shape) for one in written])

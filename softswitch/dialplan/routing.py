@@ -134,6 +134,20 @@ class Explanation:
     reason: str
 
 
+class _Choice:
+    """The routes that a number could take, in their order: all but the last have a ``when``.
+
+    ``route`` is what was made of the one ``taken`` last.
+    """
+
+    __slots__ = ("plans", "route", "taken")
+
+    def __init__(self, plans: tuple[RouteTemplate, ...]) -> None:
+        self.plans = plans
+        self.taken: RouteTemplate | None = None
+        self.route: Route | None = None
+
+
 class Dialplan:
     """The routes in force.
 
@@ -164,8 +178,8 @@ class Dialplan:
         self.max_remembered = max_remembered
         self.now = now
         self._remembered: dict[tuple[str, Source], Route | None] = {}
-        # The same where it depends on the time: the routes that could be taken, in their order.
-        self._choices: dict[tuple[str, Source], list[tuple[When, Route]]] = {}
+        # The same where it depends on the time.
+        self._choices: dict[tuple[str, Source], _Choice] = {}
         self._timed = any(plan.when for plan in self.routes)
         self._minute = 0  # of which `_held` speaks
         self._held: dict[str, bool] = {}
@@ -198,50 +212,52 @@ class Dialplan:
         except KeyError:
             pass
         if self._timed:
-            remembered = self._choices.get(key)
-            if remembered is not None:
-                return self._open(remembered, at)
+            choice = self._choices.get(key)
+            if choice is not None:
+                return self._choose(choice, dialled, at)
         if len(dialled) > self.max_number:
             return None
         plans = self._by_first.get(dialled[:1]) or self._by_first[""]
-        found = None
-        choices: list[tuple[When, Route]] = []
+        found: RouteTemplate | None = None
+        timed: list[RouteTemplate] = []
         if len(plans) > FEW:
             plans = tuple(self.routes[index] for index in self._trie.matching(dialled))
         for plan in plans:
             if plan.pattern.matches(dialled) and plan.admits.admits(source):
-                found = self._route(plan, dialled)
                 if not plan.when:
+                    found = plan
                     break
-                choices.append((plan.when, found))
-                found = None
-        if choices:
-            if found is not None:
-                choices.append(((), found))
+                timed.append(plan)
+        if timed:
             if len(self._choices) >= self.max_remembered:
                 self._choices.clear()
-            self._choices[key] = choices
-            return self._open(choices, at)
+            choice = self._choices[key] = _Choice((*timed, found) if found else tuple(timed))
+            return self._choose(choice, dialled, at)
         if len(self._remembered) >= self.max_remembered:
             self._remembered.clear()
-        self._remembered[key] = found
-        return found
+        route = self._remembered[key] = None if found is None else self._route(found, dialled)
+        return route
 
-    def _open(self, choices: list[tuple[When, Route]], at: float | None) -> Route | None:
-        """The first whose conditions hold."""
+    def _choose(self, choice: _Choice, dialled: str, at: float | None) -> Route | None:
+        """The route of the first whose conditions hold."""
         if at is None:
             minute = int(self.now() // MINUTE)
             if minute != self._minute:
                 self._minute = minute
                 self._held.clear()
-            for when, route in choices:
-                if all(self._holds(name) is wanted for name, wanted in when):
-                    return route
-            return None
-        for when, route in choices:
-            if all(self.conditions[name].holds(at) is wanted for name, wanted in when):
-                return route
+        for plan in choice.plans:
+            if self._is_open(plan.when, at):
+                if plan is not choice.taken or choice.route is None:
+                    choice.taken, choice.route = plan, self._route(plan, dialled)
+                return choice.route
         return None
+
+    def _is_open(self, when: When, at: float | None) -> bool:
+        for name, wanted in when:
+            held = self._holds(name) if at is None else self.conditions[name].holds(at)
+            if held is not wanted:
+                return False
+        return True
 
     def _holds(self, name: str) -> bool:
         """Whether a condition holds in this minute."""
