@@ -315,6 +315,18 @@ class TrunkModel(Section):
         TEXTS,
     ] = Field(default=(), alias="from", description="addresses and networks it also calls from")
     max_calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
+    caller_id: TrunkCallerIdModel | None = Field(
+        default=None, description="what it is shown of those who call: of a carrier"
+    )
+    assert_identity: Flag = Field(
+        default=False,
+        description="a carrier that is told who calls by P-Asserted-Identity (RFC 3325), also "
+        "where the number is withheld from those called",
+    )
+    caller_format: NumberForms = Field(
+        default=[],
+        description="the form that its callers' numbers get as they come in; the first that fits",
+    )
     keepalive: SecondsOrOff = Field(
         default=30.0, description="seconds between OPTIONS that ask whether it lives; 0: never"
     )
@@ -327,18 +339,6 @@ class TrunkModel(Section):
         default=False,
         description="behind NAT: what is said within its calls goes to where it sends from, "
         "whatever its Contact says",
-    )
-    caller_id: TrunkCallerIdModel | None = Field(
-        default=None, description="what it is shown of those who call: of a carrier"
-    )
-    assert_identity: Flag = Field(
-        default=False,
-        description="a carrier that is told who calls by P-Asserted-Identity (RFC 3325), also "
-        "where the number is withheld from those called",
-    )
-    caller_format: NumberForms = Field(
-        default=[],
-        description="the form that its callers' numbers get as they come in; the first that fits",
     )
 
 
