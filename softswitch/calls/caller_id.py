@@ -49,7 +49,8 @@ def shown(
     number, name, said = route.number, route.name, route.anonymous
     if _is_ours(caller, source):
         number = number or own.number or there.number
-        name = next((one for one in (name, own.name, there.name) if one is not None), "")
+        name = own.name if name is None else name
+        name = (there.name or "") if name is None else name
         said = own.anonymous if said is None else said
     anonymous = there.anonymous if said is None else said
     return Caller(
