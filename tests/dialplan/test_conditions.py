@@ -352,9 +352,8 @@ class Clock:
 
 @pytest.fixture
 def timed(tmp_path: Path) -> tuple[Dialplan, Clock]:
-    dialplan = plan(tmp_path, TIMED)
-    dialplan.now = clock = Clock(at("2026-12-23 17:59"))
-    return dialplan, clock
+    clock = Clock(at("2026-12-23 17:59"))
+    return plan(tmp_path, TIMED).by(clock), clock
 
 
 def line(route: Route | None) -> int:
