@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from softswitch.calls.caller_id import asserted, shown
 from softswitch.calls.core import Caller
 from softswitch.config import CallerId, NumberForm, Shape, Trunk, compile_pattern
 from softswitch.config.addresses import TrunkAddress
+from softswitch.configuration import load_config
 from softswitch.dialplan import Source
 
 ALICE = Caller("1001", "Alice at the desk")
@@ -119,6 +122,36 @@ def test_who_is_trusted_is_told_who_calls() -> None:
     for number in ("", "anonymous", "Anonymous"):
         assert asserted(Caller(number, "", True), "192.0.2.9") == "Privacy: id\r\n"
         assert asserted(Caller(number, "x"), "192.0.2.9") == ""
+
+
+@pytest.mark.parametrize(
+    ("caller", "number", "seen"),
+    [
+        ("1001", "0891234567", Caller("+493012340", "Acme")),
+        ("1002", "0891234567", Caller("+493012341002", "Ben of Acme")),
+        ("1003", "0891234567", Caller("+493012340", "Acme", True)),
+        ("1003", "110", Caller("+493012340", "Acme")),
+    ],
+)
+def test_what_the_page_says_that_a_carrier_sees(
+    tmp_path: Path, caller: str, number: str, seen: Caller
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/caller-id.md").read_text()
+    for text, name in re.findall(r"^```yaml\n(# (\S+)\n.*?)^```", page, re.M | re.S):
+        (tmp_path / name).write_text(text)
+    config = load_config(tmp_path / "caller.yaml")
+    source, phone = Source("extension", caller), config.extensions[caller]
+    route = config.dialplan.route(number, source)
+    assert route is not None
+    called = config.trunks["carrier"]
+    found = shown(Caller(caller, phone.name), source, route.caller, phone.caller_id, called)
+    assert found == seen
+    shop = config.dialplan.route("+493012345", Source("trunk", "carrier"))
+    assert shop is not None
+    bob = Caller("015112345", "Bob")
+    assert shown(bob, Source("trunk", "carrier"), shop.caller).name == "Shop: Bob"
+    back = shown(bob, Source("trunk", "carrier"), None, None, called)
+    assert back == Caller("+4915112345", "Bob")
 
 
 maybe = st.none() | st.booleans()
