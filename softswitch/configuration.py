@@ -102,8 +102,10 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     dialplan_path, around = _dialplan_of(read, model, path)
     mistakes = sorted(read.mistakes)
     dialplan, seen = None, None
+    files: list[tuple[Path, Stamp]] = []
     if dialplan_path is not None:
         seen = stamp(dialplan_path)
+        files.append((dialplan_path, seen))
         if seen is None:
             read.at(("dialplan",), f"`dialplan`: there is no file {dialplan_path}")
             mistakes = sorted(read.mistakes)
@@ -112,8 +114,9 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 dialplan = load_dialplan(dialplan_path, around)
             except ConfigErrors as errors:
                 mistakes += errors.mistakes
+                files += errors.files
     if mistakes or model is None or dialplan is None or dialplan_path is None:
-        raise ConfigErrors(mistakes)
+        raise ConfigErrors(mistakes, files)
     folder = path.parent
     return Config(
         path=path,

@@ -76,9 +76,8 @@ class Reload:
         except ConfigErrors as errors:
             for mistake in errors.mistakes:
                 log.error("configuration not taken up: %s", mistake)
-                # It may be a file that is named for the first time.
-                path = Path(mistake.file)
-                self._seen.setdefault(path, stamp(path))
+            # Some may be named for the first time, or not be there yet.
+            self._seen = {**dict(errors.files), **self._seen}
             return
         except ReadError as error:
             log.error("configuration not taken up: %s", error)

@@ -159,8 +159,19 @@ def test_a_file_that_the_dialplan_names_is_watched(
     assert "free.txt:1:1: found `24.12.`" in caplog.text
 
 
-def test_a_file_with_mistakes_that_is_named_for_the_first_time_is_watched(files: Path) -> None:
-    (files / "free.txt").write_text("24.12.\n")
+@pytest.mark.parametrize(
+    ("new", "there", "plan"),
+    [
+        ("free.txt", "24.12.\n", ""),
+        ("free.txt", None, ""),
+        ("new.yaml", None, "new.yaml"),
+    ],
+)
+def test_a_file_that_is_named_for_the_first_time_is_watched(
+    files: Path, new: str, there: str | None, plan: str
+) -> None:
+    if there is not None:
+        (files / new).write_text(there)
     taken: list[Config] = []
 
     async def run() -> None:
@@ -182,9 +193,13 @@ def test_a_file_with_mistakes_that_is_named_for_the_first_time_is_watched(files:
         logging.getLogger("softswitch.reload").addHandler(handler)
         watching = asyncio.create_task(Reload(config, registry, take_up).run())
         try:
-            (files / "plan.yaml").write_text(HOLIDAYS)
+            if plan:
+                (files / "free.txt").write_text("2026-12-24\n")
+                (files / "c.yaml").write_text(CONFIG.replace("plan.yaml", plan))
+            else:
+                (files / "plan.yaml").write_text(HOLIDAYS)
             await asyncio.wait_for(failed.wait(), 20)
-            (files / "free.txt").write_text("2026-12-24\n")
+            (files / new).write_text(HOLIDAYS if plan else "2026-12-24\n")
             await asyncio.wait_for(done.wait(), 20)
         finally:
             logging.getLogger("softswitch.reload").removeHandler(handler)
@@ -200,7 +215,9 @@ def test_mistakes_survive_the_way_between_processes() -> None:
 
     from softswitch.config import Mistake
 
-    errors = ConfigErrors([Mistake("a.yaml", 1, 2, "so"), Mistake("b.yaml", 3, 4, "and so")])
+    mistakes = [Mistake("a.yaml", 1, 2, "so"), Mistake("b.yaml", 3, 4, "and so")]
+    errors = ConfigErrors(mistakes, [(Path("a.yaml"), (1, 2, 3)), (Path("b.yaml"), None)])
     again = pickle.loads(pickle.dumps(errors))
     assert again.mistakes == errors.mistakes
+    assert again.files == errors.files
     assert str(again) == str(errors)

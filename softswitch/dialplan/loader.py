@@ -105,7 +105,7 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
     check_conditions(read)
     holidays, files, wrong = holidays_of(read, path.parent)
     if read.mistakes or wrong or model is None:
-        raise ConfigErrors(sorted(read.mistakes) + wrong)
+        raise ConfigErrors(sorted(read.mistakes) + wrong, files)
     conditions = {
         name: read_condition(name, one, holidays.get(one.holidays or ""), around.time_zone)
         for name, one in model.conditions.items()
