@@ -101,7 +101,7 @@ class Condition:
         return next((days for days in self.days or () if days.have(day)), None)
 
     def told(self, at: float) -> str:
-        """Whether it holds at a time and why, in words: ```NAME` holds: it is ...``."""
+        """Whether it holds at a time and why, in words for an admin."""
         now = datetime.fromtimestamp(at, self.zone)
         where = f" in {self.zone.key}" if self.zone is not None else ""
         text = f"it is {clock(now)}{where}"
