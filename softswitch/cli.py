@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -128,12 +129,20 @@ def dialplan() -> None:
     metavar="X",
     help="Who calls: an extension's number, or trunk:NAME.",
 )
-def dialplan_test(config_path: Path, number: str, caller: str) -> None:
+@click.option(
+    "--at",
+    "when",
+    metavar="TIME",
+    help='When: "2026-12-24 18:30", by the clock of the switch\'s time zone. Now, if not said.',
+)
+def dialplan_test(config_path: Path, number: str, caller: str, when: str | None) -> None:
     """Say which route a call from X to NUMBER takes, and why. Exit status 1 if none."""
     config = _load(config_path, _plugins())
     source = _source(config, caller)
-    route = config.dialplan.route(number, source)
-    for told in config.dialplan.explain(number, source):
+    # One time for both, whatever the clock does meanwhile.
+    at = time.time() if when is None else _time(when, config.switch.time_zone)
+    route = config.dialplan.route(number, source, at)
+    for told in config.dialplan.explain(number, source, at):
         click.echo(
             f"{told.where}: `{told.match}` {'taken' if told.taken else 'not taken'}: {told.reason}"
         )
@@ -143,10 +152,30 @@ def dialplan_test(config_path: Path, number: str, caller: str) -> None:
     click.echo(f"{number} from {source}: `{route.match}` at {route.where}, number {route.number}")
     for line in route.action.told():
         click.echo(f"  {line}")
+    for line in route.told():
+        click.echo(f"  {line}")
     for name, value in route.properties.items():
         click.echo(f"  property {name} = {value}")
     for name, value in route.once.items():
         click.echo(f"  property {name} = {value}, if the call has none of that name yet")
+
+
+def _time(text: str, zone: str | None) -> float:
+    """Seconds since 1970 of a time by a place's clock (None: this machine's)."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None and zone is not None:
+            found = found.replace(tzinfo=ZoneInfo(zone))
+        at = found.timestamp()
+        again = datetime.fromtimestamp(at, found.tzinfo)
+    except (ValueError, OverflowError):
+        _fail(f'--at: found `{text}`, expected a time such as "2026-12-24 18:30"')
+    if again != found:
+        _fail(f"--at: {text} never comes: the clock is put forward over it")
+    return at
 
 
 def _source(config: Config, caller: str) -> Source:

@@ -29,6 +29,7 @@ from softswitch.config import (
     as_written,
     check_model,
     fill_empty_sections,
+    number_forms,
     parse_listen,
     read_yaml,
     resolve_paths,
@@ -68,6 +69,15 @@ class Config:
     warnings: tuple[Mistake, ...] = ()
     journal: Path | None = None
 
+    @property
+    def files(self) -> dict[Path, Stamp]:
+        """What was read, and its stamp: the configuration, its dialplan and what that names."""
+        return {
+            self.path: self.stamp,
+            self.dialplan_path: self.dialplan_stamp,
+            **dict(self.dialplan.files),
+        }
+
 
 def config_model(sections: Mapping[str, type[BaseModel]] = {}) -> type[ConfigModel]:
     """The model of a whole file, plugins' sections included. Raises ``SectionTaken``."""
@@ -92,8 +102,10 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     dialplan_path, around = _dialplan_of(read, model, path)
     mistakes = sorted(read.mistakes)
     dialplan, seen = None, None
+    files: list[tuple[Path, Stamp]] = []
     if dialplan_path is not None:
         seen = stamp(dialplan_path)
+        files.append((dialplan_path, seen))
         if seen is None:
             read.at(("dialplan",), f"`dialplan`: there is no file {dialplan_path}")
             mistakes = sorted(read.mistakes)
@@ -102,8 +114,9 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 dialplan = load_dialplan(dialplan_path, around)
             except ConfigErrors as errors:
                 mistakes += errors.mistakes
+                files += errors.files
     if mistakes or model is None or dialplan is None or dialplan_path is None:
-        raise ConfigErrors(mistakes)
+        raise ConfigErrors(mistakes, files)
     folder = path.parent
     return Config(
         path=path,
@@ -113,8 +126,9 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 number,
                 entry.name or number,
                 entry.password,
-                entry.max_calls,
+                entry.most_calls,
                 frozenset(entry.pickup),
+                None if entry.caller_id is None else entry.caller_id.read(),
             )
             for number, entry in model.extensions.items()
         },
@@ -129,6 +143,9 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.session_check,
                 entry.nat,
                 entry.refer,
+                caller_id=None if entry.caller_id is None else entry.caller_id.read(),
+                assert_identity=entry.assert_identity,
+                caller_forms=number_forms(entry.caller_format),
             )
             for name, entry in model.trunks.items()
         },
@@ -179,6 +196,8 @@ def _dialplan_of(
             max_number=model.limits.max_number,
             max_remembered=model.limits.max_remembered_routes,
             playable=PLAYABLE,
+            time_zone=model.switch.time_zone or "",
+            call_id_header=model.switch.call_id_header,
         )
     name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around
@@ -206,6 +225,18 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
             yield ("switch", "listen", i), f"`listen`: {listen} {same}"
         listens.append(listen)
     yield from trunk_clashes(_raw(read, "trunks"), listens)
+    for number, extension in _raw(read, "extensions").items():
+        if isinstance(extension, dict) and {"calls", "max_calls"} <= extension.keys():
+            where = ("extensions", number, "max_calls")
+            yield where, "`max_calls` is the older name of `calls`: expected one of them"
+    for name, trunk in _raw(read, "trunks").items():
+        if isinstance(trunk, dict) and trunk.get("switch") is True:
+            for key in ("caller_id", "assert_identity"):
+                if trunk.get(key):
+                    yield (
+                        ("trunks", name, key),
+                        f"`{key}` is for carriers: one of our switches is told who calls",
+                    )
     timers = {
         key: value if isinstance(value, int | float) else Timers.model_fields[key].default
         for key in Timers.model_fields

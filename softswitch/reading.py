@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from softswitch.config import ConfigErrors
 from softswitch.configuration import Config, load_config
-from softswitch.dialplan import Dialplan, RouteTemplate
+from softswitch.dialplan import RouteTemplate
 
 _PIECE: Final = 50
 """Routes or extensions of one piece."""
@@ -102,31 +102,14 @@ def _put_together(pieces: list[object]) -> Config:
         else:
             assert isinstance(piece, tuple)
             routes.extend(piece)
-    plan = config.dialplan
-    dialplan = Dialplan(
-        routes,
-        plan.extensions,
-        file=plan.file,
-        warnings=plan.warnings,
-        max_number=plan.max_number,
-        max_remembered=plan.max_remembered,
-    )
-    return replace(config, extensions=extensions, dialplan=dialplan)
+    return replace(config, extensions=extensions, dialplan=config.dialplan.with_routes(routes))
 
 
 def _take_apart(config: Config) -> list[object]:
     plan = config.dialplan
-    bare = Dialplan(
-        (),
-        plan.extensions,
-        file=plan.file,
-        warnings=plan.warnings,
-        max_number=plan.max_number,
-        max_remembered=plan.max_remembered,
-    )
     items = list(config.extensions.items())
     return [
-        replace(config, extensions={}, dialplan=bare),
+        replace(config, extensions={}, dialplan=plan.with_routes(())),
         *(dict(items[i : i + _PIECE]) for i in range(0, len(items), _PIECE)),
         *(plan.routes[i : i + _PIECE] for i in range(0, len(plan.routes), _PIECE)),
     ]

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import pluggy
@@ -44,7 +45,7 @@ class Reload:
         self._plugins = plugins
         self._take_up = take_up
         self._asked = asyncio.Event()
-        self._seen = config.stamp, config.dialplan_stamp
+        self._seen = config.files
 
     def ask(self) -> None:
         """Read it again now, whether it has changed or not (SIGHUP)."""
@@ -63,8 +64,8 @@ class Reload:
             except Exception:
                 log.exception("configuration not taken up")
 
-    def _stamps(self) -> tuple[Stamp, Stamp]:
-        return stamp(self._config.path), stamp(self._config.dialplan_path)
+    def _stamps(self) -> dict[Path, Stamp]:
+        return {path: stamp(path) for path in self._seen}
 
     async def _again(self) -> None:
         path = self._config.path
@@ -75,11 +76,13 @@ class Reload:
         except ConfigErrors as errors:
             for mistake in errors.mistakes:
                 log.error("configuration not taken up: %s", mistake)
+            # Some may be named for the first time, or not be there yet.
+            self._seen = {**dict(errors.files), **self._seen}
             return
         except ReadError as error:
             log.error("configuration not taken up: %s", error)
             return
-        self._seen = config.stamp, config.dialplan_stamp
+        self._seen = config.files
         before, self._config = self._config, config
         what = ", ".join(_changes(before, config)) or "nothing has changed"
         later = list(_after_restart(before, config))
@@ -130,10 +133,8 @@ def _changes(before: Config, config: Config) -> Iterator[str]:
         ("trunk", before.trunks, config.trunks),
     ):
         yield from _counted(what, old, new)
-    if (
-        before.dialplan_stamp != config.dialplan_stamp
-        or before.dialplan_path != config.dialplan_path
-    ):
+    own = {before.path: before.stamp, config.path: config.stamp}
+    if before.files | own != config.files | own:
         yield f"dialplan with {len(config.dialplan.routes)} routes"
     for name in ("switch", "limits", "timers", "log"):
         if getattr(before, name) != getattr(config, name):

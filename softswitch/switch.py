@@ -33,6 +33,7 @@ from softswitch.calls import (
     restore_goodbye,
     unsupported,
 )
+from softswitch.config import CallerId
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Target
 from softswitch.events import Event, SwitchStarted
@@ -82,6 +83,10 @@ class Counters:
     answered: int = 0
 
 
+def _seconds(now_us: Callable[[], int]) -> float:
+    return now_us() / 1e6
+
+
 class Switch(Core):
     """All of a switch but its sockets."""
 
@@ -119,7 +124,7 @@ class Switch(Core):
         self.transactions.layer.reconnect = self.reconnect
         self.settings = call_settings(config)
         self._take_up_limits(config)
-        self.dialplan: Dialplan = config.dialplan
+        self.dialplan: Dialplan = config.dialplan.by(partial(_seconds, self.now_us))
         self._parties = parties = Parties(
             config,
             registrar_settings(config),
@@ -185,7 +190,7 @@ class Switch(Core):
         self.transactions.take_up(timers_of(config), config.limits.max_transactions)
         self.settings = call_settings(config)
         self._take_up_limits(config)
-        self.dialplan = config.dialplan
+        self.dialplan = config.dialplan.by(partial(_seconds, self.now_us))
         self._parties.take_up(config, registrar_settings(config), guess_limits(config))
         self.refusals.take_up(config.limits.refused_records)
 
@@ -439,6 +444,16 @@ class Switch(Core):
         kind, _, name = party.partition(":")
         extension = self.extensions.get(name) if kind == "extension" else None
         return Caller(number, extension.name if extension is not None else "")
+
+    def is_ours(self, party: str) -> bool:
+        """Whether a party is a phone or one of our switches."""
+        return party not in self.sources.outside
+
+    def caller_id(self, party: str) -> CallerId | None:
+        """What carriers are shown of a party, if it is an extension that has it set."""
+        kind, _, name = party.partition(":")
+        extension = self.extensions.get(name) if kind == "extension" else None
+        return extension.caller_id if extension is not None else None
 
     def leg_of(self, call_id: str, tag: str) -> Member | None:
         """The leg of a dialog: by its Call-ID and our tag."""

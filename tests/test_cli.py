@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pluggy
 import pytest
@@ -161,6 +163,56 @@ def test_dialplan_test_says_what_is_set_once(folder: Path) -> None:
 def test_dialplan_test(folder: Path, number: str, caller: str, status: int, says: str) -> None:
     result = call("dialplan", "test", "sw.yaml", number, "--from", caller)
     assert result.exit_code == status
+    assert says in result.output
+
+
+TIMED = """conditions: {hours: {hours: 08:00-18:00, time_zone: Asia/Tokyo}}
+routes:
+  - {match: "1002", when: hours, dial: extension, ring: internal, headers: {Subject: Hi}}
+  - {match: "1002", when: not hours, dial: "1001", caller: {name: Night}, emergency: yes}
+"""
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "says"),
+    [
+        ("Asia/Tokyo", "2026-06-01 08:00", "hours` holds: it is Mon 2026-06-01 08:00 in Asia/Tok"),
+        ("Asia/Tokyo", "2026-06-01 18:00", "hours` does not hold: it is Mon 2026-06-01 18:00"),
+        ("Europe/Berlin", "2026-06-01 08:00", "it is Mon 2026-06-01 15:00 in Asia/Tokyo"),
+        ("Europe/Berlin", "2026-06-01T08:00+09:00", "it is Mon 2026-06-01 08:00 in Asia/Tokyo"),
+        ("Europe/Berlin", "2026-10-25 02:30", "it is Sun 2026-10-25 09:30 in Asia/Tokyo"),
+    ],
+)
+def test_dialplan_test_at_a_time(folder: Path, zone: str, at: str, says: str) -> None:
+    (folder / "dp.yaml").write_text(TIMED)
+    (folder / "sw.yaml").write_text(CONFIG.replace("name: hq", f"name: hq, time_zone: {zone}"))
+    result = call("dialplan", "test", "sw.yaml", "1002", "--from", "1001", "--at", at)
+    assert result.exit_code == 0
+    assert says in result.output
+
+
+def test_dialplan_test_now(folder: Path) -> None:
+    (folder / "dp.yaml").write_text(TIMED)
+    result = call("dialplan", "test", "sw.yaml", "1002", "--from", "1001")
+    now = datetime.now(ZoneInfo("Asia/Tokyo"))
+    assert f"it is {now:%a} {now:%Y-%m-%d}"[:20] in result.output
+    told = ["  header Subject: Hi"], ['  the caller is shown as "Night"', "  a call for help"]
+    assert any(set(lines) <= set(result.output.splitlines()) for lines in told)
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        ("noon", '--at: found `noon`, expected a time such as "2026-12-24 18:30"'),
+        ("0001-01-01 00:00", "--at: found `0001-01-01 00:00`, expected a time"),
+        ("2026-03-29 02:30", "--at: 2026-03-29 02:30 never comes: the clock is put forward over"),
+    ],
+)
+def test_dialplan_test_at_no_time(folder: Path, at: str, says: str) -> None:
+    text = CONFIG.replace("name: hq", "name: hq, time_zone: Europe/Berlin")
+    (folder / "sw.yaml").write_text(text)
+    result = call("dialplan", "test", "sw.yaml", "1002", "--from", "1001", "--at", at)
+    assert result.exit_code == 2
     assert says in result.output
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from softswitch.config import CallerId, formed, stamp
 from softswitch.config.addresses import Listen, TrunkAddress
 from softswitch.config.mistakes import documented_keys
 from softswitch.config.models import Extension, Limits, Timers, Trunk
@@ -78,7 +79,7 @@ def test_a_whole_configuration(files: Files) -> None:
   listen: [udp:127.0.0.1:5060, "tcp:[::1]:5060"]
 extensions:
   "1001": {name: Alice, password: alice-secret}
-  1002: {password: 0042, max_calls: 2}
+  1002: {password: 0042, calls: 2}
 trunks:
   branch: {to: "sip:127.0.0.1:5070", switch: true, keepalive: 0}
   pstn: {to: "sip:acme@pbx.example.com;transport=tcp", max_calls: 30, from: 192.0.2.0/24, nat: true}
@@ -135,6 +136,68 @@ def test_paths_are_relative_to_the_file(files: Files) -> None:
     assert section.places["a"].file == folder / "sub/a"
     assert section.more == [folder / "m", Path("/abs/n")]
     assert section.interval == 7
+
+
+def test_calls_at_once_by_either_name(files: Files) -> None:
+    config = files.load(
+        HEAD + "extensions: {1: {password: x, calls: 2}, 2: {password: x, max_calls: 3}, "
+        "4: {password: x}}\n"
+    )
+    assert [one.max_calls for one in config.extensions.values()] == [2, 3, None]
+    (mistake,) = files.mistakes(HEAD + "extensions: {1: {password: x, calls: 2, max_calls: 2}}\n")
+    assert mistake == (
+        "switch.yaml:3:52: `max_calls` is the older name of `calls`: expected one of them"
+    )
+
+
+def test_who_is_shown_to_carriers(files: Files) -> None:
+    config = files.load(
+        HEAD
+        + """extensions:
+  "1001": {password: x, caller_id: {number: +4930123, name: "", anonymous: yes}}
+  "1002": {password: x}
+trunks:
+  a:
+    to: sip:192.0.2.1
+    caller_id:
+      name: Acme
+      format: [{match: "0Z.", strip: 1, prepend: "+49"}, {match: 1XX, format: "+49{number}"}]
+    assert_identity: true
+  b:
+    to: sip:192.0.2.2
+    caller_id: {format: {match: 1XX, prepend: "9"}}
+    caller_format: [{match: "00.", strip: 2, prepend: "+"}]
+  c: {to: sip:192.0.2.3}
+"""
+    )
+    phones, trunks = config.extensions, config.trunks
+    assert phones["1001"].caller_id == CallerId("+4930123", "", True)
+    assert phones["1002"].caller_id is None
+    assert (trunks["c"].caller_id, trunks["c"].assert_identity) == (None, False)
+    shown = trunks["a"].caller_id
+    assert shown is not None
+    assert (shown.number, shown.name, shown.anonymous) == ("", "Acme", None)
+    assert trunks["a"].assert_identity
+    numbers = ["030", "00", "101", "1001"]
+    assert [formed(number, shown.forms) for number in numbers] == ["+4930", "00", "+49101", "1001"]
+    assert trunks["b"].caller_id is not None
+    assert [one.pattern.text for one in trunks["b"].caller_id.forms] == ["1XX"]
+    assert [formed(number, trunks["b"].caller_forms) for number in ("0049", "1")] == ["+49", "1"]
+
+
+def test_the_time_zone_is_that_of_the_dialplans_conditions(files: Files) -> None:
+    files.dialplan.write_text("conditions: {a: {hours: 08:00-09:00}}\nroutes: []\n")
+    config = files.load(HEAD.replace("name: hq", "name: hq, time_zone: Asia/Tokyo"))
+    assert "in Asia/Tokyo" in config.dialplan.conditions["a"].told(0)
+    assert "in " not in files.load(HEAD).dialplan.conditions["a"].told(0)
+
+
+def test_all_files_that_were_read_have_their_stamps(files: Files) -> None:
+    holidays = files.dialplan.with_name("holidays.txt")
+    holidays.write_text("12-25\n")
+    files.dialplan.write_text("conditions: {a: {holidays: holidays.txt}}\nroutes: []\n")
+    read = files.load(HEAD).files
+    assert read == {path: stamp(path) for path in (files.config, files.dialplan, holidays)}
 
 
 def test_the_timeout_of_a_route_that_names_none(files: Files) -> None:
@@ -381,6 +444,51 @@ def test_mistakes(files: Files, text: str, told: list[str]) -> None:
     assert files.mistakes(text) == told
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            "extensions: {1: {password: x, caller_id: {number: 'a b'}}}",
+            ":3:51: `number`: found `a b`, expected a number such as +493012345600",
+        ),
+        (
+            "extensions: {1: {password: x, caller_id: {numbr: 1}}}",
+            ":3:43: unknown key `numbr`: did you mean `number`?",
+        ),
+        (
+            "extensions: {1: {password: x, caller_id: {format: []}}}",
+            ":3:43: unknown key `format`, expected one of `number`, `name`, `anonymous`",
+        ),
+        (
+            "trunks: {a: {to: 'sip:192.0.2.1', caller_id: {format: [{prepend: '+'}]}}}",
+            ":3:56: missing key `match`: the caller's numbers, as a pattern such as 0Z.",
+        ),
+        (
+            "trunks: {a: {to: 'sip:192.0.2.1', caller_id: {format: {match: '1[', strip: -1}}}}",
+            ":3:63: `match`: found `1[`: `[` at character 2 has no `]`",
+        ),
+        (
+            "trunks: {a: {to: 'sip:192.0.2.1', switch: true, caller_id: {number: 1}}}",
+            ":3:60: `caller_id` is for carriers: one of our switches is told who calls",
+        ),
+        (
+            "trunks: {a: {to: 'sip:192.0.2.1', switch: true, assert_identity: true}}",
+            ":3:66: `assert_identity` is for carriers: one of our switches is told who calls",
+        ),
+    ],
+)
+def test_mistakes_in_who_is_shown(files: Files, written: str, told: str) -> None:
+    assert f"switch.yaml{told}" in files.mistakes(HEAD + written)
+
+
+def test_mistakes_in_a_time_zone(files: Files) -> None:
+    (mistake,) = files.mistakes(HEAD.replace("name: hq", "name: hq, time_zone: Europe/Berlyn"))
+    assert mistake == (
+        "switch.yaml:1:31: `time_zone`: found `Europe/Berlyn`, which is no time zone: did you mean "
+        "`Europe/Berlin`?"
+    )
+
+
 def test_a_broken_dialplan_is_told_beside_a_broken_configuration(files: Files) -> None:
     files.dialplan.write_text("routes: [")
     assert [one.split(": ")[0] for one in files.mistakes(HEAD + "x: 1")] == [
@@ -440,8 +548,19 @@ def test_thousands_of_extensions_and_trunks_are_checked_quickly(files: Files) ->
 
 GOOD = {
     "switch": {"name": "hq", "site": "s", "listen": ["udp:127.0.0.1:0"], "call_id_header": "X"},
-    "extensions": {"1001": {"name": "A", "password": "x", "max_calls": 1}},
-    "trunks": {"a": {"to": "sip:10.0.0.1", "switch": True, "from": ["10.0.0.2"], "keepalive": 0}},
+    "extensions": {
+        "1001": {"name": "A", "password": "x", "max_calls": 1, "caller_id": {"number": "1"}},
+        "1002": {"password": "x", "calls": 1},
+    },
+    "trunks": {
+        "a": {"to": "sip:10.0.0.1", "switch": True, "from": ["10.0.0.2"], "keepalive": 0},
+        "b": {
+            "to": "sip:10.0.0.3",
+            "caller_id": {"name": "x", "format": [{"match": "1.", "strip": 1}]},
+            "assert_identity": True,
+            "caller_format": [{"match": "0.", "format": "1{number}"}],
+        },
+    },
     "dialplan": "dp.yaml",
     "media": {"mode": "bypass"},
     "limits": {"max_calls": 5},
@@ -449,6 +568,11 @@ GOOD = {
     "plug": {"listen": "x", "places": {"a": {"file": "b"}}},
 }
 ROUTES = {
+    "conditions": {
+        "hours": {"hours": ["08:00-18:00"], "weekdays": "mon-fri", "time_zone": "Europe/Berlin"},
+        "days": {"dates": ["12-24", "2026-12-24..2027-01-02"], "months": "dec", "month_days": 1},
+        "holidays": {"holidays": "dp.yaml.txt"},
+    },
     "routes": [
         {
             "match": "1XXX",
@@ -459,9 +583,14 @@ ROUTES = {
             "prepend": "1",
             "set": {"a": "b"},
             "else": {"dial": "1001", "else": {"status": 486, "reason": "no"}},
+            "when": ["hours", "not days"],
+            "ring": "internal",
+            "headers": {"X-A": "b", "Subject": "c"},
+            "caller": {"number": "1", "name": "{name}", "anonymous": False},
+            "emergency": True,
         },
         {"match": "/2.*/", "play": "echo"},
-    ]
+    ],
 }
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -504,6 +633,7 @@ def test_whatever_stands_anywhere_is_accepted_or_told_with_its_place(
 ) -> None:
     routes = changed(ROUTES, in_dialplan, new)
     files.dialplan.write_text(yaml.safe_dump(routes, allow_unicode=True))
+    files.dialplan.with_name("dp.yaml.txt").write_text("12-25 Christmas\n")
     text = yaml.safe_dump(changed(GOOD, in_config, new) if both else GOOD, allow_unicode=True)
     try:
         config = files.load(text)

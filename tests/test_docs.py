@@ -129,14 +129,24 @@ def test_the_matrix_is_true_of_methods_transports_and_media() -> None:
 def printed(page: Path) -> dict[str, str]:
     """The files that a page prints: by the name in their first line."""
     blocks = re.findall(
-        r"^```yaml\n(# (\S+\.yaml)\n.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+        r"^```(?:yaml|text)\n(# (\S+\.(?:yaml|txt))\n.*?)^```",
+        page.read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     return {name: text for text, name in blocks}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/carriers.md"])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("README.md", 2),
+        ("docs/carriers.md", 2),
+        ("docs/office-hours.md", 3),
+        ("docs/caller-id.md", 2),
+    ],
+)
 def test_configurations_run_as_printed(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = ROOT / name
     files = printed(page)
@@ -148,12 +158,17 @@ def test_configurations_run_as_printed(
         page.read_text(),
         re.MULTILINE,
     )
-    assert len(files) == 2
+    assert len(files) == count
     assert len(commands) >= 2
+    said = ""
     for command in commands:
         found = CliRunner().invoke(softswitch, shlex.split(command, comments=True))
         assert found.exit_code == 0, (command, found.output)
         assert "refuse with" not in found.output, (command, found.output)
+        said += found.output
+    # What a page says that is said, is.
+    shown = re.findall(r"^    (\S+\.yaml:\d+: .*)$", page.read_text(), re.MULTILINE)
+    assert [line for line in shown if line not in said.splitlines()] == []
 
 
 def test_git_ignores_what_a_switch_writes() -> None:

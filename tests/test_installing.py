@@ -190,7 +190,8 @@ def test_the_plain_wheel_is_pure_and_an_sdist_is_enough_for_it(tmp_path: Path) -
     assert {f for files in LISTED.values() for f in files} <= content
     data = name.removesuffix("-py3-none-any.whl") + ".data/data/share/softswitch"
     # Not by `iterdir`: a switch that was run from there has left its records.
-    files = [*ROOT.glob("dialplans/*.yaml"), *ROOT.glob("deploy/*.service")]
+    files = [*ROOT.glob("dialplans/*.yaml"), *ROOT.glob("dialplans/*.txt")]
+    files += ROOT.glob("deploy/*.service")
     assert len(files) > 10
     assert {f"{data}/{f.relative_to(ROOT)}" for f in files} <= content
 

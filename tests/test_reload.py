@@ -142,12 +142,82 @@ def test_mistakes_leave_all_as_it_is(files: Path, caplog: pytest.LogCaptureFixtu
     assert "plan.yaml:1:10" in said[0]
 
 
+HOLIDAYS = "conditions: {free: {holidays: free.txt}}\nroutes: []\n"
+
+
+def test_a_file_that_the_dialplan_names_is_watched(
+    files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (files / "plan.yaml").write_text(HOLIDAYS)
+    (files / "free.txt").write_text("12-25\n")
+    change = (files / "free.txt").write_text
+    (config,) = reloaded(files, [], lambda: change("12-25\n2026-12-24\n"))
+    assert len(config.dialplan.conditions["free"].days or ()) == 2
+    assert "taken up: dialplan with 0 routes" in caplog.text
+    caplog.clear()
+    assert reloaded(files, [], lambda: change("24.12.\n")) == []
+    assert "free.txt:1:1: found `24.12.`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("new", "there", "plan"),
+    [
+        ("free.txt", "24.12.\n", ""),
+        ("free.txt", None, ""),
+        ("new.yaml", None, "new.yaml"),
+    ],
+)
+def test_a_file_that_is_named_for_the_first_time_is_watched(
+    files: Path, new: str, there: str | None, plan: str
+) -> None:
+    if there is not None:
+        (files / new).write_text(there)
+    taken: list[Config] = []
+
+    async def run() -> None:
+        registry = make_plugins()
+        config = load_config(files / "c.yaml", {})
+        done = asyncio.Event()
+        failed = asyncio.Event()
+
+        def take_up(config: Config) -> list[str]:
+            taken.append(config)
+            done.set()
+            return []
+
+        class Listening(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                asyncio.get_running_loop().call_soon(failed.set)
+
+        handler = Listening(logging.ERROR)
+        logging.getLogger("softswitch.reload").addHandler(handler)
+        watching = asyncio.create_task(Reload(config, registry, take_up).run())
+        try:
+            if plan:
+                (files / "free.txt").write_text("2026-12-24\n")
+                (files / "c.yaml").write_text(CONFIG.replace("plan.yaml", plan))
+            else:
+                (files / "plan.yaml").write_text(HOLIDAYS)
+            await asyncio.wait_for(failed.wait(), 20)
+            (files / new).write_text(HOLIDAYS if plan else "2026-12-24\n")
+            await asyncio.wait_for(done.wait(), 20)
+        finally:
+            logging.getLogger("softswitch.reload").removeHandler(handler)
+            watching.cancel()
+
+    uvloop.run(run())
+    assert len(taken) == 1
+    assert taken[0].dialplan.conditions["free"].holds(1798113600.0)
+
+
 def test_mistakes_survive_the_way_between_processes() -> None:
     import pickle
 
     from softswitch.config import Mistake
 
-    errors = ConfigErrors([Mistake("a.yaml", 1, 2, "so"), Mistake("b.yaml", 3, 4, "and so")])
+    mistakes = [Mistake("a.yaml", 1, 2, "so"), Mistake("b.yaml", 3, 4, "and so")]
+    errors = ConfigErrors(mistakes, [(Path("a.yaml"), (1, 2, 3)), (Path("b.yaml"), None)])
     again = pickle.loads(pickle.dumps(errors))
     assert again.mistakes == errors.mistakes
+    assert again.files == errors.files
     assert str(again) == str(errors)

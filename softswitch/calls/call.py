@@ -204,7 +204,7 @@ class Call(PlacedCall):
             transfer.failed(404, "No Route")
             return
         search = self._search_for(transfer, offer)
-        search.act(route.action)
+        search.take(route)
 
     def _search_for(self, transfer: BlindTransfer, offer: bytes) -> Search:
         kept = transfer.kept

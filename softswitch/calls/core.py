@@ -9,6 +9,7 @@ from softswitch import events
 from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
+from softswitch.config import CallerId
 from softswitch.dialplan import Route, Source, Target
 from softswitch.log import CallLog
 from softswitch.sip import (
@@ -258,6 +259,14 @@ class Core(Surroundings):
 
     def named(self, party: str, number: str) -> Caller:
         """How a party that was called is shown to whom it is to talk with next."""
+        raise NotImplementedError
+
+    def is_ours(self, party: str) -> bool:
+        """Whether a party is a phone or one of our switches."""
+        raise NotImplementedError
+
+    def caller_id(self, party: str) -> CallerId | None:
+        """What carriers are shown of a party, if it is an extension that has it set."""
         raise NotImplementedError
 
     def leg_of(self, call_id: str, tag: str) -> Member | None:

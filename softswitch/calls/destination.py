@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from softswitch.config import Trunk
 from softswitch.sip import Flow
 
 
@@ -11,10 +12,22 @@ class Destination:
     `line` is the party whose count of calls is held for this leg, `switch` whether
     the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
     `user_agent` what the phone called itself when it registered (many leave it out of responses),
-    `lines` header lines that its INVITE carries besides.
+    `lines` header lines that its INVITE carries besides, `carrier` the trunk, if it is one of
+    others.
     """
 
-    __slots__ = ("flow", "line", "lines", "nat", "number", "party", "switch", "uri", "user_agent")
+    __slots__ = (
+        "carrier",
+        "flow",
+        "line",
+        "lines",
+        "nat",
+        "number",
+        "party",
+        "switch",
+        "uri",
+        "user_agent",
+    )
 
     def __init__(
         self,
@@ -26,6 +39,7 @@ class Destination:
         switch: bool = False,
         nat: bool = False,
         user_agent: str = "",
+        carrier: Trunk | None = None,
     ) -> None:
         self.party = party
         self.number = number
@@ -35,6 +49,7 @@ class Destination:
         self.switch = switch
         self.nat = nat
         self.user_agent = user_agent
+        self.carrier = carrier
         self.lines = ""
 
     @property

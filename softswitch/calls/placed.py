@@ -68,7 +68,7 @@ class PlacedCall(LastingCall):
         if lines is not None:
             self.said = lines.begins(started, routed)
         assert self.search is not None
-        self.search.act(route.action)
+        self.search.take(route)
 
     def refuse(self, request: Request, dialled: str, status: int, reason: str) -> None:
         """A call that exists and may not go on: it has its record."""

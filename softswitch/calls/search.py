@@ -12,12 +12,14 @@ from typing import NamedTuple, Protocol
 
 from softswitch import events
 from softswitch.calls import outcome
+from softswitch.calls.caller_id import asserted, shown
 from softswitch.calls.callid import write_call_id
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
 from softswitch.calls.headers import contact_line, explanation, reason_of
 from softswitch.calls.leg import INVITING, WAITING, Leg, Rung
-from softswitch.dialplan import Action, Target
+from softswitch.config import CallerId
+from softswitch.dialplan import Action, Route, Target
 from softswitch.sip import (
     CALLING,
     ClientRequest,
@@ -85,12 +87,14 @@ class Search(Rung):
         "blame",
         "by",
         "call",
+        "caller",
         "content",
         "group",
         "hops",
         "identity",
         "last",
         "legs",
+        "lines",
         "number_params",
         "offer",
         "otherwise",
@@ -119,6 +123,8 @@ class Search(Rung):
         self.party = party
         self.identity = identity
         self.by = by
+        self.caller: CallerId | None = None  # what the route says of the caller
+        self.lines = ""  # that the route adds to each INVITE
         self.number_params = ""  # of the number that was dialled: ;npdi;rn=..., ;phone-context=...
         self.offer = offer
         self.content = content
@@ -136,6 +142,12 @@ class Search(Rung):
         self.timer: Timer | None = None
 
     # --- whom to ring
+
+    def take(self, route: Route) -> None:
+        """Do what a route says, as it says."""
+        self.caller = route.caller
+        self.lines = route.lines
+        self.act(route.action)
 
     def act(self, action: Action) -> None:
         """Do what a route says."""
@@ -246,8 +258,13 @@ class Search(Rung):
         core = call.core
         flow = destination.flow
         tag = core.tokens.token()
-        identity = self.identity
+        identity, carrier = self.identity, destination.carrier
         sent_by = flow.sent_by
+        if self.caller is not None or (
+            carrier is not None and (carrier.caller_id is not None or core.is_ours(self.party))
+        ):
+            own = core.caller_id(self.party)
+            identity = shown(identity, core.source_of(self.party), self.caller, own, carrier)
         if identity.private and not destination.switch:
             from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
         else:
@@ -291,8 +308,10 @@ class Search(Rung):
             carried = write_call_id(call.call_id, call.owner, call.came, f"{core.name}/{leg.index}")
             extra += f"{settings.call_id_header}: {carried}\r\n"
             if identity.private:
-                name = quote_display(identity.name)
-                extra += f"P-Asserted-Identity: {name}<sip:{user}{sent_by}>\r\nPrivacy: id\r\n"
+                extra += asserted(identity, sent_by)
+        elif carrier is not None and carrier.assert_identity:
+            extra += asserted(identity, sent_by)
+        extra += self.lines
         request = ClientRequest(
             "INVITE",
             uri,

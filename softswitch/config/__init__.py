@@ -1,6 +1,7 @@
 """Configuration as people write it: values, models, places in YAML, mistakes."""
 
 from softswitch.config.addresses import Listen, parse_listen
+from softswitch.config.caller_id import CallerId, CallerIdModel
 from softswitch.config.clashes import trunk_clashes
 from softswitch.config.mistakes import check_model, resolve_paths
 from softswitch.config.models import (
@@ -17,6 +18,16 @@ from softswitch.config.models import (
     Timers,
     Trunk,
 )
+from softswitch.config.numbers import (
+    AS_IT_IS,
+    NumberForm,
+    NumberKeys,
+    PatternText,
+    Shape,
+    formed,
+    number_forms,
+)
+from softswitch.config.patterns import Characters, Pattern, PatternError, compile_pattern
 from softswitch.config.places import (
     ConfigErrors,
     Mistake,
@@ -29,51 +40,72 @@ from softswitch.config.places import (
     stamp,
 )
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
+from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
+    TEXTS,
     Count,
+    Flag,
     Seconds,
     SecondsOrOff,
     Section,
     Text,
     one_or_more,
+    text_then,
 )
 
 __all__ = [
+    "AS_IT_IS",
     "IN_JSON_A_TEXT",
     "MAX_NUMBER",
     "MAX_REMEMBERED",
+    "TEXTS",
     "Area",
+    "CallerId",
+    "CallerIdModel",
+    "Characters",
     "ConfigErrors",
     "ConfigModel",
     "Count",
     "Extension",
+    "Flag",
     "Level",
     "Limits",
     "Listen",
     "Log",
     "Media",
     "Mistake",
+    "NumberForm",
+    "NumberKeys",
+    "Pattern",
+    "PatternError",
+    "PatternText",
     "Seconds",
     "SecondsOrOff",
     "Section",
     "SectionTaken",
+    "Shape",
     "Stamp",
     "SwitchSection",
     "Text",
+    "TimeZoneText",
     "Timers",
     "Trunk",
     "Where",
     "YamlFile",
     "as_written",
     "check_model",
+    "compile_pattern",
     "did_you_mean",
     "fill_empty_sections",
+    "formed",
+    "number_forms",
     "one_or_more",
     "parse_listen",
     "read_yaml",
     "resolve_paths",
     "stamp",
+    "text_then",
     "trunk_clashes",
     "with_sections",
 ]

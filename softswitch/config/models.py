@@ -7,7 +7,6 @@ is checked against.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,9 +29,13 @@ from softswitch.config.addresses import (
     parse_trunk_source,
     parse_trunk_uri,
 )
+from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
+from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written
+from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
+    TEXTS,
     Count,
     Flag,
     Seconds,
@@ -40,6 +43,7 @@ from softswitch.config.values import (
     Section,
     Text,
     one_or_more,
+    text_then,
 )
 
 MAX_NUMBER = 128
@@ -78,26 +82,11 @@ def _media_mode(mode: str) -> str:
     return mode
 
 
-def _text_then(parse: Callable[[str], object]) -> PlainValidator:
-    def check(value: object) -> object:
-        text = as_written(value)
-        if not isinstance(text, str):
-            raise ValueError("expected text: an address")
-        return parse(text)
-
-    return PlainValidator(check)
-
-
 def _file_or_off(value: object) -> Path | bool:
     text = as_written(value)
     if value is False or (isinstance(text, str) and text):
         return Path(text) if isinstance(text, str) and value is not False else False
     raise ValueError("expected a file, or `off`")
-
-
-_TEXTS = WithJsonSchema(
-    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-)
 
 
 class SwitchSection(Section):
@@ -107,8 +96,13 @@ class SwitchSection(Section):
         description="the switch's name, unique among your switches"
     )
     site: Text = Field(default="", description="where it stands; goes into the call's data")
+    time_zone: TimeZoneText | None = Field(
+        default=None,
+        description="time zone of the dialplan's conditions, such as Europe/Berlin; "
+        "by default the machine's",
+    )
     listen: Annotated[
-        tuple[Annotated[Listen, _text_then(parse_listen), IN_JSON_A_TEXT], ...],
+        tuple[Annotated[Listen, text_then(parse_listen), IN_JSON_A_TEXT], ...],
         BeforeValidator(one_or_more),
         Field(min_length=1),
     ] = Field(description="where to listen for SIP, such as [udp:0.0.0.0:5060, tcp:0.0.0.0:5060]")
@@ -297,29 +291,50 @@ class Timers(Section):
 class ExtensionModel(Section):
     """One entry of ``extensions:``."""
 
-    name: Text = Field(default="", description="the person or place, shown to those called")
+    name: Text = Field(default="", description="the person or place, shown to phones it calls")
     password: Annotated[Text, StringConstraints(min_length=1)] = Field(
         description="what the phone registers with"
     )
-    max_calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
-    pickup: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), _TEXTS] = Field(
+    pickup: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), TEXTS] = Field(
         default=(), description="groups in which each takes calls that ring at the others"
     )
+    calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
+    max_calls: Count | None = Field(default=None, description="the older name of `calls`")
+    caller_id: CallerIdModel | None = Field(
+        default=None, description="what carriers are shown of its calls"
+    )
+
+    @property
+    def most_calls(self) -> int | None:
+        """Calls at once, by whichever name; None: no limit."""
+        return self.calls or self.max_calls
 
 
 class TrunkModel(Section):
     """One entry of ``trunks:``."""
 
-    to: Annotated[TrunkAddress, _text_then(parse_trunk_uri), IN_JSON_A_TEXT] = Field(
+    to: Annotated[TrunkAddress, text_then(parse_trunk_uri), IN_JSON_A_TEXT] = Field(
         description="SIP URI to send its calls to, such as sip:192.0.2.1:5060"
     )
     switch: Flag = Field(default=False, description="one of our switches: the callID travels")
     sources: Annotated[
-        tuple[Annotated[TrunkSource, _text_then(parse_trunk_source)], ...],
+        tuple[Annotated[TrunkSource, text_then(parse_trunk_source)], ...],
         BeforeValidator(one_or_more),
-        _TEXTS,
+        TEXTS,
     ] = Field(default=(), alias="from", description="addresses and networks it also calls from")
     max_calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
+    caller_id: TrunkCallerIdModel | None = Field(
+        default=None, description="what it is shown of those who call: of a carrier"
+    )
+    assert_identity: Flag = Field(
+        default=False,
+        description="a carrier that is told who calls by P-Asserted-Identity (RFC 3325), also "
+        "where the number is withheld from those called",
+    )
+    caller_format: NumberForms = Field(
+        default=[],
+        description="the form that its callers' numbers get as they come in; the first that fits",
+    )
     keepalive: SecondsOrOff = Field(
         default=30.0, description="seconds between OPTIONS that ask whether it lives; 0: never"
     )
@@ -357,13 +372,15 @@ class ConfigModel(Section):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A phone of this switch. ``name`` is what those called are shown, by default the number."""
+    """A phone of this switch. ``name`` is what phones that it calls are shown, by default the
+    number; ``caller_id`` what carriers are."""
 
     number: str
     name: str
     password: str = field(repr=False)
     max_calls: int | None = None
     pickup: frozenset[str] = frozenset()
+    caller_id: CallerId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +389,8 @@ class Trunk:
 
     ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none;
     ``nat``: requests within its calls follow its messages and not its Contact; ``refer``: it may
-    transfer calls.
+    transfer calls. ``caller_id`` is what it is shown of those who call, ``assert_identity`` whether
+    it gets P-Asserted-Identity; ``caller_forms`` are those that its callers' numbers get.
     """
 
     name: str
@@ -384,3 +402,6 @@ class Trunk:
     session_check: bool | None = None
     nat: bool = False
     refer: bool = False
+    caller_id: CallerId | None = None
+    assert_identity: bool = False
+    caller_forms: tuple[NumberForm, ...] = ()

@@ -49,15 +49,24 @@ class Mistake:
 
 
 class ConfigErrors(Exception):
-    """A configuration or dialplan cannot be used; ``mistakes`` holds all reasons, in file order."""
+    """A configuration or dialplan cannot be used; ``mistakes`` holds all reasons, in file order.
 
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+    ``files`` are those that were looked for, with what they were then: the mistakes may be put
+    right in any of them.
+    """
+
+    def __init__(
+        self, mistakes: Iterable[Mistake], files: Iterable[tuple[Path, Stamp]] = ()
+    ) -> None:
         self.mistakes: tuple[Mistake, ...] = tuple(dict.fromkeys(mistakes))
+        self.files = tuple(files)
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
-    def __reduce__(self) -> tuple[type[ConfigErrors], tuple[tuple[Mistake, ...]]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type[ConfigErrors], tuple[tuple[Mistake, ...], tuple[tuple[Path, Stamp], ...]]]:
         # By its text, as exceptions are pickled, it could not be made again.
-        return ConfigErrors, (self.mistakes,)
+        return ConfigErrors, (self.mistakes, self.files)
 
 
 class WrittenInt(int):

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 
 from softswitch.config.places import as_written
 
@@ -17,12 +26,33 @@ Text = Annotated[str, BeforeValidator(as_written)]
 
 IN_JSON_A_TEXT = WithJsonSchema({"type": "string"})
 """For what is written as text, and is something else once it is read."""
+TEXTS = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        ]
+    }
+)
+"""The same for a list of texts, or a single one (``one_or_more``)."""
 
 
 class Section(BaseModel):
     """A mapping of known keys. A key that is not known is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def text_then(parse: Callable[[str], object], what: str = "an address") -> PlainValidator:
+    """What ``parse`` makes of a text. Its ValueError is the mistake; ``what``: what is expected."""
+
+    def check(value: object) -> object:
+        text = as_written(value)
+        if not isinstance(text, str):
+            raise ValueError(f"expected text: {what}")
+        return parse(text)
+
+    return PlainValidator(check)
 
 
 def one_or_more(value: Any) -> Any:

@@ -6,52 +6,54 @@ The grammar is ``RouteModel``; ``docs/dialplan.md`` explains it to admins.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from softswitch.config import (
+    TEXTS,
+    CallerIdModel,
     ConfigErrors,
+    Flag,
+    PatternError,
+    PatternText,
     Section,
     Text,
     Where,
     YamlFile,
     as_written,
     check_model,
+    compile_pattern,
     one_or_more,
     read_yaml,
+    text_then,
 )
 from softswitch.dialplan.actions import ActionModel, check_action, template
-from softswitch.dialplan.patterns import PatternError, compile_pattern
+from softswitch.dialplan.conditions import (
+    ConditionModel,
+    asked_of,
+    check_conditions,
+    condition_name,
+    holidays_of,
+    read_condition,
+)
+from softswitch.dialplan.headers import HeadersMapping, RingText, header_lines
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import SourceText
 
 
-def _pattern(text: str) -> str:
-    try:
-        compile_pattern(text)
-    except PatternError as error:
-        raise ValueError(f"found `{text}`: {error}") from None
-    return text
-
-
-_SOURCES: dict[str, Any] = {
-    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
-}
-
-
 class RouteModel(ActionModel):
     """One route: an action for the numbers that match."""
 
-    match: Annotated[Text, AfterValidator(_pattern)] = Field(
+    match: PatternText = Field(
         description="the numbers, as a pattern such as 1XXX or a /regular expression/"
     )
     sources: Annotated[
         list[SourceText],
         BeforeValidator(one_or_more),
         Field(min_length=1),
-        WithJsonSchema(_SOURCES),
+        TEXTS,
     ] = Field(default=["internal"], alias="from", description="who may take the route")
     properties: dict[str, Text] = Field(
         default={}, alias="set", description="properties of the call's data"
@@ -61,6 +63,24 @@ class RouteModel(ActionModel):
         alias="set_once",
         description="properties of the call's data, set where there is none of that name yet",
     )
+    when: Annotated[
+        list[Annotated[tuple[str, bool], text_then(asked_of, "a condition's name")]],
+        BeforeValidator(one_or_more),
+        Field(min_length=1),
+        TEXTS,
+    ] = Field(default=[], description="conditions of the time that all have to hold")
+    ring: RingText | None = Field(
+        default=None, description="how it rings: Alert-Info, by a name that phones know or a URI"
+    )
+    headers: HeadersMapping = Field(
+        default={}, description="headers for those called, such as Subject"
+    )
+    caller: CallerIdModel | None = Field(
+        default=None, description="whom those called are shown instead of the caller"
+    )
+    emergency: Flag = Field(
+        default=False, description="a call for help, which no limit of the switch stops"
+    )
 
 
 _KEYS = {field.alias or name for name, field in RouteModel.model_fields.items()}
@@ -69,6 +89,9 @@ _KEYS = {field.alias or name for name, field in RouteModel.model_fields.items()}
 class DialplanModel(Section):
     """A dialplan file."""
 
+    conditions: dict[Annotated[str, AfterValidator(condition_name)], ConditionModel] = Field(
+        default={}, description="times, by names that `when` of a route uses"
+    )
     routes: list[RouteModel] = Field(description="the routes; the first that fits is taken")
 
 
@@ -79,8 +102,14 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
         raise ConfigErrors(read.mistakes)
     model = check_model(DialplanModel, read, around)
     _check_actions(read)
-    if read.mistakes or model is None:
-        raise ConfigErrors(sorted(read.mistakes))
+    check_conditions(read)
+    holidays, files, wrong = holidays_of(read, path.parent)
+    if read.mistakes or wrong or model is None:
+        raise ConfigErrors(sorted(read.mistakes) + wrong, files)
+    conditions = {
+        name: read_condition(name, one, holidays.get(one.holidays or ""), around.time_zone)
+        for name, one in model.conditions.items()
+    }
     plans = [_route_template(route, read, i, around) for i, route in enumerate(model.routes)]
     switches = frozenset(name for name, switch in around.trunks.items() if switch)
     unreachable = YamlFile(read.file, values=read.values, keys=read.keys)
@@ -94,7 +123,9 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
     return Dialplan(
         plans,
         around.extensions,
+        conditions=conditions,
         file=str(path),
+        files=files,
         warnings=unreachable.mistakes,
         max_number=around.max_number,
         max_remembered=around.max_remembered,
@@ -109,6 +140,17 @@ def _check_actions(read: YamlFile) -> None:
             continue
         where: Where = ("routes", i)
         check_action(read, route, where, _KEYS)
+        given = next((kind for kind in ("play", "status") if route.get(kind) is not None), None)
+        for key in ("ring", "headers", "caller", "emergency"):
+            if given and route.get(key) is not None and route.get("dial") is None:
+                read.at_key((*where, key), f"`{key}` goes with `dial`, not with `{given}`")
+        headers = route.get("headers")
+        if route.get("ring") is not None and isinstance(headers, dict):
+            for name in headers:
+                if name.lower() == "alert-info":
+                    read.at_key(
+                        (*where, "headers", name), f"`{name}` beside `ring`, which writes it"
+                    )
         once, properties = route.get("set_once"), route.get("set")
         if isinstance(once, dict) and isinstance(properties, dict):
             for name in once:
@@ -150,4 +192,8 @@ def _route_template(
         action=template(route, around.timeout),
         properties=dict(route.properties),
         once=dict(route.once),
+        when=tuple(route.when),
+        lines=header_lines(route.headers, route.ring),
+        caller=None if route.caller is None else route.caller.read(),
+        emergency=route.emergency,
     )

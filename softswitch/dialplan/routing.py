@@ -1,27 +1,44 @@
 """Which route a dialled number takes, and what the route asks for.
 
-The first route in the order of the file whose pattern matches and whose ``from`` admits the caller
-is taken. ``Dialplan.route`` is on the path of every call: routes are indexed by the first character
-of what they match and answers are remembered, so that it costs well under a microsecond for a
-number seen before and a few for a new one (``tests/dialplan/test_routing.py`` measures both).
+The first route in the order of the file whose pattern matches, whose ``from`` admits the caller and
+whose ``when`` holds is taken. ``Dialplan.route`` is on the path of every call: routes are indexed
+by the first character of what they match and answers are remembered, so that it costs well under a
+microsecond for a number seen before and a few for a new one (``tests/dialplan/test_routing.py``
+measures both). The time is asked for only where a route that has a ``when`` could be the one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
-from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, Mistake
+from softswitch.config import (
+    MAX_NUMBER,
+    MAX_REMEMBERED,
+    CallerId,
+    Mistake,
+    Pattern,
+    Shape,
+    Stamp,
+)
 from softswitch.dialplan.actions import Action, Template
-from softswitch.dialplan.numbers import Shape
-from softswitch.dialplan.patterns import Pattern
+from softswitch.dialplan.conditions import Condition
 from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
 
 FEW = 24
 """Routes that are quicker tried in turn than looked up in the trie."""
+MINUTE = 60.0
+"""Seconds for which an answer of a condition is good: from one full minute to the next."""
+
+When: TypeAlias = tuple[tuple[str, bool], ...]
+"""Conditions, and whether each has to hold or must not."""
 
 
 # A msgspec struct where a dataclass would do: made once per new number, a tenth of the time.
@@ -30,7 +47,9 @@ class Route(msgspec.Struct, frozen=True):
     ``file:line``.
 
     ``properties`` (the route's ``set:``) and ``once`` (its ``set_once:``) are shared by all calls
-    of the route: do not change them.
+    of the route: do not change them. ``lines`` are header lines for its INVITEs, each with its
+    CRLF; ``caller`` is whom those called are shown instead of the caller; ``emergency`` that no
+    limit may stop the call.
     """
 
     match: str
@@ -39,6 +58,18 @@ class Route(msgspec.Struct, frozen=True):
     action: Action
     properties: dict[str, str]
     once: dict[str, str] = {}
+    lines: str = ""
+    caller: CallerId | None = None
+    emergency: bool = False
+
+    def told(self) -> list[str]:
+        """What it says besides its action and properties, a line each."""
+        lines = [f"header {line}" for line in self.lines.splitlines()]
+        if self.caller is not None and str(self.caller):
+            lines.append(f"the caller is shown as {self.caller}")
+        if self.emergency:
+            lines.append("a call for help")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +119,10 @@ class RouteTemplate:
     action: Template
     properties: dict[str, str]
     once: dict[str, str]
+    when: When = ()
+    lines: str = ""
+    caller: CallerId | None = None
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +135,25 @@ class Explanation:
     reason: str
 
 
+class _Choice:
+    """The routes that a number could take, in their order: all but the last have a ``when``.
+
+    ``route`` is what was made of the one ``taken`` last.
+    """
+
+    __slots__ = ("plans", "route", "taken")
+
+    def __init__(self, plans: tuple[RouteTemplate, ...]) -> None:
+        self.plans = plans
+        self.taken: RouteTemplate | None = None
+        self.route: Route | None = None
+
+
 class Dialplan:
     """The routes in force.
 
-    ``file`` is the path for messages and reloading, ``warnings`` are places worth a look.
+    ``file`` is the path for messages and reloading, ``files`` are those that it names (holidays);
+    ``warnings`` are places worth a look. ``now`` gives the time of day (seconds, UTC).
     """
 
     def __init__(
@@ -111,46 +161,123 @@ class Dialplan:
         routes: Sequence[RouteTemplate],
         extensions: Iterable[str],
         *,
+        conditions: Mapping[str, Condition] = {},
         file: str = "",
+        files: Iterable[tuple[Path, Stamp]] = (),
         warnings: Iterable[Mistake] = (),
         max_number: int = MAX_NUMBER,
         max_remembered: int = MAX_REMEMBERED,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.routes = tuple(routes)
         self.extensions = frozenset(extensions)
+        self.conditions = dict(conditions)
         self.file = file
+        self.files = tuple(files)
         self.warnings = tuple(warnings)
         self.max_number = max_number
         self.max_remembered = max_remembered
+        self.now = now
         self._remembered: dict[tuple[str, Source], Route | None] = {}
+        # The same where it depends on the time.
+        self._choices: dict[tuple[str, Source], _Choice] = {}
+        self._timed = any(plan.when for plan in self.routes)
+        self._minute = 0  # of which `_held` speaks
+        self._held: dict[str, bool] = {}
         # What could match, by the number's first character; "" is for characters not listed.
         self._by_first = _by_first(self.routes)
         self._trie = PatternTrie(plan.pattern for plan in self.routes)
 
-    def route(self, dialled: str, source: Source) -> Route | None:
-        """The route a call from ``source`` to ``dialled`` takes, or None (404 for the caller)."""
+    def by(self, now: Callable[[], float]) -> Dialplan:
+        """The same by another clock. What is looked up in stays shared: that takes no time."""
+        other = copy(self)
+        other.now = now
+        other._remembered, other._choices, other._held = {}, {}, {}
+        return other
+
+    def with_routes(self, routes: Sequence[RouteTemplate]) -> Dialplan:
+        """The same with other routes."""
+        return Dialplan(
+            routes,
+            self.extensions,
+            conditions=self.conditions,
+            file=self.file,
+            files=self.files,
+            warnings=self.warnings,
+            max_number=self.max_number,
+            max_remembered=self.max_remembered,
+            now=self.now,
+        )
+
+    def route(self, dialled: str, source: Source, at: float | None = None) -> Route | None:
+        """The route a call from ``source`` to ``dialled`` takes, or None (404 for the caller).
+
+        ``at`` is a time of day other than now (seconds, UTC).
+        """
         key = (dialled, source)
         try:
             return self._remembered[key]
         except KeyError:
             pass
+        if self._timed:
+            choice = self._choices.get(key)
+            if choice is not None:
+                return self._choose(choice, dialled, at)
         if len(dialled) > self.max_number:
             return None
         plans = self._by_first.get(dialled[:1]) or self._by_first[""]
-        found = None
+        found: RouteTemplate | None = None
+        timed: list[RouteTemplate] = []
         if len(plans) > FEW:
             plans = tuple(self.routes[index] for index in self._trie.matching(dialled))
         for plan in plans:
             if plan.pattern.matches(dialled) and plan.admits.admits(source):
-                found = self._route(plan, dialled)
-                break
+                if not plan.when:
+                    found = plan
+                    break
+                timed.append(plan)
+        if timed:
+            if len(self._choices) >= self.max_remembered:
+                self._choices.clear()
+            choice = self._choices[key] = _Choice((*timed, found) if found else tuple(timed))
+            return self._choose(choice, dialled, at)
         if len(self._remembered) >= self.max_remembered:
             self._remembered.clear()
-        self._remembered[key] = found
-        return found
+        route = self._remembered[key] = None if found is None else self._route(found, dialled)
+        return route
 
-    def explain(self, dialled: str, source: Source) -> list[Explanation]:
-        """For each route in file order, whether this call takes it and why."""
+    def _choose(self, choice: _Choice, dialled: str, at: float | None) -> Route | None:
+        """The route of the first whose conditions hold."""
+        if at is None:
+            minute = int(self.now() // MINUTE)
+            if minute != self._minute:
+                self._minute = minute
+                self._held.clear()
+        for plan in choice.plans:
+            if self._is_open(plan.when, at):
+                if plan is not choice.taken or choice.route is None:
+                    choice.taken, choice.route = plan, self._route(plan, dialled)
+                return choice.route
+        return None
+
+    def _is_open(self, when: When, at: float | None) -> bool:
+        for name, wanted in when:
+            held = self._holds(name) if at is None else self.conditions[name].holds(at)
+            if held is not wanted:
+                return False
+        return True
+
+    def _holds(self, name: str) -> bool:
+        """Whether a condition holds in this minute."""
+        held = self._held.get(name)
+        if held is None:
+            held = self._held[name] = self.conditions[name].holds(self._minute * MINUTE)
+        return held
+
+    def explain(self, dialled: str, source: Source, at: float | None = None) -> list[Explanation]:
+        """For each route in file order, whether this call takes it and why. ``at`` as in
+        ``route``."""
+        at = self.now() if at is None and self._timed else at or 0.0
         taken: RouteTemplate | None = None
         told = []
         for plan in self.routes:
@@ -162,16 +289,37 @@ class Dialplan:
                 reason = f"it is for calls from {plan.admits}, not from {source}"
             elif taken is not None:
                 reason = f"{taken.where} comes first"
+            elif (against := self._against(plan.when, at)) is not None:
+                reason = self.conditions[against].told(at)
             else:
                 taken = plan
                 reason = f"{dialled} matches, and calls from {plan.admits} may take it"
+                for name, _ in plan.when:
+                    reason += f"; {self.conditions[name].told(at)}"
             told.append(Explanation(plan.where, plan.pattern.text, plan is taken, reason))
         return told
+
+    def _against(self, when: When, at: float) -> str | None:
+        """The condition because of which a route is passed over."""
+        for name, wanted in when:
+            if self.conditions[name].holds(at) is not wanted:
+                return name
+        return None
 
     def _route(self, plan: RouteTemplate, dialled: str) -> Route:
         number = plan.shape.of(dialled)
         action = plan.action.of(number, self.extensions)
-        return Route(plan.pattern.text, plan.where, number, action, plan.properties, plan.once)
+        return Route(
+            plan.pattern.text,
+            plan.where,
+            number,
+            action,
+            plan.properties,
+            plan.once,
+            plan.lines,
+            plan.caller,
+            plan.emergency,
+        )
 
 
 def _by_first(routes: Sequence[RouteTemplate]) -> dict[str, tuple[RouteTemplate, ...]]:
@@ -203,7 +351,11 @@ def shadowed(routes: Sequence[RouteTemplate], switches: frozenset[str]) -> list[
             before = routes[earlier]
             if earlier >= later:
                 break
-            if before.pattern.covers(plan.pattern) and before.admits.covers(plan.admits, switches):
+            if (
+                before.pattern.covers(plan.pattern)
+                and before.admits.covers(plan.admits, switches)
+                and set(before.when) <= set(plan.when)
+            ):
                 pairs.append((later, earlier))
                 break
     return pairs

@@ -15,7 +15,8 @@ class Surroundings:
     """The names that a dialplan may use, and the switch's settings.
 
     ``trunks`` says of each trunk whether it is one of our switches. ``timeout`` (seconds) is for
-    routes that name none. ``playable`` is what the switch can play; None: that is not asked.
+    routes that name none, ``time_zone`` for conditions (empty: the machine's). ``playable`` is what
+    the switch can play; None: that is not asked.
     """
 
     extensions: frozenset[str]
@@ -24,6 +25,8 @@ class Surroundings:
     max_number: int = MAX_NUMBER
     max_remembered: int = MAX_REMEMBERED
     playable: frozenset[str] | None = None
+    time_zone: str = ""
+    call_id_header: str = ""
 
     def party(self, text: str, kind: str, name: str) -> None:
         """Raises ValueError if there is no such extension or trunk."""

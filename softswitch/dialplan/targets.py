@@ -7,8 +7,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import msgspec
 from pydantic import AfterValidator, ValidationInfo
 
-from softswitch.config import Text, did_you_mean
-from softswitch.dialplan.numbers import AS_IT_IS, Shape
+from softswitch.config import AS_IT_IS, Shape, Text, did_you_mean
 from softswitch.dialplan.surroundings import surroundings
 
 Party: TypeAlias = Literal["extension", "trunk"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from softswitch.dialplan.patterns import Characters, Pattern
+from softswitch.config import Characters, Pattern
 
 
 class _Node:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from softswitch.calls import Caller
-from softswitch.config import Extension
+from softswitch.config import Extension, NumberForm, formed
 from softswitch.dialplan import Source
 from softswitch.sip import Request, parse_party, readable, split_list
 
 
 class Callers:
-    """`max_text` is how many characters of a text of a trunk are believed."""
+    """`max_text` is how many characters of a text of a trunk are believed, `forms` the forms that
+    the numbers get of callers from a trunk."""
 
-    def __init__(self, extensions: dict[str, Extension], max_text: int) -> None:
+    def __init__(
+        self,
+        extensions: dict[str, Extension],
+        max_text: int,
+        forms: dict[str, tuple[NumberForm, ...]],
+    ) -> None:
         self._extensions = extensions
         self.max_text = max_text
+        self.forms = forms
 
     def of(self, request: Request, source: Source) -> Caller:
         """Who calls: a phone is its extension whatever it says; a trunk is believed."""
@@ -25,6 +34,12 @@ class Callers:
         if source.kind == "extension":
             extension = self._extensions[source.name]
             return Caller(source.name, extension.name, private)
+        caller = self._believed(request, private)
+        if self.forms and source.name in self.forms:
+            return replace(caller, number=formed(caller.number, self.forms[source.name]))
+        return caller
+
+    def _believed(self, request: Request, private: bool) -> Caller:
         most = self.max_text
         asserted = request.headers.get("p-asserted-identity")
         if asserted:

@@ -116,6 +116,7 @@ class Destinations:
                 line=str(target),
                 switch=trunk.switch,
                 nat=trunk.nat,
+                carrier=None if trunk.switch else trunk,
             )
         ]
 
@@ -153,6 +154,7 @@ class Destinations:
                     line=party,
                     switch=trunk.switch,
                     nat=trunk.nat,
+                    carrier=None if trunk.switch else trunk,
                 )
             source = Source("trunk", name, trunk.switch if trunk is not None else False)
         else:

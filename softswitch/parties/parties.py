@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from softswitch.calls import Journal
+from softswitch.config import NumberForm
 from softswitch.configuration import Config
 from softswitch.parties.authentication import Authentication
 from softswitch.parties.callers import Callers
@@ -27,6 +28,11 @@ _Table = TypeVar("_Table")
 def _replace(table: dict[str, _Table], entries: Mapping[str, _Table]) -> None:
     table.clear()
     table.update(entries)
+
+
+def forms_of(config: Config) -> dict[str, tuple[NumberForm, ...]]:
+    """What becomes of callers' numbers, by the trunk from which they come."""
+    return {name: trunk.caller_forms for name, trunk in config.trunks.items() if trunk.caller_forms}
 
 
 class Parties:
@@ -83,7 +89,7 @@ class Parties:
             transactions.refuse,
         )
         self.registering = Registering(self.registrar, self.guesses)
-        self.callers = Callers(self.extensions, config.limits.max_text)
+        self.callers = Callers(self.extensions, config.limits.max_text, forms_of(config))
         self.trunks = Trunks(self.trunk_entries.values())
         self.sources = Sources(self.trunks, self.trunk_entries)
         self.lines = Lines(self.extensions, self.trunks)
@@ -103,5 +109,6 @@ class Parties:
         self.guesses.limits = guess_limits
         self.registrar.settings = settings
         self.callers.max_text = config.limits.max_text
+        self.callers.forms = forms_of(config)
         self.trunks.take_up(self.trunk_entries.values())
         self.sources.take_up(self.trunk_entries)

@@ -25,6 +25,8 @@ class Sources:
         """Trunks that are reached only where their requests come from."""
         self.refer = frozenset(trunk.name for trunk in trunks if trunk.refer)
         """Trunks that may transfer calls."""
+        self.outside = frozenset(f"trunk:{trunk.name}" for trunk in trunks if not trunk.switch)
+        """The parties that are trunks of others."""
 
     def of(self, request: Request, flow: Flow) -> Source | None:
         """The trunk from which a request comes, which thereby lives."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.dialplan.patterns import Pattern, compile_pattern
+from softswitch.config.patterns import Pattern, compile_pattern
 from softswitch.dialplan.trie import PatternTrie
 
 places = st.lists(st.sampled_from(["X", "N", "[13]", "1", "2", "*"]), max_size=4).map("".join)

@@ -7,10 +7,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import msgspec
 from pydantic import Discriminator, Field, Strict, Tag
 
-from softswitch.config import Section
+from softswitch.config import NumberKeys, Section
 from softswitch.dialplan.actions.kind import Action, Asked, Template
 from softswitch.dialplan.actions.reject import Reject
-from softswitch.dialplan.numbers import NumberKeys
 from softswitch.dialplan.targets import (
     Stages,
     TargetTemplate,

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from softswitch.config import Where, YamlFile, did_you_mean
+from softswitch.config import AS_IT_IS, NumberKeys, Shape, Where, YamlFile, did_you_mean
 from softswitch.dialplan.actions.dial import DialKeys, read_dial
 from softswitch.dialplan.actions.kind import Action, Keys, Template
 from softswitch.dialplan.actions.play import PlayKeys, read_play
 from softswitch.dialplan.actions.reject import RejectKeys, read_reject
-from softswitch.dialplan.numbers import AS_IT_IS, NumberKeys, Shape
 
 ALL: tuple[type[Keys], ...] = (DialKeys, PlayKeys, RejectKeys)
 

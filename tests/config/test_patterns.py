@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.dialplan.patterns import PatternError, compile_pattern
+from softswitch.config.patterns import PatternError, compile_pattern
 
 
 @pytest.mark.parametrize(

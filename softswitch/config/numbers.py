@@ -1,17 +1,20 @@
-"""What becomes of a dialled number on its way: taken off the front, put in front, put into a form.
+"""What becomes of a number on its way: taken off the front, put in front, put into a form.
 
-A route says it for all that it does, a target of a list and an ``else`` for themselves; each begins
-with the number as the one around it left it.
+Of a dialled number a route says it for all that it does, a target of a list and an ``else`` for
+themselves; each begins with the number as the one around it left it. Of a caller's number a trunk
+says it, by patterns.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-from softswitch.config import Section, Text
+from softswitch.config.patterns import Pattern, PatternError, compile_pattern
+from softswitch.config.values import Section, Text, one_or_more
 
 PLACE = "{number}"
 """Where the number goes in a ``format``."""
@@ -37,6 +40,33 @@ class Shape(NamedTuple):
 
 
 AS_IT_IS = Shape()
+
+
+class NumberForm(NamedTuple):
+    """The shape that numbers get which match a pattern."""
+
+    pattern: Pattern
+    shape: Shape
+
+
+def formed(number: str, forms: Iterable[NumberForm]) -> str:
+    """The number in the first form that fits; as it is if none does or nothing would be left."""
+    for pattern, shape in forms:
+        if pattern.matches(number):
+            return shape.of(number) or number
+    return number
+
+
+def _pattern(text: str) -> str:
+    try:
+        compile_pattern(text)
+    except PatternError as error:
+        raise ValueError(f"found `{text}`: {error}") from None
+    return text
+
+
+PatternText = Annotated[Text, AfterValidator(_pattern)]
+"""A pattern that can be compiled."""
 
 
 def _prepend(text: str) -> str:
@@ -73,3 +103,17 @@ class NumberKeys(Section):
     def shape(self) -> Shape:
         """What they say."""
         return Shape(self.strip, self.prepend, self.form or "")
+
+
+class NumberFormModel(NumberKeys):
+    """A form of the numbers that match."""
+
+    match: PatternText = Field(description="the caller's numbers, as a pattern such as 0Z.")
+
+
+NumberForms = Annotated[list[NumberFormModel], BeforeValidator(one_or_more)]
+
+
+def number_forms(written: Iterable[NumberFormModel]) -> tuple[NumberForm, ...]:
+    """As written."""
+    return tuple([NumberForm(compile_pattern(one.match), one.shape) for one in written])
