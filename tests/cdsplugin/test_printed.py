@@ -25,7 +25,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def hq(tmp_path: Path):
     async with sites(tmp_path, "hq") as (site,):
-        site.feed(answered_call(ONE)[:6])
+        site.feed(answered_call(ONE)[:7])
         site.feed(busy_call("01a21a77-bd45-7b2c-93d7-01ee2c0cc532"))
         yield site
 
@@ -56,7 +56,7 @@ async def test_live_calls(hq: Site) -> None:
 
 async def test_records(hq: Site) -> None:
     await cds(hq, "note", ONE, LONG)
-    hq.feed(answered_call(ONE)[6:])
+    hq.feed(answered_call(ONE)[7:])
     hq.server.store.end(ONE)
     await hq.recorded(ONE)
     assert fits((await cds(hq, "cdr")).output)[-2:] == [

@@ -21,6 +21,8 @@ from softswitch.events import (
     LegMedia,
     LegRinging,
     SwitchStarted,
+    TalkBegan,
+    TalkEnded,
 )
 
 from .plan import CallItem, NoteItem, Passage
@@ -278,6 +280,14 @@ class Switch:
                 **base, leg=state.passage.first_leg + 1, status=200, callee=state.call.callee,
                 codec="PCMU/8000", user_agent="",
             ),
+        )  # fmt: skip
+        first = state.passage.first_leg
+        self._tell(
+            state,
+            TalkBegan(
+                **base, talk=first // 2 + 1, legs=(first, first + 1), how="dialled",
+                by=f"extension:{state.call.caller}", incoming=first,
+            ),
             known,
         )  # fmt: skip
 
@@ -298,6 +308,8 @@ class Switch:
 
             event = LegEnded(**base, leg=leg, status=status, reason="", by="remote")
             self._tell(state, event, leg_known)
+        if state.answered:
+            self._tell(state, TalkEnded(**base, talk=passage.first_leg // 2 + 1))
 
         def known() -> None:
             del self._begun[call.call_id, passage.first_leg]
