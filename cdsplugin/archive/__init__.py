@@ -5,9 +5,10 @@ from cdsplugin.archive.foreign import Before, read_before
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.journal_file import FileSettings, JournalFile
 from cdsplugin.archive.reading import ReadError, read_record, read_records, reading_records
-from cdsplugin.archive.record import Recorder, iso
+from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+from cdsplugin.archive.view import iso
 
 __all__ = [
     "Archive",

@@ -11,7 +11,7 @@ from cds_calls import SECOND, started
 from cds_fakes import START, FakeServer
 from cds_world import Site, World
 
-from cdsplugin.archive.record import View
+from cdsplugin.archive.view import View
 from cdsplugin.data.call import Call
 from cdsplugin.tms.tms import Tms
 from softswitch.events import (

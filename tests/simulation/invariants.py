@@ -578,6 +578,6 @@ def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _iso(us: int | None) -> str:
-    from cdsplugin.archive.record import iso
+    from cdsplugin.archive.view import iso
 
     return iso(us)  # type: ignore[return-value]
