@@ -60,7 +60,7 @@ def _compose(conn: sqlite3.Connection, call_id: str) -> None:
         legs[at, leg] = {key: value for key, value in told if value is not None}
     if switch is not None:
         ended[passage_name("switch", switch, 0)] = over
-    heard = compose(legs, talks, ended)
+    heard = compose(legs, talks, ended, str)
     caller = Caller(true_ends(legs, {"switch": switch}).caller_at, party, number)
     rows = talk_rows(call_id, heard, legs, caller, over, str)
     conn.execute("DELETE FROM cdr_talks WHERE call_id = ?", (call_id,))

@@ -56,14 +56,15 @@ class Caller(NamedTuple):
 
 
 def compose(
-    legs: dict[Place, Leg], talks: dict[Place, Leg], ended: Mapping[str, Time]
+    legs: dict[Place, Leg], talks: dict[Place, Leg], ended: Mapping[str, Time], kind: type = int
 ) -> list[Heard]:
     """The true talks of a call, in the order in which they began.
 
     ``talks`` are the values of ``talk/SWITCH/N`` by switch and number, ``ended`` is when passages
     were over, by ``passage_name("switch", …)``: that goes for legs whose end was not told.
+    Times of another ``kind`` are disregarded.
     """
-    edges = _edges(legs, talks, ended)
+    edges = _edges(legs, talks, ended, kind)
     beyond = joined(legs)
     known = {place for edge in edges for place in edge.legs}
     # Of a switch that has told of no talk the way is known no further than to it.
@@ -78,7 +79,7 @@ def compose(
     for begin, end in pairwise([*times, None]):
         active = [edge for edge in active if edge.ended is None or edge.ended > begin]
         active += begins.get(begin, ())
-        for ends, cause in _paths(active, beyond):
+        for ends, cause in _paths(active, beyond, legs):
             # Two applications one after the other are two talks.
             nobody = (cause.switch, -cause.number)
             pair = frozenset((ends[0], nobody if ends[1] is None else ends[1]))
@@ -150,7 +151,7 @@ def _who(
 
 
 def _edges(
-    legs: dict[Place, Leg], talks: dict[Place, Leg], ended: Mapping[str, Time]
+    legs: dict[Place, Leg], talks: dict[Place, Leg], ended: Mapping[str, Time], kind: type
 ) -> list[Edge]:
     """All edges that lasted, those of ordinary passages included."""
     edges: list[Edge] = []
@@ -169,7 +170,7 @@ def _edges(
             str(talk.get("how") or ""),
             _text(talk.get("by")),
         )
-        edges.append(_limited(edge, legs, ended))
+        edges.append(edge)
     for place, leg in legs.items():
         if leg.get("direction") != "in" or "was" in leg or place in passages:
             continue
@@ -178,19 +179,15 @@ def _edges(
             continue
         began = leg.get("answered_at", legs[won]["answered_at"])
         plain = Edge(place[0], 1, (place, won), began, None, "dialled", _text(leg.get("party")))
-        edges.append(_limited(plain, legs, ended))
-    edges = [
-        e
-        for e in edges
-        if type(e.began) in (int, str) and e.legs and (e.ended is None or e.ended > e.began)
-    ]
+        edges.append(plain)
+    edges = [_limited(e, legs, ended, kind) for e in edges if type(e.began) is kind and e.legs]
+    edges = [e for e in edges if e.ended is None or e.ended > e.began]
     edges.sort(key=lambda e: (e.began, e.switch, e.number))
     return edges[:MOST]
 
 
-def _limited(edge: Edge, legs: dict[Place, Leg], ended: Mapping[str, Time]) -> Edge:
+def _limited(edge: Edge, legs: dict[Place, Leg], ended: Mapping[str, Time], kind: type) -> Edge:
     """It lasts no longer than its legs; if nobody told of their end, than their passage."""
-    kind = type(edge.began)
     told = [edge.ended, *(legs.get(place, _NO_LEG).get("ended_at") for place in edge.legs)]
     ends: list[Time] = [end for end in told if type(end) is kind]
     if not ends:
@@ -206,7 +203,7 @@ def _limited(edge: Edge, legs: dict[Place, Leg], ended: Mapping[str, Time]) -> E
 
 
 def _paths(
-    active: Iterable[Edge], beyond: Mapping[Place, Place]
+    active: Iterable[Edge], beyond: Mapping[Place, Place], legs: Mapping[Place, Leg]
 ) -> list[tuple[tuple[Place, Place | None], Edge]]:
     """The pairs of ends that hear each other while these edges last, each with its cause."""
     edge_of: dict[Place, Edge] = {}
@@ -228,7 +225,7 @@ def _paths(
             continue
         cause = edge
         for other in way:
-            if _rank(other, beyond) > _rank(cause, beyond):
+            if _rank(other, beyond, legs) > _rank(cause, beyond, legs):
                 cause = other
         # Each path is found from each of its edges: it counts where its cause is.
         if cause is edge or second is None:
@@ -255,10 +252,15 @@ def _follow(
     return place, way
 
 
-def _rank(edge: Edge, beyond: Mapping[Place, Place]) -> tuple[bool, Time, str, int]:
+def _rank(
+    edge: Edge, beyond: Mapping[Place, Place], legs: Mapping[Place, Leg]
+) -> tuple[bool, Time, str, int]:
     """What brought a talk about is the edge that began last; but not one that only carries on what
-    another switch of ours has sent."""
-    carried = edge.how == "dialled" and edge.legs[0] in beyond
+    another switch of ours has done."""
+    carried = any(
+        place in beyond and edge.by in (None, legs.get(place, _NO_LEG).get("party"))
+        for place in edge.legs
+    )
     return not carried, edge.began, edge.switch, edge.number
 
 
