@@ -172,12 +172,12 @@ def _edges(
         )
         edges.append(edge)
     for place, leg in legs.items():
-        if leg.get("direction") != "in" or "was" in leg or place in passages:
+        if leg.get("direction") != "in" or "answered_at" not in leg:
             continue
-        won = first_answered(legs, place)
+        won = None if "was" in leg or place in passages else first_answered(legs, place)
         if won is None:
             continue
-        began = leg.get("answered_at", legs[won]["answered_at"])
+        began = leg["answered_at"]
         plain = Edge(place[0], 1, (place, won), began, None, "dialled", _text(leg.get("party")))
         edges.append(plain)
     edges = [_limited(e, legs, ended, kind) for e in edges if type(e.began) is kind and e.legs]
