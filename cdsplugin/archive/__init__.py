@@ -1,10 +1,17 @@
 """The journal and the records, on disk."""
 
 from cdsplugin.archive.disk import NotStored
+from cdsplugin.archive.ends import joined
 from cdsplugin.archive.foreign import Before, read_before
 from cdsplugin.archive.journal import Journal, JournalSettings
 from cdsplugin.archive.journal_file import FileSettings, JournalFile
-from cdsplugin.archive.reading import ReadError, read_record, read_records, reading_records
+from cdsplugin.archive.reading import (
+    ReadError,
+    read_legs,
+    read_record,
+    read_records,
+    reading_records,
+)
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
@@ -23,7 +30,9 @@ __all__ = [
     "Recorder",
     "Recovery",
     "iso",
+    "joined",
     "read_before",
+    "read_legs",
     "read_record",
     "read_records",
     "reading_records",

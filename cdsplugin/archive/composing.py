@@ -15,15 +15,11 @@ import msgspec
 
 from cdsplugin.archive import schema
 from cdsplugin.archive.ends import Leg, true_ends
+from cdsplugin.archive.reading import read_legs
 from cdsplugin.archive.rows import Place, values_of
 from cdsplugin.archive.talks import Caller, compose, parties_of, talk_rows
 from cdsplugin.data import passage_name, talk_of
 
-_KEYS = (
-    "direction", "party", "callee", "invited_at", "answered_at", "ended_at", "sip_call_id",
-    "caller", "incoming", "came", "was",
-)  # fmt: skip
-_LEGS = f"SELECT switch, leg, {', '.join(_KEYS)} FROM cdr_legs WHERE call_id = ?"
 _CALL = "SELECT switch, caller, caller_party, ended_at FROM cdrs WHERE call_id = ?"
 _PARTS = (
     "SELECT name, value FROM cdr_properties WHERE call_id = ?"
@@ -54,10 +50,7 @@ def _compose(conn: sqlite3.Connection, call_id: str) -> None:
     if row is None:
         return
     switch, number, party, over = row
-    legs: dict[Place, Leg] = {}
-    for at, leg, *values in conn.execute(_LEGS, (call_id,)):
-        told = zip(_KEYS, values, strict=True)
-        legs[at, leg] = {key: value for key, value in told if value is not None}
+    legs = read_legs(conn, call_id)
     if switch is not None:
         ended[passage_name("switch", switch, 0)] = over
     heard = compose(legs, talks, ended, str)
