@@ -226,7 +226,10 @@ WRITE_TALK = (
     _insert("cdr_talks", TALK_COLUMNS)
     + " ON CONFLICT (call_id, switch, talk) DO UPDATE SET "
     + ", ".join(f"{c} = coalesce(excluded.{c}, cdr_talks.{c})" for c in TALK_COLUMNS[3:])
+    + " WHERE NOT EXISTS (SELECT 1 FROM cdr_properties p"
+    + " WHERE p.call_id = excluded.call_id AND p.name GLOB 'talk/*')"
 )
+"""Who knows of one talk alone does not replace those of a call that had more (``COMPOSE``)."""
 
 COMPOSE = "compose the talks of (call_id)"
 """No statement: ``composing`` does it. Under this name it waits like the rows of those."""

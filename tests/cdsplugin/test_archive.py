@@ -330,6 +330,35 @@ def test_a_database_and_a_spool_of_before(tmp_path: Path) -> None:
     conn.close()
 
 
+def test_a_database_and_a_spool_from_before_there_were_transfers(tmp_path: Path) -> None:
+    path = tmp_path / "hq.db"
+    conn = sqlite3.connect(path)
+    schema.migrations.apply(Database(conn), stop_before="m005_talks")
+    conn.execute("INSERT INTO cdrs (call_id, owner) VALUES ('c1', 'hq')")
+    conn.execute(
+        "INSERT INTO cdr_legs (call_id, switch, leg, set_at) VALUES ('c1', 'hq', 1, ?)", [iso(AT)]
+    )
+    conn.commit()
+    conn.close()
+    with reading.reading_records(path) as db:
+        assert reading.read_record(db, "c1") is not None
+    cdr = ["c2", "hq", *[None] * 24, 1]
+    leg = ["c2", "hq", 1, "out", *[None] * 14, iso(AT)]
+    path.with_name("hq.db.spool").write_text(
+        f"{json.dumps([0, cdr])}\n{json.dumps([1, cdr])}\n{json.dumps([2, leg])}\n"
+    )
+    recording = Recording(path)
+    assert recording.archive.close()
+    assert recording.archive.lost == 0
+    with reading.reading_records(path) as db:
+        for call_id in ("c1", "c2"):
+            row = reading.read_record(db, call_id)
+            assert row is not None
+            assert row["merged_into"] is None
+            (found,) = row["legs"]
+            assert (found["by"], found["between_switches"], found["was"]) == (None, None, None)
+
+
 def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "hq.db"
     for n in range(2):

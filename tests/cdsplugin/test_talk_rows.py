@@ -3,10 +3,16 @@ became one."""
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 from cds_talks import A, B, C, D, Sites, blind
+
+from cdsplugin.archive.record import Recorder
+from cdsplugin.archive.sqlite import Archive
+from cdsplugin.data.call import Call
+from cdsplugin.data.call_data import CallData
 
 
 @pytest.fixture
@@ -135,6 +141,43 @@ def test_a_switch_that_was_cut_off_is_heard_later(sites: Sites) -> None:
     sites.net.mend("hq", "branch")
     sites.close(400)
     assert sites["hq"].talks("c1") == BACK
+
+
+@pytest.mark.parametrize("later", ["row", "fill"])
+def test_who_knows_less_takes_nothing_away(sites: Sites, later: str) -> None:
+    """A part of the call, of before the transfer, comes when all of it is recorded."""
+    blind(sites)
+    sites.at(40)
+    hq = sites["hq"]
+    before = hq.talks("c1")
+    data = CallData(
+        entry
+        for entry in hq.call("c1").data.properties.values()
+        if entry.name in ("call", "leg/hq/0", "leg/hq/1")
+        or (later == "row" and entry.name == "end")
+    )
+    call = Call("c1", "hq")
+    call.data = data
+    Recorder("hq", hq.archive).ended(call)
+    assert hq.talks("c1") == before
+    sites.close()
+
+
+def test_talks_wait_in_the_overflow_as_well(sites: Sites) -> None:
+    """While the database is locked, and the server stops."""
+    hq = sites["hq"]
+    assert hq.archive.flush()
+    with sqlite3.connect(hq.archive.path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        blind(sites)
+        sites.at(34)
+        assert not hq.archive.close(timeout=30)
+    other.close()
+    assert hq.archive.spool.exists()
+    archive = hq.archive = Archive(hq.archive.path)
+    archive.open()
+    assert archive.close()
+    assert [talk[:2] for talk in hq.talks("c1")] == [(A, B), (A, C)]
 
 
 def consult(sites: Sites) -> None:
