@@ -14,8 +14,9 @@ from cdsplugin.archive.reading import (
 )
 from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.recovery import Recovery
+from cdsplugin.archive.rows import TalkRow
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
-from cdsplugin.archive.view import iso
+from cdsplugin.archive.view import iso, talks_so_far
 
 __all__ = [
     "Archive",
@@ -29,6 +30,7 @@ __all__ = [
     "ReadError",
     "Recorder",
     "Recovery",
+    "TalkRow",
     "iso",
     "joined",
     "read_before",
@@ -36,4 +38,5 @@ __all__ = [
     "read_record",
     "read_records",
     "reading_records",
+    "talks_so_far",
 ]

@@ -273,3 +273,10 @@ def _mapping(entry: Property | None) -> dict[str, Scalar]:
 
 def _times(legs: Iterable[Leg], key: str) -> list[int]:
     return [at for leg in legs if type(at := leg.get(key)) is int]
+
+
+def talks_so_far(call: Call) -> list[TalkRow]:
+    """Of a live call the rows of ``cdr_talks`` as they would be by now; of what goes on,
+    ``ended_at`` is None."""
+    view = View(call)
+    return view.talks(view.cdr("", False))
