@@ -18,7 +18,6 @@ import msgspec
 from cdsplugin.archive import foreign
 from cdsplugin.archive.rows import (
     Cdr,
-    Ends,
     HandedOver,
     LegRow,
     LogRow,
@@ -26,8 +25,7 @@ from cdsplugin.archive.rows import (
     PropertyRow,
     TalkRow,
 )
-from cdsplugin.archive.talks import Heard
-from cdsplugin.archive.view import PARTS, Told, View, iso
+from cdsplugin.archive.view import PARTS, Known, Told, View, iso
 from cdsplugin.data import (
     SUMMARY,
     Call,
@@ -167,7 +165,7 @@ class Recorder:
         self.server = server
         self._archive = archive
         self._look = look
-        self._written: dict[str, tuple[Ends, list[Heard], str | None]] = {}
+        self._written: dict[str, Known] = {}
         """Calls whose row is written and not final yet, and what it says (``View.known``)."""
         self.records = 0
 
@@ -291,9 +289,9 @@ class Recorder:
             return None, [], None
         self._written[call.call_id] = known
         cdr = view.cdr(self.server, False)
-        return cdr, view.talks(cdr), call.call_id if view.heard else None
+        return cdr, view.talks(cdr), call.call_id if view.talked else None
 
-    def _write(self, call: Call, *, final: bool) -> tuple[Ends, list[Heard], str | None]:
+    def _write(self, call: Call, *, final: bool) -> Known:
         self.records += 1
         data = call.data
         found = Told()
@@ -308,6 +306,6 @@ class Recorder:
             legs=legs,
             properties=others,
             logs=log_rows(call.call_id, data.log_lines()) if data.logs else (),
-            composed=call.call_id if view.heard else None,
+            composed=call.call_id if view.talked else None,
         )
         return view.known()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -111,12 +111,15 @@ class Told:
 PARTS: Final = (TALK, MERGED, "switch/")
 
 
+Known: TypeAlias = tuple[Ends, bool, list[Heard], str | None]
+
+
 class View:
     """A call's data as its record shows it: what its originating switch told of the whole, its
-    parts (unless somebody has just read them), and its true ends. ``heard`` are its talks; empty
-    while there is nothing to know of them but its ends."""
+    parts (unless somebody has just read them), and its true ends. ``talked``: there is more to
+    know of its talks than its ends; ``heard`` are they then."""
 
-    __slots__ = ("answer", "began", "call", "end", "ends", "heard", "legs", "merged_into")
+    __slots__ = ("answer", "began", "call", "end", "ends", "heard", "legs", "merged_into", "talked")
 
     def __init__(self, call: Call, told: Told | None = None) -> None:
         held = call.data.properties
@@ -130,7 +133,8 @@ class View:
         self.merged_into = told.merged_into
         self.ends = true_ends(self.legs, self.began)
         self.heard: list[Heard] = []
-        if told.talks:
+        self.talked = bool(told.talks)
+        if self.talked:
             self._compose(told)
 
     def _compose(self, told: Told) -> None:
@@ -145,9 +149,9 @@ class View:
         if answered is not None and answered != self.ends.answered_at:
             self.ends = ends_at(self.legs, self.began, caller_at, answered)
 
-    def known(self) -> tuple[Ends, list[Heard], str | None]:
+    def known(self) -> Known:
         """By which it is seen whether a row that was written says all that is known."""
-        return self.ends, self.heard, self.merged_into
+        return self.ends, self.talked, self.heard, self.merged_into
 
     def whole(self) -> bool:
         """Whether the originating switch told the end."""
@@ -235,7 +239,7 @@ class View:
     def talks(self, cdr: Cdr) -> list[TalkRow]:
         """The rows of ``cdr_talks``, of a call with that row."""
         ends = self.ends
-        if self.heard:
+        if self.talked:
             caller = Caller(ends.caller_at, cdr.caller_party, cdr.caller)
             return talk_rows(cdr.call_id, self.heard, self.legs, caller, cdr.ended_at, iso)
         if ends.answered_at is None or ends.caller_at is None:
