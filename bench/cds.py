@@ -46,6 +46,8 @@ from softswitch.events import (
     LegEnded,
     LegInvited,
     LegRinging,
+    TalkBegan,
+    TalkEnded,
 )
 
 EVENTS = 8
@@ -102,6 +104,15 @@ def call_events(call_id: str, n: int, switch: str, owner: str, at: int) -> list[
             codec="PCMU/8000",
             user_agent="SIPp v3.6.1",
         ),
+        TalkBegan(
+            call_id=call_id,
+            at=at + 500_000,
+            switch=switch,
+            talk=1,
+            legs=(0, 1),
+            how="dialled",
+            by="",
+        ),
         LegEnded(
             call_id=call_id,
             at=at + 900_000,
@@ -120,6 +131,7 @@ def call_events(call_id: str, n: int, switch: str, owner: str, at: int) -> list[
             reason="",
             by="switch",
         ),
+        TalkEnded(call_id=call_id, at=at + 900_100, switch=switch, talk=1),
         CallEnded(
             call_id=call_id,
             at=at + 900_200,
@@ -199,8 +211,9 @@ async def one_server(
         print(f"  event loop  {(loop_cpu - idle) / calls * 1e6:.1f}")
         print(f"  the threads of archive and journal  {(cpu - loop_cpu) / calls * 1e6:.1f}")
         print(f"  not counted: the bench's own  {idle / calls * 1e6:.1f}")
-        names = ("started", "routed", "invited", "ringing", "answered", "leg 0 ended",
-                 "leg 1 ended", "ended (with the record's rows)")  # fmt: skip
+        names = ("started", "routed", "invited", "ringing", "answered",
+                 "talk began", "leg 0 ended",
+                 "leg 1 ended", "talk ended", "ended (with the record's rows)")  # fmt: skip
         for what, seconds in zip(names, spent, strict=True):
             print(f"  {what:32} {seconds / calls * 1e6:6.1f}")
         print(f"  sum of the events                {sum(spent) / calls * 1e6:6.1f}")

@@ -47,6 +47,8 @@ def print_records(rows: Sequence[Row]) -> None:
         if told == "answered":
             by = f" by {row['callee']}" if row["callee"] else ""
             told = f"answered{by}, {row['billsec']:.1f} s"
+        if row.get("merged_into"):
+            told += f", went on as {row['merged_into']}"
         _echo(f"{_who(row)}: {told}", "  ")
 
 
@@ -57,6 +59,8 @@ def print_call(call: Row) -> None:
         _echo(f"servers that take part: {', '.join(call['participants'])}")
     for name, found in sorted(call["properties"].items(), key=_first_things_first):
         _pair(name, found["value"])
+    for talk in call.get("talks", ()):
+        _echo(_talk(talk), "  ")
     for line in call["logs"]:
         print_log(line)
 
@@ -127,6 +131,18 @@ class Watched:
         if kind == "end":
             self._seen.discard(call_id)
             click.echo(f"{prefix}end of call")
+
+
+def _talk(talk: Row) -> str:
+    """Who talks with whom, or did."""
+    one = talk["from_number"] or talk["from_party"] or "somebody"
+    other = talk["to_number"] or talk["to_party"] or "an application"
+    began = f"{_time(talk['began_at'], ms=True)}"
+    if talk["ended_at"] is None:
+        told = f"{one} talks with {other} since {began}"
+    else:
+        told = f"{one} talked with {other} from {began} to {_time(talk['ended_at'], ms=True)}"
+    return told if talk["how"] == "dialled" else f"{told}, {talk['how']} by {talk['by']}"
 
 
 def _first_things_first(item: tuple[str, Any]) -> tuple[bool, bool, str]:

@@ -24,8 +24,10 @@ from cdsplugin.api.models import (
     log_out,
     property_out,
     state_of,
+    talk_out,
 )
 from cdsplugin.api.served import Served
+from cdsplugin.archive import talks_so_far
 from cdsplugin.config import ApiSection
 from cdsplugin.data import Call, NotStorable, TooLong, Value, check_line, check_property
 from cdsplugin.local import NoSuchCall, OwnerAway
@@ -121,6 +123,7 @@ def make_router(
             state=state_of(found),
             participants=server.proxy.participants(found),
             registration=server.proxy.stage(call_id),
+            talks=[talk_out(row) for row in talks_so_far(found)],
             properties={name: property_out(entry) for name, entry in found.data.properties.items()},
             logs=[log_out(line) for line in found.data.log_lines()],
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cdsplugin.archive import iso
+from cdsplugin.archive import TalkRow, iso
 from cdsplugin.data import Call, Log, Property, Value
 
 Time = Annotated[str | None, Field(description="ISO 8601, UTC, by the clock of the call's owner")]
@@ -51,6 +51,21 @@ class LogOut(BaseModel):
     text: str
 
 
+class TalkOut(BaseModel):
+    """Who hears whom, from when to when; over all switches, as far as is known here."""
+
+    talk: int = Field(description="0, 1, 2 …: in the order in which they began")
+    switch: str = Field(description="the switch that brought it about")
+    from_party: str | None
+    from_number: str | None
+    to_party: str | None = Field(description="null: an application")
+    to_number: str | None
+    began_at: Time
+    ended_at: Time = Field(description="null: it goes on")
+    how: str = Field(description="`dialled`, `blind-transfer`, `attended-transfer`, …")
+    by: str | None = Field(description="the party that caused it")
+
+
 class CallOut(BaseModel):
     """All data of a live call."""
 
@@ -59,6 +74,7 @@ class CallOut(BaseModel):
     state: str = Field(description="`live`, or `lingering` when it is over at every switch")
     participants: list[str] = Field(description="other servers that take part, if we own the call")
     registration: str = Field(description="how far our registration with the owner is, if not us")
+    talks: list[TalkOut]
     properties: dict[str, PropertyOut]
     logs: list[LogOut]
 
@@ -128,6 +144,11 @@ def listed(call: Call) -> LiveCall:
 def property_out(entry: Property) -> PropertyOut:
     """A property as the API shows it."""
     return PropertyOut(value=entry.value, set_at=iso(entry.stamp), author=entry.author)
+
+
+def talk_out(row: TalkRow) -> TalkOut:
+    """A talk as the API shows it."""
+    return TalkOut(**{name: getattr(row, name) for name in TalkOut.model_fields})
 
 
 def log_out(line: Log) -> LogOut:

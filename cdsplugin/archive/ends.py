@@ -39,7 +39,7 @@ def true_ends(legs: dict[Place, Leg], began: Leg) -> Ends:
     site = began.get("site") if came_in[0] == began.get("switch") else None
     place, answered = came_in, None
     seen = {came_in}
-    while (won := _winner(legs, place)) is not None:
+    while (won := first_answered(legs, place)) is not None:
         answered = won
         if legs[place].get("site") is not None:
             site = legs[place]["site"]
@@ -68,7 +68,17 @@ def _ordinary(legs: dict[Place, Leg], began: Leg) -> Ends | None:
     return None
 
 
-def _ends(came_in: Place, answered: Place, leg: Leg, site: object) -> Ends:
+def ends_at(legs: dict[Place, Leg], began: Leg, came_in: Place | None, answered: Place) -> Ends:
+    """Those of a call of which another leg than the one that was followed has really answered."""
+    leg = legs.get(answered, {})
+    incoming = leg.get("incoming", 0)
+    site = legs.get((answered[0], incoming), {}).get("site")
+    if site is None and answered[0] == began.get("switch"):
+        site = began.get("site")
+    return _ends(came_in, answered, leg, site)
+
+
+def _ends(came_in: Place | None, answered: Place, leg: Leg, site: object) -> Ends:
     party = _text(leg.get("party"))
     left = party is not None and party.startswith("trunk:") and not leg.get("between")
     return Ends(
@@ -86,28 +96,42 @@ def _behind(legs: dict[Place, Leg]) -> dict[Place, Place]:
     no server) the one that was answered."""
     by_call_id: dict[object, Place] = {}
     for place, leg in legs.items():
-        if leg.get("direction") == "out":
+        if leg.get("direction") == "out" and leg.get("sip_call_id"):
             by_call_id[leg.get("sip_call_id")] = place
     behind: dict[Place, Place] = {}
+    moved: list[tuple[Place, Place]] = []
     for place, leg in legs.items():
+        came = leg.get("came")
         if leg.get("direction") != "in":
+            # Of a leg of another call that went to a switch of ours.
+            there = _came_by(legs, came, "in") if came is not None and "was" in leg else None
+            if there is not None:
+                moved.append((place, there))
             continue
-        before = _came_by(legs, leg) or by_call_id.get(leg.get("sip_call_id"))
+        before = by_call_id.get(leg.get("sip_call_id")) or _came_by(legs, came, "out")
         if before is not None and before != place:
             other = behind.get(before)
             if other is None or ("answered_at" in leg and "answered_at" not in legs[other]):
                 behind[before] = place
+    for place, there in moved:
+        if place not in behind and there not in behind.values():
+            behind[place] = there
     return behind
 
 
-def _came_by(legs: dict[Place, Leg], leg: Leg) -> Place | None:
-    """The last of the legs by which it came that is known."""
-    came = leg.get("came")
+def joined(legs: dict[Place, Leg]) -> dict[Place, Place]:
+    """The two ends of what goes from switch to switch: each by the other."""
+    behind = _behind(legs)
+    return {**behind, **{there: here for here, there in behind.items()}}
+
+
+def _came_by(legs: dict[Place, Leg], came: object, direction: str) -> Place | None:
+    """The last of these legs (``SWITCH/N``, separated by blanks) that is known."""
     if not isinstance(came, str):
         return None
     for text in reversed(came.split()):
         place = leg_of(LEG + text)
-        if place is not None and place in legs and legs[place].get("direction") == "out":
+        if place is not None and place in legs and legs[place].get("direction") == direction:
             return place
     return None
 
@@ -118,12 +142,16 @@ def _first(legs: dict[Place, Leg], began: Leg, behind: dict[Place, Place]) -> Pl
     if origin in legs:
         return origin
     later = set(behind.values())
-    first = [p for p, leg in legs.items() if leg.get("direction") == "in" and p not in later]
+    first = [
+        place
+        for place, leg in legs.items()
+        if leg.get("direction") == "in" and "was" not in leg and place not in later
+    ]
     return min(first, key=lambda place: (_time(legs[place]), place), default=None)
 
 
-def _winner(legs: dict[Place, Leg], came_in: Place) -> Place | None:
-    """The outgoing leg of a passage that was answered."""
+def first_answered(legs: dict[Place, Leg], came_in: Place) -> Place | None:
+    """The outgoing leg of a passage that was answered first."""
     switch, number = came_in
     won: Place | None = None
     for place, leg in legs.items():

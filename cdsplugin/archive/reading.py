@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 from sqlite_utils import Database
 
+from cdsplugin.archive.ends import Leg
+from cdsplugin.archive.rows import Place
+
 FILTERS = ("caller", "callee", "dialled", "disposition", "switch", "owner", "account")
 """What records can be chosen by; ``account`` is a property, the others are columns."""
 
@@ -100,6 +103,22 @@ def read_record(db: Database, call_id: str) -> dict[str, Any] | None:
         "properties": properties,
         "logs": those("cdr_logs", "logged_at, author"),
     }
+
+
+_LEG = (
+    "direction", "party", "callee", "invited_at", "answered_at", "ended_at", "sip_call_id",
+    "caller", "by", "between_switches", "incoming", "came", "was",
+)  # fmt: skip
+_LEGS = f"SELECT switch, leg, {', '.join(_LEG)} FROM cdr_legs WHERE call_id = ?"
+
+
+def read_legs(db: Database | sqlite3.Connection, call_id: str) -> dict[Place, Leg]:
+    """The legs of a call, with what is known of each; times as texts. Raises sqlite3.Error."""
+    legs: dict[Place, Leg] = {}
+    for switch, number, *values in db.execute(_LEGS, [call_id]):
+        told = zip(_LEG, values, strict=True)
+        legs[switch, number] = {key: value for key, value in told if value is not None}
+    return legs
 
 
 def _value(value: Any) -> Any:

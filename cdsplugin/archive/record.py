@@ -9,19 +9,15 @@ call lingers, and marked final at its end.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from cdsplugin.archive import foreign
-from cdsplugin.archive.ends import Leg, legs_of, true_ends
 from cdsplugin.archive.rows import (
     Cdr,
-    Ends,
     HandedOver,
     LegRow,
     LogRow,
@@ -29,6 +25,7 @@ from cdsplugin.archive.rows import (
     PropertyRow,
     TalkRow,
 )
+from cdsplugin.archive.view import PARTS, Known, Told, View, iso
 from cdsplugin.data import (
     SUMMARY,
     Call,
@@ -42,190 +39,6 @@ from cdsplugin.data import (
 )
 
 log = logging.getLogger("cdsplugin.record")
-
-_LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
-_THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
-_LAST_DIGITS: Final = [f"{digits}Z" for digits in _THREE_DIGITS]
-
-
-class _Second:
-    """A second and its text. The rows of a record are of the same few seconds, and so are those of
-    records that are written one after the other."""
-
-    def __init__(self) -> None:
-        self.number = -1
-        self.text = ""
-
-
-# Few: each of them that is replaced later holds on to a piece of the memory of its time.
-_SECONDS: Final = [_Second() for _ in range(16)]
-
-
-def iso(us: object) -> str | None:
-    """Microseconds since the epoch as ``2026-01-02T03:04:05.678901Z``; None for what is no time.
-
-    Such texts sort by time, and SQLite's date functions take them.
-    """
-    if type(us) is not int or not 0 <= us <= _LAST_US:
-        return None
-    # A twentieth of the time that strftime and a format take, and a record has a dozen of these.
-    second = us // 1_000_000
-    rest = us % 1_000_000
-    made = _SECONDS[second & 15]
-    if made.number != second:
-        made.number = second
-        made.text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-    return f"{made.text}{_THREE_DIGITS[rest // 1000]}{_LAST_DIGITS[rest % 1000]}"
-
-
-def _seconds(begin: Value, end: Value) -> float | None:
-    if type(begin) is int and type(end) is int:
-        return (end - begin) / 1_000_000
-    return None
-
-
-def _scalar(value: Value) -> str | int | float | None:
-    """A value as SQLite keeps it: numbers and text as they are, lists and mappings as JSON."""
-    kind = type(value)
-    if kind is str or kind is int or kind is float or value is None:
-        return value  # type: ignore[return-value]
-    if kind is bool:
-        return int(value)  # type: ignore[arg-type]
-    return _json(value).decode()
-
-
-_NOTHING: dict[str, Scalar] = {}
-_json = msgspec.json.Encoder().encode
-
-
-class View:
-    """A call's data as its record shows it: what its originating switch told of the whole, its
-    legs (unless somebody has just read them), and its true ends."""
-
-    __slots__ = ("answer", "began", "call", "end", "ends", "legs")
-
-    def __init__(self, call: Call, legs: dict[Place, Leg] | None = None) -> None:
-        held = call.data.properties
-        self.call = call
-        self.began = _mapping(held.get("call"))
-        self.answer = _mapping(held.get("answer"))
-        self.end = _mapping(held.get("end"))
-        self.legs = legs_of(held) if legs is None else legs
-        self.ends = true_ends(self.legs, self.began)
-
-    def whole(self) -> bool:
-        """Whether the originating switch told the end."""
-        return bool(self.end)
-
-    def cdr(self, written_by: str, final: bool) -> Cdr:
-        """The row of ``cdrs`` as the originating switch told it."""
-        began, answer, end, ends = self.began, self.answer, self.end, self.ends
-        started, answered, ended = (
-            began.get("started_at"), answer.get("answered_at"), end.get("ended_at"),
-        )  # fmt: skip
-        caller_party = began.get("caller_party")
-        at = ends.answered_at
-        return Cdr(
-            self.call.call_id,
-            self.call.owner,
-            written_by,
-            began.get("switch"),
-            began.get("site"),
-            began.get("caller"),
-            began.get("caller_name"),
-            began.get("dialled"),
-            answer.get("callee"),
-            caller_party,
-            answer.get("callee_party"),
-            ends.party,
-            ends.number,
-            None if at is None else at[0],
-            ends.site,
-            ends.trunk,
-            _parties(caller_party, ends.party),
-            iso(started),
-            iso(answered),
-            iso(ended),
-            _seconds(started, ended),
-            _seconds(answered, ended) or 0.0,
-            end.get("disposition"),
-            end.get("sip_status"),
-            end.get("reason"),
-            end.get("hangup_by"),
-            1 if final else 0,
-        )
-
-    def pieced(self, written_by: str, final: bool) -> Cdr:
-        """The row of ``cdrs`` of a call whose originating switch never told its end, or never told
-        of it at all: from what others saw."""
-        row = self.cdr(written_by, final)
-        ends, legs = self.ends, list(self.legs.values())
-        first = self.began.get("started_at") or min(_times(legs, "invited_at"), default=None)
-        answer = self.answer.get("answered_at") or min(_times(legs, "answered_at"), default=None)
-        last = self.end.get("ended_at") or max(_times(legs, "ended_at"), default=None)
-        if not self.began and ends.caller_at is not None:
-            came_in = self.legs[ends.caller_at]
-            row = replace(
-                row,
-                switch=ends.caller_at[0],
-                site=came_in.get("site"),
-                caller=came_in.get("caller"),
-                caller_name=came_in.get("caller_name"),
-                caller_party=came_in.get("party"),
-                dialled=came_in.get("dialled"),
-                parties=_parties(came_in.get("party"), ends.party),
-            )
-        disposition = row.disposition
-        if disposition is None and last is not None:
-            disposition = "answered" if answer is not None else "failed"
-        return replace(
-            row,
-            started_at=iso(first),
-            answered_at=iso(answer),
-            ended_at=iso(last),
-            duration=_seconds(first, last),
-            billsec=_seconds(answer, last),
-            disposition=disposition,
-        )
-
-    def talks(self, cdr: Cdr) -> list[TalkRow]:
-        """The rows of ``cdr_talks``, of a call with that row."""
-        ends = self.ends
-        if ends.answered_at is None or ends.caller_at is None:
-            return []
-        return [
-            TalkRow(
-                cdr.call_id,
-                0,
-                ends.caller_at[0],
-                cdr.caller_party,
-                cdr.caller,
-                ends.party,
-                ends.number,
-                cdr.answered_at,
-                cdr.ended_at,
-                "dialled",
-                cdr.caller_party,
-            )
-        ]
-
-
-def _parties(caller: object, answered: str | None) -> str | None:
-    """All who talked, as JSON; None if nobody did."""
-    if answered is None:
-        return None
-    if not isinstance(caller, str) or caller == answered:
-        return _json([answered]).decode()
-    return _json([caller, answered]).decode()
-
-
-def _mapping(entry: Property | None) -> dict[str, Scalar]:
-    """A property's value if it is a mapping, as those of the switches are."""
-    return entry.value if entry is not None and type(entry.value) is dict else _NOTHING
-
-
-def _times(legs: Iterable[Leg], key: str) -> list[int]:
-    return [at for leg in legs if type(at := leg.get(key)) is int]
 
 
 def leg_row(call_id: str, place: Place, leg: dict[str, Scalar], set_at: int) -> LegRow:
@@ -250,14 +63,34 @@ def leg_row(call_id: str, place: Place, leg: dict[str, Scalar], set_at: int) -> 
         leg.get("ended_by"),
         leg.get("sip_call_id"),
         iso(set_at),
+        leg.get("caller"),
+        leg.get("by"),
+        1 if leg.get("between") else None,
+        leg.get("incoming"),
+        leg.get("came"),
+        leg.get("was"),
+        leg.get("referred_to"),
     )
 
 
+def _scalar(value: Value) -> str | int | float | None:
+    """A value as SQLite keeps it: numbers and text as they are, lists and mappings as JSON."""
+    kind = type(value)
+    if kind is str or kind is int or kind is float or value is None:
+        return value  # type: ignore[return-value]
+    if kind is bool:
+        return int(value)  # type: ignore[arg-type]
+    return _json(value).decode()
+
+
+_json = msgspec.json.Encoder().encode
+
+
 def entry_rows(
-    call_id: str, properties: Iterable[Property], found: dict[Place, Leg]
+    call_id: str, properties: Iterable[Property], found: Told
 ) -> tuple[list[LegRow], list[PropertyRow]]:
-    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries. The legs are added to
-    ``found``."""
+    """The rows of ``cdr_legs`` and of ``cdr_properties`` for these entries. What they tell of the
+    parts of the call is added to ``found``."""
     legs: list[LegRow] = []
     others: list[PropertyRow] = []
     for entry in properties:
@@ -268,9 +101,11 @@ def entry_rows(
         if type(value) is dict:
             place = leg_of(name)
             if place is not None:
-                found[place] = value
+                found.legs[place] = value
                 legs.append(leg_row(call_id, place, value, entry.stamp))
                 continue
+            if name.startswith(PARTS):
+                found.take(name, value)
         set_at = iso(entry.stamp)
         others.append(PropertyRow(call_id, name, _scalar(value), set_at, entry.author, entry.once))
     return legs, others
@@ -309,8 +144,10 @@ class Writer(Protocol):
         logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: HandedOver | None = None,
+        composed: str | None = None,
     ) -> None:
-        """Queue rows for the next commit."""
+        """Queue rows for the next commit. ``composed`` is a callID: ``talks`` are all that it has,
+        as far as this writer's copy of the call goes, and in the place of those before."""
 
 
 class Recorder:
@@ -328,8 +165,8 @@ class Recorder:
         self.server = server
         self._archive = archive
         self._look = look
-        self._written: dict[str, Ends] = {}
-        """Calls whose row is written and not final yet, and the ends that it names."""
+        self._written: dict[str, Known] = {}
+        """Calls whose row is written and not final yet, and what it says (``View.known``)."""
         self.records = 0
 
     def __len__(self) -> int:
@@ -348,18 +185,21 @@ class Recorder:
         if call.foreign and call.told:
             call.foreign = False  # its switch was late to tell of it
         if call_id in self._written:
-            legs, others = entry_rows(call_id, properties, {})
+            told = Told()
+            legs, others = entry_rows(call_id, properties, told)
             cdr: Cdr | None = None
             talks: list[TalkRow] = []
             summary = any(entry.name in SUMMARY for entry in properties)
-            if legs or summary:
-                cdr, talks = self._again(call, summary)
+            composed: str | None = None
+            if legs or summary or told.talks or told.merged_into is not None:
+                cdr, talks, composed = self._again(call, summary)
             self._archive.put(
                 cdr=cdr,
                 talks=talks,
                 legs=legs,
                 properties=others,
                 logs=log_rows(call_id, logs),
+                composed=composed,
             )
         elif "end" in call.data.properties:
             self._written[call_id] = self._write(call, final=False)
@@ -440,20 +280,21 @@ class Recorder:
         )
         self._write(apart, final=True)
 
-    def _again(self, call: Call, summary: bool) -> tuple[Cdr | None, list[TalkRow]]:
+    def _again(self, call: Call, summary: bool) -> tuple[Cdr | None, list[TalkRow], str | None]:
         """The row anew, if what has come since it was written tells more: the call as a whole
-        (``summary``), or legs by which its ends are others."""
+        (``summary``), or legs and talks by which its ends are others."""
         view = View(call)
-        if not (view.whole() and (summary or view.ends != self._written[call.call_id])):
-            return None, []
-        self._written[call.call_id] = view.ends
+        known = view.known()
+        if not (view.whole() and (summary or known != self._written[call.call_id])):
+            return None, [], None
+        self._written[call.call_id] = known
         cdr = view.cdr(self.server, False)
-        return cdr, view.talks(cdr)
+        return cdr, view.talks(cdr), call.call_id if view.talked else None
 
-    def _write(self, call: Call, *, final: bool) -> Ends:
+    def _write(self, call: Call, *, final: bool) -> Known:
         self.records += 1
         data = call.data
-        found: dict[Place, Leg] = {}
+        found = Told()
         legs, others = entry_rows(call.call_id, data.properties.values(), found)
         view = View(call, found)
         whole = view.whole()
@@ -465,5 +306,6 @@ class Recorder:
             legs=legs,
             properties=others,
             logs=log_rows(call.call_id, data.log_lines()) if data.logs else (),
+            composed=call.call_id if view.talked else None,
         )
-        return view.ends
+        return view.known()

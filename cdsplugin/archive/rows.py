@@ -1,6 +1,6 @@
 """The rows of the CDR database, column by column (``docs/records.md`` says what each means).
 
-Times are texts as ``record.iso`` makes them; durations are seconds.
+Times are texts as ``view.iso`` makes them; durations are seconds.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Cdr(msgspec.Struct, frozen=True, gc=False):
     reason: Any
     hangup_by: Any
     final: int
+    merged_into: Text = None
 
 
 class LegRow(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +69,13 @@ class LegRow(msgspec.Struct, frozen=True, gc=False):
     ended_by: Any
     sip_call_id: Any
     set_at: Text
+    caller: Any = None
+    by: Any = None
+    between_switches: Any = None
+    incoming: Any = None
+    came: Any = None
+    was: Any = None
+    referred_to: Any = None
 
 
 class PropertyRow(msgspec.Struct, frozen=True, gc=False):

@@ -124,6 +124,16 @@ def m004_once(db: Database) -> None:
     db.execute("ALTER TABLE cdr_properties ADD COLUMN once INTEGER NOT NULL DEFAULT 0")
 
 
+@migrations()
+def m005_talks(db: Database) -> None:
+    """Into which call one went on; what brought a leg about, how it came here and where it led."""
+    db.execute("ALTER TABLE cdrs ADD COLUMN merged_into TEXT")
+    for column in ("caller", "by", "came", "was", "referred_to"):
+        db.execute(f"ALTER TABLE cdr_legs ADD COLUMN {column} TEXT")
+    for column in ("between_switches", "incoming"):
+        db.execute(f"ALTER TABLE cdr_legs ADD COLUMN {column} INTEGER")
+
+
 def keep_removal(db: Database) -> None:
     """Whoever deletes a record deletes what belongs to it. Made at each start: a table that
     somebody has transformed has lost its trigger."""
@@ -216,7 +226,13 @@ WRITE_TALK = (
     _insert("cdr_talks", TALK_COLUMNS)
     + " ON CONFLICT (call_id, switch, talk) DO UPDATE SET "
     + ", ".join(f"{c} = coalesce(excluded.{c}, cdr_talks.{c})" for c in TALK_COLUMNS[3:])
+    + " WHERE NOT EXISTS (SELECT 1 FROM cdr_properties p"
+    + " WHERE p.call_id = excluded.call_id AND p.name GLOB 'talk/*')"
 )
+"""Who knows of one talk alone does not replace those of a call that had more (``COMPOSE``)."""
+
+COMPOSE = "compose the talks of (call_id)"
+"""No statement: ``composing`` does it. Under this name it waits like the rows of those."""
 
 WRITE_LEG = (
     _insert("cdr_legs", LEG_COLUMNS)
@@ -266,7 +282,8 @@ REMOVE = (
 )
 
 
-_NARROW = 21
+_NARROW, _WITH_ENDS = 21, 27
+_SHORT_LEG = 19
 
 
 def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
@@ -274,7 +291,11 @@ def widened(statement: str, row: tuple[object, ...]) -> tuple[object, ...]:
     if statement in (WRITE_CDR, FILL_CDR) and len(row) == _NARROW:
         # Of before m003, which put the true ends behind ``callee_party``.
         at = CDR_COLUMNS.index("answered_party")
-        return row[:at] + (None,) * (len(CDR_COLUMNS) - _NARROW) + row[at:]
+        row = row[:at] + (None,) * (_WITH_ENDS - _NARROW) + row[at:]
+    if statement in (WRITE_CDR, FILL_CDR) and len(row) == _WITH_ENDS:
+        return (*row, None)  # of before m005
+    if statement == WRITE_LEG and len(row) == _SHORT_LEG:
+        return row + (None,) * (len(LEG_COLUMNS) - _SHORT_LEG)
     if statement == REMOVE and len(row) == 1:
         return (*row, None)
     if statement == WRITE_PROPERTY and len(row) == len(PROPERTY_COLUMNS) - 1:

@@ -27,7 +27,7 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from cdsplugin.archive import schema
+from cdsplugin.archive import composing, schema
 from cdsplugin.archive.damage import damaged, foreign, moved_aside, passing
 from cdsplugin.archive.disk import ArchiveError
 from cdsplugin.archive.file_watch import FileWatch, leave
@@ -86,6 +86,7 @@ _KEPT = (
     schema.FINISH,
     schema.REMOVE,
     schema.WRITE_TALK,
+    schema.COMPOSE,
 )
 
 
@@ -93,7 +94,7 @@ class _Batch:
     """Rows for each of the statements, in the order in which they came."""
 
     __slots__ = (
-        "cdrs", "fills", "finished", "legs", "logs", "properties", "removed", "talks",
+        "cdrs", "composed", "fills", "finished", "legs", "logs", "properties", "removed", "talks",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -105,6 +106,7 @@ class _Batch:
         self.logs: list[Row] = []
         self.finished: list[Row] = []
         self.removed: list[Row] = []
+        self.composed: list[Row] = []
 
     def tables(self) -> tuple[list[Row], ...]:
         return (
@@ -130,13 +132,14 @@ class _Batch:
             self.finished,
             self.removed,
             self.talks,
+            self.composed,
         )
 
     def __len__(self) -> int:
-        return sum(map(len, self.tables()))
+        return sum(map(len, self.kept()))
 
     def extend(self, later: _Batch) -> None:
-        for mine, theirs in zip(self.tables(), later.tables(), strict=True):
+        for mine, theirs in zip(self.kept(), later.kept(), strict=True):
             mine.extend(theirs)
 
 
@@ -221,15 +224,19 @@ class Archive:
         logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: HandedOver | None = None,
+        composed: str | None = None,
     ) -> None:
-        """Queue rows for the next commit. Columns: ``schema``; ``finish`` is a callID."""
+        """Queue rows for the next commit. Columns: ``schema``; ``finish`` and ``composed`` are
+        callIDs. The talks of one that is ``composed`` are made of all that the database has."""
         with self._lock:
             batch = self._batch
             if cdr is not None:
                 batch.cdrs.append(values_of(cdr))
             if fill is not None:
                 batch.fills.append(values_of(fill))
-            if talks:
+            if composed is not None:
+                batch.composed.append((composed,))
+            elif talks:
                 batch.talks += map(values_of, talks)
             if legs:
                 batch.legs += map(values_of, legs)
@@ -421,8 +428,7 @@ class Archive:
             for statement, rows in zip(_STATEMENTS, batch.tables(), strict=True):
                 if rows:
                     conn.write(statement, rows)
-            if batch.fills:
-                _join(conn, batch.fills)
+            _join(conn, batch)
             conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -453,7 +459,7 @@ class Archive:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError, TypeError) as error:
                         self._to_log(statement, row, str(error))
-            _join(conn, batch.fills)
+            _join(conn, batch)
             conn.run("COMMIT")
         except sqlite3.OperationalError:
             _roll_back(conn)
@@ -523,11 +529,16 @@ class Archive:
         log.error("a row cannot be written (%s): %s: %r", why, statement.partition(" (")[0], row)
 
 
-def _join(conn: Connection, filled: Sequence[Row]) -> None:
-    """Parts of calls have come after the whole: their talks are one."""
-    call_ids = [row[:1] for row in filled]
-    conn.write(schema.JOIN_TALKS, call_ids)
-    conn.write(schema.PART_TALKS, call_ids)
+def _join(conn: Connection, batch: _Batch) -> None:
+    """Parts of calls have come after the whole: their talks are one. And those of calls of which
+    there is more than that to say."""
+    if batch.fills:
+        call_ids = [row[:1] for row in batch.fills]
+        conn.write(schema.JOIN_TALKS, call_ids)
+        conn.write(schema.PART_TALKS, call_ids)
+        composing.compose_again(conn, (row[0] for row in call_ids))
+    if batch.composed:
+        composing.compose_again(conn, (row[0] for row in batch.composed))
 
 
 def _roll_back(conn: Connection) -> None:

@@ -24,16 +24,20 @@ from cdsplugin.data.frames import (
 )
 from cdsplugin.data.names import (
     LEG,
+    MERGED,
     OF_SWITCHES,
     RESERVED,
     RESTARTED,
     SUMMARY,
+    TALK,
     TIMED,
     check_name,
     leg_name,
     leg_of,
     passage_name,
     server_name,
+    talk_name,
+    talk_of,
 )
 from cdsplugin.data.plain_text import cell, shown
 from cdsplugin.data.recorded import NoRecords, Records, UntilRecorded
@@ -48,11 +52,13 @@ __all__ = [
     "LEARNT",
     "LEG",
     "MAGIC",
+    "MERGED",
     "NOTHING_ELSE",
     "OF_SWITCHES",
     "RESERVED",
     "RESTARTED",
     "SUMMARY",
+    "TALK",
     "TIMED",
     "VERSION",
     "Alive",
@@ -100,4 +106,6 @@ __all__ = [
     "passage_name",
     "server_name",
     "shown",
+    "talk_name",
+    "talk_of",
 ]

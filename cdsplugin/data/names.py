@@ -1,7 +1,7 @@
 """Names: of servers, and of the properties of a call that belong to the switches.
 
-``leg/SWITCH/N`` is made and read here alone. What each property holds stands in
-``docs/call-data.md``.
+``leg/SWITCH/N`` and ``talk/SWITCH/N`` are made and read here alone. What each property holds stands
+in ``docs/call-data.md``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ RESTARTED = "server restarted"
 LEG = "leg/"
 """How the names of legs begin."""
 
-OF_SWITCHES = (LEG, "switch/", "end")
+TALK = "talk/"
+"""How the names of talks begin."""
+
+MERGED = "merged/"
+"""How the names begin of what a switch says of a call that became part of an older one."""
+
+OF_SWITCHES = (LEG, TALK, MERGED, "switch/", "end")
 """How the names begin of what a switch says of a call it has, until the call is over there."""
 
-TIMED = (LEG, "switch/")
+TIMED = (LEG, TALK, MERGED, "switch/")
 """How the names begin of what a server writes of another's call that has times in it."""
 
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -74,6 +80,17 @@ def leg_of(name: str) -> tuple[str, int] | None:
     return switch, int(number)
 
 
+def talk_name(switch: str, number: int) -> str:
+    """The property of a talk."""
+    return f"{TALK}{switch}/{number}"
+
+
+def talk_of(name: str) -> tuple[str, int] | None:
+    """The switch and the number in a talk's name; None if it is another name."""
+    return leg_of(LEG + name[len(TALK) :]) if name.startswith(TALK) else None
+
+
 def passage_name(what: str, switch: str, incoming: int) -> str:
-    """The property ``route`` or ``switch`` of a passage, told apart by its incoming leg."""
+    """The property ``route``, ``switch`` or ``merged`` of a passage, told apart by its incoming
+    leg."""
     return f"{what}/{switch}/{incoming}" if incoming else f"{what}/{switch}"

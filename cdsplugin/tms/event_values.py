@@ -6,18 +6,32 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cdsplugin.data import FIRST, LATER, Once, Value, check_name, leg_name, passage_name
-from cdsplugin.tms.passages import Leg, Passage, SwitchCall
+from cdsplugin.data import (
+    FIRST,
+    LATER,
+    Once,
+    Value,
+    check_name,
+    leg_name,
+    passage_name,
+    talk_name,
+)
+from cdsplugin.tms.passages import Leg, Passage, SwitchCall, Talk
 from softswitch.events import (
     CallEnded,
     CallerTold,
+    CallMerged,
     CallRouted,
     CallStarted,
     LegAnswered,
     LegEnded,
     LegInvited,
     LegMedia,
+    LegMoved,
+    LegReferred,
     LegRinging,
+    TalkBegan,
+    TalkEnded,
 )
 
 log = logging.getLogger("cdsplugin.tms")
@@ -112,11 +126,10 @@ class EventValues:
         }
         if event.between:
             leg["between"] = True
+        if event.by:
+            leg["by"] = _text(event.by)
         if event.incoming:
-            leg["incoming"] = event.incoming
-            if call.incoming is None:
-                call.incoming = {}
-            call.incoming[event.leg] = event.incoming
+            _belongs(call, event.leg, leg, event.incoming)
         return self.leg(call, event.leg, leg)
 
     def ringing(self, call: SwitchCall, event: LegRinging, at: int) -> Values:
@@ -130,7 +143,7 @@ class EventValues:
         return self.leg(call, event.leg, leg)
 
     def answered(self, call: SwitchCall, event: LegAnswered, at: int) -> Values:
-        """A leg was answered, and with the first one its call."""
+        """A leg was answered; with whom it talks is said by its talk."""
         leg = {
             **call.legs.get(event.leg, {}),
             "answered_at": at,
@@ -139,41 +152,141 @@ class EventValues:
             "codec": _text(event.codec),
             "user_agent": _text(event.user_agent),
         }
-        values = self.leg(call, event.leg, leg)
-        number = call.incoming.get(event.leg, 0) if call.incoming else 0
+        return self.leg(call, event.leg, leg)
+
+    def talk_began(self, call: SwitchCall, event: TalkBegan, at: int) -> Values:
+        """Legs hear each other. With the first talk of a passage its call is answered; if that is
+        an ordinary one, its legs say all of it, and it has no property of its own."""
+        values: Values = {}
+        number = event.incoming
         passage = call.passages.get(number)
-        if passage is None:
-            return values
-        came_in = call.legs.get(number)
-        if came_in is not None and not passage.answered:
+        if passage is not None and not passage.answered:
             passage.answered = True
-            values.update(
-                self.leg(call, number, {**came_in, "answered_at": at, "status": event.status})
-            )
-        if passage.origin:
-            values["answer"] = {
-                "callee": leg["callee"],
-                "callee_party": leg.get("party"),
-                "answered_at": at,
-            }
+            came_in = call.legs.get(number)
+            if came_in is not None:
+                values = self.leg(call, number, {**came_in, "answered_at": at, "status": 200})
+            others = [n for n in event.legs if n != number]
+            if passage.origin and others:
+                values["answer"] = _answer(call.legs.get(others[0], {}), at)
+            if (
+                event.talk == 1
+                and event.how == "dialled"
+                and event.legs[0] == number
+                and len(event.legs) == 2
+                and came_in is not None
+                and event.by in ("", came_in["party"])
+                and "was" not in call.legs.get(others[0], {})
+            ):
+                call.plain = number, others[0]
+                return values
+        elif call.plain is not None and call.plain[0] == number:
+            values = self.spelled(call)
+        talk: Talk = {
+            "legs": " ".join(map(str, event.legs)),
+            "began_at": at,
+            "how": event.how,
+            "by": _text(event.by),
+        }
+        if number:
+            talk["incoming"] = number
+        values.update(self._talk(call, event.talk, talk))
         return values
+
+    def talk_ended(self, call: SwitchCall, event: TalkEnded, at: int) -> Values:
+        """Legs hear each other no more. An ordinary talk ends with its legs, told in one turn."""
+        if event.talk == 1 and call.plain is not None:
+            if not any("ended_at" in call.legs.get(number, {}) for number in call.plain):
+                call.plain_over = at
+            return {}
+        talk = (call.talks or {}).get(event.talk)
+        if talk is None:
+            return {}
+        return self._talk(call, event.talk, {**talk, "ended_at": at})
+
+    def spelled(self, call: SwitchCall) -> Values:
+        """Talk 1 with a property of its own, from now on."""
+        plain, over = call.plain, call.plain_over
+        if plain is None:
+            return {}
+        call.plain, call.plain_over = None, 0
+        came_in, other = call.legs.get(plain[0], {}), call.legs.get(plain[1], {})
+        talk: Talk = {
+            "legs": f"{plain[0]} {plain[1]}",
+            "began_at": came_in.get("answered_at"),
+            "how": "dialled",
+            "by": came_in.get("party"),
+        }
+        if plain[0]:
+            talk["incoming"] = plain[0]
+        ends = [leg["ended_at"] for leg in (came_in, other) if "ended_at" in leg]
+        if over or ends:
+            talk["ended_at"] = over or min(ends)
+        return self._talk(call, 1, talk)
 
     def told(self, call: SwitchCall, event: CallerTold, at: int) -> Values:
         """The caller was told of the answer later than it came."""
-        came_in = call.legs.get(event.leg)
-        passage = call.passages.get(event.leg)
+        number = event.leg
+        came_in = call.legs.get(number)
+        passage = call.passages.get(number)
         if passage is None or came_in is None:
             return {}
-        values = self.leg(call, event.leg, {**came_in, "answered_at": at})
-        if passage.origin:
-            for number, leg in call.legs.items():
-                if "callee" in leg and call.passage_of(number) == event.leg:
-                    values["answer"] = {
-                        "callee": leg["callee"],
-                        "callee_party": leg.get("party"),
-                        "answered_at": at,
-                    }
+        values = self.leg(call, number, {**came_in, "answered_at": at})
+        first = call.first_talk(number)
+        if first is not None and call.talks is not None:
+            values.update(self._talk(call, first, {**call.talks[first], "began_at": at}))
+        other = call.answered_with(number)
+        if passage.origin and other is not None:
+            values["answer"] = _answer(other, at)
         return values
+
+    def referred(self, call: SwitchCall, event: LegReferred, at: int) -> Values:
+        """A leg wants whom it talks with to talk to somebody else."""
+        leg = {
+            **call.legs.get(event.leg, {}),
+            "referred_to": _text(event.to),
+            "referred_how": event.how,
+        }
+        if event.status:
+            leg["referred_status"] = event.status
+        else:
+            leg.pop("referred_status", None)
+        values = self.leg(call, event.leg, leg)
+        if call.plain is not None and event.leg in call.plain:
+            values.update(self.spelled(call))
+        return values
+
+    def moved(self, call: SwitchCall, event: LegMoved, at: int) -> Values:
+        """A leg of another call belongs to this one."""
+        leg: Leg = {
+            "direction": event.direction,
+            "party": _text(event.party),
+            "callee": _text(event.number),
+            "address": event.address,
+            "sip_call_id": _text(event.sip_call_id),
+            "invited_at": at,
+            "answered_at": at,
+            "status": 200,
+            "codec": _text(event.codec),
+            "user_agent": _text(event.user_agent),
+            "was": f"{event.was_call} {self.switch}/{event.was_leg}",
+        }
+        if event.between:
+            leg["between"] = True
+        if event.came:
+            leg["came"] = event.came
+        if event.incoming:
+            _belongs(call, event.leg, leg, event.incoming)
+        return self.leg(call, event.leg, leg)
+
+    def merged(self, call: SwitchCall, event: CallMerged, at: int) -> Values:
+        """It goes on as a part of an older call. Each switch says so for itself."""
+        return {
+            passage_name("merged", self.switch, event.leg): {
+                "merged_into": event.into,
+                "owner": event.owner,
+                "merged_at": at,
+            }
+        }
 
     def media(self, call: SwitchCall, event: LegMedia, at: int) -> Values:
         """A leg was put on hold, goes on, or changed its codec."""
@@ -192,6 +305,8 @@ class EventValues:
         }
         if event.reason:
             leg["reason"] = _text(event.reason)
+        if call.plain_over and call.plain is not None and event.leg in call.plain:
+            call.plain_over = 0
         return self.leg(call, event.leg, leg)
 
     def ended(self, call: SwitchCall, event: CallEnded, at: int) -> Values:
@@ -222,6 +337,13 @@ class EventValues:
         call.legs[number] = leg
         return {self.leg_name(number): leg}
 
+    def _talk(self, call: SwitchCall, number: int, talk: Talk) -> Values:
+        """A talk is now this."""
+        if call.talks is None:
+            call.talks = {}
+        call.talks[number] = talk
+        return {talk_name(self.switch, number): talk}
+
     def leg_name(self, number: int) -> str:
         """The property of a leg."""
         names = self._leg_names
@@ -233,11 +355,29 @@ WRITERS: dict[type, Callable[[EventValues, SwitchCall, Any, int], Values]] = {
     LegInvited: EventValues.invited,
     LegRinging: EventValues.ringing,
     LegAnswered: EventValues.answered,
+    TalkBegan: EventValues.talk_began,
     CallerTold: EventValues.told,
     LegMedia: EventValues.media,
+    TalkEnded: EventValues.talk_ended,
+    LegReferred: EventValues.referred,
+    LegMoved: EventValues.moved,
+    CallMerged: EventValues.merged,
     LegEnded: EventValues.leg_ended,
     CallEnded: EventValues.ended,
 }
+
+
+def _belongs(call: SwitchCall, number: int, leg: Leg, incoming: int) -> None:
+    """A leg is part of a later passage."""
+    leg["incoming"] = incoming
+    if call.incoming is None:
+        call.incoming = {}
+    call.incoming[number] = incoming
+
+
+def _answer(leg: Leg, at: int) -> Value:
+    """The property ``answer`` of a call that was answered by that leg."""
+    return {"callee": leg.get("callee"), "callee_party": leg.get("party"), "answered_at": at}
 
 
 def _text(text: str) -> str:

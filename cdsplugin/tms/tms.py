@@ -9,6 +9,8 @@ or more switches". Each switch's module is a client of its own in the store. Wha
 ``answer``, ``end``     the call's answer and its end, by the originating switch
 ``route/SWITCH``        the dialplan's choice at a switch
 ``leg/SWITCH/N``        a leg, written by the switch that has it
+``talk/SWITCH/N``       legs that hear each other, unless the legs say all of it
+``merged/SWITCH``       into which older call this one went on
 ``switch/SWITCH``       how a switch other than the originating one saw the call end
 what ``set:`` says      the route's own properties, under their own names
 ``set_once:``           the same, where the call has no property of that name
@@ -31,12 +33,23 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeAlias
 
-from cdsplugin.data import Call, Clock, Log, Once, Property, Store, give_back, passage_name
+from cdsplugin.data import (
+    Call,
+    Clock,
+    Log,
+    Once,
+    Property,
+    Store,
+    give_back,
+    passage_name,
+    talk_name,
+)
 from cdsplugin.tms.event_values import WRITERS, EventValues, Values
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
     CallEnded,
     CallerTold,
+    CallMerged,
     CallRestored,
     CallRouted,
     CallStarted,
@@ -45,8 +58,12 @@ from softswitch.events import (
     LegEnded,
     LegInvited,
     LegMedia,
+    LegMoved,
+    LegReferred,
     LegRinging,
     SwitchStarted,
+    TalkBegan,
+    TalkEnded,
 )
 
 log = logging.getLogger("cdsplugin.tms")
@@ -56,6 +73,7 @@ _SIGN: dict[type, str] = {
     LegInvited: "invited_at",
     LegRinging: "ringing_at",
     LegAnswered: "answered_at",
+    LegMoved: "was",
     LegEnded: "ended_at",
 }
 """What a leg has once such an event of it is known."""
@@ -261,6 +279,9 @@ class SwitchModule:
 
     def _put(self, told: dict[str, tuple[SwitchCall, Values]]) -> None:
         for call_id, (call, values) in told.items():
+            if call.plain_over:
+                # None of its legs has ended in that turn.
+                values = {**values, **self._values.spelled(call)}
             if call.owner != self._server:
                 values = self._timed(call_id, call, values)
             if call.released or (
@@ -374,14 +395,24 @@ class SwitchModule:
             return False
         if type(told) is CallStarted:
             return told.leg in call.legs
-        if isinstance(told, CallRouted):
+        if isinstance(told, CallRouted | CallMerged):
             # Not again: somebody else may have changed what its ``set:`` said.
             held = self._store.get(told.call_id)
-            name = passage_name("route", self.switch, told.incoming)
+            name = (
+                passage_name("route", self.switch, told.incoming)
+                if isinstance(told, CallRouted)
+                else passage_name("merged", self.switch, told.leg)
+            )
             return held is not None and name in held.data.properties
+        if isinstance(told, TalkBegan | TalkEnded):
+            return _knows_talk(call, told)
         if isinstance(told, CallEnded | CallRestored | SwitchStarted | CallerTold):
             return False
         leg = call.legs.get(told.leg, {})
+        if type(told) is LegReferred:
+            return leg.get("referred_to") == told.to and told.status in (
+                0, leg.get("referred_status"),
+            )  # fmt: skip
         if type(told) is LegMedia:
             return leg.get("held") == told.held and leg.get("codec") == (told.codec or "")
         return _SIGN[type(told)] in leg
@@ -482,6 +513,12 @@ class SwitchModule:
             call.ahead += by
             for number, leg in call.legs.items():
                 call.legs[number] = held.retimed_leg(self._values.leg_name(number), leg, by)
+            if call.plain_over:
+                call.plain_over += by
+            for number, talk in (call.talks or {}).items():
+                name = talk_name(self.switch, number)
+                assert call.talks is not None
+                call.talks[number] = held.retimed_leg(name, talk, by)
             for number, passage in call.passages.items():
                 passage.started_at = call.legs[number]["invited_at"]
             for told in (*(told for _, told in self._sealed), self._unwritten):
@@ -505,8 +542,20 @@ class SwitchModule:
         self._store.register(self, call_id, call.owner)
         if held is None:
             legs: Values = {self._values.leg_name(n): leg for n, leg in call.legs.items()}
+            for number, talk in (call.talks or {}).items():
+                legs[talk_name(self.switch, number)] = talk
             values = {**legs, **values}
         self._store.write(self, call_id, self._server, values)
+
+
+def _knows_talk(call: SwitchCall, told: TalkBegan | TalkEnded) -> bool:
+    """Whether a talk is known, or its end."""
+    if told.talk == 1 and call.plain is not None:
+        if type(told) is TalkBegan:
+            return True
+        return any("ended_at" in call.legs.get(number, {}) for number in call.plain)
+    talk = (call.talks or {}).get(told.talk)
+    return talk is not None and (type(told) is TalkBegan or "ended_at" in talk)
 
 
 def _new(values: Values, told: Values) -> Values:

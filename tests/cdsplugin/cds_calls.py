@@ -14,6 +14,8 @@ from softswitch.events import (
     LegInvited,
     LegMedia,
     LegRinging,
+    TalkBegan,
+    TalkEnded,
 )
 
 AT = 1_800_000_000_000_000
@@ -53,9 +55,12 @@ def answered_call(
         LegRinging(**base, at=at + 2 * SECOND, leg=1, status=183, early_media=True),
         LegAnswered(**base, at=at + 3 * SECOND, leg=1, status=200, callee="2001",
                     codec="PCMU/8000", user_agent=user_agent),
+        TalkBegan(**base, at=at + 3 * SECOND, talk=1, legs=(0, 1), how="dialled",
+                  by="extension:1001"),
         LegMedia(**base, at=at + 5 * SECOND, leg=1, held=True, codec=""),
         LegMedia(**base, at=at + 6 * SECOND, leg=1, held=False, codec="PCMA/8000"),
         LegEnded(**base, at=at + 13 * SECOND, leg=0, status=200, reason="bye", by="remote"),
+        TalkEnded(**base, at=at + 13 * SECOND, talk=1),
         LegEnded(**base, at=at + 13 * SECOND, leg=1, status=200, reason="", by="switch"),
         CallEnded(**base, at=at + 13 * SECOND, disposition="answered", sip_status=200, reason="",
                   hangup_by="caller"),
@@ -86,7 +91,10 @@ def through(call_id: str) -> tuple[list[Event], list[Event]]:
         LegInvited(**hq, at=at, leg=1, party="trunk:branch", uri="", address="", sip_call_id="b",
                    between=True),
         LegAnswered(**hq, at=at + 3 * SECOND, leg=1, callee="8100", **answer),
+        TalkBegan(**hq, at=at + 3 * SECOND, talk=1, legs=(0, 1), how="dialled",
+                  by="extension:1001"),
         LegEnded(**hq, at=at + 13 * SECOND, leg=0, status=200, reason="", by="remote"),
+        TalkEnded(**hq, at=at + 13 * SECOND, talk=1),
         LegEnded(**hq, at=at + 13 * SECOND, leg=1, status=200, reason="", by="switch"),
         CallEnded(**hq, at=at + 13 * SECOND, disposition="answered", sip_status=200, reason="",
                   hangup_by="caller"),
@@ -97,6 +105,8 @@ def through(call_id: str) -> tuple[list[Event], list[Event]]:
         LegInvited(**branch, at=at, leg=1, party="trunk:telco", uri="", address="",
                    sip_call_id="c"),
         LegAnswered(**branch, at=at + 2 * SECOND, leg=1, callee="100", **answer),
+        TalkBegan(**branch, at=at + 2 * SECOND, talk=1, legs=(0, 1), how="dialled",
+                  by="trunk:hq"),
         CallEnded(**branch, at=at + 13 * SECOND, disposition="answered", sip_status=200,
                   reason="", hangup_by="caller"),
     ]  # fmt: skip

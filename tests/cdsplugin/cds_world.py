@@ -41,6 +41,7 @@ class Rows:
         logs: Sequence[LogRow] = (),
         finish: str | None = None,
         remove: HandedOver | None = None,
+        composed: str | None = None,
     ) -> None:
         row = cdr or fill
         if row is not None:

@@ -88,7 +88,7 @@ async def test_health_is_open(site: Site) -> None:
 
 
 async def test_live_calls(site: Site) -> None:
-    site.feed(answered_call("c1")[:6])
+    site.feed(answered_call("c1")[:7])
     site.feed(busy_call("c2"))
     (first, second) = (await site.http.get("/calls")).json()["calls"]
     assert first == {
@@ -128,7 +128,7 @@ async def test_pages_of_live_calls(site: Site) -> None:
 
 
 async def test_one_live_call(site: Site) -> None:
-    site.feed(answered_call("c1")[:6])
+    site.feed(answered_call("c1")[:7])
     site.server.store.write(None, "c1", "crm", {"tags": ["a", 1]}, ["a note"])
     call = (await site.http.get("/calls/c1")).json()
     assert (call["owner"], call["state"], call["participants"]) == ("hq", "live", [])

@@ -122,7 +122,7 @@ async def site_with(stack: AsyncExitStack, folder: Path, **api: Any) -> tuple[Si
 async def test_silent_ones_keep_nobody_out(said: bytes, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         site, clients = await site_with(stack, tmp_path, connections=20, per_address=1000)
-        site.feed(answered_call("c1")[:6])
+        site.feed(answered_call("c1")[:7])
         await clients.open(50, said)
         for _ in range(3):
             async with site.client("write-secret") as fresh:

@@ -51,13 +51,13 @@ async def test_a_follower_holds_no_call(tmp_path: Path, at: str) -> None:
     though everybody stays."""
     async with sites(tmp_path, "hq", "branch", linger=0.05) as (hq, branch):
         site = {"hq": hq, "branch": branch}[at]
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         async with stream(site.reader, "/calls/c1/events?owner=hq") as screen, ws(site) as other:
             assert (await screen.next())["event"] == "call"
             await other.send(json.dumps({"follow": "c1"}))
             assert json.loads(await other.recv())["event"] == "call"
             await site.http.post("/calls/c1/log", json={"text": "followed"})
-            hq.feed(answered_call("c1")[6:])
+            hq.feed(answered_call("c1")[7:])
             end = await screen.until("end")
             assert end["properties"]["end"]["value"]["disposition"] == "answered"
             with pytest.raises(EOFError):
@@ -96,7 +96,7 @@ async def test_a_server_is_down_until_it_is_back_whatever_was_given_up(tmp_path:
     try:
         branch = Site(tmp_path, "branch", {"hq": hq.address}, listen=at, **fast)
         await branch.start()
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         branch.server.store.register(Listener(), "c1", "hq")
         call = hq.server.store.get("c1")
         await until(lambda: hq.server.proxy.participants(call) == ["branch"])

@@ -26,7 +26,7 @@ async def pair(tmp_path: Path):
 
 
 async def test_properties_and_log_lines(hq: Site) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     answer = await hq.http.patch("/calls/c1", json={"account": "4711", "tags": ["vip", 1, None]})
     assert answer.status_code == 200, answer.text
     told = answer.json()["properties"]
@@ -40,7 +40,7 @@ async def test_properties_and_log_lines(hq: Site) -> None:
     call = (await hq.reader.get("/calls/c1")).json()
     assert call["properties"]["account"] == told["account"]
     assert call["logs"] == [line]
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     await hq.http.post("/calls/c1/log", json={"text": "a note after the call"})
     record = await hq.recorded("c1")
     assert [(row["author"], row["text"]) for row in record["logs"]] == [
@@ -56,7 +56,7 @@ async def test_properties_and_log_lines(hq: Site) -> None:
     [("PATCH", "/calls/c1", {"a": 1}), ("POST", "/calls/c1/log", {"text": "x"})],
 )
 async def test_who_may_write(hq: Site, method: str, path: str, body: dict) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     refused = await hq.reader.request(method, path, json=body)
     assert (refused.status_code, refused.json()["detail"]) == (
         403, "the token `wall` may only read",
@@ -93,7 +93,7 @@ async def test_who_may_write(hq: Site, method: str, path: str, body: dict) -> No
     ],
 )
 async def test_what_cannot_be_set(hq: Site, body: bytes, status: int, says: str) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     headers = {"Content-Type": "application/json"}
     answer = await hq.http.patch("/calls/c1", content=body, headers=headers)
     if body.startswith(b"[["):
@@ -105,7 +105,7 @@ async def test_what_cannot_be_set(hq: Site, body: bytes, status: int, says: str)
 
 
 async def test_bodies_that_do_not_say_how_long_they_are(hq: Site) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
 
     async def long():
         for _ in range(20):
@@ -118,7 +118,7 @@ async def test_bodies_that_do_not_say_how_long_they_are(hq: Site) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x", "more": 1}, {"text": 1}])
 async def test_what_is_no_log_line(hq: Site, body: dict) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     assert (await hq.http.post("/calls/c1/log", json=body)).status_code == 422
     long = await hq.http.post("/calls/c1/log", json={"text": "ü" * 2049})
     assert long.status_code == 413
@@ -126,13 +126,13 @@ async def test_what_is_no_log_line(hq: Site, body: dict) -> None:
 
 async def test_a_call_that_is_full(tmp_path: Path) -> None:
     async with sites(tmp_path, "hq", limits={"call_entries": 2}) as (hq,):
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         assert (await hq.http.patch("/calls/c1", json={"a": 1, "b": 2})).status_code == 200
         full = await hq.http.patch("/calls/c1", json={"c": 1})
         assert (full.status_code, "call_entries" in full.text) == (409, True)
         assert (await hq.http.patch("/calls/c1", json={"a": 3})).status_code == 200
         # What the switch has to say of the call's end is in the record all the same.
-        hq.feed(answered_call("c1")[6:])
+        hq.feed(answered_call("c1")[7:])
         row = await hq.recorded("c1")
         assert row is not None
         assert (row["disposition"], row["billsec"]) == ("answered", 10.0)
@@ -164,7 +164,7 @@ def test_a_rate_by_the_clock() -> None:
 
 
 async def test_nothing_is_acknowledged_that_is_not_on_disk(hq: Site) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     await hq.server.stored()
     hq.server.disk.trouble = "no space left"
     refused = await hq.http.post("/calls/c1/log", json={"text": "never"})
@@ -212,7 +212,7 @@ async def test_a_note_typed_at_branch_is_on_the_screen_at_hq(pair: list[Site]) -
 
 async def test_from_any_server_whoever_owns_the_call(pair: list[Site]) -> None:
     hq, branch = pair
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     # branch never heard of the call.
     unknown = await branch.http.get("/calls/c1")
     assert (unknown.status_code, "?owner=" in unknown.text) == (404, True)
@@ -233,12 +233,12 @@ async def test_from_any_server_whoever_owns_the_call(pair: list[Site]) -> None:
 
 async def test_a_note_at_a_server_that_takes_no_part_in_the_call(pair: list[Site]) -> None:
     hq, branch = pair
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     answer = await branch.http.post("/calls/c1/log?owner=hq", json={"text": "from afar"})
     assert answer.status_code == 201
     assert answer.json()["author"] == "branch/crm"
     await until(lambda: hq.server.store.get("c1").data.logs)
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     await hq.http.post("/calls/c1/log", json={"text": "and from here"})
     record = await hq.recorded("c1")
     assert [row["author"] for row in record["logs"]] == ["branch/crm", "hq/crm"]
@@ -253,7 +253,7 @@ async def test_an_owner_that_is_away(tmp_path: Path) -> None:
 
 async def test_interest_ends_by_itself(tmp_path: Path) -> None:
     async with sites(tmp_path, "hq", "branch", api={"interest": 0.05}) as (hq, branch):
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         await branch.http.get("/calls/c1?owner=hq")
         await until(lambda: not branch.server.store.get("c1").clients)
         await until(lambda: branch.server.store.get("c1").settled)

@@ -23,9 +23,10 @@ from sqlite_utils import Database
 
 from cdsplugin.archive import reading, schema
 from cdsplugin.archive.disk import ArchiveError
-from cdsplugin.archive.record import Recorder, entry_rows, handed, iso, leg_row, log_rows
+from cdsplugin.archive.record import Recorder, entry_rows, handed, leg_row, log_rows
 from cdsplugin.archive.rows import Cdr, HandedOver, LogRow, PropertyRow, values_of
 from cdsplugin.archive.sqlite import Archive, ArchiveSettings
+from cdsplugin.archive.view import Told, iso
 from cdsplugin.data.call import Call
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.entries import LATER, Log, Property
@@ -118,6 +119,7 @@ def test_the_row_is_there_at_hangup_and_final_at_the_end(recording: Recording) -
         "reason": "",
         "hangup_by": "caller",
         "final": 0,
+        "merged_into": None,
     }
     assert [(leg["switch"], leg["leg"], leg["direction"]) for leg in row["legs"]] == [
         ("hq", 0, "in"),
@@ -250,7 +252,7 @@ def test_an_older_leg_or_property_does_not_replace_a_newer_one(recording: Record
                 Property("leg/odd", "not a leg", stamp, "hq"),
                 Property("leg/hq/x", {"a": 1}, stamp, "hq"),
             ],
-            {},
+            Told(),
         )
         assert (len(legs), len(others)) == (1, 3)
         recording.archive.put(legs=legs, properties=others)
@@ -278,7 +280,7 @@ def test_rows_of_a_property_are_merged_as_its_entries_are(entries: list[Property
     """Whatever the order in which they are written, in one commit or in several."""
     conn = sqlite3.connect(":memory:")
     schema.migrations.apply(Database(conn))
-    rows = [values_of(row) for row in entry_rows("c1", entries, {})[1]]
+    rows = [values_of(row) for row in entry_rows("c1", entries, Told())[1]]
     half = len(rows) // 2
     for some in (rows[:half], rows[half:]):
         if some:
@@ -326,6 +328,35 @@ def test_a_database_and_a_spool_of_before(tmp_path: Path) -> None:
     found = conn.execute("SELECT call_id, value, once FROM cdr_properties ORDER BY 1").fetchall()
     assert found == [("c1", "new", 0), ("c2", "spooled", 0)]
     conn.close()
+
+
+def test_a_database_and_a_spool_from_before_there_were_transfers(tmp_path: Path) -> None:
+    path = tmp_path / "hq.db"
+    conn = sqlite3.connect(path)
+    schema.migrations.apply(Database(conn), stop_before="m005_talks")
+    conn.execute("INSERT INTO cdrs (call_id, owner) VALUES ('c1', 'hq')")
+    conn.execute(
+        "INSERT INTO cdr_legs (call_id, switch, leg, set_at) VALUES ('c1', 'hq', 1, ?)", [iso(AT)]
+    )
+    conn.commit()
+    conn.close()
+    with reading.reading_records(path) as db:
+        assert reading.read_record(db, "c1") is not None
+    cdr = ["c2", "hq", *[None] * 24, 1]
+    leg = ["c2", "hq", 1, "out", *[None] * 14, iso(AT)]
+    path.with_name("hq.db.spool").write_text(
+        f"{json.dumps([0, cdr])}\n{json.dumps([1, cdr])}\n{json.dumps([2, leg])}\n"
+    )
+    recording = Recording(path)
+    assert recording.archive.close()
+    assert recording.archive.lost == 0
+    with reading.reading_records(path) as db:
+        for call_id in ("c1", "c2"):
+            row = reading.read_record(db, call_id)
+            assert row is not None
+            assert row["merged_into"] is None
+            (found,) = row["legs"]
+            assert (found["by"], found["between_switches"], found["was"]) == (None, None, None)
 
 
 def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
@@ -644,7 +675,7 @@ def test_a_removed_record_takes_all_that_belongs_to_it(tmp_path: Path) -> None:
     archive.open()
     for call_id in ("a", "b"):
         archive.put(
-            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
+            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 3), 1),
             logs=[LogRow(call_id, "2026-01-02T03:04:05.678901Z", "hq", "a line")],
             properties=[PropertyRow(call_id, "account", "x", "2026-01-02T03:04:05.678901Z", "hq")],
         )
@@ -666,7 +697,7 @@ def test_a_record_stays_that_has_more_than_was_handed_over(tmp_path: Path) -> No
         [Property("leg/branch/2", leg, AT, "branch"), Property("account", "x", AT, "branch")],
         [Log(AT, "branch/crm", "a 'line'"), Log(AT + 1, "branch", "a line")],
     )
-    legs, properties = entry_rows("c1", call.data.properties.values(), {})
+    legs, properties = entry_rows("c1", call.data.properties.values(), Told())
     of_before: dict[str, Any] = {
         "leg": {"legs": [leg_row("l", ("branch", 0), leg, AT)]},
         "property": {"properties": [PropertyRow("p", "mood", "x", iso(AT), "branch")]},
@@ -675,7 +706,7 @@ def test_a_record_stays_that_has_more_than_was_handed_over(tmp_path: Path) -> No
     }
     for call_id, before in zip("lpgn", of_before.values(), strict=True):
         archive.put(
-            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 2), 1),
+            cdr=Cdr(call_id, *[None] * (len(schema.CDR_COLUMNS) - 3), 1),
             legs=[replace(row, call_id=call_id) for row in legs],
             properties=[replace(row, call_id=call_id) for row in properties],
             # Stamped anew since then: it is known by its text.

@@ -93,7 +93,7 @@ async def test_a_server_starts_while_its_records_are_locked(
 
 async def test_a_lock_on_the_records_refuses_no_note(tmp_path: Path) -> None:
     async with sites(tmp_path, "hq") as (hq,):
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         await hq.server.stored()
         backup = locked(tmp_path / "hq.db")
         hq.server.archive.put(finish="nobody")
@@ -102,7 +102,7 @@ async def test_a_lock_on_the_records_refuses_no_note(tmp_path: Path) -> None:
         assert answer.status_code == 201
         assert (await hq.reader.get("/health")).status_code == 503
         backup.close()
-        hq.feed(answered_call("c1")[6:])
+        hq.feed(answered_call("c1")[7:])
         await until(lambda: finals(tmp_path / "hq.db"))
         await until(lambda: not hq.server.troubles())
         row = await hq.recorded("c1")
@@ -149,7 +149,7 @@ async def test_the_journal_too_is_made_again(tmp_path: Path) -> None:
     hq = server(tmp_path)
     await hq.start()
     tms = Tms(hq.store, hq.clock)
-    for event in answered_call("c1")[:6]:
+    for event in answered_call("c1")[:7]:
         tms.event(event)
     await hq.stored()
     for ending in ("", "-wal", "-shm"):
@@ -178,7 +178,7 @@ async def test_a_server_starts_on_a_disk_that_takes_nothing(
         first = server(tmp_path)
         await first.start()
         tms = Tms(first.store, first.clock)
-        for event in answered_call("c1")[:6]:
+        for event in answered_call("c1")[:7]:
             tms.event(event)
         await first.stored()
         await first.link.stop()

@@ -76,7 +76,7 @@ async def test_each_plugin_has_a_store_of_its_own(tmp_path: Path) -> None:
     assert one.local.server == "hq"
     assert one.sections is hooks.config.sections
     said.clear()
-    hooks.tell(*answered_call("c1")[:6])
+    hooks.tell(*answered_call("c1")[:7])
     hooks.running.running.tms.flush()
     one.local.update(one, "c1", {"note": 1})
     await until(lambda: "other c1" in said)
@@ -100,7 +100,7 @@ async def test_whoever_is_loaded_first_has_started_before_it(tmp_path: Path) -> 
 async def test_what_a_restart_brings_back_is_there(tmp_path: Path) -> None:
     before, _, _ = programs(config(tmp_path))
     await before.start()
-    before.tell(*answered_call("c1")[:6])
+    before.tell(*answered_call("c1")[:7])
     before.running.running.tms.flush()
     await before.running.server.stored()
     await before.running.server.close()  # and no more, as after a SIGKILL
@@ -142,7 +142,7 @@ async def test_who_has_no_use_for_it_costs_nothing(tmp_path: Path) -> None:
         folder.mkdir()
         hooks, _, _ = programs(config(folder), *names)
         await hooks.start()
-        hooks.tell(*answered_call("c1")[:6])
+        hooks.tell(*answered_call("c1")[:7])
         hooks.running.running.tms.flush()
         store = hooks.running.server.store
         watchers.append(len(store._watchers))

@@ -31,7 +31,7 @@ async def cds(site: Site, *args: str, token: str = "write-secret") -> Result:
 
 
 async def test_a_call_on_the_command_line(hq: Site, tmp_path: Path) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     listed = await cds(hq, "calls")
     assert listed.exit_code == 0, listed.output
     assert "c1" in listed.output
@@ -57,7 +57,7 @@ async def test_a_call_on_the_command_line(hq: Site, tmp_path: Path) -> None:
     shown = await cds(hq, "calls", "c1")
     assert "account = 4711" in shown.output
     assert "calls back tomorrow" in shown.output
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     hq.server.store.end("c1")
     seen, _ = await asyncio.to_thread(watching.communicate, timeout=10)
     assert watching.returncode == 0
@@ -72,7 +72,7 @@ async def test_a_call_on_the_command_line(hq: Site, tmp_path: Path) -> None:
 
 
 async def test_what_applications_write_does_not_reach_a_terminal_as_it_is(hq: Site) -> None:
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     noted = await cds(hq, "note", "c1", "a\x1b[2Jb\nc")
     assert noted.output.endswith(" hq/crm: a?[2Jb c\n"), noted.output
     told = await cds(hq, "set", "c1", "x=\x1b[31m")

@@ -34,7 +34,7 @@ async def main():
     await server.start()
     tms = Tms(server.store, server.clock)
     for n in range(int(sys.argv[2])):
-        for event in answered_call(f"call-{n}")[:6]:
+        for event in answered_call(f"call-{n}")[:7]:
             tms.event(event)
         if n % max(int(sys.argv[2]) // 50, 1) == 0:
             await server.stored()
@@ -99,7 +99,7 @@ async def test_calls_of_which_nobody_speaks_end_with_one_record(tmp_path: Path) 
     server = CallDataServer("hq", section(database, reregister_within=0.2))
     await server.start()
     tms = Tms(server.store, server.clock)
-    for event in answered_call("call-1")[6:]:
+    for event in answered_call("call-1")[7:]:
         tms.event(event)
     async with asyncio.timeout(10):
         while len(server.store) or len(server.recovery):  # noqa: ASYNC110

@@ -10,8 +10,8 @@ from cds_fakes import FakeNet
 from msgspec.structs import astuple
 
 from cdsplugin.archive.ends import true_ends
-from cdsplugin.archive.record import View
 from cdsplugin.archive.rows import Ends, values_of
+from cdsplugin.archive.view import View
 from cdsplugin.tms.tms import Tms
 
 HQ: dict[str, Any] = {"switch": "hq", "site": "Sunnyvale"}

@@ -86,13 +86,13 @@ async def test_a_client_of_one_call(hq: Site) -> None:
     assert call.data.value("call")["caller"] == "1001"
     await told()
     assert client.told == [], "what was returned does not come again"
-    hq.feed(events[2:6])
+    hq.feed(events[2:7])
     await told()
     assert set(client.names()) == {"leg/hq/1", "answer", "leg/hq/0"}
     other = Notes()
     store.register(other, "c1")
     store.unregister(other, "c1")
-    hq.feed(events[6:])
+    hq.feed(events[7:])
     store.unregister(Notes(), "c1")  # somebody else
     await until(lambda: store.get("c1") is None)
     await told()
@@ -103,11 +103,11 @@ async def test_a_client_of_one_call(hq: Site) -> None:
 
 async def test_the_end_comes_once_and_with_everything(hq: Site) -> None:
     store, of_one, of_both = local(hq), Notes(), Notes()
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     store.register(of_one, "c1")
     store.register(of_both, "c1")
     store.register_all(of_both)
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     await told()
     assert of_one.told == of_both.told, "nothing comes twice"
     size = len(store.get("c1").data)
@@ -126,7 +126,7 @@ async def test_the_end_comes_once_and_with_everything(hq: Site) -> None:
 
 async def test_a_client_of_all_calls(hq: Site) -> None:
     store, client = local(hq), Notes()
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     first = store.register_all(client)
     assert [(call.call_id, len(call.data)) for call in first] == [("c1", 6)]
     assert store.register_all(client) == first
@@ -135,7 +135,7 @@ async def test_a_client_of_all_calls(hq: Site) -> None:
     # A call that begins comes with its first entries.
     assert {told[:2] for told in client.told} == {("c2", "leg/hq/0"), ("c2", "call")}
     # No call is held by it.
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     await until(lambda: ("c1", "ended", 7) in client.told)
     store.unregister_all(client)
     hq.feed(answered_call("c2")[1:])
@@ -146,7 +146,7 @@ async def test_a_client_of_all_calls(hq: Site) -> None:
 
 async def test_what_is_written(hq: Site) -> None:
     store, mine, all_mine, other = local(hq), Notes(), Notes(), Notes()
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     store.register(mine, "c1")
     store.register(all_mine, "c1")
     store.register_all(all_mine)
@@ -170,7 +170,7 @@ async def test_what_is_written(hq: Site) -> None:
     assert data.log_lines()[0].author == "hq/vip"
     await store.stored()
     assert hq.server.disk.committed == hq.server.disk.appended
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     for client, at in ((mine, store), (all_mine, store), (other, theirs)):
         at.unregister(client, "c1")
     await until(lambda: store.get("c1") is None)
@@ -183,7 +183,7 @@ async def test_what_is_not_written(tmp_path: Path) -> None:
     limits = CdsLimits(call_entries=2, entry_bytes=100)
     async with sites(tmp_path, "hq", limits=limits) as (hq,):
         store = local(hq)
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         for properties, lines, error, says in (
             ({"ok": 1, "call": 2}, [], NotStorable, "belong to the switches"),
             ({"leg/hq/1": 2}, [], NotStorable, "belong to the switches"),
@@ -330,7 +330,7 @@ async def test_a_call_of_another_server(pair: list[Site]) -> None:
     """What its owner has comes as the first update; and what is written here gets there."""
     hq, branch = pair
     store, client = local(branch), Notes()
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     call = store.register(client, "c1", "hq")
     assert (call.owner, len(call.data)) == ("hq", 0)
     assert await store.registered("c1") is call
@@ -343,7 +343,7 @@ async def test_a_call_of_another_server(pair: list[Site]) -> None:
     there = hq.server.store.get("c1")
     await until(lambda: there.data.value("vip"))
     assert there.data.properties["vip"].author == "branch/vip"
-    hq.feed(answered_call("c1")[6:])
+    hq.feed(answered_call("c1")[7:])
     await until(lambda: "end" in client.names())
     assert "vip" not in client.names()
     assert len(client.told) < 6 + 10
@@ -371,7 +371,7 @@ async def test_applications_wait_for_the_owner_though_a_program_is_there(
 ) -> None:
     """A program's registration is no sign that anything of the call is here."""
     hq, branch = pair
-    hq.feed(answered_call("c1")[:6])
+    hq.feed(answered_call("c1")[:7])
     local(branch).register(Notes(), "c1", "hq")
     call = await branch.api._application._interest.call("c1", None)
     assert len(call.data) == 6
@@ -420,6 +420,6 @@ async def test_what_waits_at_the_stop_is_told(tmp_path: Path) -> None:
     async with sites(tmp_path, "hq") as (hq,):
         store, client = local(hq), Notes()
         store.register_all(client)
-        hq.feed(answered_call("c1")[:6])
+        hq.feed(answered_call("c1")[:7])
         await hq.stop()
         assert client.names()[-1] == "ended", "before the server's stop is over"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from api_sites import Site, sites
-from cds_calls import answered_call, busy_call
+from cds_calls import AT, SECOND, answered_call, busy_call
 from click.testing import CliRunner
 from test_cli_calls import cds
 
 from cdsplugin.printed import Watched, print_records
+from softswitch.events import LegAnswered, LegInvited, TalkBegan, TalkEnded
 
 ONE = "01a21a77-bd45-7b2c-93d7-01ee2c0cc531"
 LONG = "wants to be called back, and says so at a length for which no line of eighty has room"
@@ -25,7 +27,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def hq(tmp_path: Path):
     async with sites(tmp_path, "hq") as (site,):
-        site.feed(answered_call(ONE)[:6])
+        site.feed(answered_call(ONE)[:7])
         site.feed(busy_call("01a21a77-bd45-7b2c-93d7-01ee2c0cc532"))
         yield site
 
@@ -50,13 +52,44 @@ async def test_live_calls(hq: Site) -> None:
     assert lines[:2] == [f"{ONE} of hq, live", "  call"], "who calls whom comes first"
     assert "    started_at    2027-01-15 08:00:00.000" in lines
     assert "  account = 4711" in lines
+    assert "  1001 talks with 2001 since 2027-01-15 08:00:03.000" in lines
     assert not [line for line in lines if "{" in line or "18000000" in line]
     assert LONG in " ".join(" ".join(lines).split())
 
 
+async def test_a_transferred_call(hq: Site) -> None:
+    of: dict[str, Any] = {"call_id": ONE, "switch": "hq", "at": AT + 8 * SECOND}
+    hq.feed(
+        [
+            TalkEnded(**of, talk=1),
+            LegInvited(**of, leg=2, party="extension:1003", uri="", address="", sip_call_id="c"),
+            LegAnswered(**of, leg=2, status=200, callee="1003", codec="", user_agent=""),
+            TalkBegan(**of, talk=2, legs=(0, 2), how="blind-transfer", by="trunk:branch"),
+        ]
+    )
+    text = " ".join(" ".join(fits((await cds(hq, "calls", ONE)).output)).split())
+    assert text.endswith(
+        "1001 talked with 2001 from 2027-01-15 08:00:03.000 to 2027-01-15 08:00:08.000"
+        " 1001 talks with 1003 since 2027-01-15 08:00:08.000, blind-transfer by trunk:branch"
+    )
+    talks = (await hq.http.get(f"/calls/{ONE}")).json()["talks"]
+    assert talks[1] == {
+        "talk": 1,
+        "switch": "hq",
+        "from_party": "extension:1001",
+        "from_number": "1001",
+        "to_party": "extension:1003",
+        "to_number": "1003",
+        "began_at": "2027-01-15T08:00:08.000000Z",
+        "ended_at": None,
+        "how": "blind-transfer",
+        "by": "trunk:branch",
+    }
+
+
 async def test_records(hq: Site) -> None:
     await cds(hq, "note", ONE, LONG)
-    hq.feed(answered_call(ONE)[6:])
+    hq.feed(answered_call(ONE)[7:])
     hq.server.store.end(ONE)
     await hq.recorded(ONE)
     assert fits((await cds(hq, "cdr")).output)[-2:] == [

@@ -22,7 +22,7 @@ from cdsplugin.archive.record import Recorder
 from cdsplugin.archive.sqlite import Archive
 from cdsplugin.cli import main
 from cdsplugin.tms.tms import Tms
-from softswitch.events import CallEnded, LegAnswered, LegInvited
+from softswitch.events import CallEnded, LegAnswered, LegInvited, TalkBegan
 
 SITES = {"hq": "Sunnyvale", "branch": "Austin", "depot": "Reno"}
 RATES = """
@@ -95,6 +95,9 @@ class Sites:
                     LegAnswered(
                         **base, at=answered, leg=1, status=200, callee=sent, codec="", user_agent=""
                     )
+                )
+                self.tms[name].event(
+                    TalkBegan(**base, at=answered, talk=1, legs=(0, 1), how="dialled", by="")
                 )
             self.net.advance(0.1)
         for name in names:

@@ -178,11 +178,11 @@ async def test_a_server_that_is_stopped_leaves_the_calls_to_its_next_life(
 ) -> None:
     async with switch(tmp_path, hq.port) as at:
         events = mine("c1")
-        at.tell(*events[:6])
+        at.tell(*events[:7])
         await until(at.running.client.settled)
         assert await hq.kill(signal.SIGTERM) == 0
         await hq.start()
-        at.tell(*events[6:])
+        at.tell(*events[7:])
         await until(at.running.client.settled)
         await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(1,)])
     assert hq.rows("SELECT disposition, billsec FROM cdrs") == [("answered", 10.0)]
@@ -195,13 +195,13 @@ async def test_a_long_call_survives_its_server(tmp_path: Path) -> None:
     try:
         async with switch(tmp_path, hq.port) as at:
             events = mine("c1")
-            at.tell(*events[:6])
+            at.tell(*events[:7])
             await until(at.running.client.settled)
             await hq.kill()
             await hq.start()
             await until(at.running.client.settled)
             await asyncio.sleep(2.5)  # longer than reregister_within and linger
-            at.tell(*events[6:])
+            at.tell(*events[7:])
             await until(at.running.client.settled)
             await until(lambda: hq.rows("SELECT count(*) FROM cdrs WHERE final") == [(1,)])
         assert hq.rows("SELECT disposition, reason, billsec FROM cdrs") == [("answered", "", 10.0)]
@@ -221,7 +221,7 @@ async def test_a_switch_killed_while_its_server_is_away(tmp_path: Path) -> None:
             async with t.switch(Path(sys.argv[1]), int(sys.argv[2])) as at:
                 for n in range(10):
                     at.tell(*t.mine(f"c{n}"))
-                at.tell(*t.mine("lost")[:6])
+                at.tell(*t.mine("lost")[:7])
                 # As the switch does before it sends anything: then it is on disk.
                 store, stored = at.stored(), []
                 at.tell(*t.mine("untold"))

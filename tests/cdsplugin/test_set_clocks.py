@@ -11,7 +11,7 @@ from cds_calls import SECOND, started
 from cds_fakes import START, FakeServer
 from cds_world import Site, World
 
-from cdsplugin.archive.record import View
+from cdsplugin.archive.view import View
 from cdsplugin.data.call import Call
 from cdsplugin.tms.tms import Tms
 from softswitch.events import (
@@ -23,6 +23,8 @@ from softswitch.events import (
     LegEnded,
     LegInvited,
     SwitchStarted,
+    TalkBegan,
+    TalkEnded,
     Told,
 )
 
@@ -81,6 +83,7 @@ class Switch:
                 **self._of(call_id), leg=1, status=200, callee="2001", codec="", user_agent=""
             )
         )
+        self._tell(TalkBegan(**self._of(call_id), talk=1, legs=(0, 1), how="dialled", by=""))
 
     def late(self, call_id: str = "c1") -> None:
         self._tell(CallerTold(**self._of(call_id), leg=0))
@@ -89,6 +92,7 @@ class Switch:
         of = self._of(call_id)
         for leg in (0, 1):
             self._tell(LegEnded(**of, leg=leg, status=200, reason="", by="remote"))
+        self._tell(TalkEnded(**of, talk=1))
         self._tell(
             CallEnded(**of, disposition="answered", sip_status=200, reason="", hangup_by="caller")
         )

@@ -22,6 +22,7 @@ from softswitch.events import (
     LegInvited,
     LegRinging,
     SwitchStarted,
+    TalkBegan,
 )
 
 
@@ -101,7 +102,7 @@ def test_one_update_an_event(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     events = answered_call("c1")
     feed(tms, events)
-    assert hq.store.updates == len(events)
+    assert hq.store.updates == len(events) - 1, "its legs say when an ordinary talk ended"
 
 
 def test_another_switch_contributes_its_legs_and_its_view() -> None:
@@ -290,13 +291,13 @@ def test_a_call_that_goes_on_after_its_owner_ended_it_is_taken_up_again() -> Non
     hq, branch = net.server("hq"), net.server("branch", "hq")
     tms = Tms(branch.store, branch.clock)
     events = answered_call("c1", "branch", "hq")
-    feed(tms, events[:6])
+    feed(tms, events[:7])
     net.run()
     hq.store.finalize()
     branch.store.end("c1")
     net.run()
     assert branch.store.get("c1") is None
-    feed(tms, events[6:])
+    feed(tms, events[7:])
     net.run()
     assert hq.values("c1")["leg/branch/1"]["answered_at"] == AT + 3 * SECOND
     assert hq.values("c1")["switch/branch"]["disposition"] == "answered"
@@ -318,8 +319,12 @@ def there_and_back(at: int = AT) -> list:
                    incoming=2, **invited),
         LegAnswered(**base, at=at + SECOND, leg=3, status=200, callee="1002", codec="",
                     user_agent=""),
+        TalkBegan(**base, at=at + SECOND, talk=1, legs=(2, 3), how="dialled", by="trunk:branch",
+                  incoming=2),
         LegAnswered(**base, at=at + SECOND + 9, leg=1, status=200, callee="2001", codec="",
                     user_agent=""),
+        TalkBegan(**base, at=at + SECOND + 9, talk=2, legs=(0, 1), how="dialled",
+                  by="extension:1001"),
         CallEnded(**base, at=at + 2 * SECOND, disposition="answered", sip_status=200, reason="",
                   hangup_by="callee", leg=2),
         CallEnded(**base, at=at + 2 * SECOND + 9, disposition="answered", sip_status=200,
@@ -368,7 +373,7 @@ def test_the_passages_may_end_in_any_order(hq: FakeServer, back_first: bool) -> 
     assert tms.unknown_events == 0
 
 
-@pytest.mark.parametrize("crash", range(1, 10))
+@pytest.mark.parametrize("crash", range(1, 12))
 def test_calls_are_taken_up_from_the_store_after_a_restart(crash: int) -> None:
     """The store came back with what it had; the module's own memory is gone."""
     whole = FakeNet().server("hq")
@@ -409,11 +414,11 @@ def test_a_passage_given_up_after_a_restart_stays_so_after_the_next(said: bool) 
         hq.timers.advance(21)
         tms.alive("hq", [])
     assert hq.values("c1")["end"]["disposition"] == "failed"
-    feed(tms, there_and_back()[3:7])
+    feed(tms, there_and_back()[3:8])
     hq, tms, _ = restarted(hq)
     tms.alive("hq", ["c1"])
     assert tms.live() == 1
-    tms.event(there_and_back()[8])
+    tms.event(there_and_back()[10])
     assert tms.live() == 0
     assert hq.store.get("c1").clients == ()
 
@@ -422,19 +427,19 @@ def test_a_call_given_up_for_its_switchs_silence_goes_on_when_that_speaks() -> N
     whole = FakeNet().server("hq")
     feed(Tms(whole.store, whole.clock), there_and_back())
     hq = FakeNet().server("hq")
-    feed(Tms(hq.store, hq.clock), there_and_back()[:7])
+    feed(Tms(hq.store, hq.clock), there_and_back()[:8])
     hq, tms, _ = restarted(hq)
     hq.timers.advance(21)
     assert "ended_at" in hq.values("c1")["leg/hq/0"]
     tms.alive("hq", ["c1"])
     assert "ended_at" not in hq.values("c1")["leg/hq/3"]
-    feed(tms, there_and_back()[7:8])
+    feed(tms, there_and_back()[8:10])
     # Should it be killed once more, what was supposed at first does not count.
     again, _, recovery = restarted(hq)
     recovery.reported("hq")
     end = again.values("c1")["end"]
     assert (end["disposition"], end["ended_at"]) == ("answered", AT + SECOND + 9)
-    feed(tms, there_and_back()[8:])
+    feed(tms, there_and_back()[10:])
     assert tms.live() == 0
     assert hq.values("c1") == whole.values("c1")
 
@@ -451,20 +456,20 @@ def test_replayed_events_change_nothing(hq: FakeServer) -> None:
 def test_calls_of_a_switch_that_is_gone_are_let_go_and_taken_up_again(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
     events = answered_call("c1")
-    feed(tms, events[:6])
+    feed(tms, events[:7])
     assert tms.release("annex") == 0
     assert tms.release("hq") == 1
     assert hq.store.get("c1").clients == ()
     hq.timers.advance(31)
     assert hq.store.get("c1") is None
-    feed(tms, events[6:])
+    feed(tms, events[7:])
     assert hq.values("c1")["leg/hq/1"]["answered_at"] == AT + 3 * SECOND
     assert hq.values("c1")["end"]["disposition"] == "answered"
     assert hq.store.get("c1").clients == ()
     assert tms.live() == 0
 
 
-@pytest.mark.parametrize("told", range(1, 8))
+@pytest.mark.parametrize("told", range(1, 9))
 @pytest.mark.parametrize("memory", ["module", "store", "nothing"])
 def test_a_call_that_its_switch_restored(memory: str, told: int) -> None:
     """Whatever was lost with a process, the record is that of a call without accident."""
@@ -478,11 +483,11 @@ def test_a_call_that_its_switch_restored(memory: str, told: int) -> None:
         hq.store.write(None, "c1", "hq/crm", {"account": "4711"})
     if memory == "store":
         tms = Tms(hq.store, hq.clock)
-    known = [e for e in events[: max(told, 6)] if type(e) is not LegRinging or e.status == 180]
+    known = [e for e in events[: max(told, 7)] if type(e) is not LegRinging or e.status == 180]
     tms.event(CallRestored(call_id="c1", at=AT, switch="hq", leg=0, told=tuple(known)))
     tms.event(SwitchStarted(at=AT, switch="hq"))
     assert tms.live() == 1
-    feed(tms, events[max(told, 6) :])
+    feed(tms, events[max(told, 7) :])
     values, right = hq.values("c1"), whole.values("c1")
     if memory != "nothing" and told > 2:
         assert values.pop("account") == "4711", "what somebody wrote after the route"
@@ -501,7 +506,7 @@ def test_a_call_whose_end_the_switch_forgot_keeps_it(hq: FakeServer) -> None:
     first = hq.values("c1")
     tms = Tms(hq.store, hq.clock)
     tms.event(
-        CallRestored(call_id="c1", at=AT + 20 * SECOND, switch="hq", leg=0, told=tuple(events[:6]))
+        CallRestored(call_id="c1", at=AT + 20 * SECOND, switch="hq", leg=0, told=tuple(events[:7]))
     )
     tms.event(SwitchStarted(at=AT + 20 * SECOND, switch="hq"))
     later = CallEnded(
@@ -520,7 +525,7 @@ def test_a_call_whose_end_the_switch_forgot_keeps_it(hq: FakeServer) -> None:
 
 def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> None:
     tms = Tms(hq.store, hq.clock)
-    feed(tms, answered_call("c1")[:6])
+    feed(tms, answered_call("c1")[:7])
     hq.timers.advance(60)
     feed(tms, busy_call("c2", AT + 60 * SECOND)[:2])
     hq.timers.advance(3540)
@@ -538,7 +543,7 @@ def test_calls_that_the_switch_did_not_bring_back_are_over(hq: FakeServer) -> No
 def test_a_passage_that_its_switch_did_not_bring_back_is_over(hq: FakeServer, memory: bool) -> None:
     """Another one of the same call goes on."""
     tms = Tms(hq.store, hq.clock)
-    feed(tms, there_and_back()[:7])
+    feed(tms, there_and_back()[:8])
     if not memory:
         tms = Tms(hq.store, hq.clock)
     tms.event(CallRestored(call_id="c1", at=AT, switch="hq", leg=2, told=()))
@@ -547,7 +552,7 @@ def test_a_passage_that_its_switch_did_not_bring_back_is_over(hq: FakeServer, me
     assert (values["end"]["disposition"], values["end"]["reason"]) == ("failed", "switch restarted")
     assert [n for n in range(4) if "ended_at" in values[f"leg/hq/{n}"]] == [0, 1]
     assert tms.live() == 1
-    tms.event(there_and_back()[8])
+    tms.event(there_and_back()[10])
     assert tms.live() == 0
     if memory:
         assert hq.store.get("c1").clients == ()

@@ -19,11 +19,14 @@ from softswitch.events import (
     LegEnded,
     LegInvited,
     LegMedia,
+    LegReferred,
     LegRinging,
     SwitchStarted,
+    TalkBegan,
+    TalkEnded,
 )
 
-from .plan import CallItem, NoteItem, Passage
+from .plan import CallItem, NoteItem, Passage, TransferItem
 from .scheduler import World
 from .server import Process, Server
 from .way import Way
@@ -61,8 +64,11 @@ class Truth:
     lines: list[Log] = field(default_factory=list)
     """Acknowledged."""
     waiting: list[Written] = field(default_factory=list)
+    talks: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """Names of the talks' properties that were acknowledged, with their legs, and whether their end
+    was."""
     times: dict[tuple[str, str], int] = field(default_factory=dict)
-    """When something of a leg really was told first, by the leg's property and the name in it."""
+    """When something of a leg or talk really was told first, by its property and the name in it."""
     way: Way = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +81,12 @@ _TIMES: dict[type, str] = {
     LegRinging: "ringing_at",
     LegAnswered: "answered_at",
     LegEnded: "ended_at",
+    TalkBegan: "began_at",
+    TalkEnded: "ended_at",
 }
+TRANSFERRED = 40
+"""The leg to which a call was sent on is numbered so much higher than who sent it; so is the
+talk."""
 
 
 class Switch:
@@ -92,7 +103,7 @@ class Switch:
         the machine that holds (``softswitch.calls.numbers``)."""
         self._last_at: dict[str, int] = {}
 
-    def plan(self, call: CallItem, passage: Passage) -> None:
+    def plan(self, call: CallItem, passage: Passage, transfer: TransferItem | None = None) -> None:
         """Have it happen."""
         state = _Passage(call, passage, origin=passage is call.origin)
         for at, what in (
@@ -100,6 +111,8 @@ class Switch:
             (passage.rings, self._rings),
             (passage.answers, self._answers),
             (passage.holds, self._holds),
+            (transfer.at if transfer else 0, self._refers),
+            (transfer.answers if transfer else 0, self._transfers),
             (passage.ends, self._ends),
         ):
             if at:
@@ -185,7 +198,10 @@ class Switch:
             self.world.note(self.server.name, f"its switch says {event!r}")
         time = _TIMES.get(type(event))
         if time is not None:
-            name = f"leg/{self.server.name}/{event.leg}"  # type: ignore[union-attr]
+            if isinstance(event, TalkBegan | TalkEnded):
+                name = f"talk/{self.server.name}/{event.talk}"
+            else:
+                name = f"leg/{self.server.name}/{event.leg}"  # type: ignore[union-attr]
             self.truths[event.call_id].times.setdefault((name, time), self.world.now)
         entry = (event, then)
         state.unknown.append(entry)
@@ -278,6 +294,15 @@ class Switch:
                 **base, leg=state.passage.first_leg + 1, status=200, callee=state.call.callee,
                 codec="PCMU/8000", user_agent="",
             ),
+        )  # fmt: skip
+        first = state.passage.first_leg
+        state.talk = first // 2 + 1
+        self._tell(
+            state,
+            TalkBegan(
+                **base, talk=state.talk, legs=(first, first + 1), how="dialled",
+                by=f"extension:{state.call.caller}", incoming=first,
+            ),
             known,
         )  # fmt: skip
 
@@ -285,19 +310,76 @@ class Switch:
         leg = state.passage.first_leg + 1
         self._tell(state, LegMedia(**self._base(state), leg=leg, held=True, codec=""))
 
+    def _refers(self, state: _Passage) -> None:
+        if not state.talk:
+            return
+        base, first = self._base(state), state.passage.first_leg
+        refer = LegReferred(**base, leg=first + 1, to="3000", how="blind-transfer")
+        self._tell(state, refer)
+        self._talk_ends(state, base)
+        state.legs.append(first + 1 + TRANSFERRED)
+        self._tell(
+            state,
+            LegInvited(
+                **base, leg=state.legs[-1], party="extension:3000", uri="sip:x", address="",
+                sip_call_id=f"{state.dialog(1)}t", incoming=first, by="trunk:x",
+            ),
+        )  # fmt: skip
+
+    def _talk_ends(self, state: _Passage, base: dict[str, Any]) -> None:
+        name = f"talk/{self.server.name}/{state.talk}"
+        talks = self.truths[state.call.call_id].talks
+
+        def known() -> None:
+            if name in talks:
+                talks[name] = talks[name][0], True
+
+        self._tell(state, TalkEnded(**base, talk=state.talk), known)
+        state.talk = 0
+
+    def _transfers(self, state: _Passage) -> None:
+        first = state.passage.first_leg
+        leg = first + 1 + TRANSFERRED
+        if leg not in state.legs:
+            return
+        base = self._base(state)
+        self._tell(
+            state, LegAnswered(**base, leg=leg, status=200, callee="3000", codec="", user_agent="")
+        )
+        state.talk = first // 2 + 1 + TRANSFERRED
+        name = f"talk/{self.server.name}/{state.talk}"
+        truth = self.truths[state.call.call_id]
+
+        def known() -> None:
+            truth.talks[name] = f"{first} {leg}", False
+
+        self._tell(
+            state,
+            TalkBegan(
+                **base, talk=state.talk, legs=(first, leg), how="blind-transfer", by="trunk:x",
+                incoming=first,
+            ),
+            known,
+        )  # fmt: skip
+        self._leg_ends(state, base, first + 1, 200)
+
+    def _leg_ends(self, state: _Passage, base: dict[str, Any], leg: int, status: int) -> None:
+        state.legs.remove(leg)
+        name = f"leg/{self.server.name}/{leg}"
+        legs = self.truths[state.call.call_id].legs
+        event = LegEnded(**base, leg=leg, status=status, reason="", by="remote")
+        self._tell(state, event, lambda: legs.__setitem__(name, status))
+
     def _ends(self, state: _Passage) -> None:
         call, passage = state.call, state.passage
         base = self._base(state)
         status = 500 if state.failed else 200 if state.answered else 487
         disposition = "failed" if state.failed else call.disposition
         truth = self.truths[call.call_id]
-        for leg in (passage.first_leg, passage.first_leg + 1):
-
-            def leg_known(name: str = f"leg/{self.server.name}/{leg}") -> None:
-                truth.legs[name] = status
-
-            event = LegEnded(**base, leg=leg, status=status, reason="", by="remote")
-            self._tell(state, event, leg_known)
+        for leg in list(state.legs):
+            self._leg_ends(state, base, leg, status)
+        if state.talk:
+            self._talk_ends(state, base)
 
         def known() -> None:
             del self._begun[call.call_id, passage.first_leg]
@@ -324,10 +406,12 @@ class _Passage:
         "call",
         "failed",
         "known",
+        "legs",
         "lost",
         "origin",
         "over",
         "passage",
+        "talk",
         "unknown",
         "waiting",
     )
@@ -337,6 +421,10 @@ class _Passage:
         self.passage = passage
         self.origin = origin
         self.answered = False
+        self.legs = [passage.first_leg, passage.first_leg + 1]
+        """Not over."""
+        self.talk = 0
+        """The number of the talk that is on; 0: none."""
         self.lost = False
         self.failed = False
         self.known = False

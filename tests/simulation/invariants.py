@@ -8,11 +8,13 @@ everything is forgotten.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cdsplugin.archive import composing
 from cdsplugin.data.call import Call, Client
 from cdsplugin.data.call_data import CallData
 from cdsplugin.data.entries import Log, Property
@@ -509,6 +511,10 @@ def one_right_row(
             leg_row = max((legs[r, name] for r in records if (r, name) in legs), default=None)
             if leg_row is None or not leg_row[1] or leg_row[2] != status:
                 raise Violated(f"8: {call_id}: {name} ended with {status}; the record: {leg_row}")
+        for name, (talking, over) in truth.talks.items():
+            told = [json.loads(properties[r, name][2]) for r in records if (r, name) in properties]
+            if not any(t["legs"] == talking and ("ended_at" in t or not over) for t in told):
+                raise Violated(f"8: {call_id}: {name} of {talking}, {over=}; the record: {told}")
         for entry in truth.properties:
             where = [(r, entry.name) for r in records]
             found = [properties[key] for key in where if key in properties]
@@ -523,6 +529,8 @@ def one_right_row(
             key_of_line = (_iso(line.stamp), line.author, line.text)
             if not any((r, *key_of_line) in lines for r in records):
                 raise Violated(f"8: {call_id}: acknowledged {line!r}, and it is in no record")
+    for server in servers.values():
+        talks_are_composed(server)
     # A call that its owner did not have on disk, or that went on when it was over there, others
     # record apart.
     lost = {None} | {
@@ -541,6 +549,16 @@ def one_right_row(
             if of_this & apart.setdefault(caller, set()):
                 raise Violated(f"9: one call is recorded twice: {rows}")
             apart[caller] |= of_this
+
+
+def talks_are_composed(server: Server) -> None:
+    """The talks of a record are those of all that it has, in whatever order that came."""
+    conn = server.disk.archive
+    talks = "SELECT * FROM cdr_talks ORDER BY call_id, talk"
+    found = conn.execute(talks).fetchall()
+    composing.compose_again(conn, [row[0] for row in conn.execute("SELECT call_id FROM cdrs")])
+    if (right := conn.execute(talks).fetchall()) != found:
+        raise Violated(f"talks: {server.name} has {found}, and should have {right}")
 
 
 def _apart(rows: dict[str, dict[str, dict[str, Any]]], caller: str) -> list[str]:
@@ -578,6 +596,6 @@ def _right(call_id: str, truth: Truth, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _iso(us: int | None) -> str:
-    from cdsplugin.archive.record import iso
+    from cdsplugin.archive.view import iso
 
     return iso(us)  # type: ignore[return-value]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cdsplugin.archive.schema import CDR_COLUMNS
 from softswitch.events import CallEnded, CallRouted, CallStarted, Event, LegEnded, LegInvited
 
 from .disk import SimArchive
@@ -48,7 +49,8 @@ class Neighbour:
         ]
         if not apart and not self.stored:
             return None
-        found = {(at, row[1], row[2], row[-1]) for at, *row in apart}
+        final = CDR_COLUMNS.index("final")
+        found = {(at, row[1], row[2], row[final]) for at, *row in apart}
         if len(apart) != 1 or found != {(name, name, name, 1)}:
             return f"9: the call of a neighbour at {name} that named {item.call_id}: {apart}"
         return None

@@ -156,7 +156,19 @@ class FloodItem:
     kind: str = "flood"
 
 
-Item = CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem | FloodItem
+@dataclass(frozen=True, slots=True)
+class TransferItem:
+    """Who was called asks at ``at`` that the caller talk to somebody else, at the switch of this
+    passage; that one answers at ``answers`` (microseconds)."""
+
+    call: int
+    passage: int
+    at: int
+    answers: int
+    kind: str = "transfer"
+
+
+Item = TransferItem | CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem | FloodItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +188,7 @@ class Plan:
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
 FROZEN_KINDS = (*FIRST_KINDS, "freeze")
-KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour", "unserved", "flood")
+KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour", "unserved", "flood", "transfer")
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -238,6 +250,13 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         )
         for _ in range(others.choice((1, 1, 2, 3))):
             items.append(_flood(others, settings, calls, few))
+    if "transfer" in kinds:
+        others = random.Random(f"{seed} transfer")
+        now = [item for item in items if isinstance(item, CallItem)]  # past switches without server
+        for n, call in enumerate(now):
+            items += [
+                _transfer(others, n, p, passage) for p, passage in _transferable(call, others)
+            ]
     return Plan(seed, settings, tuple(items))
 
 
@@ -310,6 +329,20 @@ def _call(rng: random.Random, settings: Settings, n: int) -> CallItem:
     disposition = "answered" if answered else rng.choice(("busy", "no-answer", "cancelled"))
     call_id = f"01990000-{n:04x}-7000-8000-{settings.faults_end:012x}"
     return CallItem(call_id, owner, f"10{n:02d}", f"20{n:02d}", disposition, tuple(passages))
+
+
+def _transferable(call: CallItem, rng: random.Random) -> list[tuple[int, Passage]]:
+    """The passages of a call from which it is sent on."""
+    return [
+        (n, passage)
+        for n, passage in enumerate(call.passages)
+        if passage.answers and passage.ends - passage.answers > 1000 and rng.random() < 0.25
+    ]
+
+
+def _transfer(rng: random.Random, call: int, place: int, passage: Passage) -> TransferItem:
+    at = rng.randrange(passage.answers + 1, passage.ends - 2)
+    return TransferItem(call, place, at, rng.randrange(at + 1, passage.ends))
 
 
 def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int) -> NoteItem:

@@ -15,7 +15,16 @@ from .followers import Follower
 from .invariants import Auditor, Violated, busy, copies_are_equal, listening, one_right_row
 from .neighbours import Neighbour
 from .network import SimNetwork
-from .plan import CallItem, FaultItem, FloodItem, FollowItem, NeighbourItem, NoteItem, Plan
+from .plan import (
+    CallItem,
+    FaultItem,
+    FloodItem,
+    FollowItem,
+    NeighbourItem,
+    NoteItem,
+    Plan,
+    TransferItem,
+)
 from .scheduler import World
 from .server import Process, Server
 from .settling import Settling
@@ -93,10 +102,11 @@ class Simulation:
         for name in settings.servers:
             self._boot(name)
         items = plan.kept()
-        for item in items:
-            if isinstance(item, CallItem):
-                self._call(item)
         calls = [i for i in plan.items if isinstance(i, CallItem)]
+        transfers = [i for i in items if isinstance(i, TransferItem)]
+        for n, call in enumerate(calls):
+            if call in items:
+                self._call(call, {i.passage: i for i in transfers if i.call == n})
         for item in items:
             if isinstance(item, NoteItem):
                 truth = self.truths.get(calls[item.call].call_id)
@@ -192,12 +202,16 @@ class Simulation:
         process = server.boot()
         process.link.receiver = _Receiver(self.auditor, server, process)
 
-    def _call(self, item: CallItem) -> None:
+    def _call(self, item: CallItem, transfers: dict[int, TransferItem]) -> None:
         truth = self.truths[item.call_id] = Truth(item)
         self.ways[item.call_id] = truth.way
         self.auditor.owners[item.call_id] = item.owner
-        for passage in item.passages:
-            (self.switches.get(passage.switch) or self.unserved[passage.switch]).plan(item, passage)
+        for n, passage in enumerate(item.passages):
+            switch = self.switches.get(passage.switch)
+            if switch is None:
+                self.unserved[passage.switch].plan(item, passage)
+            else:
+                switch.plan(item, passage, transfers.get(n))
 
     def _fault(self, fault: FaultItem) -> None:
         begin, end = self._acts(fault)

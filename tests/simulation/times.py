@@ -4,6 +4,10 @@ clock in the meantime."""
 from __future__ import annotations
 
 import datetime
+import json
+from typing import Any
+
+from cdsplugin.archive import iso
 
 from .calls import Truth
 from .invariants import Auditor, Violated
@@ -35,15 +39,24 @@ def times_are_right(
         if _lost_power(owner, faults, truth):
             continue  # its wall clock is all there was
         conn = servers[owner].disk.archive
+        named: list[tuple[str, str, dict[str, Any]]] = []
+        for name, value in conn.execute(
+            "SELECT name, value FROM cdr_properties WHERE call_id = ? AND name GLOB 'talk/*'",
+            (call_id,),
+        ):
+            talk = json.loads(value)
+            said = {key: iso(talk.get(key)) for key in ("began_at", "ended_at")}
+            named.append((name.split("/")[1], name, said))
         for switch, leg, *times in conn.execute(
             "SELECT switch, leg, invited_at, ringing_at, answered_at, ended_at FROM cdr_legs"
             " WHERE call_id = ?",
             (call_id,),
         ):
-            name = f"leg/{switch}/{leg}"
+            named.append((switch, f"leg/{switch}/{leg}", dict(zip(_KEYS, times, strict=True))))
+        for switch, name, said in named:
             if (call_id, switch) in auditor.unbased or _lost_power(switch, faults, truth):
                 continue
-            for key, text in zip(_KEYS, times, strict=True):
+            for key, text in said.items():
                 true = truth.times.get((name, key))
                 if true is None or text is None:
                     continue
