@@ -28,6 +28,7 @@ def call_settings(config: Config) -> CallSettings:
         max_text=limits.max_text,
         max_transfers=limits.max_transfers,
         ring_back=timers.ring_back,
+        parked=timers.parked,
     )
 
 

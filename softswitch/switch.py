@@ -158,6 +158,7 @@ class Switch(Core):
         self.listeners = Listeners(plugins)
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
+        self.orbits = {}
         self.restarting = Restarting(
             network,
             self.timers,
@@ -433,6 +434,23 @@ class Switch(Core):
         """Whether a party may transfer whom it talks with."""
         return party.startswith("extension:") or party[6:] in self.sources.refer
 
+    def ringing(self, party: str, number: str) -> Member | None:
+        """The leg that rings longest at that extension, or with an empty number at any, if the
+        party may take it."""
+        wanted = f"extension:{number}" if number else ""
+        found: Call | None = None
+        longest: Leg | None = None
+        for call in self.calls:
+            if found is not None and found.call_id < call.call_id:
+                continue
+            for leg in call.ringing():
+                if wanted and leg.party != wanted:
+                    continue
+                if self.may_pick_up(party, leg.party) and leg.party != party:
+                    found, longest = call, leg
+                    break
+        return longest
+
     def may_pick_up(self, party: str, other: str) -> bool:
         """Whether a party may take calls that ring at another: they share a group."""
         one = self.extensions.get(party.removeprefix("extension:"))
@@ -531,6 +549,7 @@ class Switch(Core):
             "numbers": len(self.numbers),
             "refused": len(self.refusals),
             "lines": len(self.lines),
+            "orbits": len(self.orbits),
             **self.transactions.tables(),
             "timers": len(self.timers),
             "bindings": len(self.registrar),

@@ -15,12 +15,14 @@ from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.headers import content_lines
 from softswitch.calls.lasting import address_of
 from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.parked import Parked
 from softswitch.calls.placed import PlacedCall
 from softswitch.calls.search import Search
 from softswitch.calls.takeover import PICKUP, Pickup, Takeover
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
     ATTENDED,
+    PARK,
     TRANSFERRED,
     AttendedTransfer,
     BlindTransfer,
@@ -124,7 +126,7 @@ class Call(PlacedCall):
         transfer: BlindTransfer | AttendedTransfer
         begin = self._begin_search
         if refer.replaces is None:
-            transfer = BlindTransfer(self, leg, kept, refer.number)
+            transfer = BlindTransfer(self, leg, leg.party, kept, refer.number)
         else:
             try:
                 found = self._replaced(leg, refer)
@@ -132,7 +134,7 @@ class Call(PlacedCall):
                 transaction.respond(error.status, error.reason)
                 return
             if found is None:
-                transfer = BlindTransfer(self, leg, kept, refer.number, ATTENDED)
+                transfer = BlindTransfer(self, leg, leg.party, kept, refer.number, ATTENDED)
                 begin = partial(self._begin_elsewhere, refer)
             elif found.up:
                 assert found.talk is not None
@@ -141,7 +143,8 @@ class Call(PlacedCall):
                 transfer = AttendedTransfer(self, leg, kept, found, target)
             else:
                 # Whom it has called rings yet: it rings on for the one who is kept.
-                transfer = BlindTransfer(self, leg, kept, _dialled(found) or refer.number)
+                number = _dialled(found) or refer.number
+                transfer = BlindTransfer(self, leg, leg.party, kept, number)
                 assert isinstance(found.call, Call)
                 found.call.withdraw("Transferred")
         self._transferred += 1
@@ -234,6 +237,14 @@ class Call(PlacedCall):
             )
         search.ring_at(found)
 
+    def return_to(self, transfer: BlindTransfer) -> bool:
+        """Ring who has parked a call; whether that can be."""
+        self._add(transfer)
+        if self.ring_back(transfer):
+            return True
+        self.transfer_over(transfer)
+        return False
+
     def ring_back(self, transfer: BlindTransfer) -> bool:
         """Ring who asked for a transfer of which nothing came; whether that can be."""
         seconds = self.core.settings.ring_back
@@ -251,6 +262,48 @@ class Call(PlacedCall):
         rename, self._rename = self._rename, None
         if rename is not None and not self.over:
             self.renamed(*rename)
+
+    # --- what the switch itself does, by the dialplan (`search.SearchUser`)
+
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """The route of the caller leads to nobody, but to something that the switch does."""
+        if what == PICKUP:
+            self._pick_up_at(number)
+        elif what == PARK:
+            self._retrieve(number)
+        else:
+            super().do(search, what, argument, number)
+
+    def _pick_up_at(self, number: str) -> None:
+        """The caller wants what rings at an extension; at anybody of its groups, if empty."""
+        leg = self.core.ringing(self.party, number)
+        if isinstance(leg, Leg):
+            self._pick_up(leg)
+        else:
+            self.fail(404, "Nothing Rings There")
+
+    def park(self, transfer: BlindTransfer, orbit: str) -> None:
+        """Who is transferred is to wait there until somebody calls that number."""
+        if orbit in self.core.orbits:
+            transfer.failed(486, "Somebody Is Parked There")
+            return
+        parked = Parked(self, transfer.kept, orbit, transfer.by)
+        self._add(parked)
+        parked.start()
+        transfer.parked()
+
+    def _retrieve(self, orbit: str) -> None:
+        """The caller wants who is parked there."""
+        parked = self.core.orbits.get(orbit)
+        caller = self.caller
+        assert caller is not None
+        if not isinstance(parked, Parked):
+            self.fail(404, "Nobody Is Parked There")
+            return
+        takeover = Takeover(self, caller, parked.kept, None, PARK)
+        self._begin_together(takeover, takeover.other_call)
+        parked.taken()
+        takeover.start()
 
     # --- somebody calls to take a place in a call
 

@@ -30,7 +30,7 @@ class CallSettings:
     `no_response`: an INVITE that nothing at all answers goes to the next target after this time.
     `session_check`: how often both sides of an answered call are asked whether they are still
     there. `ring_back`: how long who asked for a transfer is rung if nothing came of it.
-    `max_transfers` is of one call.
+    `max_transfers` is of one call. `parked`: who has parked a call is rung after this time.
     """
 
     no_response: float = 5.0
@@ -43,6 +43,7 @@ class CallSettings:
     max_text: int = 256
     max_transfers: int = 50
     ring_back: float = 20.0
+    parked: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,8 @@ class Passage:
 
 class Core(Surroundings):
     """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
-    both in microseconds; `boot` names the machine's start since which the latter goes on."""
+    both in microseconds; `boot` names the machine's start since which the latter goes on. `orbits`
+    are the calls that are parked, by number."""
 
     name: str
     site: str
@@ -218,6 +220,7 @@ class Core(Surroundings):
     boot: str
     numbers: LegNumbers
     call_log: CallLog | None
+    orbits: dict[str, object]
     line_counts: LineCounts
     trunk_states: TrunkStates
     now_us: Callable[[], int]
@@ -251,6 +254,11 @@ class Core(Surroundings):
 
     def may_refer(self, party: str) -> bool:
         """Whether a party may transfer whom it talks with."""
+        raise NotImplementedError
+
+    def ringing(self, party: str, number: str) -> Member | None:
+        """The leg that rings longest at that extension, or with an empty number at any, if the
+        party may take it."""
         raise NotImplementedError
 
     def may_pick_up(self, party: str, other: str) -> bool:

@@ -11,6 +11,7 @@ from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.headers import reason_of
 from softswitch.calls.last_words import LastWord, leaves
 from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.parked import Parked
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, probe
@@ -141,11 +142,7 @@ class LastingCall(Transferring):
                 received_by = flow_record(incoming.flow)
             else:
                 key, merged = incoming.key, incoming.merged
-        if self.search is not None:
-            legs += self.search.inviting()
-        for transfer in self.transfers or ():
-            if isinstance(transfer, BlindTransfer) and transfer.search is not None:
-                legs += transfer.search.inviting()
+        legs += self.ringing()
         identity = self.identity
         numbers = self.core.numbers
         return CallRecord(
@@ -172,7 +169,20 @@ class LastingCall(Transferring):
             self.came,
             tuple([talk.record() for talk in self.talks()]),
             numbers.peek_talk(self.call_id),
+            tuple([parked.record() for parked in self.parked()]) if self.transfers else (),
         )
+
+    def ringing(self) -> list[Leg]:
+        """Legs that are rung."""
+        legs = self.search.inviting() if self.search is not None else []
+        for transfer in self.transfers or ():
+            if isinstance(transfer, BlindTransfer) and transfer.search is not None:
+                legs += transfer.search.inviting()
+        return legs
+
+    def parked(self) -> list[Parked]:
+        """Legs that wait to be retrieved."""
+        return [one for one in self.transfers or () if isinstance(one, Parked)]
 
     def talks(self) -> list[Talk]:
         """Those that are on."""
@@ -236,7 +246,8 @@ class LastingCall(Transferring):
         self.changed()
         self._watch(wait or self.core.settings.session_check)
         # A transfer that was under way has ended with the process: its parties talk again.
-        alone = [leg for leg in self.legs if leg.talk is None]
+        parked = [one.kept for one in self.parked()]
+        alone = [leg for leg in self.legs if leg.talk is None and leg not in parked]
         if len(alone) == 2:
             self.begin_talk(alone[0], alone[1], RETURNED, alone[1].party)
         else:
@@ -327,7 +338,7 @@ class LastingCall(Transferring):
     def left_alone(self, leg: Member, status: int, reason: str) -> None:
         """Hang up a leg if it has nobody to talk with, and say why."""
         assert isinstance(leg, Leg)
-        if leg.up and leg.talk is None:
+        if leg.up and leg.talk is None and not any(one.kept is leg for one in self.parked()):
             text = reason.replace('"', "'").replace("\\", "")
             self.let_go(leg, reason, f'Reason: SIP;cause={status};text="{text}"\r\n')
 

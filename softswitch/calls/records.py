@@ -77,6 +77,14 @@ class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     by: str
 
 
+class ParkedRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A leg that waits to be retrieved: its index, where, and by whom it was parked."""
+
+    leg: int
+    orbit: str
+    by: str
+
+
 class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One passage of a call. `legs`: the caller's first, then who talks with it or is rung; of an
     answered call all that are left. `passage` is the number of the leg that came in, `party` whose
@@ -114,6 +122,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     came: str = ""
     talks: tuple[TalkRecord, ...] = ()
     next_talk: int = 2
+    parked: tuple[ParkedRecord, ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -20,6 +20,7 @@ from softswitch.calls.headers import content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import LastWord, decode_failure, decode_goodbye
 from softswitch.calls.leg import DIALLED, LEAVING, WAITING, Leg
+from softswitch.calls.parked import Parked
 from softswitch.calls.records import CallRecord, FlowRecord, LegRecord, TalkRecord
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk
@@ -116,6 +117,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
                 _confirm(core, leg, one)
                 call.legs.append(leg)
         _talks(call, legs, record)
+        _parked(call, record)
         if caller is not None:
             if caller.session.answer is not None:
                 # It may never have left. Nobody can tell: the caller counts as told when it is sent
@@ -190,6 +192,15 @@ def _talks(call: Call, legs: list[Leg], record: CallRecord) -> None:
     for one in talks:
         if one.first in of and one.second in of:
             Talk(call, one.number, of[one.first], of[one.second], one.how, one.by)
+
+
+def _parked(call: Call, record: CallRecord) -> None:
+    of = {leg.index: leg for leg in call.legs}
+    for one in record.parked:
+        if one.leg in of and one.orbit not in call.core.orbits:
+            parked = Parked(call, of[one.leg], one.orbit, one.by)
+            call.transfers = [*(call.transfers or ()), parked]
+            parked.wait()
 
 
 def _search(call: Call, request: Request) -> Search:

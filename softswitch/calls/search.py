@@ -67,6 +67,9 @@ class SearchUser(Protocol):
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered. The user says `won_by`, and has to acknowledge."""
 
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """The route leads to something that the switch does, with this number."""
+
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody was found. `lines` are header lines that explain it, `by` is who is to blame:
         callee or switch."""
@@ -199,6 +202,11 @@ class Search(Rung):
             self._fail_as_called()
         else:
             self._nobody(503, "No Media Worker")
+
+    def do(self, what: str, argument: str, number: str) -> None:
+        """See ``dialplan.Asked``."""
+        if self.user is not None:
+            self.user.do(self, what, argument, number)
 
     def _nobody(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
         if self.user is not None:

@@ -27,8 +27,7 @@ class Takeover(Transfer):
     def __init__(
         self, call: Transferring, caller: Leg, kept: Leg, replaced: Leg | None, how: str
     ) -> None:
-        super().__init__(call, caller, kept, how, kept.number)
-        self.referrer = None
+        super().__init__(call, None, caller.party, kept, how, kept.number)
         self.caller = caller
         self.replaced = replaced
         assert isinstance(kept.call, Transferring)
@@ -88,8 +87,7 @@ class Pickup(Transfer):
     __slots__ = ("caller", "search")
 
     def __init__(self, call: Transferring, caller: Leg, search: Search) -> None:
-        super().__init__(call, caller, caller, PICKUP, "")
-        self.referrer = None
+        super().__init__(call, None, caller.party, caller, PICKUP, "")
         self.caller = caller
         self.search = search
 

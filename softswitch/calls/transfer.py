@@ -21,6 +21,7 @@ from softswitch.sip import SIPFRAG, Response, Timer, fragment, opened, readable
 
 BLIND: Final = "blind-transfer"
 ATTENDED: Final = "attended-transfer"
+PARK: Final = "park"
 RETURNED: Final = "returned"
 
 NOT_ACCEPTABLE: Final = frozenset((415, 488, 606))
@@ -105,6 +106,10 @@ class Transferring(Passage):
         """Ring who asked for a transfer of which nothing came; whether that can be."""
         raise NotImplementedError
 
+    def return_to(self, transfer: BlindTransfer) -> bool:
+        """The same for who has parked a call."""
+        raise NotImplementedError
+
     def brought_together(self, transfer: AttendedTransfer, replaced: Leg | None) -> None:
         """The two whom somebody has talked to both are connected: their calls are one."""
         raise NotImplementedError
@@ -121,6 +126,10 @@ class Transferring(Passage):
         """The caller has answered what the one who waits had offered."""
         raise NotImplementedError
 
+    def park(self, transfer: BlindTransfer, orbit: str) -> None:
+        """Who is transferred is to wait there until somebody calls that number."""
+        raise NotImplementedError
+
     def transfer_over(self, transfer: Transfer) -> None:
         """Nothing more is to be done for it."""
         raise NotImplementedError
@@ -134,13 +143,15 @@ class Transfer:
 
     __slots__ = ("by", "call", "done", "how", "join", "kept", "notes", "referrer", "timer", "to")
 
-    def __init__(self, call: Transferring, referrer: Leg, kept: Leg, how: str, to: str) -> None:
+    def __init__(
+        self, call: Transferring, referrer: Leg | None, by: str, kept: Leg, how: str, to: str
+    ) -> None:
         self.call = call
-        self.referrer: Leg | None = referrer
+        self.referrer = referrer
         self.kept = kept
         self.how = how
         self.to = to
-        self.by = referrer.party
+        self.by = by
         self.notes: Notes | None = None
         self.join: Join | None = None
         self.done = False  # it has worked; who asked may still be there
@@ -233,17 +244,26 @@ class BlindTransfer(Transfer):
     `begin` starts a search, with or without an offer; None: nobody is to be called like that.
     """
 
-    __slots__ = ("begin", "found_leg", "returning", "search", "talk")
+    __slots__ = ("begin", "found_leg", "returning", "search", "talk", "unfound", "wasfound")
 
     def __init__(
-        self, call: Transferring, referrer: Leg, kept: Leg, to: str, how: str = BLIND
+        self,
+        call: Transferring,
+        referrer: Leg | None,
+        by: str,
+        kept: Leg,
+        to: str,
+        how: str = BLIND,
     ) -> None:
-        super().__init__(call, referrer, kept, how, to)
+        super().__init__(call, referrer, by, kept, how, to)
         self.search: Search | None = None
         self.begin: Callable[[BlindTransfer, bytes], None] | None = None
         self.found_leg: Leg | None = None
         self.talk: Talk | None = None
         self.returning = False
+        # What is to be done with who was kept, if nobody is found, and if somebody is.
+        self.unfound: Callable[[], None] | None = None
+        self.wasfound: Callable[[], None] | None = None
 
     def start(self, begin: Callable[[BlindTransfer, bytes], None]) -> None:
         """Go and find who is asked for."""
@@ -269,6 +289,8 @@ class BlindTransfer(Transfer):
         self.search = None
         search.won_by(leg)
         call, kept = self.call, self.kept
+        if self.wasfound is not None:
+            self.wasfound()
         self.found_leg = leg
         call.leg_joined(leg, response)
         talk = self.talk = call.begin_talk(kept, leg, self.how, self.by)
@@ -308,8 +330,12 @@ class BlindTransfer(Transfer):
             self.how = RETURNED
         else:
             self.say(status, reason, final=True)
+            unfound = self.unfound
             self._end()
-            call.left_alone(kept, status, reason)
+            if unfound is not None:
+                unfound()
+            else:
+                call.left_alone(kept, status, reason)
 
     def left(self, leg: Leg) -> None:
         """See `Transfer`."""
@@ -345,6 +371,20 @@ class BlindTransfer(Transfer):
         self.referrer = None
         self.finish()
 
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """Its route leads to nobody, but to something that the switch does."""
+        if what == PARK:
+            self.call.park(self, number)
+        else:
+            self.failed(403, "Not By Transfer")
+
+    def parked(self) -> None:
+        """Who was kept has been parked: who asked may go."""
+        self.search = None
+        self.how = PARK
+        self.worked()
+        self.finish()
+
     def _joined(self) -> None:
         self.join = None
         if self.talk is not None:
@@ -368,7 +408,7 @@ class AttendedTransfer(Transfer):
     def __init__(
         self, call: Transferring, referrer: Leg, kept: Leg, replaced: Leg, target: Leg
     ) -> None:
-        super().__init__(call, referrer, kept, ATTENDED, target.number)
+        super().__init__(call, referrer, referrer.party, kept, ATTENDED, target.number)
         self.replaced: Leg | None = replaced
         self.target = target
         assert isinstance(replaced.call, Transferring)

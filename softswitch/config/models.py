@@ -244,6 +244,9 @@ class Timers(Section):
         default=20.0,
         description="how long who has transferred a call is rung if nothing came of it",
     )
+    parked: SecondsOrOff = Field(
+        default=120.0, description="after this who has parked a call is rung; 0: never"
+    )
     max_duration: SecondsOrOff = Field(
         default=0.0, description="longest answered call; it is hung up after this"
     )
