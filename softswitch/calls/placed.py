@@ -188,6 +188,10 @@ class PlacedCall(LastingCall):
         """Nobody has answered."""
         self.fail(status, reason, by, lines)
 
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """The caller has dialled a star code."""
+        search.refuse(501, "")
+
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """The first 2xx: this leg has the call."""
         core, caller = self.core, self.caller

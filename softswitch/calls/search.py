@@ -71,6 +71,9 @@ class SearchUser(Protocol):
         """Nobody was found. `lines` are header lines that explain it, `by` is who is to blame:
         callee or switch."""
 
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """Instead of finding somebody, do what a star code is dialled for (`dialplan.Asked`)."""
+
 
 class Search(Rung):
     """What may still be tried, and the legs that are rung.
@@ -199,6 +202,11 @@ class Search(Rung):
             self._fail_as_called()
         else:
             self._nobody(503, "No Media Worker")
+
+    def do(self, what: str, argument: str, number: str) -> None:
+        """See ``dialplan.Asked``."""
+        if self.user is not None:
+            self.user.do(self, what, argument, number)
 
     def _nobody(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
         if self.user is not None:
