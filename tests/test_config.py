@@ -324,7 +324,7 @@ cds: {}
         "dp.yaml:8:5: `play` beside `dial`: expected only one of them",
         "dp.yaml:8:11: `play`: found `echo`, nothing can be played yet",
         "dp.yaml:9:5: unknown key `striip`: did you mean `strip`?",
-        "dp.yaml:10:5: nothing to do: expected one of `dial`, `play`, `status`",
+        "dp.yaml:10:5: nothing to do: expected one of `dial`, `do`, `play`, `status`",
         "dp.yaml:11:5: unknown key `mach`: did you mean `match`?",
         "dp.yaml:12:11: `dial`: found `extention`: did you mean `extension`?",
         "dp.yaml:13:11: `dial`: found `pstn`, which is a trunk: write `trunk:pstn`",

@@ -74,6 +74,9 @@ class SearchUser(Protocol):
         """Nobody was found. `lines` are header lines that explain it, `by` is who is to blame:
         callee or switch."""
 
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """Instead of finding somebody, do what a star code is dialled for (`dialplan.Asked`)."""
+
 
 class Search(Rung):
     """What may still be tried, and the legs that are rung.

@@ -140,7 +140,9 @@ def _check_actions(read: YamlFile) -> None:
             continue
         where: Where = ("routes", i)
         check_action(read, route, where, _KEYS)
-        given = next((kind for kind in ("play", "status") if route.get(kind) is not None), None)
+        given = next(
+            (kind for kind in ("do", "play", "status") if route.get(kind) is not None), None
+        )
         for key in ("ring", "headers", "caller", "emergency"):
             if given and route.get(key) is not None and route.get("dial") is None:
                 read.at_key((*where, key), f"`{key}` goes with `dial`, not with `{given}`")

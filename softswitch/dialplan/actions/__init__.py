@@ -1,6 +1,7 @@
 """What a route may ask for."""
 
 from softswitch.dialplan.actions.dial import AllModel, Dial, DialTemplate, OrderModel
+from softswitch.dialplan.actions.do import Do
 from softswitch.dialplan.actions.kind import Action, Asked, Template
 from softswitch.dialplan.actions.play import Play
 from softswitch.dialplan.actions.reject import Reject
@@ -13,6 +14,7 @@ __all__ = [
     "Asked",
     "Dial",
     "DialTemplate",
+    "Do",
     "OrderModel",
     "Play",
     "Reject",

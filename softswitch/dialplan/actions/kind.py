@@ -23,6 +23,10 @@ class Asked(Protocol):
     def play(self, name: str) -> None:
         """Connect the caller to something that the switch plays."""
 
+    def do(self, what: str, argument: str, number: str) -> None:
+        """Do what a star code is dialled for: one of ``do.FEATURES``, with its argument (empty:
+        none) and the number that was dialled after the code."""
+
 
 class Action(Protocol):
     """What to do with a call, its number known."""

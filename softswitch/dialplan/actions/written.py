@@ -12,15 +12,16 @@ from pydantic import Field
 
 from softswitch.config import AS_IT_IS, NumberKeys, Shape, Where, YamlFile, did_you_mean
 from softswitch.dialplan.actions.dial import DialKeys, read_dial
+from softswitch.dialplan.actions.do import DoKeys, read_do
 from softswitch.dialplan.actions.kind import Action, Keys, Template
 from softswitch.dialplan.actions.play import PlayKeys, read_play
 from softswitch.dialplan.actions.reject import RejectKeys, read_reject
 
-ALL: tuple[type[Keys], ...] = (DialKeys, PlayKeys, RejectKeys)
+ALL: tuple[type[Keys], ...] = (DialKeys, DoKeys, PlayKeys, RejectKeys)
 
 
-class ActionModel(DialKeys, PlayKeys, RejectKeys, NumberKeys):
-    """What to do with a call: exactly one of ``dial``, ``play`` and ``status``."""
+class ActionModel(DialKeys, DoKeys, PlayKeys, RejectKeys, NumberKeys):
+    """What to do with a call: exactly one of ``dial``, ``do``, ``play`` and ``status``."""
 
     otherwise: ActionModel | None = Field(
         default=None, alias="else", description="what to do when nobody answered"
@@ -40,6 +41,8 @@ class Shaped(NamedTuple):
 
 def template(action: ActionModel, timeout: float) -> Template:
     """What was written, without mistakes. ``timeout`` (seconds) is for who names none."""
+    if action.do is not None:
+        return read_do(action, action.shape.strip > 0)
     if action.play is not None:
         return read_play(action)
     if action.status is not None:
