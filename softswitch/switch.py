@@ -173,9 +173,11 @@ class Switch(Core):
         self.refusals = Refusals(self, config.limits.refused_records)
         self.refusing = Refusing(self.refusals, self.sources, self.callers, self.call_ids)
         self.counters = Counters()
-        self.call_log: CallLog | None = None
+        # What `Core` has declared must not be declared again: compiled, the garbage collector would
+        # count it twice, and let nothing go that it belongs to.
+        self.call_log = None
         self.draining = False
-        self.journal: Journal | None = None
+        self.journal = None
         # Told whenever something was told that what is sent may rely on (`stored`).
         self.on_told: Callable[[], None] = _nothing
         # Whose answer goes out with what is being sent.

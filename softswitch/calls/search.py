@@ -67,9 +67,6 @@ class SearchUser(Protocol):
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered. The user says `won_by`, and has to acknowledge."""
 
-    def do(self, search: Search, what: str, argument: str, number: str) -> None:
-        """The route leads to something that the switch does, with this number."""
-
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody was found. `lines` are header lines that explain it, `by` is who is to blame:
         callee or switch."""

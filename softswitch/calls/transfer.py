@@ -316,10 +316,6 @@ class BlindTransfer(Transfer):
             return
         self.failed(status, reason)
 
-    def do(self, search: Search, what: str, argument: str, number: str) -> None:
-        """Somebody is transferred to a star code."""
-        search.refuse(501, "")
-
     def failed(self, status: int, reason: str) -> None:
         """Nothing came of it: who asked has its talk back, or is rung for it; who was kept is not
         left alone."""

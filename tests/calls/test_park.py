@@ -1,0 +1,219 @@
+"""Calls that are parked and retrieved, and calls that are picked up by a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calls.call_world import CONFIG, PLAN, SDP, World
+from calls.test_transfer import BOB, CAROL, heard, notes, phones, port, refer, talk, talks
+from softswitch import events
+
+GROUPS = CONFIG.replace("{name: Bob,", "{name: Bob, pickup: [desk],").replace(
+    "{name: Carol,", "{name: Carol, pickup: desk,"
+)
+STARS = (
+    PLAN
+    + """
+  - {match: "70X", from: any, do: park}
+  - {match: "*8.", strip: 2, do: pickup}
+  - {match: "*8", do: pickup}
+"""
+)
+
+
+@pytest.fixture
+def stars(tmp_path: Path) -> World:
+    return World(tmp_path, GROUPS, STARS)
+
+
+def test_parked_and_retrieved(stars: World) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    assert notes(b)[-1] == "200 OK"
+    heard(b)
+    b.bye()
+    assert a.last.what == "INVITE"
+    assert "a=inactive" in a.last.body, "there is nobody to be heard"
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(60)
+    assert "BYE" not in a.what
+    c = carol.call("701", CAROL)
+    assert port(a.last.body) == port(CAROL)
+    assert "inactive" not in a.last.body
+    a.reply(200, SDP)
+    assert port(c.find("200 INVITE").body) == port(SDP)
+    c.ack()
+    world.run(5)
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+    assert talks(world) == [
+        ((0, 1), "dialled", "extension:1001"),
+        ((0, 2), "park", "extension:1003"),
+    ]
+    assert [(e.to, e.how, e.status) for e in world.of(events.LegReferred)] == [
+        ("701", "blind-transfer", 0),
+        ("701", "park", 200),
+    ]
+    assert len(world.of(events.CallMerged)) == 1
+
+
+def test_taken_orbits_and_empty_ones(stars: World) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    c = carol.call("702")
+    assert c.last.what == "404 INVITE"
+    c.acknowledge(c.last)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    a.reply(200, SDP + "a=inactive\r\n")
+    b.bye()
+    c, b = talk(carol, bob)
+    refer(b, "701")
+    heard(b)
+    assert notes(b)[-1].startswith("486")
+    heard(b)
+    assert talks(world)[-1][1] == "returned"
+    a.bye()
+    b.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_has_parked_it_is_rung(stars: World, answers: bool) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    b.bye()
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(125)
+    again = bob.line
+    assert again is not b
+    if answers:
+        again.reply(200, BOB)
+        assert port(a.last.body) == port(BOB)
+        a.reply(200, SDP)
+        c = carol.call("701")
+        assert c.last.what == "404 INVITE"
+        c.acknowledge(c.last)
+        a.bye()
+        again.reply(200, to="BYE")
+    else:
+        again.reply(180)
+        world.run(25)
+        assert again.last.what == "CANCEL"
+        again.reply(487)
+        c = carol.call("701", CAROL)
+        a.reply(200, SDP)
+        c.ack()
+        c.bye()
+        a.reply(200, to="BYE")
+    world.end()
+
+
+def test_retrieved_while_who_parked_it_is_rung(stars: World) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    b.bye()
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(125)
+    again = bob.line
+    again.reply(180)
+    c = carol.call("701", CAROL)
+    assert again.last.what == "CANCEL"
+    again.reply(487)
+    a.reply(200, SDP)
+    c.ack()
+    c.bye()
+    a.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_parked_one_hangs_up(stars: World) -> None:
+    world = stars
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    b.bye()
+    a.reply(200, SDP + "a=inactive\r\n")
+    a.bye()
+    assert a.last.what == "200 BYE"
+    world.end()
+
+
+def test_parked_over_a_restart(tmp_path: Path) -> None:
+    world = World(tmp_path, GROUPS, STARS, journal=True)
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    b.bye()
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(10)
+    world.kill()
+    world.start(GROUPS, STARS)
+    world.run(3)
+    a.reply(200, to="OPTIONS")
+    world.run(3)
+    assert "BYE" not in a.what
+    c = carol.call("701", CAROL)
+    a.reply(200, SDP)
+    assert port(c.find("200 INVITE").body) == port(SDP)
+    c.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+    assert len(world.of(events.CallEnded)) == 2
+
+
+@pytest.mark.parametrize("number", ["*81002", "*8"])
+def test_picked_up_by_number(stars: World, number: str) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(180)
+    c = carol.call(number, CAROL)
+    c.ack()
+    assert port(c.last.body) == port(SDP)
+    c.reply(200, CAROL)
+    assert port(a.find("200 INVITE").body) == port(CAROL)
+    a.ack()
+    assert b.last.what == "CANCEL"
+    b.reply(487)
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+    assert talks(world) == [((0, 2), "pickup", "extension:1003")]
+
+
+@pytest.mark.parametrize("number", ["*81002", "*81001", "*8"])
+def test_nothing_to_be_picked_up(stars: World, number: str) -> None:
+    """Alice is in no group with anybody."""
+    world = stars
+    alice, _, carol = phones(world)
+    dave = world.phone("1004", "10.9.0.4")
+    if number == "*81001":
+        d = dave.call("1001")
+        alice.line.reply(180)
+    c = carol.call(number, CAROL)
+    assert c.last.what == "404 INVITE"
+    c.acknowledge(c.last)
+    if number == "*81001":
+        d.cancel()
+        d.acknowledge(d.find("487 INVITE"))
+        alice.line.reply(487)
+    world.end()
