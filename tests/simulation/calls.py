@@ -305,7 +305,7 @@ class Switch:
             ),
         )  # fmt: skip
         first = state.passage.first_leg
-        state.talk = first // 2 + 1
+        state.talk, state.pair = first // 2 + 1, (first, first + 1)
         self._tell(
             state,
             TalkBegan(
@@ -326,7 +326,7 @@ class Switch:
         state.referrer = state.legs[-1]
         refer = LegReferred(**base, leg=state.referrer, to="3000", how="blind-transfer")
         self._tell(state, refer)
-        self._talk_ends(state, base)
+        self._talk_ends(state, base, alone=True)
         state.legs.append(first + 1 + TRANSFERRED)
         self._tell(
             state,
@@ -364,7 +364,7 @@ class Switch:
         )
         self._ends(other)
         base = self._base(one)
-        self._talk_ends(one, base)
+        self._talk_ends(one, base, alone=True)
         leaves, kept = one.legs[-1], one.legs[0]
         one.legs.append(number)
         self._tell(
@@ -381,7 +381,7 @@ class Switch:
     def _talk_begins(
         self, state: _Passage, base: dict[str, Any], talk: int, legs: tuple[int, int], how: str
     ) -> None:
-        state.talk = talk
+        state.talk, state.pair = talk, legs
         name = f"talk/{self.server.name}/{talk}"
         truth = self.truths[state.call.call_id]
 
@@ -395,13 +395,14 @@ class Switch:
             known,
         )
 
-    def _talk_ends(self, state: _Passage, base: dict[str, Any]) -> None:
+    def _talk_ends(self, state: _Passage, base: dict[str, Any], *, alone: bool = False) -> None:
+        """``alone``: its legs go on."""
         name = f"talk/{self.server.name}/{state.talk}"
-        talks = self.truths[state.call.call_id].talks
+        talks, legs = self.truths[state.call.call_id].talks, f"{state.pair[0]} {state.pair[1]}"
 
         def known() -> None:
-            if name in talks:
-                talks[name] = talks[name][0], True
+            if name in talks or alone:
+                talks[name] = legs, True
 
         self._tell(state, TalkEnded(**base, talk=state.talk), known)
         state.talk = 0
@@ -466,6 +467,7 @@ class _Passage:
         "lost",
         "origin",
         "over",
+        "pair",
         "passage",
         "referrer",
         "talk",
@@ -480,6 +482,8 @@ class _Passage:
         self.answered = False
         self.legs = [passage.first_leg, passage.first_leg + 1]
         """Not over."""
+        self.pair = 0, 0
+        """The legs of the last talk."""
         self.referrer = 0
         self.talk = 0
         """The number of the talk that is on; 0: none."""
