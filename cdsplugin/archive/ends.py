@@ -93,12 +93,13 @@ def _ends(came_in: Place | None, answered: Place, leg: Leg, site: object) -> End
 
 def _behind(legs: dict[Place, Leg]) -> dict[Place, Place]:
     """By outgoing leg, the incoming one at the next switch. Of several (a fork at a switch that has
-    no server) the one that was answered."""
+    no server) the one that is the other end of its dialog, else one that was answered."""
     by_call_id: dict[object, Place] = {}
     for place, leg in legs.items():
-        if leg.get("direction") == "out" and leg.get("sip_call_id"):
-            by_call_id[leg.get("sip_call_id")] = place
-    behind: dict[Place, Place] = {}
+        call_id = leg.get("sip_call_id")
+        if leg.get("direction") == "out" and call_id:
+            by_call_id[call_id] = min(place, by_call_id.get(call_id, place))
+    best: dict[Place, tuple[bool, bool, Place]] = {}
     moved: list[tuple[Place, Place]] = []
     for place, leg in legs.items():
         came = leg.get("came")
@@ -108,12 +109,14 @@ def _behind(legs: dict[Place, Leg]) -> dict[Place, Place]:
             if there is not None:
                 moved.append((place, there))
             continue
-        before = by_call_id.get(leg.get("sip_call_id")) or _came_by(legs, came, "out")
+        exact = by_call_id.get(leg.get("sip_call_id"))
+        before = exact or _came_by(legs, came, "out")
         if before is not None and before != place:
-            other = behind.get(before)
-            if other is None or ("answered_at" in leg and "answered_at" not in legs[other]):
-                behind[before] = place
-    for place, there in moved:
+            rank = exact is None, "answered_at" not in leg, place
+            if before not in best or rank < best[before]:
+                best[before] = rank
+    behind = {before: rank[2] for before, rank in best.items()}
+    for place, there in sorted(moved):
         if place not in behind and there not in behind.values():
             behind[place] = there
     return behind
@@ -160,7 +163,7 @@ def first_answered(legs: dict[Place, Leg], came_in: Place) -> Place | None:
             and leg.get("direction") == "out"
             and leg.get("incoming", 0) == number
             and "answered_at" in leg
-            and (won is None or leg["answered_at"] < legs[won]["answered_at"])
+            and (won is None or (leg["answered_at"], place) < (legs[won]["answered_at"], won))
         ):
             won = place
     return won

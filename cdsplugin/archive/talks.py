@@ -182,7 +182,7 @@ def _edges(
         edges.append(plain)
     edges = [_limited(e, legs, ended, kind) for e in edges if type(e.began) is kind and e.legs]
     edges = [e for e in edges if e.ended is None or e.ended > e.began]
-    edges.sort(key=lambda e: (e.began, e.switch, e.number))
+    edges.sort(key=lambda e: (e.began, e.switch, e.number, e.legs))
     return edges[:MOST]
 
 
@@ -254,14 +254,14 @@ def _follow(
 
 def _rank(
     edge: Edge, beyond: Mapping[Place, Place], legs: Mapping[Place, Leg]
-) -> tuple[bool, Time, str, int]:
+) -> tuple[bool, Time, str, int, tuple[Place, ...]]:
     """What brought a talk about is the edge that began last; but not one that only carries on what
     another switch of ours has done."""
     carried = any(
         place in beyond and edge.by in (None, legs.get(place, _NO_LEG).get("party"))
         for place in edge.legs
     )
-    return not carried, edge.began, edge.switch, edge.number
+    return not carried, edge.began, edge.switch, edge.number, edge.legs
 
 
 def _numbers(legs: object) -> list[int]:

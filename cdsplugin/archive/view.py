@@ -102,7 +102,7 @@ class Told:
             self.talks[place] = value
         elif name.startswith("switch/"):
             self.ended[name] = value.get("ended_at")
-        else:
+        elif name.startswith(MERGED):
             into = value.get("merged_into")
             if isinstance(into, str) and (self.merged_into is None or into < self.merged_into):
                 self.merged_into = into

@@ -171,8 +171,8 @@ class EventValues:
             if (
                 event.talk == 1
                 and event.how == "dialled"
-                and event.legs[0] == number
                 and len(event.legs) == 2
+                and event.legs[0] == number
                 and came_in is not None
                 and event.by in ("", came_in["party"])
                 and "was" not in call.legs.get(others[0], {})

@@ -45,38 +45,18 @@ from cdsplugin.data import (
     talk_name,
 )
 from cdsplugin.tms.event_values import WRITERS, EventValues, Values
+from cdsplugin.tms.known import knows
 from cdsplugin.tms.passages import SUPPOSED, TIMES, SwitchCall, found_again, over
 from softswitch.events import (
     CallEnded,
-    CallerTold,
-    CallMerged,
     CallRestored,
-    CallRouted,
     CallStarted,
     Event,
-    LegAnswered,
-    LegEnded,
-    LegInvited,
-    LegMedia,
-    LegMoved,
-    LegReferred,
-    LegRinging,
-    SwitchStarted,
-    TalkBegan,
-    TalkEnded,
 )
 
 log = logging.getLogger("cdsplugin.tms")
 
 Soon: TypeAlias = Callable[[Callable[[], None]], object]
-_SIGN: dict[type, str] = {
-    LegInvited: "invited_at",
-    LegRinging: "ringing_at",
-    LegAnswered: "answered_at",
-    LegMoved: "was",
-    LegEnded: "ended_at",
-}
-"""What a leg has once such an event of it is known."""
 
 RESTARTED = "switch restarted"
 """The ``reason`` of calls that a switch did not bring back from its last life."""
@@ -361,7 +341,8 @@ class SwitchModule:
             if call.released:
                 self._again(call_id, call, {})
         for told in event.told:
-            if self._knows(self._calls.get(call_id), told):
+            call = self._calls.get(call_id)
+            if call is not None and knows(call, self._store.get(call_id), self.switch, told):
                 continue
             if type(told) is CallStarted:
                 self._started(told, base)
@@ -389,33 +370,6 @@ class SwitchModule:
         origin = isinstance(first, CallStarted) and first.origin
         name = "end" if origin else passage_name("switch", self.switch, event.leg)
         return over(held.data.properties.get(name))
-
-    def _knows(self, call: SwitchCall | None, told: Event) -> bool:
-        if call is None:
-            return False
-        if type(told) is CallStarted:
-            return told.leg in call.legs
-        if isinstance(told, CallRouted | CallMerged):
-            # Not again: somebody else may have changed what its ``set:`` said.
-            held = self._store.get(told.call_id)
-            name = (
-                passage_name("route", self.switch, told.incoming)
-                if isinstance(told, CallRouted)
-                else passage_name("merged", self.switch, told.leg)
-            )
-            return held is not None and name in held.data.properties
-        if isinstance(told, TalkBegan | TalkEnded):
-            return _knows_talk(call, told)
-        if isinstance(told, CallEnded | CallRestored | SwitchStarted | CallerTold):
-            return False
-        leg = call.legs.get(told.leg, {})
-        if type(told) is LegReferred:
-            return leg.get("referred_to") == told.to and told.status in (
-                0, leg.get("referred_status"),
-            )  # fmt: skip
-        if type(told) is LegMedia:
-            return leg.get("held") == told.held and leg.get("codec") == (told.codec or "")
-        return _SIGN[type(told)] in leg
 
     def _switch_started(self) -> None:
         """Passages of the switch's last life that did not come back are over."""
@@ -546,16 +500,6 @@ class SwitchModule:
                 legs[talk_name(self.switch, number)] = talk
             values = {**legs, **values}
         self._store.write(self, call_id, self._server, values)
-
-
-def _knows_talk(call: SwitchCall, told: TalkBegan | TalkEnded) -> bool:
-    """Whether a talk is known, or its end."""
-    if told.talk == 1 and call.plain is not None:
-        if type(told) is TalkBegan:
-            return True
-        return any("ended_at" in call.legs.get(number, {}) for number in call.plain)
-    talk = (call.talks or {}).get(told.talk)
-    return talk is not None and (type(told) is TalkBegan or "ended_at" in talk)
 
 
 def _new(values: Values, told: Values) -> Values:

@@ -9,7 +9,7 @@ from cds_calls import AT, through
 from cds_fakes import FakeNet
 from msgspec.structs import astuple
 
-from cdsplugin.archive.ends import true_ends
+from cdsplugin.archive.ends import joined, true_ends
 from cdsplugin.archive.rows import Ends, values_of
 from cdsplugin.archive.view import View
 from cdsplugin.tms.tms import Tms
@@ -120,6 +120,22 @@ def test_switches_without_a_server_in_between(came: str) -> None:
     # Nothing was told of the way: as far as is known.
     del legs[("depot", 0)]["came"]
     assert true_ends(legs, HQ).answered_at == ("hq", 1)
+
+
+def test_of_several_the_other_end_of_the_dialog_goes_on() -> None:
+    """Whichever was told first; else one that was answered."""
+    legs = {
+        ("hq", 0): answered_in("extension:1001", "a"),
+        ("hq", 1): out("trunk:branch", "b", 5, between=True),
+        ("annex", 0): answered_in("trunk:kiosk", "x", came="hq/1 kiosk/1"),
+        ("branch", 0): answered_in("trunk:hq", "b", came="hq/1"),
+        ("depot", 0): came_in("trunk:kiosk", "y", came="hq/1 kiosk/3"),
+    }
+    backwards = dict(reversed(legs.items()))
+    assert joined(legs)["hq", 1] == joined(backwards)["hq", 1] == ("branch", 0)
+    del legs["branch", 0], backwards["branch", 0]
+    assert joined(legs)["hq", 1] == joined(backwards)["hq", 1] == ("annex", 0)
+    assert ("depot", 0) not in joined(legs)
 
 
 def test_who_has_not_heard_from_the_origin() -> None:

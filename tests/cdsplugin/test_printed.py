@@ -156,3 +156,17 @@ def test_nothing_that_others_wrote_moves_a_cursor() -> None:
         assert "?[2J" in output
         assert "\x1b" not in output
         assert "\r" not in output
+
+
+def test_a_call_that_went_on_as_an_older_one() -> None:
+    row = {
+        "call_id": "c2", "started_at": None, "caller": "1002", "dialled": "1003", "callee": "1003",
+        "disposition": "answered", "billsec": 3.0, "merged_into": "c1",
+    }  # fmt: skip
+
+    @click.command()
+    def command() -> None:
+        print_records([row])
+
+    output = CliRunner().invoke(command, env={"COLUMNS": "80"}).output
+    assert "1002 calls 1003: answered by 1003, 3.0 s, went on as c1" in output

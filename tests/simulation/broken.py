@@ -40,6 +40,7 @@ from cdsplugin.proxy.joined import Joined, Stage
 from cdsplugin.proxy.network_proxy import NetworkProxy
 from cdsplugin.proxy.participants import RegistrationMonitor
 from cdsplugin.proxy.registration import Registrations
+from cdsplugin.tms import passages
 from cdsplugin.tms.passages import SwitchCall
 from cdsplugin.tms.tms import SwitchModule
 from softswitch.calls import callid
@@ -327,6 +328,21 @@ def _both(*patches: AbstractContextManager[Any]) -> Iterator[None]:
         yield
 
 
+def _talks_as_known_here() -> AbstractContextManager[Any]:
+    """The talks of a record are those of whoever wrote it last, whatever the database has."""
+
+    def put(self: archive.Archive, *, composed: str | None = None, **rows: Any) -> None:
+        real(self, **rows)
+
+    real = archive.Archive.put
+    return patch.object(archive.Archive, "put", put)
+
+
+def _ends_of_talks_forgotten() -> AbstractContextManager[Any]:
+    """After a restart it is not known any more which talk an ordinary call's legs told."""
+    return patch.object(passages, "_plain", lambda call: None)
+
+
 RULES: Mapping[str, Broken] = {
     "last-writer-wins": _last_writer_wins,
     "author-disregarded": _author_disregarded,
@@ -356,6 +372,8 @@ RULES: Mapping[str, Broken] = {
     "applications-fill-calls": _applications_fill_calls,
     "applications-crowd-out": _applications_crowd_out,
     "refused-untold": _refused_untold,
+    "talks-as-known-here": _talks_as_known_here,
+    "ends-of-talks-forgotten": _ends_of_talks_forgotten,
 }
 
 

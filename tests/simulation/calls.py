@@ -11,6 +11,7 @@ from cdsplugin.data.call import Call
 from cdsplugin.data.entries import Log, Property
 from softswitch.events import (
     CallEnded,
+    CallMerged,
     CallRestored,
     CallRouted,
     CallStarted,
@@ -19,6 +20,7 @@ from softswitch.events import (
     LegEnded,
     LegInvited,
     LegMedia,
+    LegMoved,
     LegReferred,
     LegRinging,
     SwitchStarted,
@@ -26,7 +28,7 @@ from softswitch.events import (
     TalkEnded,
 )
 
-from .plan import CallItem, NoteItem, Passage, TransferItem
+from .plan import CallItem, MergeItem, NoteItem, Passage, TransferItem
 from .scheduler import World
 from .server import Process, Server
 from .way import Way
@@ -67,6 +69,9 @@ class Truth:
     talks: dict[str, tuple[str, bool]] = field(default_factory=dict)
     """Names of the talks' properties that were acknowledged, with their legs, and whether their end
     was."""
+    merged: dict[str, str] = field(default_factory=dict)
+    """Names of the properties by which it became a part of another call, and that call;
+    acknowledged."""
     times: dict[tuple[str, str], int] = field(default_factory=dict)
     """When something of a leg or talk really was told first, by its property and the name in it."""
     way: Way = field(init=False)
@@ -78,12 +83,16 @@ class Truth:
 _TIMES: dict[type, str] = {
     CallStarted: "invited_at",
     LegInvited: "invited_at",
+    LegMoved: "invited_at",
     LegRinging: "ringing_at",
     LegAnswered: "answered_at",
     LegEnded: "ended_at",
     TalkBegan: "began_at",
     TalkEnded: "ended_at",
 }
+MOVED = 52
+"""From here on legs of other calls are numbered, and the talks with them: by the other call and its
+passage."""
 TRANSFERRED = 40
 """The leg to which a call was sent on is numbered so much higher than who sent it; so is the
 talk."""
@@ -296,7 +305,7 @@ class Switch:
             ),
         )  # fmt: skip
         first = state.passage.first_leg
-        state.talk = first // 2 + 1
+        state.talk, state.pair = first // 2 + 1, (first, first + 1)
         self._tell(
             state,
             TalkBegan(
@@ -314,9 +323,10 @@ class Switch:
         if not state.talk:
             return
         base, first = self._base(state), state.passage.first_leg
-        refer = LegReferred(**base, leg=first + 1, to="3000", how="blind-transfer")
+        state.referrer = state.legs[-1]
+        refer = LegReferred(**base, leg=state.referrer, to="3000", how="blind-transfer")
         self._tell(state, refer)
-        self._talk_ends(state, base)
+        self._talk_ends(state, base, alone=True)
         state.legs.append(first + 1 + TRANSFERRED)
         self._tell(
             state,
@@ -326,13 +336,73 @@ class Switch:
             ),
         )  # fmt: skip
 
-    def _talk_ends(self, state: _Passage, base: dict[str, Any]) -> None:
-        name = f"talk/{self.server.name}/{state.talk}"
-        talks = self.truths[state.call.call_id].talks
+    def plan_merge(
+        self, item: MergeItem, older: tuple[CallItem, Passage], younger: tuple[CallItem, Passage]
+    ) -> None:
+        """Have it happen."""
+        keys = [(call.call_id, passage.first_leg) for call, passage in (older, younger)]
+        number = MOVED + item.younger[0] + 3 * younger[1].first_leg
+        merges = partial(self._merges, keys[0], keys[1], number)
+        self.world.at(item.at, partial(self.server.machine.comes, merges))
+
+    def _merges(self, older: tuple[str, int], younger: tuple[str, int], number: int) -> None:
+        one, other = self._begun.get(older), self._begun.get(younger)
+        if self.server.process is None or one is None or other is None:
+            return
+        if not one.talk or not other.talk or one.over or other.over or number in one.legs:
+            return
+        was, name = other.legs[-1], f"merged/{self.server.name}"
+        if younger[1]:
+            name += f"/{younger[1]}"
+        merged = self.truths[younger[0]].merged
+        base = self._base(other)
+        self._talk_ends(other, base)
+        self._tell(
+            other,
+            CallMerged(**base, into=older[0], owner=one.call.owner, leg=younger[1]),
+            lambda: merged.__setitem__(name, older[0]),
+        )
+        self._ends(other)
+        base = self._base(one)
+        self._talk_ends(one, base, alone=True)
+        leaves, kept = one.legs[-1], one.legs[0]
+        one.legs.append(number)
+        self._tell(
+            one,
+            LegMoved(
+                **base, leg=number, was_call=younger[0], was_leg=was, direction="out",
+                party="trunk:x", number=other.call.callee, address="", incoming=older[1],
+                sip_call_id=f"{older[0]} {number}",
+            ),
+        )  # fmt: skip
+        self._talk_begins(one, base, number, (kept, number), "attended-transfer")
+        self._leg_ends(one, base, leaves, 200)
+
+    def _talk_begins(
+        self, state: _Passage, base: dict[str, Any], talk: int, legs: tuple[int, int], how: str
+    ) -> None:
+        state.talk, state.pair = talk, legs
+        name = f"talk/{self.server.name}/{talk}"
+        truth = self.truths[state.call.call_id]
 
         def known() -> None:
-            if name in talks:
-                talks[name] = talks[name][0], True
+            truth.talks[name] = f"{legs[0]} {legs[1]}", False
+
+        incoming = state.passage.first_leg
+        self._tell(
+            state,
+            TalkBegan(**base, talk=talk, legs=legs, how=how, by="trunk:x", incoming=incoming),
+            known,
+        )
+
+    def _talk_ends(self, state: _Passage, base: dict[str, Any], *, alone: bool = False) -> None:
+        """``alone``: its legs go on."""
+        name = f"talk/{self.server.name}/{state.talk}"
+        talks, legs = self.truths[state.call.call_id].talks, f"{state.pair[0]} {state.pair[1]}"
+
+        def known() -> None:
+            if name in talks or alone:
+                talks[name] = legs, True
 
         self._tell(state, TalkEnded(**base, talk=state.talk), known)
         state.talk = 0
@@ -346,22 +416,9 @@ class Switch:
         self._tell(
             state, LegAnswered(**base, leg=leg, status=200, callee="3000", codec="", user_agent="")
         )
-        state.talk = first // 2 + 1 + TRANSFERRED
-        name = f"talk/{self.server.name}/{state.talk}"
-        truth = self.truths[state.call.call_id]
-
-        def known() -> None:
-            truth.talks[name] = f"{first} {leg}", False
-
-        self._tell(
-            state,
-            TalkBegan(
-                **base, talk=state.talk, legs=(first, leg), how="blind-transfer", by="trunk:x",
-                incoming=first,
-            ),
-            known,
-        )  # fmt: skip
-        self._leg_ends(state, base, first + 1, 200)
+        talk = first // 2 + 1 + TRANSFERRED
+        self._talk_begins(state, base, talk, (first, leg), "blind-transfer")
+        self._leg_ends(state, base, state.referrer, 200)
 
     def _leg_ends(self, state: _Passage, base: dict[str, Any], leg: int, status: int) -> None:
         state.legs.remove(leg)
@@ -410,7 +467,9 @@ class _Passage:
         "lost",
         "origin",
         "over",
+        "pair",
         "passage",
+        "referrer",
         "talk",
         "unknown",
         "waiting",
@@ -423,6 +482,9 @@ class _Passage:
         self.answered = False
         self.legs = [passage.first_leg, passage.first_leg + 1]
         """Not over."""
+        self.pair = 0, 0
+        """The legs of the last talk."""
+        self.referrer = 0
         self.talk = 0
         """The number of the talk that is on; 0: none."""
         self.lost = False

@@ -515,6 +515,20 @@ def one_right_row(
             told = [json.loads(properties[r, name][2]) for r in records if (r, name) in properties]
             if not any(t["legs"] == talking and ("ended_at" in t or not over) for t in told):
                 raise Violated(f"8: {call_id}: {name} of {talking}, {over=}; the record: {told}")
+        for name, into in truth.merged.items():
+            told = [properties[r, name][2] for r in records if (r, name) in properties]
+            if not any(json.loads(value)["merged_into"] == into for value in told):
+                raise Violated(f"8: {call_id} became a part of {into}; the record: {told}")
+            row = found_rows.get(truth.item.owner)
+            has = (
+                servers[truth.item.owner]
+                .disk.archive.execute(
+                    "SELECT 1 FROM cdr_properties WHERE call_id = ? AND name = ?", (call_id, name)
+                )
+                .fetchone()
+            )
+            if has and row is not None and row["merged_into"] is None:
+                raise Violated(f"9: {call_id} became a part of {into}; its row does not say so")
         for entry in truth.properties:
             where = [(r, entry.name) for r in records]
             found = [properties[key] for key in where if key in properties]

@@ -168,7 +168,27 @@ class TransferItem:
     kind: str = "transfer"
 
 
-Item = TransferItem | CallItem | NoteItem | FaultItem | FollowItem | NeighbourItem | FloodItem
+@dataclass(frozen=True, slots=True)
+class MergeItem:
+    """At ``at`` two calls become one, at a switch that has both: a call and its passage, of the
+    older one and of the younger one."""
+
+    at: int
+    older: tuple[int, int]
+    younger: tuple[int, int]
+    kind: str = "merge"
+
+
+Item = (
+    MergeItem
+    | TransferItem
+    | CallItem
+    | NoteItem
+    | FaultItem
+    | FollowItem
+    | NeighbourItem
+    | FloodItem
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +208,17 @@ class Plan:
 
 FIRST_KINDS = ("partition", "oneway", "cut", "reset", "jump", "full", "kill", "power")
 FROZEN_KINDS = (*FIRST_KINDS, "freeze")
-KINDS = (*FROZEN_KINDS, "absent", "away", "follow", "neighbour", "unserved", "flood", "transfer")
+KINDS = (
+    *FROZEN_KINDS,
+    "absent",
+    "away",
+    "follow",
+    "neighbour",
+    "unserved",
+    "flood",
+    "transfer",
+    "merge",
+)
 _WEIGHTS = (3, 3, 3, 3, 2, 1, 4, 1)
 
 
@@ -257,6 +287,8 @@ def make(seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
             items += [
                 _transfer(others, n, p, passage) for p, passage in _transferable(call, others)
             ]
+    if "merge" in kinds:
+        items += _merges(random.Random(f"{seed} merge"), items)
     return Plan(seed, settings, tuple(items))
 
 
@@ -343,6 +375,24 @@ def _transferable(call: CallItem, rng: random.Random) -> list[tuple[int, Passage
 def _transfer(rng: random.Random, call: int, place: int, passage: Passage) -> TransferItem:
     at = rng.randrange(passage.answers + 1, passage.ends - 2)
     return TransferItem(call, place, at, rng.randrange(at + 1, passage.ends))
+
+
+def _merges(rng: random.Random, items: list[Item]) -> list[MergeItem]:
+    """Of calls that are up at one switch at the same time."""
+    passages = [
+        ((n, place), passage)
+        for n, call in enumerate(item for item in items if isinstance(item, CallItem))
+        for place, passage in enumerate(call.passages)
+        if passage.answers
+    ]
+    found: list[MergeItem] = []
+    for older, one in passages:
+        for younger, other in passages:
+            begin, end = max(one.answers, other.answers) + 1, min(one.ends, other.ends)
+            here = older[0] < younger[0] and one.switch == other.switch and begin < end
+            if here and rng.random() < 0.5:
+                found.append(MergeItem(rng.randrange(begin, end), older, younger))
+    return found
 
 
 def _note(rng: random.Random, settings: Settings, calls: list[CallItem], n: int) -> NoteItem:

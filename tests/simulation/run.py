@@ -20,6 +20,7 @@ from .plan import (
     FaultItem,
     FloodItem,
     FollowItem,
+    MergeItem,
     NeighbourItem,
     NoteItem,
     Plan,
@@ -124,6 +125,12 @@ class Simulation:
             elif isinstance(item, NeighbourItem):
                 self.neighbours.append(Neighbour(world, self.servers, item))
                 self.auditor.owners.setdefault(item.call_id, item.owner)
+            elif isinstance(item, MergeItem):
+                older, younger = calls[item.older[0]], calls[item.younger[0]]
+                one, other = older.passages[item.older[1]], younger.passages[item.younger[1]]
+                switch = self.switches.get(one.switch)
+                if switch is not None:
+                    switch.plan_merge(item, (older, one), (younger, other))
             elif isinstance(item, FaultItem):
                 self._fault(item)
 
