@@ -38,7 +38,6 @@ from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.listeners import Listeners, store_all
-from softswitch.log import CallLog
 from softswitch.memory import give_back
 from softswitch.parties import Parties
 from softswitch.refusing import Refusing
