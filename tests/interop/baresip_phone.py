@@ -65,6 +65,9 @@ ctrl_tcp_listen 127.0.0.1:{control}
         self._buffer = b""
         self.events: list[dict[str, Any]] = []
 
+    def until_registered(self, seconds: float = 10) -> None:
+        self.until(lambda: any("200 OK" in line for line in self.output), seconds, "registration")
+
     def command(self, name: str, parameters: str = "") -> None:
         body = json.dumps({"command": name, "params": parameters, "token": "t"}).encode()
         self._socket.sendall(str(len(body)).encode() + b":" + body + b",")

@@ -7,6 +7,7 @@ calls are up.
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,9 @@ from linphone_phone import Linphone
 from recordings import Recording, tone_file
 
 from softswitch.lab.children import PhoneChild
-PATIENCE = 15.0  # seconds; what is waited for takes far less, but for a machine under load
+
+PATIENCE = 6.0  # seconds; what is waited for takes far less, but for a machine under load
+UNMEASURED = -1.0  # Hz: of what pitch cannot be said
 
 
 class Handset(Protocol):
@@ -46,7 +49,7 @@ class Handset(Protocol):
         """The newest call."""
 
     def hears(self) -> float | None:
-        """Which tone, in Hz; None for silence and for a mix."""
+        """Which tone, in Hz; None for silence and for a mix. UNMEASURED: something."""
 
 
 def _hz(recording: Recording) -> float | None:
@@ -137,7 +140,19 @@ class BaresipHandset(Baresip):
         self.ask("hangup")
 
     def hears(self) -> float | None:
-        return _hz(self._heard)
+        media = self._media()
+        if "sndfile <" in media[0]:
+            return _hz(self._heard)
+        # It was on hold, and records no more: this is what has come from the network since.
+        time.sleep(0.2)
+        return UNMEASURED if self._media()[1] != media[1] else None
+
+    def _media(self) -> tuple[str, int]:
+        """How what is heard is processed, and the number of the last packet of it."""
+        said = self.ask("audio_debug")
+        pipeline = re.search(r"audio rx pipeline:.*", said)
+        packets = re.search(r"seq_put=(\d+)", said)
+        return pipeline[0] if pipeline else "", int(packets[1]) if packets else 0
 
 
 class LinphoneHandset(Linphone):
@@ -147,9 +162,15 @@ class LinphoneHandset(Linphone):
         self.number, self.hz = number, hz
         wav = tone_file(folder.with_suffix(".wav"), hz)
         super().__init__(folder, registrar, number, f"secret-{number}", wav)
-        self.send("autoanswer enable")
         self.send(f"record {folder / 'heard.wav'}")
         self._heard = Recording(folder, "heard.wav")
+
+    def on_output(self, line: str) -> None:
+        """Its own auto-answer leaves a second call ringing."""
+        super().on_output(line)
+        incoming = re.search(r"new incoming call .* assigned id (\d+)", line)
+        if incoming is not None:
+            self.send(f"answer {incoming[1]}")
 
     def _calls(self) -> list[tuple[str, str]]:
         """(id, state)"""
@@ -175,7 +196,11 @@ class LinphoneHandset(Linphone):
         self.send("pause")
 
     def resume(self) -> None:
-        self.send(f"resume {self._calls()[-1][0]}")
+        # Where its offer crosses one of the switch (491) it stays paused: then once more.
+        said = ""
+        while "established" not in said:
+            self.send(f"resume {self._calls()[-1][0]}")
+            said = self.expect("Media streams established|is now paused", PATIENCE)
 
     def transfer(self, number: str) -> None:
         self.send(f"transfer {self._calls()[-1][0]} {number}")
