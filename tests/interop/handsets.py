@@ -15,7 +15,7 @@ from baresip_phone import Baresip
 from linphone_phone import Linphone
 from recordings import Recording, tone_file
 
-from softswitch.lab.children import PhoneChild
+from softswitch.lab.children import LabError, PhoneChild
 
 PATIENCE = 6.0  # seconds; what is waited for takes far less, but for a machine under load
 UNMEASURED = -1.0  # Hz: of what pitch cannot be said
@@ -93,9 +93,7 @@ class Ours(PhoneChild):
 
     def attended(self, asked: int, other: int) -> None:
         calls = list(self._numbers())
-        self.send(
-            f'{{"cmd": "attended", "call": {calls[asked - 1]}, "arg": {calls[other - 1]}}}'
-        )
+        self.send(f'{{"cmd": "attended", "call": {calls[asked - 1]}, "arg": {calls[other - 1]}}}')
 
     def hang_up(self) -> None:
         self.send("hangup")
@@ -196,11 +194,16 @@ class LinphoneHandset(Linphone):
         self.send("pause")
 
     def resume(self) -> None:
-        # Where its offer crosses one of the switch (491) it stays paused: then once more.
-        said = ""
-        while "established" not in said:
+        # Where its offer would cross, or has crossed, one of the switch (491) it stays paused.
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             self.send(f"resume {self._calls()[-1][0]}")
-            said = self.expect("Media streams established|is now paused", PATIENCE)
+            again = time.monotonic() + 1
+            while time.monotonic() < again:
+                if self._calls()[-1][1] == "StreamsRunning":
+                    return
+                time.sleep(0.03)
+        raise LabError(f"{self.name} has not resumed{self.recently()}")
 
     def transfer(self, number: str) -> None:
         self.send(f"transfer {self._calls()[-1][0]} {number}")
