@@ -6,6 +6,7 @@ calls are up.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -159,6 +160,7 @@ class LinphoneHandset(Linphone):
     def __init__(self, folder: Path, registrar: str, number: str, hz: int) -> None:
         self.number, self.hz = number, hz
         wav = tone_file(folder.with_suffix(".wav"), hz)
+        self._marks = itertools.count()
         super().__init__(folder, registrar, number, f"secret-{number}", wav)
         self.send(f"record {folder / 'heard.wav'}")
         self._heard = Recording(folder, "heard.wav")
@@ -172,13 +174,11 @@ class LinphoneHandset(Linphone):
 
     def _calls(self) -> list[tuple[str, str]]:
         """(id, state)"""
-        start = len(self.output)
+        start, mark = len(self.output), f"mark{next(self._marks)}"
         self.send("calls")
-        self.send("duration")
+        self.send(f"help {mark}")
         self.until(
-            lambda: any("seconds" in line or "duration" in line for line in self.output[start:]),
-            PATIENCE,
-            "list of calls",
+            lambda: any(mark in line for line in self.output[start:]), PATIENCE, "list of calls"
         )
         rows = [re.match(r"(\d+)\s*\|.*\|\s*(\w+)\s*\|", line) for line in self.output[start:]]
         return [(row[1], row[2]) for row in rows if row is not None]
