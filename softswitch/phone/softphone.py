@@ -37,6 +37,7 @@ class _Call(pj.Call):  # type: ignore[misc]
     def __init__(self, phone: Softphone, number: int, call_id: int = pj.PJSUA_INVALID_ID) -> None:
         super().__init__(phone.account, call_id)
         self.number = number
+        self._phone = phone
         self._notes = phone.notes
         self._digits = phone.digits
 
@@ -52,6 +53,21 @@ class _Call(pj.Call):  # type: ignore[misc]
 
     def onCallTransferStatus(self, prm: Any) -> None:
         self._notes.append(("transfer", self, (prm.statusCode, prm.reason, prm.finalNotify)))
+
+    # A call that pjsua2 makes by itself needs an object of its own, too.
+
+    def onCallTransferRequest(self, prm: Any) -> None:
+        if len(self._phone.calls) >= self._phone.settings.max_calls:
+            prm.statusCode = pj.PJSIP_SC_BUSY_HERE
+            return
+        call = _Call(self._phone, next(self._phone.numbers))
+        prm.newCall = call
+        self._notes.append(("referred", call, (prm.dstUri,)))
+
+    def onCallReplaced(self, prm: Any) -> None:
+        call = _Call(self._phone, next(self._phone.numbers), prm.newCallId)
+        prm.newCall = call
+        self._notes.append(("replaces", call, ()))
 
     def onDtmfDigit(self, prm: Any) -> None:
         self._digits.put((self.number, prm.digit, prm.method))
@@ -411,6 +427,20 @@ class Softphone:
             self.answer(call.number, 180)
             if how.after is not None:
                 self.after(how.after, lambda: self._pick_up(call.number))
+
+    def _on_referred(self, call: _Call, target: str) -> None:
+        """Somebody has transferred us: pjsua2 calls there, if it can."""
+        if not call.isActive():
+            return
+        self._lines[call.number] = self._line(call, incoming=False)
+        self._emit("calling", call.number, to=target)
+
+    def _on_replaces(self, call: _Call) -> None:
+        """Somebody takes the place of whom we talked with: pjsua2 answers."""
+        self._lines[call.number] = self._line(call, incoming=True)
+        with contextlib.suppress(pj.Error):
+            info = call.getInfo()
+            self._emit("incoming", call.number, **{"from": info.remoteUri, "to": info.localUri})
 
     def _pick_up(self, number: int) -> None:
         with contextlib.suppress(PhoneError):  # hung up while it rang
