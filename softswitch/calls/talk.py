@@ -115,7 +115,7 @@ class Talk(Heard):
         other = self.other(leg)
         if other is None:
             transaction.respond(481)
-        elif self.joining and request.method in _OFFERS:
+        elif self.joining and request.method in _OFFERS and not _idle(leg, other):
             self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._relay_invite(leg, other, request, transaction)
@@ -243,6 +243,11 @@ class Talk(Heard):
             if answer:
                 leg.session.theirs, other.session.ours = answer, sent
             other.session.ack(cseq, content_lines(request) if answer else "", sent)
+
+
+def _idle(leg: Leg, other: Leg) -> bool:
+    """Whether neither is just being brought together with the other: not yet, or not now (491)."""
+    return leg.session.idle and other.session.idle
 
 
 def agreed(leg: Leg, other: Leg, offer: bytes, sent: bytes, answer: bytes, body: bytes) -> None:

@@ -380,6 +380,35 @@ def test_offers_cross(world: World) -> None:
     world.end()
 
 
+def test_offers_cross_and_the_other_is_made_again_first(world: World) -> None:
+    """Alice's: it brings the two together as well as ours does."""
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "1003")
+    c = carol.line
+    c.reply(200, CAROL)
+    a.reply(491)
+    a.invite(SDP.replace("40000", "48000"))
+    assert c.last.what == "INVITE"
+    assert port(c.last.body) == 48000
+    c.reply(200, CAROL)
+    assert a.last.what == "200 INVITE"
+    assert port(a.last.body) == port(CAROL)
+    a.ack()
+    world.run(4.1)
+    assert a.last.what == "INVITE", "ours, all the same"
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP.replace("40000", "48000"))
+    assert port(c.last.body) == 48000
+    c.reply(200, CAROL)
+    assert c.last.what == "ACK"
+    assert a.last.what == "ACK"
+    b.bye()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
 def test_an_answer_that_the_other_cannot_use(world: World) -> None:
     """What is offered is what was agreed on with Bob; Carol, who cannot do that, is asked again
     and says first what she can."""
