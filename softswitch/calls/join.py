@@ -181,10 +181,11 @@ class Join:
         second = self.second.session
         second.ack(response.cseq)
         was, second.theirs, second.ours = second.theirs, response.body, sent
-        if sends_as(response.body, was):
+        # Its direction answers that of the first, which need not be told.
+        if sends_as(opened(response.body), opened(was)):
             self._finish()
             return
-        self._offer(self.first, response.body, self._first_answers, self._fail)
+        self._offer(self.first, opened(response.body), self._first_answers, self._fail)
 
     def _answer_for_second(self, response: Response, sent: bytes) -> None:
         """Of the first, to the offer that the second made in its 2xx."""
@@ -224,6 +225,8 @@ class Join:
         if not session.idle:
             session.when_idle = partial(self._offer, leg, body, agreed, refused)
             return
+        if leg.talk is not None:
+            leg.talk.goes_first(leg)
         sent = session.describe(body)
         extra = f"{leg.contact}{leg.allow_line(self._call.update)}{_SDP if sent else ''}"
         self._made = session.invite(

@@ -78,6 +78,14 @@ class Heard:
         """The ACK that carries the answer: the other leg's INVITE of `cseq` waits for it."""
         raise NotImplementedError
 
+    def goes_first(self, leg: Leg) -> None:
+        """An offer to `leg`: one of its own can wait no longer."""
+        raise NotImplementedError
+
+    def cancelled(self, transaction: InviteServer) -> None:
+        """A CANCEL of an INVITE that is not under way."""
+        raise NotImplementedError
+
     def end(self) -> None:
         """It is over, whatever its legs do next."""
         raise NotImplementedError
@@ -340,6 +348,8 @@ class Leg(Member):
             other = self.talk.other(self) if self.talk is not None else None
             if other is not None and other.session.outgoing is not None:
                 other.session.outgoing.cancel("")
+        elif self.talk is not None:
+            self.talk.cancelled(transaction)
 
     def terminated(self, transaction: InviteServer) -> None:
         """The INVITE that made this leg cannot come again."""

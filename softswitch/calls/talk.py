@@ -33,9 +33,10 @@ _OFFERS: Final = frozenset(("INVITE", "UPDATE"))
 
 class Talk(Heard):
     """Of `first`, who called or was kept, and `second`. `number`, `how` and `by` are those of
-    `events.TalkBegan`. `joining`: they are being brought together, and offers of their own wait."""
+    `events.TalkBegan`. `joining`: they are being brought together, and an offer of their own waits
+    (`waiting`)."""
 
-    __slots__ = ("by", "call", "first", "how", "joining", "number", "over", "second")
+    __slots__ = ("by", "call", "first", "how", "joining", "number", "over", "second", "waiting")
 
     def __init__(
         self, call: Passage, number: int, first: Leg, second: Leg, how: str, by: str
@@ -47,6 +48,7 @@ class Talk(Heard):
         self.how = how
         self.by = by
         self.joining = False
+        self.waiting: tuple[Leg, Request, InviteServer, Flow] | None = None
         self.over = False
         first.talk = second.talk = self
         first.state = second.state = TALKING
@@ -72,6 +74,8 @@ class Talk(Heard):
         if self.over:
             return
         self.over = True
+        if self.waiting is not None:
+            self._refuse_waiting(487)
         call = self.call
         call.tell(
             events.TalkEnded(
@@ -111,12 +115,46 @@ class Talk(Heard):
         other = self.other(leg)
         if other is None:
             transaction.respond(481)
-        elif self.joining and request.method in _OFFERS:
-            transaction.respond(491)
+        elif self.joining and request.method in _OFFERS and not _idle(leg, other):
+            self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._relay_invite(leg, other, request, transaction)
         else:
             relay_other(self.call, leg, other, request, transaction)
+
+    def _wait(
+        self, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
+    ) -> None:
+        """An offer of one of those who are being brought together. Not every phone makes it again
+        after a 491, so it gets that only if it has crossed one of ours (§14.2)."""
+        if isinstance(transaction, InviteServer) and leg.session.idle and self.waiting is None:
+            transaction.user = leg
+            transaction.trying()
+            self.waiting = leg, request, transaction, flow
+        else:
+            transaction.respond(491)
+
+    def joined(self) -> None:
+        """They have been brought together: what waited for that goes on."""
+        self.joining = False
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            self.relay(*waiting)
+
+    def goes_first(self, leg: Leg) -> None:
+        """An offer to `leg`: one of its own can wait no longer."""
+        if self.waiting is not None and self.waiting[0] is leg:
+            self._refuse_waiting(491)
+
+    def cancelled(self, transaction: InviteServer) -> None:
+        """It is not wanted any more."""
+        if self.waiting is not None and self.waiting[2] is transaction:
+            self._refuse_waiting(487)
+
+    def _refuse_waiting(self, status: int) -> None:
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting[2].respond(status)
 
     def _relay_invite(
         self, leg: Leg, other: Leg, request: Request, transaction: InviteServer
@@ -205,6 +243,11 @@ class Talk(Heard):
             if answer:
                 leg.session.theirs, other.session.ours = answer, sent
             other.session.ack(cseq, content_lines(request) if answer else "", sent)
+
+
+def _idle(leg: Leg, other: Leg) -> bool:
+    """Whether neither is just being brought together with the other: not yet, or not now (491)."""
+    return leg.session.idle and other.session.idle
 
 
 def agreed(leg: Leg, other: Leg, offer: bytes, sent: bytes, answer: bytes, body: bytes) -> None:

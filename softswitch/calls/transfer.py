@@ -388,7 +388,7 @@ class BlindTransfer(Transfer):
     def _joined(self) -> None:
         self.join = None
         if self.talk is not None:
-            self.talk.joining = False
+            self.talk.joined()
         self.finish()
 
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import click
 
@@ -33,6 +34,7 @@ class Errand:
     duration: float | None
     registers: bool
     stays: bool  # until told to quit, whatever becomes of the call or of the registration
+    transfer: str | None = None
 
 
 class _Run:
@@ -46,6 +48,8 @@ class _Run:
         self.placed = False
         self.own: int | None = None
         """The errand's call; others may come and go meanwhile."""
+        self.left_over = False
+        """Nothing came of its transfer: it is hung up."""
         self.phone = Softphone(settings, self.event)
 
     def event(self, event: PhoneEvent) -> None:
@@ -63,10 +67,16 @@ class _Run:
             if errand.dtmf:
                 # A moment for the far end's media to be up: digits sent before it are lost.
                 phone.after(0.5, lambda: self.send_digits(number))
-            if errand.duration is not None:
+            if errand.transfer is not None:
+                phone.after(errand.duration or 0, lambda: self.transfer(number))
+            elif errand.duration is not None:
                 phone.after(errand.duration, lambda: self.hang_up(number))
+        elif event.kind == "transfer" and event.call == self.own and not errand.stays:
+            if event.facts["final"] and cast(int, event.facts["status"]) >= 300:
+                self.left_over = True
+                phone.after(0, lambda: self.hang_up(event.call))
         elif event.kind == "ended" and self.own is not None and event.call == self.own:
-            self.finish(0 if event.facts["answered"] else 1)
+            self.finish(0 if event.facts["answered"] and not self.left_over else 1)
 
     def send_digits(self, number: int | None) -> None:
         if number in self.phone.calls:
@@ -76,6 +86,11 @@ class _Run:
     def hang_up(self, number: int | None) -> None:
         if number in self.phone.calls:
             self.attempt(lambda: self.phone.hangup(number))
+
+    def transfer(self, number: int | None) -> None:
+        target = self.errand.transfer or ""
+        if number in self.phone.calls:
+            self.attempt(lambda: self.phone.transfer(target, number))
 
     def place(self) -> None:
         """Place the errand's call, once."""
@@ -187,6 +202,7 @@ def _own_stdout(log_level: int) -> int:
 @click.option("--dtmf", metavar="DIGITS", help="Send these digits once a call is answered.")
 @click.option("--dtmf-method", type=click.Choice(["rfc4733", "info"]), default="rfc4733")
 @click.option("--duration", type=float, metavar="SECONDS", help="Hang up so long after an answer.")
+@click.option("--transfer", metavar="NUMBER|URI", help="Then transfer it, instead of hanging up.")
 @click.option("--json", "as_json", is_flag=True, help="Each event a line of JSON.")
 @click.option("--stdin", "driven", is_flag=True, help="Take commands; the end of input quits.")
 @click.option("--log-level", type=click.IntRange(0, 6), default=0, help="pjsua2's log, to stderr.")
@@ -214,6 +230,7 @@ def command(
     dtmf: str | None,
     dtmf_method: str,
     duration: float | None,
+    transfer: str | None,
     as_json: bool,
     driven: bool,
     log_level: int,
@@ -224,12 +241,12 @@ def command(
     softswitch phone --registrar 127.0.0.1:5060 --user 1001 --password alice-secret --call 2001
     softswitch phone --no-register --listen 127.0.0.1:5090 --answer --tone 660
 
-    Commands with --stdin: call X, answer [STATUS], hangup, hold, unhold, reinvite, dtmf DIGITS,
-    tone HZ, echo on|off, auto on|off (answer calls), quit; or JSON: {"cmd": "dtmf", "arg": "12",
-    "call": 1}.
+    Commands with --stdin: call X, answer [STATUS], hangup, hold, unhold, reinvite, transfer X,
+    attended [CALL], dtmf DIGITS, tone HZ, echo on|off, auto on|off (answer calls), quit; or JSON:
+    {"cmd": "dtmf", "arg": "12", "call": 1}.
 
-    Exit status: 0, or 1 when the call was not answered, the registration failed or the phone could
-    not start.
+    Exit status: 0, or 1 when the call was not answered, nothing came of the transfer, the
+    registration failed or the phone could not start.
     """
     if no_register:
         registrar = None
@@ -266,7 +283,7 @@ def command(
         log_level=log_level,
         codecs=codecs or PhoneSettings().codecs,
     )
-    errand = Errand(call, dtmf, dtmf_method, duration, registrar is not None, driven)
+    errand = Errand(call, dtmf, dtmf_method, duration, registrar is not None, driven, transfer)
     with os.fdopen(_own_stdout(log_level), "w", buffering=1) as out:
 
         def say(event: PhoneEvent) -> None:

@@ -17,8 +17,8 @@ from softswitch.sip import printable
 LONGEST_COMMAND = 4096  # bytes; a longer line is refused
 
 COMMANDS = (
-    "call X, answer [STATUS], hangup, hold, unhold, reinvite, dtmf DIGITS, tone HZ, echo on|off, "
-    "auto on|off, quit"
+    "call X, answer [STATUS], hangup, hold, unhold, reinvite, transfer X, attended [CALL], "
+    "dtmf DIGITS, tone HZ, echo on|off, auto on|off, quit"
 )
 
 
@@ -67,12 +67,16 @@ def _number(command: Command, kind: Callable[[str], Any]) -> Any:
 def obey(phone: Softphone, command: Command) -> None:
     """Carry out any command but ``quit``. Raises PhoneError."""
     verb, argument, call = command.verb, command.argument, command.call
-    if verb in ("call", "dtmf", "tone") and not argument:
+    if verb in ("call", "transfer", "dtmf", "tone") and not argument:
         raise PhoneError(f"{verb}: of what? Commands are {COMMANDS}")
     if verb == "call" and argument:
         phone.call(argument)
     elif verb == "answer":
         phone.answer(call, 200 if argument is None else _number(command, int))
+    elif verb == "transfer" and argument:
+        phone.transfer(argument, call)
+    elif verb == "attended":
+        phone.attended(call, None if argument is None else _number(command, int))
     elif verb == "dtmf" and argument:
         phone.dtmf(argument, call)
     elif verb == "tone":
@@ -126,6 +130,8 @@ def in_words(event: PhoneEvent) -> str:
             text = f"to {f['to']}"
         case "ringing":
             text = f"{f['status']} {f['reason']}"
+        case "transfer":
+            text = f"transfer: {f['status']} {f['reason']}"
         case "media":
             text = f"audio {f['state']}, {f['codec']} with {f['remote']}"
         case "dtmf":

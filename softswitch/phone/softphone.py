@@ -37,6 +37,7 @@ class _Call(pj.Call):  # type: ignore[misc]
     def __init__(self, phone: Softphone, number: int, call_id: int = pj.PJSUA_INVALID_ID) -> None:
         super().__init__(phone.account, call_id)
         self.number = number
+        self._phone = phone
         self._notes = phone.notes
         self._digits = phone.digits
 
@@ -49,6 +50,24 @@ class _Call(pj.Call):  # type: ignore[misc]
 
     def onCallMediaState(self, prm: Any) -> None:
         self._notes.append(("media", self, ()))
+
+    def onCallTransferStatus(self, prm: Any) -> None:
+        self._notes.append(("transfer", self, (prm.statusCode, prm.reason, prm.finalNotify)))
+
+    # A call that pjsua2 makes by itself needs an object of its own, too.
+
+    def onCallTransferRequest(self, prm: Any) -> None:
+        if len(self._phone.calls) >= self._phone.settings.max_calls:
+            prm.statusCode = pj.PJSIP_SC_BUSY_HERE
+            return
+        call = _Call(self._phone, next(self._phone.numbers))
+        prm.newCall = call
+        self._notes.append(("referred", call, (prm.dstUri,)))
+
+    def onCallReplaced(self, prm: Any) -> None:
+        call = _Call(self._phone, next(self._phone.numbers), prm.newCallId)
+        prm.newCall = call
+        self._notes.append(("replaces", call, ()))
 
     def onDtmfDigit(self, prm: Any) -> None:
         self._digits.put((self.number, prm.digit, prm.method))
@@ -324,6 +343,23 @@ class Softphone:
         prm.opt.flag |= flag
         self._do(lambda: line.call.reinvite(prm))
 
+    def transfer(self, target: str, number: int | None = None) -> None:
+        """Ask that the other side of the call talk to ``target`` instead (REFER). A ``transfer``
+        event says what comes of it; once it has worked the call is hung up."""
+        line, uri = self._of(number), self.uri(target)
+        self._do(lambda: line.call.xfer(uri, pj.CallOpParam(True)))
+
+    def attended(self, number: int | None = None, other: int | None = None) -> None:
+        """Ask that the other side of the call talk with the other side of call ``other`` (REFER
+        with Replaces); what is not said is the newest call that is not the other one."""
+        newest = list(reversed(self._lines))
+        other = next((n for n in newest if n != number), None) if other is None else other
+        number = next((n for n in newest if n != other), None) if number is None else number
+        if number is None or other is None or number == other:
+            raise PhoneError("an attended transfer takes two calls")
+        line, replaced = self._of(number), self._of(other)
+        self._do(lambda: line.call.xferReplaces(replaced.call, pj.CallOpParam(True)))
+
     def dtmf(self, digits: str, number: int | None = None, method: str = "rfc4733") -> None:
         """Send digits: ``rfc4733`` in the audio stream, ``info`` by SIP INFO."""
         line = self._of(number)
@@ -392,6 +428,20 @@ class Softphone:
             if how.after is not None:
                 self.after(how.after, lambda: self._pick_up(call.number))
 
+    def _on_referred(self, call: _Call, target: str) -> None:
+        """Somebody has transferred us: pjsua2 calls there, if it can."""
+        if not call.isActive():
+            return
+        self._lines[call.number] = self._line(call, incoming=False)
+        self._emit("calling", call.number, to=target)
+
+    def _on_replaces(self, call: _Call) -> None:
+        """Somebody takes the place of whom we talked with: pjsua2 answers."""
+        self._lines[call.number] = self._line(call, incoming=True)
+        with contextlib.suppress(pj.Error):
+            info = call.getInfo()
+            self._emit("incoming", call.number, **{"from": info.remoteUri, "to": info.localUri})
+
     def _pick_up(self, number: int) -> None:
         with contextlib.suppress(PhoneError):  # hung up while it rang
             self.answer(number)
@@ -418,6 +468,14 @@ class Softphone:
                 answered=answered,
                 seconds=round(seconds, 3),
             )
+
+    def _on_transfer(self, call: _Call, status: int, reason: str, final: bool) -> None:
+        if call.number not in self._lines:
+            return
+        self._emit("transfer", call.number, status=status, reason=reason, final=final)
+        if final and 200 <= status < 300:
+            with contextlib.suppress(PhoneError):
+                self.hangup(call.number)
 
     def _on_media(self, call: _Call) -> None:
         line = self._lines.get(call.number)

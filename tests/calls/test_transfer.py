@@ -156,6 +156,85 @@ def test_the_other_is_somewhere_else_then(world: World, held: bool) -> None:
     world.end()
 
 
+def holds_while_transferred(world: World) -> tuple[Line, Line, Line]:
+    """Alice holds Bob, who transfers her to Carol; Carol has not answered yet that she holds."""
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    a.invite(HOLD)
+    b.reply(200, BOB + "a=recvonly\r\n")
+    a.ack()
+    refer(b, "1003")
+    c = carol.line
+    c.reply(200, CAROL)
+    heard(b)
+    b.bye()
+    a.reply(200, HOLD)
+    assert "a=sendonly" in c.last.body
+    return a, b, c
+
+
+def test_who_holds_need_not_hear_how_that_is_answered(world: World) -> None:
+    a, _, c = holds_while_transferred(world)
+    c.reply(200, CAROL + "a=recvonly\r\n")
+    assert a.last.what == "ACK"
+    assert c.last.what == "ACK"
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
+def test_who_holds_resumes_meanwhile(world: World) -> None:
+    """It waits until Carol has answered."""
+    a, _, c = holds_while_transferred(world)
+    a.invite(SDP)
+    assert "491 INVITE" not in a.what
+    c.reply(200, CAROL + "a=recvonly\r\n")
+    assert c.last.what == "INVITE"
+    assert "a=sendonly" not in c.last.body
+    c.reply(200, CAROL)
+    assert a.last.what == "200 INVITE"
+    assert port(a.last.body) == port(CAROL)
+    a.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
+@pytest.mark.parametrize("how", ["crosses", "cancelled", "hung up", "hung up on"])
+def test_who_resumes_meanwhile_is_answered(world: World, how: str) -> None:
+    """Whatever comes between."""
+    a, _, c = holds_while_transferred(world)
+    a.invite(SDP)
+    if how == "crosses":
+        c.reply(200, CAROL.replace("42000", "47000"))
+        assert a.find("491 INVITE")
+        a.ack()
+        assert a.last.what == "INVITE"
+        assert port(a.last.body) == 47000
+        a.reply(200, HOLD)
+        a.bye()
+        c.reply(200, to="BYE")
+    elif how == "cancelled":
+        a.cancel()
+        assert a.find("487 INVITE")
+        a.ack()
+        c.reply(200, CAROL + "a=recvonly\r\n")
+        a.bye()
+        c.reply(200, to="BYE")
+    elif how == "hung up":
+        a.bye()
+        assert a.find("487 INVITE")
+        a.ack()
+        c.reply(200, to="BYE")
+        c.reply(200, CAROL, to="INVITE")
+    else:
+        c.bye()
+        assert a.find("487 INVITE")
+        a.ack()
+        a.reply(200, to="BYE")
+    world.end()
+
+
 @pytest.mark.parametrize(("status", "by"), [(486, "remote"), (404, "nobody"), (480, "silence")])
 def test_nobody_is_there(world: World, status: int, by: str) -> None:
     """Who transferred hears why, and has its call back."""
@@ -294,6 +373,35 @@ def test_offers_cross(world: World) -> None:
     world.run(4.1)
     assert len({m.cseq for m in a.received if m.what == "INVITE"}) == 2
     a.reply(200, SDP)
+    assert a.last.what == "ACK"
+    b.bye()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
+def test_offers_cross_and_the_other_is_made_again_first(world: World) -> None:
+    """Alice's: it brings the two together as well as ours does."""
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "1003")
+    c = carol.line
+    c.reply(200, CAROL)
+    a.reply(491)
+    a.invite(SDP.replace("40000", "48000"))
+    assert c.last.what == "INVITE"
+    assert port(c.last.body) == 48000
+    c.reply(200, CAROL)
+    assert a.last.what == "200 INVITE"
+    assert port(a.last.body) == port(CAROL)
+    a.ack()
+    world.run(4.1)
+    assert a.last.what == "INVITE", "ours, all the same"
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP.replace("40000", "48000"))
+    assert port(c.last.body) == 48000
+    c.reply(200, CAROL)
+    assert c.last.what == "ACK"
     assert a.last.what == "ACK"
     b.bye()
     a.bye()

@@ -65,29 +65,43 @@ ctrl_tcp_listen 127.0.0.1:{control}
         self._buffer = b""
         self.events: list[dict[str, Any]] = []
 
+    def until_registered(self, seconds: float = 10) -> None:
+        self.until(lambda: any("200 OK" in line for line in self.output), seconds, "registration")
+
     def command(self, name: str, parameters: str = "") -> None:
         body = json.dumps({"command": name, "params": parameters, "token": "t"}).encode()
         self._socket.sendall(str(len(body)).encode() + b":" + body + b",")
 
     def expect(self, kind: str, seconds: float = 10) -> dict[str, Any]:
         """The next event of this kind; those before it are passed over."""
+        while (said := self._next(kind, seconds)).get("type") != kind:
+            pass
+        return said
+
+    def ask(self, name: str, parameters: str = "") -> str:
+        """What it says to a command."""
+        self.command(name, parameters)
+        while not (said := self._next(f"answer to {name}", 10)).get("response"):
+            pass
+        return str(said["data"])
+
+    def _next(self, wanted: str, seconds: float) -> dict[str, Any]:
+        """What it says next."""
         self._socket.settimeout(seconds)
         while True:
             length, colon, rest = self._buffer.partition(b":")
             if colon and len(rest) > int(length):
-                said = json.loads(rest[: int(length)])
+                said: dict[str, Any] = json.loads(rest[: int(length)])
                 self._buffer = rest[int(length) + 1 :]
                 self.events.append(said)
-                if said.get("type") == kind:
-                    return dict(said)
-                continue
+                return said
             try:
                 chunk = self._socket.recv(65536)
             except TimeoutError:
                 chunk = b""
             if not chunk:
                 seen = [event.get("type", event) for event in self.events]
-                raise LabError(f"{self.name}: no {kind} within {seconds} s; events: {seen}")
+                raise LabError(f"{self.name}: no {wanted} within {seconds} s; events: {seen}")
             self._buffer += chunk
 
     def heard(self) -> list[Heard]:

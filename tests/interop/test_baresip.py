@@ -32,7 +32,7 @@ def baresip(interop: Interop, tmp_path: Path, wav: Path) -> Start:
             auto=auto,
         )
         interop.children.append(phone)
-        phone.until(lambda: any("200 OK" in line for line in phone.output), 10, "registration")
+        phone.until_registered()
         return phone
 
     return start

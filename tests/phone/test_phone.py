@@ -163,6 +163,68 @@ def test_plays_one_file_and_records_another(start_phone: StartPhone, tmp_path: P
     assert any(heard and heard.hz and math.isclose(heard.hz, 990, abs_tol=3) for heard in told)
 
 
+def test_blind_transfer(start_phone: StartPhone) -> None:
+    """Whom a phone transfers may be one of ours: without a switch it calls there itself."""
+    bob = start_phone("bob", "--answer", "--tone", "660")
+    carol = start_phone("carol", "--answer", "--tone", "880")
+    alice = start_phone("alice", "--tone", "440")
+    connect(alice, bob)
+    alice.send(f"transfer {carol.uri}")
+    alice.expect("transfer", status=200, final=True)
+    alice.expect("ended", by="local", answered=True)
+    bob.expect_tone(880)
+    carol.expect_tone(660)
+
+
+def test_attended_transfer(start_phone: StartPhone) -> None:
+    bob = start_phone("bob", "--answer", "--tone", "660")
+    carol = start_phone("carol", "--answer", "--tone", "880")
+    alice = start_phone("alice", "--tone", "440")
+    connect(alice, bob)
+    connect(alice, carol)
+    alice.send("attended")
+    alice.expect("transfer", call=1, status=200, final=True)
+    bob.expect_tone(880)
+    carol.expect_tone(660)
+    alice.until(lambda: sum(e["event"] == "ended" for e in alice.events) == 2, 5, "end of both")
+    bob.send("hangup")
+    carol.expect("ended", call=2, by="remote")
+
+
+@pytest.mark.parametrize(("options", "why"), [(["--max-calls", "1"], 486), ([], 404)])
+def test_transfer_of_which_nothing_comes(
+    start_phone: StartPhone, options: list[str], why: int
+) -> None:
+    """Whom it is about has no room for another call; who is called refuses. They talk on."""
+    bob = start_phone("bob", "--answer", "--tone", "660", *options)
+    carol = start_phone("carol", "--reject", "404")
+    alice = start_phone("alice", "--tone", "440")
+    connect(alice, bob)
+    alice.expect_tone(660)
+    alice.send(f"transfer {carol.uri}")
+    alice.expect("transfer", status=why, final=True)
+    alice.send("tone 523")
+    bob.expect_tone(523)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_one_shot_transfer(start_phone: StartPhone, refused: bool) -> None:
+    bob = start_phone("bob", "--answer", "--tone", "660")
+    carol = start_phone("carol", *(["--reject", "486"] if refused else ["--answer"]))
+    alice = subprocess.run(
+        [*PHONE, "--no-register", "--call", bob.uri, "--transfer", carol.uri],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    said = "call 1: transfer: 486 Busy Here" if refused else "call 1: transfer: 200 OK"
+    assert said in alice.stdout.splitlines()
+    assert alice.returncode == (1 if refused else 0)
+    if not refused:
+        carol.expect_tone(660)
+
+
 def test_mistakes_in_commands_are_said_and_cost_nothing(start_phone: StartPhone) -> None:
     alice = start_phone("alice")
     for command, part in (
@@ -172,6 +234,9 @@ def test_mistakes_in_commands_are_said_and_cost_nothing(start_phone: StartPhone)
         ("hangup", "no call"),
         ("answer", "no call is ringing"),
         ("tone loud", "not a number"),
+        ("transfer", "of what"),
+        ("transfer 2001", "no call"),
+        ("attended", "takes two calls"),
         ("tone 9000", "9000 Hz"),
         ('{"cmd": 1}', '{"cmd": VERB'),
         ('{"cmd"', "not JSON"),
