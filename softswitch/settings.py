@@ -16,6 +16,12 @@ def timers_of(config: Config) -> TimerSettings:
     return TimerSettings(timers.t1, timers.t2, timers.t4, timers.trying)
 
 
+def _session_lines(expires: int, least: int) -> str:
+    if not expires:
+        return ""
+    return f"Session-Expires: {expires}\r\n" + (f"Min-SE: {least}\r\n" if least > 90 else "")
+
+
 def call_settings(config: Config) -> CallSettings:
     timers, limits = config.timers, config.limits
     return CallSettings(
@@ -29,6 +35,9 @@ def call_settings(config: Config) -> CallSettings:
         max_transfers=limits.max_transfers,
         ring_back=timers.ring_back,
         parked=timers.parked,
+        session_expires=timers.session_expires,
+        min_se=timers.min_se,
+        session_lines=_session_lines(timers.session_expires, timers.min_se),
     )
 
 

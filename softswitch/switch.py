@@ -61,6 +61,7 @@ from softswitch.sip import (
     Transactions,
     Uri,
     parse_uri,
+    too_brief,
     unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
@@ -332,6 +333,10 @@ class Switch(Core):
             if kind != "application/sdp" and not kind.startswith("multipart/"):
                 self.refusing.refuse(request, transaction, flow, 415, extra=_BODIES)
                 return
+        if "session-expires" in headers and too_brief(request, self.settings.min_se):
+            lines = f"Min-SE: {self.settings.min_se}\r\n"
+            self.refusing.refuse(request, transaction, flow, 422, extra=lines)
+            return
         hops = headers.get("max-forwards")
         if hops is not None and int(hops[0]) == 0:
             self.refusing.refuse(request, transaction, flow, 483)

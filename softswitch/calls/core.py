@@ -31,6 +31,8 @@ class CallSettings:
     `session_check`: how often both sides of an answered call are asked whether they are still
     there. `ring_back`: how long who asked for a transfer is rung if nothing came of it.
     `max_transfers` is of one call. `parked`: who has parked a call is rung after this time.
+    `session_expires` is the session interval that is asked for (RFC 4028), with the header lines
+    that do so; `min_se` the shortest one that is taken.
     """
 
     no_response: float = 5.0
@@ -44,6 +46,9 @@ class CallSettings:
     max_transfers: int = 50
     ring_back: float = 20.0
     parked: float = 120.0
+    session_expires: int = 600
+    min_se: int = 90
+    session_lines: str = "Session-Expires: 600\r\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ class Destination:
     the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
     `user_agent` what the phone called itself when it registered (many leave it out of responses),
     `lines` header lines that its INVITE carries besides, `carrier` the trunk, if it is one of
-    others.
+    others, `expires` the session interval that it is asked for, in seconds (0: the usual one).
     """
 
     __slots__ = (
         "carrier",
+        "expires",
         "flow",
         "line",
         "lines",
@@ -51,6 +52,7 @@ class Destination:
         self.user_agent = user_agent
         self.carrier = carrier
         self.lines = ""
+        self.expires = 0
 
     @property
     def address(self) -> str:

@@ -13,9 +13,10 @@ METHODS: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
 """What is taken within any call; UPDATE is added where the other party takes it too, REFER where
 it may be used."""
 
-ALLOW: Final = f"Allow: {METHODS}\r\n"
-ALLOW_UPDATE: Final = f"Allow: {METHODS}, UPDATE\r\n"
-_REFERS: Final = "Supported: replaces, norefersub\r\n"
+_TIMER: Final = "Supported: timer\r\n"
+ALLOW: Final = f"Allow: {METHODS}\r\n{_TIMER}"
+ALLOW_UPDATE: Final = f"Allow: {METHODS}, UPDATE\r\n{_TIMER}"
+_REFERS: Final = "Supported: timer, replaces, norefersub\r\n"
 ALLOW_REFER: Final = f"Allow: {METHODS}, REFER\r\n{_REFERS}"
 ALLOW_ALL: Final = f"Allow: {METHODS}, REFER, UPDATE\r\n{_REFERS}"
 
@@ -39,7 +40,7 @@ KNOWN_METHODS = frozenset(
 )
 """What is refused with 405 where it is not taken; all else is 501 (§8.2.1, §21.5.2)."""
 
-SUPPORTED: Final = frozenset(("replaces", "norefersub"))
+SUPPORTED: Final = frozenset(("timer", "replaces", "norefersub"))
 """Option tags of what may be required."""
 
 _CONTENT_HEADERS = (

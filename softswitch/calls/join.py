@@ -25,7 +25,7 @@ from typing import Final
 from softswitch.calls.core import Passage
 from softswitch.calls.headers import content_lines
 from softswitch.calls.leg import Leg
-from softswitch.sip import InviteClient, Response, Timer, held, opened, sends_as
+from softswitch.sip import InviteClient, Response, Timer, granted, held, opened, sends_as
 
 GONE: Final = frozenset((408, 481))
 DEADLINE: Final = 32.0
@@ -228,7 +228,10 @@ class Join:
         if leg.talk is not None:
             leg.talk.goes_first(leg)
         sent = session.describe(body)
-        extra = f"{leg.contact}{leg.allow_line(self._call.update)}{_SDP if sent else ''}"
+        extra = (
+            f"{leg.contact}{leg.allow_line(self._call.update)}{leg.session_line()}"
+            f"{_SDP if sent else ''}"
+        )
         self._made = session.invite(
             extra,
             sent,
@@ -261,6 +264,8 @@ class Join:
         self._made = None
         if status < 300:
             leg.refresh_target(response)
+            if leg.refresh is not None:
+                leg.timed(granted(response))
             if body:
                 session.outgoing = None
             # What brought an offer stays under way until its ACK.

@@ -49,6 +49,7 @@ class LastingCall(Transferring):
     """
 
     __slots__ = (
+        "_asked",
         "_by",
         "_check",
         "_goodbyes",
@@ -116,6 +117,8 @@ class LastingCall(Transferring):
         self._goodbyes: list[Leg] | None = None  # legs whose BYE waits for an ACK
         self._rename: tuple[Leg, str] | None = None
         self._transferred = 0
+        # Whether all have been asked since the process began; of a new call they need not be.
+        self._asked = True
         # What was told of the call, and its row in the journal (0: none yet).
         self.told: list[events.Told] | None = [] if core.journal is not None else None
         self.row = 0
@@ -244,6 +247,7 @@ class LastingCall(Transferring):
         """A restored call goes on; in `wait` seconds (0: as usual) both sides are asked if they are
         there."""
         self.changed()
+        self._asked = False
         self._watch(wait or self.core.settings.session_check)
         # A transfer that was under way has ended with the process: its parties talk again.
         parked = [one.kept for one in self.parked()]
@@ -256,8 +260,12 @@ class LastingCall(Transferring):
 
     def _ask_all(self) -> None:
         self._check = None
+        again = self._asked
+        self._asked = True
         for leg in list(self.legs):
-            probe(self, leg)
+            # Where there is a session timer, the refreshes say whether it is still there.
+            if leg.refresh is None or not again:
+                probe(self, leg)
         every = self.core.settings.session_check
         if every and not self.over:
             self._check = self.core.timers.after(every, self._ask_all)

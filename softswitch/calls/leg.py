@@ -6,7 +6,8 @@ import contextlib
 from typing import Final
 
 from softswitch.calls.core import Member, Passage
-from softswitch.calls.headers import ALLOW, ALLOW_ALL, ALLOW_REFER, ALLOW_UPDATE
+from softswitch.calls.destination import Destination
+from softswitch.calls.headers import ALLOW, ALLOW_ALL, ALLOW_REFER, ALLOW_UPDATE, SDP_LINE
 from softswitch.calls.records import InviteRecord, LegRecord, flow_record
 from softswitch.sip import (
     Dialog,
@@ -14,10 +15,16 @@ from softswitch.sip import (
     InviteClient,
     InviteServer,
     NonInviteServer,
+    Refresh,
     Request,
     Response,
     Session,
+    Terms,
     Timer,
+    answer_lines,
+    asked,
+    granted,
+    least_of,
     local_response,
 )
 
@@ -29,6 +36,10 @@ LEAVING: Final = 4
 OVER: Final = 5
 
 DIALLED: Final = "dialled"
+
+_GONE: Final = frozenset((408, 481))
+_BUSY: Final = 5.0
+"""Seconds until a refresh that cannot be made just now is tried again."""
 
 _BAD_2XX: Final = (
     'Reason: SIP;cause=400;text="Contact or Record-Route of the 2xx is missing or bad"\r\n'
@@ -106,6 +117,7 @@ class Leg(Member):
         "came_in",
         "codec",
         "contact",
+        "destination",
         "ended",
         "holder",
         "how",
@@ -116,6 +128,7 @@ class Leg(Member):
         "number",
         "party",
         "refers",
+        "refresh",
         "ringing",
         "search",
         "session",
@@ -123,6 +136,7 @@ class Leg(Member):
         "status",
         "talk",
         "timer",
+        "updates",
         "user_agent",
     )
 
@@ -150,11 +164,14 @@ class Leg(Member):
         # The INVITE that made it: until its answer, and for the journal until 64*T1 after it.
         self.incoming: InviteServer | None = None
         self.invite: InviteClient | None = None
+        self.destination: Destination | None = None  # where that went, until it is answered
         self.search: Rung | None = None
         self.talk: Heard | None = None
         self.bye_waits: str | None = None
         self.ringing = (0, False)  # the last provisional status, and whether it had media
         self.timer: Timer | None = None
+        self.refresh: Refresh | None = None  # if the session has a timer (RFC 4028)
+        self.updates = False  # whether it takes UPDATE
 
     @property
     def key(self) -> str:
@@ -262,6 +279,9 @@ class Leg(Member):
         self.state = LEAVING
         session = self.session
         session.drop()
+        if self.refresh is not None:
+            self.refresh.stop()
+            self.refresh = None
         if other is not None and other.session.ack_for:
             # The answer that this ACK was to carry will never come: not from one who hangs up
             # instead, nor is it of use to one that is hung up on.
@@ -387,6 +407,10 @@ class Leg(Member):
         self.call = None
         self.search = None
         self.session.stop()
+        if self.refresh is not None:
+            self.refresh.stop()
+            self.refresh = None
+        self.destination = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -396,6 +420,85 @@ class Leg(Member):
             self.incoming.user = None
         self.incoming = self.invite = None
         call.core.forget(self)
+
+    # --- session timers (RFC 4028)
+
+    def timed(self, terms: Terms | None) -> None:
+        """The session has these terms from now on; None: no timer."""
+        call, refresh = self.call, self.refresh
+        if refresh is not None:
+            if terms is not None and terms == refresh.terms:
+                refresh.again()
+                return
+            refresh.stop()
+            self.refresh = None
+        if terms is not None and call is not None:
+            self.refresh = Refresh(call.core.timers, terms, self._refresh, self._not_refreshed)
+
+    def session_line(self) -> str:
+        """The header line of a re-INVITE or UPDATE to it, without which it would have no timer any
+        more (§7.4)."""
+        return self.refresh.line() if self.refresh is not None else ""
+
+    def timer_wanted(self, request: Request) -> bool:
+        """Whether a re-INVITE or UPDATE of its has to do with a session timer."""
+        return self.refresh is not None or "session-expires" in request.headers
+
+    def asks(self, request: Request) -> str:
+        """It refreshes the session by this re-INVITE or UPDATE; the header lines of our 2xx."""
+        call = self.call
+        if call is None:
+            return ""
+        settings = call.core.settings
+        terms = asked(request, settings.session_expires, settings.min_se)
+        self.timed(terms)
+        return answer_lines(terms) if terms is not None else ""
+
+    def _refresh(self) -> None:
+        """It is ours to refresh the session."""
+        call, session = self.call, self.session
+        if call is None or not self.up or self.refresh is None:
+            return
+        if not session.idle or not (self.updates or session.ours):
+            # What is under way refreshes it as well.
+            self.refresh.again(_BUSY)
+            return
+        extra = f"{self.contact}{self.allow_line(call.update)}{self.session_line()}"
+        if self.updates:
+            session.send("UPDATE", extra, b"", self._refreshed)
+        else:
+            session.invite(f"{extra}{SDP_LINE}", session.ours, self._refreshed)
+
+    def _refreshed(self, response: Response) -> None:
+        status, session = response.status, self.session
+        if status < 200 or self.call is None:
+            return
+        if response.cseq_method == "INVITE":
+            if status < 300 and response.cseq == session.ack_cseq:
+                session.ack_again(response.cseq)
+                return
+            session.outgoing = None
+            if status < 300:
+                session.ack(response.cseq)
+                if response.body:
+                    session.theirs = response.body
+        if status < 300:
+            self.refresh_target(response)
+            self.timed(granted(response))
+        elif status in _GONE:
+            self.call.hang_up_all("a side vanished")
+        elif self.refresh is not None:
+            terms = self.refresh.terms
+            if status == 422:
+                self.timed(Terms(max(terms.expires, least_of(response)), True))
+            # 491 and whatever else it has against it just now (§7.4): before it is over.
+            if self.refresh is not None:
+                self.refresh.again(_BUSY)
+        session.settle()
+
+    def _not_refreshed(self) -> None:
+        if self.call is not None:
+            self.call.hang_up_all("the session was not refreshed")
 
     # --- its life after the process
 
@@ -437,4 +540,6 @@ class Leg(Member):
             session.theirs,
             session.ours if session.origin is not None else b"",
             session.origin,
+            self.refresh.terms if self.refresh is not None else None,
+            self.updates,
         )

@@ -9,7 +9,7 @@ from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.leg import Leg
 from softswitch.calls.records import ParkedRecord
 from softswitch.calls.transfer import PARK, BlindTransfer, Transfer, Transferring
-from softswitch.sip import Response, held
+from softswitch.sip import Response, granted, held
 
 
 class Parked(Transfer):
@@ -56,7 +56,7 @@ class Parked(Transfer):
         if self.done or not session.ours or not kept.up:
             return
         sent = session.describe(held(session.ours))
-        extra = f"{kept.contact}{kept.allow_line(self.call.update)}{SDP_LINE}"
+        extra = f"{kept.contact}{kept.allow_line(self.call.update)}{kept.session_line()}{SDP_LINE}"
         session.invite(extra, sent, partial(self._held, sent))
 
     def _held(self, sent: bytes, response: Response) -> None:
@@ -71,6 +71,8 @@ class Parked(Transfer):
             # What it says of itself now is for nobody: what it has said before is kept.
             session.ours = sent
             kept.refresh_target(response)
+            if kept.refresh is not None:
+                kept.timed(granted(response))
             session.ack(response.cseq)
         session.settle()
 

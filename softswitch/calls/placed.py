@@ -20,8 +20,11 @@ from softswitch.sip import (
     NonInviteServer,
     Request,
     Response,
+    answer_lines,
+    asked,
     decoded,
     first_codec,
+    granted,
     readable,
 )
 
@@ -259,11 +262,20 @@ class PlacedCall(LastingCall):
         """Our 2xx to the caller."""
         core, session, incoming = self.core, caller.session, caller.incoming
         assert incoming is not None
+        request = incoming.request
+        timed = ""
+        if request is not None:
+            caller.updates = "UPDATE" in (request.get("allow") or "")
+            settings = core.settings
+            terms = asked(request, settings.session_expires, settings.min_se)
+            if terms is not None:
+                caller.timed(terms)
+                timed = answer_lines(terms)
         data = incoming.respond(
             status,
             reason,
             to_tag=session.dialog.local_tag,
-            extra=f"{caller.contact}{caller.allow_line(self.update)}"
+            extra=f"{caller.contact}{caller.allow_line(self.update)}{timed}"
             f"Server: {core.settings.user_agent}\r\n{content}",
             body=body,
         )
@@ -284,6 +296,9 @@ class PlacedCall(LastingCall):
         most = self.most
         leg.status = response.status
         leg.codec = first_codec(body) if body else ""
+        leg.updates = "UPDATE" in (response.get("allow") or "")
+        if "session-expires" in response.headers:
+            leg.timed(granted(response))
         self.legs.append(leg)
         event = events.LegAnswered(
             call_id=self.call_id,

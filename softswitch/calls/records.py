@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from softswitch.events import Told
-from softswitch.sip import Flow, Origin, Request
+from softswitch.sip import Flow, Origin, Request, Terms
 
 
 class FlowRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -32,7 +32,7 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `answer` is our 2xx to it, in want of an ACK of CSeq `answer_cseq`; empty if there is none.
     `answer_key` is what its re-INVITE is known by (§17.2.3), empty if it was no re-INVITE.
     `theirs` is the description that it sent last, `ours` what it was sent under another `origin`;
-    empty: what whom it talks with has sent.
+    empty: what whom it talks with has sent. `terms` are those of its session timer.
     """
 
     index: int
@@ -65,6 +65,8 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     theirs: bytes = b""
     ours: bytes = b""
     origin: Origin | None = None
+    terms: Terms | None = None
+    updates: bool = False
 
 
 class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

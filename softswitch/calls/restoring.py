@@ -269,6 +269,8 @@ def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
 def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
     """The leg of an answered call."""
     leg.state = WAITING
+    leg.updates = record.updates
+    leg.timed(record.terms)
     session = leg.session
     dialog = session.dialog
     dialog.confirmed = True

@@ -28,6 +28,7 @@ from softswitch.sip import (
     Session,
     Timer,
     escape_user,
+    least_of,
     local_response,
     parse_address,
     parse_uri,
@@ -38,6 +39,7 @@ from softswitch.sip import (
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
+_LONGEST = 86400  # seconds of a session that a 422 may ask for
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
 _UNREACHABLE = (480, "Unreachable")
@@ -305,8 +307,11 @@ class Search(Rung):
         self.legs.append(leg)
         core.remember(leg)
         settings = core.settings
+        leg.destination = destination
+        expires = destination.expires
+        timed = f"Session-Expires: {expires}\r\n" if expires else settings.session_lines
         extra = (
-            f"{leg.contact}{leg.allow_line(call.update)}"
+            f"{leg.contact}{leg.allow_line(call.update)}{timed}"
             f"User-Agent: {settings.user_agent}\r\n{self.content}"
         )
         if destination.lines:
@@ -399,6 +404,8 @@ class Search(Rung):
         """A final response other than 2xx of a leg that is still wanted."""
         call = self.call
         status, reason = response.status, response.reason
+        if status == 422 and leg.state == INVITING and self._longer(leg, response):
+            return
         # A timeout and a dead flow are no response of the other side, and have no headers.
         by, cause = ("switch" if response.ours else "remote"), reason_of(response)
         if leg.state != INVITING:
@@ -432,6 +439,22 @@ class Search(Rung):
         if not self.inviting():
             self._stop_timer()
             self._next_stage()
+
+    def _longer(self, leg: Leg, response: Response) -> bool:
+        """422: it is asked once more, for a session as long as it says (RFC 4028 §7.3); whether
+        that can be."""
+        least = least_of(response)
+        destination = leg.destination
+        if destination is None or destination.expires or not 0 < least <= _LONGEST:
+            return False
+        destination.expires = max(least, self.call.core.settings.session_expires)
+        # Its line goes to the leg that comes in its place.
+        leg.line = ""
+        self.call.leg_ended(leg, 422, response.reason, "remote")
+        leg.close()
+        self.legs.remove(leg)
+        self._invite(destination)
+        return True
 
     def _spare(self, leg: Leg, status: int) -> None:
         """Try nothing more that this failure speaks of too: the callee's other phones, the other
@@ -500,7 +523,7 @@ class Search(Rung):
 
     def won_by(self, winner: Leg) -> None:
         """`winner` is the one; nobody else rings on."""
-        winner.search = None
+        winner.search = winner.destination = None
         winner.state = WAITING
         if len(self.legs) != 1 or self.legs[0] is not winner:
             self.give_up("Answered elsewhere", _ELSEWHERE)

@@ -23,7 +23,9 @@ from softswitch.sip import (
     Request,
     Response,
     first_codec,
+    granted,
     is_held,
+    too_brief,
 )
 
 _RELAYED: Final = frozenset(("UPDATE", "INFO", "MESSAGE"))
@@ -174,7 +176,7 @@ class Talk(Heard):
         offer = request.body
         sent = theirs.describe(offer)
         theirs.invite(
-            f"{other.contact}{other.allow_line(call.update)}"
+            f"{other.contact}{other.allow_line(call.update)}{other.session_line()}"
             f"{content_lines(request) if offer else ''}",
             sent,
             partial(self._reinvite_answered, leg, other, transaction, offer, sent, request.cseq),
@@ -213,12 +215,16 @@ class Talk(Heard):
                 theirs.settle()
             return
         other.refresh_target(response)
+        if other.refresh is not None:
+            other.timed(granted(response))
+        invite = transaction.request
+        timed = leg.asks(invite) if invite is not None and leg.timer_wanted(invite) else ""
         answer = response.body
         body = mine.describe(answer)
         data = transaction.respond(
             status,
             response.reason,
-            extra=f"{leg.contact}{leg.allow_line(call.update)}"
+            extra=f"{leg.contact}{leg.allow_line(call.update)}{timed}"
             f"{content_lines(response) if body else ''}",
             body=body,
         )
@@ -280,6 +286,16 @@ def may_come(
         if session.dialog.flow.remote != flow.remote:
             call.changed()
         session.dialog.flow = flow
+    if "session-expires" in request.headers and {method} <= _OFFERS:
+        settings = call.core.settings
+        if too_brief(request, settings.min_se):
+            transaction.respond(422, extra=f"Min-SE: {settings.min_se}\r\n")
+            return False
+        if method == "UPDATE" and not request.body and leg.up:
+            # Nothing but a refresh: a matter of this side alone.
+            leg.refresh_target(request)
+            transaction.respond(200, extra=leg.contact + leg.asks(request))
+            return False
     if isinstance(transaction, InviteServer):
         return True
     if method in _RELAYED:
@@ -309,7 +325,7 @@ def relay_other(
     extra = content_lines(request) if body else ""
     if update:
         leg.refresh_target(request)
-        extra = other.contact + extra
+        extra = other.contact + other.session_line() + extra
         body = other.session.describe(body)
     package = request.get("info-package")
     if package:
@@ -342,6 +358,10 @@ def _other_answered(
     lines = content_lines(response) if answer else ""
     if update and status < 300:
         other.refresh_target(response)
+        if other.refresh is not None:
+            other.timed(granted(response))
+        if leg.timer_wanted(request):
+            lines = leg.asks(request) + lines
         lines = leg.contact + lines
         body = leg.session.describe(answer)
         if request.body and answer:

@@ -218,6 +218,15 @@ class Limits(Section):
     )
 
 
+def _interval(value: int) -> int:
+    if value and value < 90:
+        raise ValueError(f"found `{value}`, expected 0 or at least 90")
+    return value
+
+
+SessionInterval = Annotated[int, Strict(), Field(ge=0, le=86400), AfterValidator(_interval)]
+
+
 class Timers(Section):
     """``timers:``, all in seconds."""
 
@@ -243,6 +252,13 @@ class Timers(Section):
     ring_back: SecondsOrOff = Field(
         default=20.0,
         description="how long who has transferred a call is rung if nothing came of it",
+    )
+    session_expires: SessionInterval = Field(
+        default=600,
+        description="how long a session lasts without a refresh (RFC 4028); 0: not asked for",
+    )
+    min_se: Annotated[int, Strict(), Field(ge=90, le=86400)] = Field(
+        default=90, description="the shortest such time that is agreed to"
     )
     parked: SecondsOrOff = Field(
         default=120.0, description="after this who has parked a call is rung; 0: never"

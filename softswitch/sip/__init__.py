@@ -46,6 +46,15 @@ from softswitch.sip.sdp import (
 )
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
 from softswitch.sip.session import Session, Surroundings
+from softswitch.sip.session_timer import (
+    Refresh,
+    Terms,
+    answer_lines,
+    asked,
+    granted,
+    least_of,
+    too_brief,
+)
 from softswitch.sip.texts import MAX_TEXT, decoded, printable, readable
 from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
 from softswitch.sip.tokens import Tokens
@@ -78,12 +87,14 @@ __all__ = [
     "Origin",
     "Outbox",
     "Refer",
+    "Refresh",
     "Replaces",
     "Request",
     "Response",
     "ServerTransaction",
     "Session",
     "Surroundings",
+    "Terms",
     "Timer",
     "TimerSettings",
     "Timers",
@@ -95,15 +106,19 @@ __all__ = [
     "Unauthenticated",
     "Uri",
     "WrongPassword",
+    "answer_lines",
+    "asked",
     "claimed_user",
     "decoded",
     "escape_user",
     "first_codec",
     "forget",
     "fragment",
+    "granted",
     "held",
     "is_held",
     "is_numeric",
+    "least_of",
     "local_response",
     "network_of",
     "opened",
@@ -120,6 +135,7 @@ __all__ = [
     "sends_as",
     "server_key",
     "split_list",
+    "too_brief",
     "unreachable_from",
     "uri_scheme",
 ]

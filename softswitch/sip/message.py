@@ -39,6 +39,7 @@ REASON_PHRASES: Final = {
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
     421: "Extension Required",
+    422: "Session Interval Too Small",
     423: "Interval Too Brief",
     429: "Provide Referrer Identity",
     480: "Temporarily Unavailable",
