@@ -125,7 +125,7 @@ class Passage:
     `number` is the one of the leg that came in (`softswitch.events`), `party` and `identity` are
     who that was, `most` the characters of a text (`softswitch.sip.texts`). `update`: both sides
     have said that they take UPDATE. `travelled`: another of our switches has been sent the callID;
-    `came` are the legs by which it came here (`callid`).
+    `came` are the legs by which it came here (`callid`). `said`: the log has it.
     """
 
     call_id: str
@@ -137,6 +137,7 @@ class Passage:
     over: bool
     owner: str
     party: str
+    said: bool
     switch_name: str
     travelled: bool
     update: bool

@@ -191,17 +191,19 @@ class Transfer:
         call, referrer = self.call, self.referrer
         if referrer is None:
             return
-        call.tell(
-            events.LegReferred(
-                call_id=call.call_id,
-                at=call.now_us(),
-                switch=call.switch_name,
-                leg=referrer.index,
-                to=readable(self.to, call.most),
-                how=self.how,
-                status=status,
-            )
+        event = events.LegReferred(
+            call_id=call.call_id,
+            at=call.now_us(),
+            switch=call.switch_name,
+            leg=referrer.index,
+            to=readable(self.to, call.most),
+            how=self.how,
+            status=status,
         )
+        call.tell(event)
+        lines = call.core.call_log
+        if call.said and lines is not None:
+            lines.referred(event, self.by, call.number)
 
     def worked(self) -> None:
         """Who asked is told so, and hung up on if it does not leave by itself."""

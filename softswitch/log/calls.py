@@ -103,6 +103,23 @@ class CallLog:
             f" {party}{callee}{codec}\n"
         )
 
+    def referred(self, event: events.LegReferred, party: str, incoming: int) -> None:
+        """`party` transfers whom it talks with, in the call that came in on leg `incoming`."""
+        if self._least > logging.INFO:
+            return
+        if self._json:
+            self._write(
+                "info", event.at, "call transferred",
+                call_id=event.call_id, by=party, to=event.to, how=event.how, status=event.status,
+                leg=incoming,
+            )  # fmt: skip
+            return
+        result = f": {event.status}" if event.status else ""
+        self._put(
+            f"{self._stamp(event.at)} INFO calls: {event.call_id}{_passage(incoming)}"
+            f" is transferred by {party} to {event.to} ({event.how}){result}\n"
+        )
+
     def ends(self, event: events.CallEnded, talked: float | None) -> None:
         """A call is over; `talked` is how long it was answered, in seconds."""
         failed = event.disposition == "failed"

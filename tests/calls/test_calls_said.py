@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import CONFIG, PLAN, Agent, World
+from calls.call_world import ANSWER, CONFIG, PLAN, SDP, Agent, World
 from calls.test_answered import answered, parties
+from calls.test_transfer import phones, refer, talk
 from softswitch.config import Log as Settings
 from softswitch.log import CallLog, Log
 from softswitch.sip.digest import answer
@@ -45,6 +46,22 @@ def test_an_answered_call(world: World, log: Log) -> None:
     assert found == [
         "INFO calls: ID answered by trunk:pstn (5550100), PCMA/8000",
         "INFO calls: ID ends: answered for 7.0 s, 200, by the callee",
+    ]
+
+
+def test_a_transferred_call(world: World, log: Log) -> None:
+    alice, bob, carol = phones(world)
+    world.switch.call_log = CallLog(log, 50)
+    a, b = talk(alice, bob)
+    refer(b, "1003")
+    carol.line.reply(200, ANSWER)
+    a.reply(200, SDP)
+    world.run(3)
+    a.bye()
+    assert said(log)[-3:] == [
+        "INFO calls: ID is transferred by extension:1002 to 1003 (blind-transfer)",
+        "INFO calls: ID is transferred by extension:1002 to 1003 (blind-transfer): 200",
+        "INFO calls: ID ends: answered for 3.0 s, 200, by the caller",
     ]
 
 
