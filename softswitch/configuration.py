@@ -31,6 +31,7 @@ from softswitch.config import (
     fill_empty_sections,
     number_forms,
     parse_listen,
+    read_forwarding,
     read_yaml,
     resolve_paths,
     stamp,
@@ -129,6 +130,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
+                read_forwarding(entry.forward, entry.dnd),
             )
             for number, entry in model.extensions.items()
         },

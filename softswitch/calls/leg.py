@@ -29,6 +29,7 @@ LEAVING: Final = 4
 OVER: Final = 5
 
 DIALLED: Final = "dialled"
+FORWARDED: Final = "forward"
 
 _BAD_2XX: Final = (
     'Reason: SIP;cause=400;text="Contact or Record-Route of the 2xx is missing or bad"\r\n'
