@@ -361,8 +361,9 @@ class Search(Rung):
         if route is None:
             return False
         stages = route.action.stages
-        if len(stages) == 1 and len(stages[0]) == 1 and str(stages[0][0]) == self.party:
-            # To whom its calls go it is not forwarded: who else could speak to it?
+        alone = len(stages) == 1 and len(stages[0]) == 1
+        if alone and stages[0][0].kind == "extension" and str(stages[0][0]) == self.party:
+            # Who gets its calls may still call it: nobody else could.
             return False
         self.redirects += 1
         if self.forwarded is None:
@@ -374,7 +375,7 @@ class Search(Rung):
         own = core.caller_id(f"extension:{name}")
         way = Diversion(name, why, own, before)
         way.caller, way.lines, way.timeout = route.caller, route.lines, route.action.timeout
-        way.alone = len(stages) == 1 and len(stages[0]) == 1
+        way.alone = alone
         is_up = core.trunk_states.is_up
         up: list[tuple[Target | Destination | Diverted, ...]] = []
         down: list[tuple[Target | Destination | Diverted, ...]] = []

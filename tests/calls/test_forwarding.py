@@ -9,7 +9,9 @@ import pytest
 
 from calls.call_world import CONFIG, PLAN, SDP, Agent, Line, World
 from calls.test_transfer import BOB, CAROL, heard, port, refer, talk
+from calls.test_transfer_sites import BRANCH, BRANCH_AT, BRANCH_PLAN
 from softswitch import events
+from softswitch.features import is_wish
 
 CODES = (
     PLAN
@@ -267,7 +269,7 @@ def test_do_not_disturb(tmp_path: Path) -> None:
     # Who alone may be called does not hear a call that it makes itself.
     assert failed(alice.call("1003")) == "480 Away"
     world.end()
-    assert [e.disposition for e in world.of(events.CallEnded)][0] == "busy"
+    assert world.of(events.CallEnded)[0].disposition == "busy"
 
 
 def test_whom_calls_go_to_may_call(tmp_path: Path) -> None:
@@ -280,9 +282,7 @@ def test_whom_calls_go_to_may_call(tmp_path: Path) -> None:
 
 
 def test_in_a_circle(tmp_path: Path) -> None:
-    world = made(
-        tmp_path, '1002 forward: {always: "1003"}', '1003 forward: {always: "1002"}'
-    )
+    world = made(tmp_path, '1002 forward: {always: "1003"}', '1003 forward: {always: "1002"}')
     alice, bob, carol = phones(world)
     assert failed(alice.call("1002")) == "482 Forwarded In A Circle"
     assert not bob.lines
@@ -321,9 +321,7 @@ def test_a_long_way(tmp_path: Path) -> None:
 
 def test_only_where_it_may_call(tmp_path: Path) -> None:
     """A number that the dialplan does not give it is none to forward to; one that is refused is."""
-    world = made(
-        tmp_path, '1002 forward: {always: "777"}', '1003 forward: {always: "666"}'
-    )
+    world = made(tmp_path, '1002 forward: {always: "777"}', '1003 forward: {always: "666"}')
     alice, bob, _ = phones(world)
     a = alice.call("1002")
     over(a, bob.line)
@@ -370,7 +368,7 @@ def test_what_a_carrier_is_told(tmp_path: Path) -> None:
         there = pstn.line
         assert there.uri
         assert users(there.last["diversion"]) == [*said, "+1555"]
-        assert number not in there.last["history-info"]
+        assert f"sip:{number}@" not in there.last["history-info"]
         assert there.last["history-info"].endswith(";index=1.1;mp=1")
         over(line, there)
     world.end()
@@ -405,14 +403,36 @@ def test_what_came_is_carried_on(tmp_path: Path) -> None:
     ],
 )
 def test_it_was_here_before(tmp_path: Path, extra: str) -> None:
-    world = made(
-        tmp_path, '1002 forward: {busy: "1003"}, caller_id: {number: "+49301002"}'
-    )
+    world = made(tmp_path, '1002 forward: {busy: "1003"}, caller_id: {number: "+49301002"}')
     _, bob, carol = phones(world)
     line = world.agent("10.1.0.1", "caller").call("1002", extra=extra)
     bob.line.reply(486)
     assert failed(line).startswith("486 ")
     assert not carol.lines
+    world.end()
+
+
+# --- two switches
+
+
+def test_over_two_switches_in_a_circle(tmp_path: Path) -> None:
+    """1001 of hq to 2001 of branch to 1001: its phone would ring, if it did not forward always."""
+    world = made(tmp_path, '1001 forward: {always: "2001"}', '1003 forward: {busy: "2001"}')
+    branch = BRANCH.replace("name: Bob,", 'name: Bob, forward: {always: "1001"},')
+    world.add_switch("branch", BRANCH_AT, branch, BRANCH_PLAN).opened()
+    alice, bob, carol = phones(world)
+    b = bob.call("1001")
+    assert failed(b) == "482 Forwarded In A Circle"
+    assert not alice.lines
+    invites = [m for m in world.wire if m.what == "INVITE" and m.target in world.switches]
+    assert len({m.branch for m in invites}) == 4, "two of Bob's, one to branch, one back"
+    back = invites[-1]
+    assert users(back["diversion"]) == ["2001", "1001"]
+    assert users(back["history-info"]) == ["1001", "2001", "2001", "1001"]
+    b = bob.call("1003")
+    carol.line.reply(486)
+    assert failed(b).startswith("486 "), "Carol's phone says more than the circle"
+    assert not alice.lines
     world.end()
 
 
@@ -544,7 +564,6 @@ def test_redial_and_return(tmp_path: Path) -> None:
     c = carol.call("1002", extra="Privacy: id\r\n")
     over(c, bob.line)
     over(bob.call("*69"), alice.line)
-    over(bob.call("*66"), alice.line) if False else None
     world.end()
 
 
@@ -563,25 +582,19 @@ def test_kept_over_a_restart(tmp_path: Path) -> None:
     a = alice.call("1003")
     carol.line.reply(486)
     assert failed(a).startswith("486 "), "what is switched off is off"
-    world.restart(5, CONFIG.replace('  "1002"', '  "1007"'), CODES)
-    assert not world.switch.forwardings
-    kept = {repr(one) for one in world.switch.phone_features._wishes.values()}
-    assert "<what 1002 has set>" not in kept
+    assert world.rows is not None
+    rows = sum(map(is_wish, world.rows.rows.values()))
+    world.restart(5, CONFIG.replace('  "1002"', '  "1007"'), CODES.replace("1002", "1007"))
+    assert not world.switch.forwardings, "that extension is gone"
     world.rest()
+    assert sum(map(is_wish, world.rows.rows.values())) == rows - 1
 
 
 def test_what_was_answered_is_on_disk(tmp_path: Path) -> None:
-    """The phone that was told so can rely on it; killed before, the switch has not said it."""
     world = made(tmp_path, journal=True)
-    _, bob, _ = phones(world)
-    world.run(1)
+    bob = world.phone("1002", "10.9.0.2")
     assert world.rows is not None
-    before = dict(world.rows.rows)
-    world.mute()
-    line = bob.call("*721003")
-    assert not line.received or line.last.status < 400 or line.last.status == 401
-    world.kill()
-    assert len(world.rows.rows) >= len(before)
-    world.start(CONFIG, CODES)
-    world.run(40)
-    assert world.switch.forwardings.keys() <= {"1002"}
+    assert not any(map(is_wish, world.rows.rows.values()))
+    assert dial(bob, "*721003").startswith("480 ")
+    assert any(map(is_wish, world.rows.rows.values()))
+    world.rest()
