@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 from api_sites import Site, sites
-
 from calls.call_world import CONFIG, PLAN, World
+
 from softswitch.features import is_wish
+from tests.switch_process import Running
 
 
 @pytest.fixture
@@ -107,3 +109,32 @@ async def test_who_may(hq: Site, world: World) -> None:
     async with httpx.AsyncClient(base_url=hq.url) as stranger:
         assert (await stranger.get(path)).status_code == 401
     assert "1002" not in world.switch.forwardings
+
+
+def test_a_killed_process_keeps_it(tmp_path: Path) -> None:
+    """A whole switch with its API: what it has answered outlives it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "hq.yaml"
+    config.write_text(
+        'switch: {name: hq, listen: ["udp:127.0.0.1:0"]}\n'
+        'extensions: {"1001": {password: a}, "1002": {password: b}}\n'
+        "dialplan: plan.yaml\n"
+        f'cds: {{database: hq.db, api: {{listen: "127.0.0.1:{port}", tokens: [a-long-token]}}}}\n'
+    )
+    (tmp_path / "plan.yaml").write_text('routes: [{match: "1XXX", dial: extension}]\n')
+    url = f"http://127.0.0.1:{port}/extensions/1001"
+    bearer = {"Authorization": "Bearer a-long-token"}
+    switch = Running(config)
+    assert switch.port
+    answer = httpx.put(f"{url}/forward", json={"busy": "1002"}, headers=bearer)
+    assert answer.status_code == 200, answer.text
+    assert httpx.put(f"{url}/dnd", json={"dnd": True}, headers=bearer).status_code == 200
+    switch.kill()
+    switch = Running(config)
+    assert switch.port
+    assert httpx.get(f"{url}/forward", headers=bearer).json()["busy"] == "1002"
+    assert httpx.get(f"{url}/dnd", headers=bearer).json()["dnd"] is True
+    switch.process.terminate()
+    assert switch.ends() == 0
