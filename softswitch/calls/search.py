@@ -623,10 +623,15 @@ class Search(Rung):
                 own = core.caller_id(leg.party)
                 way = Diversion(name, DEFLECTED, own, self.by_way)
                 way.caller, way.lines, way.timeout = self.caller, self.lines, self.timeout
+                way.alone = len(where) == 1 and len(where[0]) == 1 and self._is_alone()
                 found.extend([tuple([Diverted(one, way) for one in stage]) for stage in where])
             elif where is not None:
                 found.extend(where)
         self.stages[:0] = found
+
+    def _is_alone(self) -> bool:
+        """Whether who rings was not chosen together with others."""
+        return self.by_way.alone if self.by_way is not None else not self.group
 
     def inviting(self) -> list[Leg]:
         """The legs that may still answer."""
@@ -651,7 +656,9 @@ class Search(Rung):
                 case = NO_ANSWER
             self._give_up(leg, 487, "No answer", _NO_ANSWER)
         if self.heeded:
-            self._forward(self.heeded, case, self.by_way)
+            name, way = self.heeded, self.by_way
+            if not self._forward(name, case, way) and case == UNREACHABLE:
+                self._forward(name, NO_ANSWER, way)
         self._next_stage()
 
     # --- the end of the search

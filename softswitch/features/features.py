@@ -151,7 +151,7 @@ class PhoneFeatures(Features):
             raise ValueError(f"Not Seconds To Ring: {after:g}")
         wishes = self._of(extension)
         wishes.forward = {case: numbers.get(case, "") for case in CASES}
-        wishes.after = after
+        wishes.after = None if after is None else float(after)
         self._changed(wishes)
 
     def clear_forward(self, extension: str) -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from softswitch.calls.call import Call
+from softswitch.calls.diversion import Came, Diversion, Diverted
 from softswitch.calls.join import Join
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
@@ -129,6 +130,9 @@ _CLASSES = (
     BlindTransfer,
     AttendedTransfer,
     Notes,
+    Came,
+    Diversion,
+    Diverted,
     Dialog,
     Unacknowledged,
     Request,

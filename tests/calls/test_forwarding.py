@@ -348,6 +348,28 @@ def test_a_phone_that_redirects_is_shown_too(tmp_path: Path) -> None:
     assert world.of(events.TalkBegan)[0].how == "forward"
 
 
+def test_a_phone_redirects_to_one_who_forwards(tmp_path: Path) -> None:
+    world = made(tmp_path, '1003 forward: {always: "1004"}')
+    alice, bob, _ = phones(world)
+    dave = world.phone("1004", "10.9.0.4")
+    a = alice.call("1002")
+    bob.line.reply(302, contact="Contact: <sip:1003@10.0.0.1>\r\n")
+    assert users(dave.line.last["diversion"]) == ["1003", "1002"]
+    over(a, dave.line)
+    world.end()
+
+
+def test_silent_until_the_time_is_over(tmp_path: Path) -> None:
+    """Three seconds are too short to call a phone unreachable: nobody has answered."""
+    world = made(tmp_path, '1002 forward: {no_answer: {to: "1003", after: 3}}')
+    alice, _, carol = phones(world)
+    world.dead.add(("10.9.0.2", 5060))
+    a = alice.call("1002")
+    world.run(3.1)
+    over(a, carol.line)
+    world.end()
+
+
 # --- outside
 
 
