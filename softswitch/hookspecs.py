@@ -44,6 +44,9 @@ class Features(Protocol):
     def set_dnd(self, extension: str, on: bool | None) -> None:
         """Not to be disturbed, or to be, or None: what the configuration says."""
 
+    def refused(self) -> bool:
+        """Whether the disk takes nothing at present: what is set now need not survive."""
+
     def stored(self, then: Callable[[], None]) -> None:
         """Call `then` once all that was set so far would survive this process."""
 

@@ -87,6 +87,13 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
             raise HTTPException(404, str(error.args[0])) from None
         return features
 
+    def writable(number: str) -> Features:
+        features = of(number)
+        if features.refused():
+            why = "nothing was changed: the switch's journal is not written"
+            raise HTTPException(503, why, {"Retry-After": "5"})
+        return features
+
     def forward_of(features: Features, number: str) -> ForwardOut:
         now = features.forwarding(number)
         return ForwardOut(
@@ -120,7 +127,7 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
 
         Numbers are dialled as by that extension: one that it may not call is a mistake (422).
         """
-        features = of(number)
+        features = writable(number)
         numbers = {
             "always": wanted.always or "",
             "busy": wanted.busy or "",
@@ -137,7 +144,7 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
     @router.delete("/extensions/{number}/forward", dependencies=writing, responses=_WRITING)
     async def clear_forward(number: Number) -> ForwardOut:
         """Let its calls go where the configuration says again."""
-        features = of(number)
+        features = writable(number)
         features.clear_forward(number)
         await stored(features)
         return forward_of(features, number)
@@ -158,7 +165,7 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
         return await disturb(number, None)
 
     async def disturb(number: str, on: bool | None) -> DndOut:
-        features = of(number)
+        features = writable(number)
         features.set_dnd(number, on)
         await stored(features)
         return DndOut(extension=number, dnd=features.forwarding(number).dnd)

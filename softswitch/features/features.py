@@ -168,6 +168,11 @@ class PhoneFeatures(Features):
         wishes.dnd = on
         self._changed(wishes)
 
+    def refused(self) -> bool:
+        """Whether the disk takes nothing at present: what is set now need not survive."""
+        journal = self._journal()
+        return journal is not None and journal.behind
+
     def stored(self, then: Callable[[], None]) -> None:
         """Call `then` once all that was set so far would survive this process."""
         journal = self._journal()

@@ -11,6 +11,7 @@ from calls.call_world import CONFIG, PLAN, SDP, Agent, Line, World
 from calls.test_transfer import BOB, CAROL, heard, port, refer, talk
 from calls.test_transfer_sites import BRANCH, BRANCH_AT, BRANCH_PLAN
 from softswitch import events
+from softswitch.configuration import load_config
 from softswitch.features import is_wish
 
 CODES = (
@@ -367,6 +368,20 @@ def test_silent_until_the_time_is_over(tmp_path: Path) -> None:
     a = alice.call("1002")
     world.run(3.1)
     over(a, carol.line)
+    world.end()
+
+
+def test_the_configuration_read_again(tmp_path: Path) -> None:
+    world = made(tmp_path)
+    alice, bob, carol = phones(world)
+    assert dial(bob, "*901003").startswith("480 ")
+    config = CONFIG.replace('"1002": {', '"1002": {forward: {always: "1003", busy: "1004"}, ')
+    (tmp_path / "switch.yaml").write_text(config)
+    (tmp_path / "plan.yaml").write_text(CODES)
+    world.switch.take_up(load_config(tmp_path / "switch.yaml"))
+    forwarding = world.switch.forwardings["1002"]
+    assert (forwarding.always, forwarding.busy) == ("1003", "1003"), "what it has set stays"
+    over(alice.call("1002"), carol.line)
     world.end()
 
 

@@ -95,6 +95,23 @@ async def test_mistakes(
     assert world.switch.forwardings.keys() == {"1003"}
 
 
+async def test_a_disk_that_refuses(hq: Site, world: World) -> None:
+    both(hq, world)
+    assert world.rows is not None
+    world.rows.refuses = True
+    # The first is in force already when it turns out.
+    await hq.http.put("/extensions/1002/dnd", json={"dnd": True})
+    for method, path in (("PUT", "dnd"), ("DELETE", "dnd"), ("DELETE", "forward")):
+        body = {"dnd": False} if method == "PUT" else None
+        answer = await hq.http.request(method, f"/extensions/1002/{path}", json=body)
+        assert answer.status_code == 503
+        assert "nothing was changed" in answer.text
+    assert world.switch.forwardings["1002"].dnd
+    world.rows.refuses = False
+    world.run(2)
+    assert (await hq.http.delete("/extensions/1002/dnd")).json()["dnd"] is False
+
+
 async def test_who_may(hq: Site, world: World) -> None:
     path = "/extensions/1002/dnd"
     for method in ("GET", "PUT", "DELETE"):
