@@ -27,7 +27,7 @@ from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.timers import LoopTimers
 from cdsplugin.tms import PREFIX, Spool, SpoolError, SwitchClient, Tms
 from softswitch.events import Event, SwitchStarted
-from softswitch.hookspecs import hookimpl
+from softswitch.hookspecs import Features, hookimpl
 
 if TYPE_CHECKING:
     import pluggy
@@ -146,6 +146,11 @@ class Beside:
     def take_up(self, section: CdsSection) -> None:
         """Go on with the peers of another section."""
         self.section = self.running.take_up(section)
+
+    @hookimpl
+    def features(self, features: Features) -> None:
+        """What phones have set, for the API."""
+        self.running.offer(features)
 
     @hookimpl
     def call_event(self, event: Event) -> None:

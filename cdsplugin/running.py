@@ -13,6 +13,7 @@ from cdsplugin.config import CdsSection
 from cdsplugin.programs import Programs
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.tms import SwitchLink, SwitchLinkSettings, Tms
+from softswitch.hookspecs import Features
 
 if TYPE_CHECKING:
     from cdsplugin.api import Api
@@ -87,6 +88,11 @@ class Running:
         except BaseException:
             await server.close()
             raise
+
+    def offer(self, features: Features) -> None:
+        """The switch in this process lets programs set what its phones may."""
+        if self.api is not None:
+            self.api.phones.features = features
 
     def take_up(self, section: CdsSection) -> CdsSection:
         """Go on with the peers of another section. Returns what is in force then."""

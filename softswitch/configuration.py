@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from softswitch.config import (
+    CASES,
     ConfigErrors,
     ConfigModel,
     Extension,
@@ -31,13 +32,14 @@ from softswitch.config import (
     fill_empty_sections,
     number_forms,
     parse_listen,
+    read_forwarding,
     read_yaml,
     resolve_paths,
     stamp,
     trunk_clashes,
     with_sections,
 )
-from softswitch.dialplan import Dialplan, Surroundings, load_dialplan
+from softswitch.dialplan import Dialplan, Source, Surroundings, load_dialplan
 
 PLAYABLE: Final[frozenset[str]] = frozenset()
 """What routes may ``play``: nothing, as long as there is nobody who speaks for the switch."""
@@ -117,6 +119,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 files += errors.files
     if mistakes or model is None or dialplan is None or dialplan_path is None:
         raise ConfigErrors(mistakes, files)
+    nowhere = _nowhere(read, model, dialplan)
     folder = path.parent
     return Config(
         path=path,
@@ -129,6 +132,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
+                read_forwarding(entry.forward, entry.dnd),
             )
             for number, entry in model.extensions.items()
         },
@@ -163,9 +167,24 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         stamp=own,
         dialplan_stamp=seen,
         surroundings=around,
-        warnings=dialplan.warnings,
+        warnings=(*nowhere, *dialplan.warnings),
         journal=_journal_path(model.switch, folder),
     )
+
+
+def _nowhere(read: YamlFile, model: ConfigModel, dialplan: Dialplan) -> tuple[Mistake, ...]:
+    """Numbers to which calls are forwarded though no route leads there."""
+    found = YamlFile(read.file, values=read.values, keys=read.keys)
+    for number, entry in model.extensions.items():
+        forwarding = read_forwarding(entry.forward, entry.dnd)
+        for case in CASES:
+            to = forwarding.of(case)
+            if to and not dialplan.leads(to, Source("extension", number)):
+                found.at(
+                    ("extensions", number, "forward", case),
+                    f"`{case}`: no route lets {number} call {to}: its own phone will ring",
+                )
+    return tuple(found.mistakes)
 
 
 def _journal_path(section: SwitchSection, folder: Path) -> Path | None:

@@ -57,7 +57,8 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The dialplan chose a route. ``where`` is ``file:line``; ``properties`` is the route's
     ``set:``, ``once`` its ``set_once:``. ``incoming`` is the number of the passage's incoming leg
-    (``CallStarted.leg``).
+    (``CallStarted.leg``). Of a star code that has set something it is told again, with that as
+    its property.
     """
 
     call_id: str

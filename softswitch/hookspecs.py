@@ -8,11 +8,12 @@ offers it under the entry point group ``softswitch``. ``cdsplugin`` uses nothing
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pluggy
 from pydantic import BaseModel
 
+from softswitch.config import Forwarding
 from softswitch.events import Event
 
 if TYPE_CHECKING:
@@ -20,6 +21,34 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("softswitch")
 hookimpl = pluggy.HookimplMarker("softswitch")
+
+
+class Features(Protocol):
+    """What phones have set, and programs may: where the calls of an extension go, and that it is
+    not to be disturbed. Each raises LookupError if there is no such extension, with a text for
+    people. It goes before what the configuration says, and is kept over a restart."""
+
+    def forwarding(self, extension: str) -> Forwarding:
+        """What is in force."""
+
+    def set_forward(
+        self, extension: str, numbers: Mapping[str, str], after: float | None = None
+    ) -> None:
+        """Forward its calls: numbers, as the extension would dial them, by `always`, `busy`,
+        `no_answer` and `unreachable`; what is not among them is off. `after` is how many seconds to
+        ring before `no_answer`. Raises ValueError, with a text for people, if that cannot be."""
+
+    def clear_forward(self, extension: str) -> None:
+        """Its calls go where the configuration says again."""
+
+    def set_dnd(self, extension: str, on: bool | None) -> None:
+        """Not to be disturbed, or to be, or None: what the configuration says."""
+
+    def refused(self) -> bool:
+        """Whether the disk takes nothing at present: what is set now need not survive."""
+
+    def stored(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was set so far would survive this process."""
 
 
 @hookspec(historic=True)
@@ -49,6 +78,12 @@ def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | No
     registry: what has state registers an object there, whose hooks are called from then on, and
     there is nothing to call before it runs.
     """
+
+
+@hookspec(historic=True)
+def features(features: Features) -> None:
+    """The switch is there, though it does not listen yet: what phones may set, a plugin may read
+    and set from here on. Also called of what is registered later."""
 
 
 @hookspec

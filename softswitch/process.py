@@ -156,6 +156,7 @@ class Process:
         self._log_calls(switch)
         if self._lines.trace_sip:
             transport.show(SipTrace(self._lines))
+        self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:
             await self._start_plugins()
         except Exception as error:

@@ -15,6 +15,7 @@ from softswitch.calls import (
     is_failure,
     is_goodbye,
 )
+from softswitch.features import PhoneFeatures, is_wish
 from softswitch.parties import Registrations, is_registration
 from softswitch.sip import Flow, Network, Response, Timers, Transactions
 
@@ -25,8 +26,8 @@ RESTART_CHECKS = 500.0
 
 
 class Restarting:
-    """Puts calls and registrations back, and is the network of those calls (`Flows`), also while
-    the switch does not listen yet.
+    """Puts calls, registrations and what phones have set back, and is the network of those calls
+    (`Flows`), also while the switch does not listen yet.
 
     `legs` are found as requests find them. `call`, `failure` and `goodbye` are `restore`,
     `restore_failure` and `restore_goodbye` of `softswitch.calls`, for this switch.
@@ -39,6 +40,7 @@ class Restarting:
         transactions: Transactions,
         legs: Mapping[str, Leg],
         registrations: Registrations,
+        features: PhoneFeatures,
         *,
         call: Callable[..., Call],
         failure: Callable[..., None],
@@ -49,6 +51,7 @@ class Restarting:
         self._transactions = transactions
         self._legs = legs
         self._registrations = registrations
+        self._features = features
         self._call = call
         self._failure = failure
         self._goodbye = goodbye
@@ -70,6 +73,8 @@ class Restarting:
         for row, data in rows:
             if is_registration(data):
                 self._take_up(row, partial(self._registrations.restore, row, data))
+            elif is_wish(data):
+                self._take_up(row, partial(self._features.restore, row, data))
             elif is_goodbye(data):
                 goodbyes.append((row, data))
             elif not is_failure(data):

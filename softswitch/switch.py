@@ -37,6 +37,7 @@ from softswitch.config import CallerId
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Target
 from softswitch.events import Event, SwitchStarted
+from softswitch.features import PhoneFeatures, remembers
 from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
 from softswitch.parties import Parties
@@ -153,6 +154,11 @@ class Switch(Core):
         self.lines = self.line_counts = parties.lines
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
+        self.features = self.phone_features = PhoneFeatures(
+            self.extensions, self._journal, self.route
+        )
+        self.forwardings = self.phone_features.in_force
+        self.remembers = remembers(self.dialplan)
         owner = plugins.hook.owner_name(config=config) or ""
         self.call_ids = CallIDs(config.switch.call_id_header, owner, now_us, tokens)
         self.listeners = Listeners(plugins)
@@ -165,6 +171,7 @@ class Switch(Core):
             self.transactions,
             self.legs,
             self.registrations,
+            self.phone_features,
             call=partial(restore, self),
             failure=partial(restore_failure, self),
             goodbye=partial(restore_goodbye, self),
@@ -195,6 +202,8 @@ class Switch(Core):
         self._take_up_limits(config)
         self.dialplan = config.dialplan.by(partial(_seconds, self.now_us))
         self._parties.take_up(config, registrar_settings(config), guess_limits(config))
+        self.phone_features.take_up()
+        self.remembers = remembers(self.dialplan)
         self.refusals.take_up(config.limits.refused_records)
 
     def _take_up_limits(self, config: Config) -> None:

@@ -143,6 +143,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/carriers.md", 2),
         ("docs/office-hours.md", 3),
         ("docs/caller-id.md", 2),
+        ("docs/forwarding.md", 2),
     ],
 )
 def test_configurations_run_as_printed(

@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cdsplugin.api import live, records, streams
+from cdsplugin.api import live, phones, records, streams
 from cdsplugin.api.access import Access, guard
 from cdsplugin.api.feed import Feed
 from cdsplugin.api.interest import Interest
@@ -45,6 +45,7 @@ class Application:
         self._server = server
         self.access = Access(section, time.monotonic)
         self._interest = Interest(server, section)
+        self.phones = phones.Phones()
         self._feed = Feed(server.store, section.followers, section.follower_queue)
         server.on_health.append(self._feed.health)
         # With the assets of its pages: a server need not reach the internet, nor who looks at them.
@@ -56,6 +57,7 @@ class Application:
                 {"name": "live calls", "description": "Calls in progress, and those just over."},
                 {"name": "following", "description": "Events as they happen."},
                 {"name": "records", "description": "Call detail records of calls of this server."},
+                {"name": "phones", "description": "Where the calls of an extension go."},
                 {"name": "server", "description": "How the server is."},
             ],
         )
@@ -65,6 +67,7 @@ class Application:
         app.include_router(
             streams.make_router(server, section, self.access, self._interest, self._feed)
         )
+        app.include_router(phones.make_router(section, self.access, self.phones))
         app.include_router(records.make_router(server, section, self.access))
         self._server_routes(app)
         self.app = app

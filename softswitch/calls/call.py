@@ -12,6 +12,7 @@ from typing import Final
 from softswitch import events
 from softswitch.calls.callid import read_call_id, write_call_id
 from softswitch.calls.core import Caller, Core, Member
+from softswitch.calls.diversion import came_with
 from softswitch.calls.headers import content_lines
 from softswitch.calls.lasting import address_of
 from softswitch.calls.leg import INVITING, Leg
@@ -91,7 +92,7 @@ class Call(PlacedCall):
         transaction.to_tag = dialog.local_tag
         transaction.user = leg
         call.update = "UPDATE" in (request.get("allow") or "")
-        call.search = Search(
+        call.search = search = Search(
             call,
             call,
             party,
@@ -100,6 +101,10 @@ class Call(PlacedCall):
             content_lines(request) if request.body else "",
             int(request.get("max-forwards") or core.settings.max_forwards) - 1,
         )
+        headers = request.headers
+        if source.kind == "trunk" and ("diversion" in headers or "history-info" in headers):
+            limits = core.settings
+            search.came = came_with(request, source.switch, limits.max_redirects, limits.max_text)
         core.remember(leg)
         return call
 

@@ -9,7 +9,7 @@ from softswitch import events
 from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
-from softswitch.config import CallerId
+from softswitch.config import CallerId, Forwarding
 from softswitch.dialplan import Route, Source, Target
 from softswitch.log import CallLog
 from softswitch.sip import (
@@ -69,6 +69,30 @@ class LineCounts:
 
     def release(self, line: str, holder: object) -> None:
         """One leg less."""
+        raise NotImplementedError
+
+
+class Features:
+    """What phones have set by star codes, and what is remembered for them
+    (`softswitch.features`)."""
+
+    def set(self, extension: str, what: str, argument: str, number: str) -> tuple[str, str, str]:
+        """Do as `dialplan.Asked.do` says, of an extension: forward, dnd. Returns the name and value
+        of what was set, and a phrase that says it; ValueError, its text a phrase, if that cannot
+        be."""
+        raise NotImplementedError
+
+    def has_called(self, party: str, number: str) -> None:
+        """A party has dialled a number."""
+        raise NotImplementedError
+
+    def was_called(self, party: str, number: str) -> None:
+        """A party is called by a number that it may see."""
+        raise NotImplementedError
+
+    def last(self, extension: str, what: str) -> str:
+        """Which number a phone has called last (`redial`), or was called by (`return`); empty:
+        none."""
         raise NotImplementedError
 
 
@@ -217,7 +241,9 @@ class Passage:
 class Core(Surroundings):
     """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
     both in microseconds; `boot` names the machine's start since which the latter goes on. `orbits`
-    are the calls that are parked, by number."""
+    are the calls that are parked, by number.
+    `forwardings` are those of extensions that have any; `remembers`: `features` is to be told who
+    calls whom, as somebody may ask for it."""
 
     name: str
     site: str
@@ -227,6 +253,9 @@ class Core(Surroundings):
     numbers: LegNumbers
     call_log: CallLog | None
     orbits: dict[str, object]
+    features: Features
+    forwardings: dict[str, Forwarding]
+    remembers: bool
     line_counts: LineCounts
     trunk_states: TrunkStates
     now_us: Callable[[], int]

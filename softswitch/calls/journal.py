@@ -130,6 +130,11 @@ class Journal:
         kept.row = row
         self._alive[row] = kept
 
+    @property
+    def behind(self) -> bool:
+        """Whether the disk refuses: what has changed is not stored."""
+        return self._store.behind
+
     def commit(self, then: Callable[[], None] = lambda: None) -> None:
         """Write what has changed; `then` is called once that is stored."""
         changed = self._changed

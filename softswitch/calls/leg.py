@@ -36,6 +36,7 @@ LEAVING: Final = 4
 OVER: Final = 5
 
 DIALLED: Final = "dialled"
+FORWARDED: Final = "forward"
 
 _GONE: Final = frozenset((408, 481))
 _BUSY: Final = 5.0

@@ -25,6 +25,7 @@ from softswitch.sip import (
     decoded,
     first_codec,
     granted,
+    parse_uri,
     readable,
 )
 
@@ -71,6 +72,8 @@ class PlacedCall(LastingCall):
         if lines is not None:
             self.said = lines.begins(started, routed)
         assert self.search is not None
+        if core.remembers and route.action.stages:
+            core.features.has_called(leg.party, dialled)
         self.search.take(route)
 
     def refuse(self, request: Request, dialled: str, status: int, reason: str) -> None:
@@ -193,7 +196,52 @@ class PlacedCall(LastingCall):
 
     def do(self, search: Search, what: str, argument: str, number: str) -> None:
         """The caller has dialled a star code."""
-        search.refuse(501, "")
+        core = self.core
+        kind, _, name = self.party.partition(":")
+        if what in ("pickup", "park"):
+            search.refuse(501, "")
+        elif kind != "extension":
+            search.refuse(403, "Only From A Phone Of This Switch")
+        elif what in ("redial", "return"):
+            last = core.features.last(name, what)
+            route = core.route(last, core.source_of(self.party)) if last else None
+            if route is None or not route.action.stages:
+                search.refuse(404, "No Number To Call")
+            else:
+                search.take(route)
+        else:
+            self._set(name, what, argument, number)
+
+    def _set(self, name: str, what: str, argument: str, number: str) -> None:
+        """Set what an extension wants of its calls. Nobody can speak of it yet: the caller is shown
+        it as the phrase of a failure, and the record is that of a call that had its answer."""
+        core, caller = self.core, self.caller
+        assert caller is not None
+        try:
+            key, value, phrase = core.features.set(name, what, argument, number)
+        except ValueError as error:
+            self.fail(403, str(error))
+            return
+        assert caller.incoming is not None
+        assert caller.incoming.request is not None
+        dialled = parse_uri(caller.incoming.request.uri).user
+        route = core.route(dialled, core.source_of(self.party))
+        if route is not None:
+            self.tell(
+                events.CallRouted(
+                    call_id=self.call_id,
+                    at=self.now_us(),
+                    switch=self.switch_name,
+                    match=route.match,
+                    where=route.where,
+                    number=readable(route.number, self.most),
+                    properties={key: value},
+                    incoming=self.number,
+                )
+            )
+        self._refuse(480, phrase)
+        self.leg_ended(caller, 480, phrase, "switch")
+        self._end("answered", 480, phrase, "switch")
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """The first 2xx: this leg has the call."""

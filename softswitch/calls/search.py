@@ -16,10 +16,18 @@ from softswitch.calls.caller_id import asserted, shown
 from softswitch.calls.callid import write_call_id
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
+from softswitch.calls.diversion import DEFLECTED, DND, Came, Diversion, Diverted, lines_of
 from softswitch.calls.headers import contact_line, explanation, reason_of
-from softswitch.calls.leg import INVITING, WAITING, Leg, Rung
-from softswitch.config import CallerId
-from softswitch.dialplan import Action, Route, Target
+from softswitch.calls.leg import FORWARDED, INVITING, WAITING, Leg, Rung
+from softswitch.config import (
+    ALWAYS,
+    BUSY,
+    NO_ANSWER,
+    UNREACHABLE,
+    CallerId,
+    Forwarding,
+)
+from softswitch.dialplan import Action, Route, Source, Target
 from softswitch.sip import (
     CALLING,
     ClientRequest,
@@ -43,6 +51,10 @@ _LONGEST = 86400  # seconds of a session that a 422 may ask for
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
 _UNREACHABLE = (480, "Unreachable")
+_LOOP = (482, "Forwarded In A Circle")
+
+# Of the failures of several phones of one extension the last one here says what it is.
+_CASES = {UNREACHABLE: 1, NO_ANSWER: 2, BUSY: 3}
 
 
 class _Blame(NamedTuple):
@@ -85,16 +97,25 @@ class Search(Rung):
     the Max-Forwards (§8.1.1.6).
 
     `best` is the failure that the user will be told if nobody answers, `blame` who brought it.
+
+    `came` is what the call came with of who has forwarded it before, `by_way` how it came to those
+    who are rung, if it was forwarded to them; `forwarded` are the extensions that have. While one
+    is rung alone that may forward the call, `heeded` is that, and `case` what its phones have said.
     """
 
     __slots__ = (
         "best",
         "blame",
         "by",
+        "by_way",
         "call",
         "caller",
+        "came",
+        "case",
         "content",
+        "forwarded",
         "group",
+        "heeded",
         "hops",
         "identity",
         "last",
@@ -135,8 +156,8 @@ class Search(Rung):
         self.content = content
         self.hops = hops
         self.legs: list[Leg] = []
-        self.stages: list[tuple[Target | Destination, ...]] = []
-        self.last: list[tuple[Target | Destination, ...]] = []  # trunks that are down
+        self.stages: list[tuple[Target | Destination | Diverted, ...]] = []
+        self.last: list[tuple[Target | Destination | Diverted, ...]] = []  # trunks that are down
         self.some_down = call.core.trunk_states.down > 0  # when it began
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
@@ -144,6 +165,11 @@ class Search(Rung):
         self.best = (0, "")
         self.blame = _NOT_BLAMED
         self.redirects = 0
+        self.came: Came | None = None
+        self.heeded = ""
+        self.by_way: Diversion | None = None
+        self.case = ""
+        self.forwarded: set[str] | None = None
         self.timer: Timer | None = None
 
     # --- whom to ring
@@ -182,10 +208,10 @@ class Search(Rung):
 
     def _defer(
         self, stages: tuple[tuple[Target, ...], ...]
-    ) -> list[tuple[Target | Destination, ...]]:
+    ) -> list[tuple[Target | Destination | Diverted, ...]]:
         """The stages but for trunks that are down: these are tried when nothing else is left."""
         is_up = self.call.core.trunk_states.is_up
-        kept: list[tuple[Target | Destination, ...]] = []
+        kept: list[tuple[Target | Destination | Diverted, ...]] = []
         for stage in stages:
             if any(target.kind != "trunk" or is_up(target.name) for target in stage):
                 kept.append(stage)
@@ -207,7 +233,10 @@ class Search(Rung):
 
     def do(self, what: str, argument: str, number: str) -> None:
         """See ``dialplan.Asked``."""
-        if self.user is not None:
+        if self.forwarded:
+            # Whoever calls has not dialled it.
+            self._nobody(403, "Forwarded To A Star Code")
+        elif self.user is not None:
             self.user.do(self, what, argument, number)
 
     def _nobody(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
@@ -218,30 +247,53 @@ class Search(Rung):
         """Ring the next target or group of targets; with none left, do what the route says then."""
         call = self.call
         core = call.core
+        forwardings = core.forwardings
+        self.heeded = ""
         while self.stages:
             placed = 0
+            timeout = self.timeout
             for target in self.stages.pop(0):
-                if self.group and str(target) == self.party:
+                way: Diversion | None = None
+                alone = not self.group
+                if isinstance(target, Diverted):
+                    way, target = target.diversion, target.target
+                    timeout, alone = way.timeout, way.alone
+                self.by_way = way
+                if not alone and str(target) == self.party:
                     # Whoever calls a group in which it is itself does not want to hear it ring.
                     continue
                 if isinstance(target, Destination):
                     if core.line_counts.take(target.line, call):
-                        self._invite(target)
+                        self._invite(target, way)
                         placed += 1
                     else:
                         self._note((503, "Trunk Is Full"))
                     continue
+                forwarding: Forwarding | None = None
+                if forwardings and target.kind == "extension":
+                    forwarding = forwardings.get(target.name)
+                    if forwarding is not None and self._is_kept_from(
+                        target.name, forwarding, alone, way
+                    ):
+                        continue
                 found = core.destinations(target, call)
                 if isinstance(found, tuple):
                     self._note(found)
+                    if forwarding is not None and alone and found[0] != 404:
+                        busy = found[0] == 486
+                        self._forward(target.name, BUSY if busy else UNREACHABLE, way)
                     continue
+                if forwarding is not None and alone:
+                    self.heeded, self.case = target.name, ""
+                    if forwarding.no_answer and forwarding.after:
+                        timeout = min(timeout or forwarding.after, forwarding.after)
                 for destination in found:
-                    self._invite(destination)
+                    self._invite(destination, way)
                     placed += 1
             if placed:
-                if self.timeout:
+                if timeout:
                     self._stop_timer()
-                    self.timer = core.timers.after(self.timeout, self._nobody_answered)
+                    self.timer = core.timers.after(timeout, self._nobody_answered)
                 return
         action = self.otherwise
         if self.last and (action is None or not action.stages):
@@ -263,18 +315,111 @@ class Search(Rung):
             self.best = failure
             self.blame = _Blame(by, reason, lines)
 
-    def _invite(self, destination: Destination) -> None:
+    # --- forwarding by those who are rung
+
+    def _is_kept_from(
+        self, name: str, forwarding: Forwarding, alone: bool, way: Diversion | None
+    ) -> bool:
+        """Whether an extension is not to be rung: it forwards all its calls, or is not to be
+        disturbed. What to try instead is the next stage then."""
+        if alone and forwarding.always:
+            if self._forward(name, ALWAYS, way):
+                return True
+            if self._has_forwarded(name):
+                self._note(_LOOP)
+                return True
+        if not forwarding.dnd:
+            return False
+        self._note((forwarding.status, forwarding.phrase), "callee")
+        if alone:
+            self._forward(name, DND, way)
+        return True
+
+    def _has_forwarded(self, name: str) -> bool:
+        """Whether an extension has forwarded this call: here, or before it came here."""
+        if self.forwarded is not None and name in self.forwarded:
+            return True
+        came = self.came
+        if came is None:
+            return False
+        own = self.call.core.caller_id(f"extension:{name}")
+        return name in came.users or (
+            own is not None and own.number != "" and own.number in came.users
+        )
+
+    def _forward(self, name: str, why: str, before: Diversion | None) -> bool:
+        """Where an extension forwards its calls for that reason is the next stage; whether it
+        does."""
+        core = self.call.core
+        forwarding = core.forwardings.get(name)
+        number = forwarding.of(BUSY if why == DND else why) if forwarding is not None else ""
+        if not number or self._has_forwarded(name):
+            return False
+        came = self.came
+        before_here = len(came.users) if came is not None else 0
+        if self.redirects + before_here >= core.settings.max_redirects:
+            return False
+        route = core.route(number, Source("extension", name))
+        if route is None:
+            return False
+        stages = route.action.stages
+        alone = len(stages) == 1 and len(stages[0]) == 1
+        if alone and stages[0][0].kind == "extension" and str(stages[0][0]) == self.party:
+            # Who gets its calls may still call it: nobody else could.
+            return False
+        self.redirects += 1
+        if self.forwarded is None:
+            self.forwarded = set()
+        self.forwarded.add(name)
+        if not stages:
+            self.stages, self.last, self.otherwise = [], [], route.action
+            return True
+        own = core.caller_id(f"extension:{name}")
+        way = Diversion(name, why, own, before)
+        way.caller, way.lines, way.timeout = route.caller, route.lines, route.action.timeout
+        way.alone = alone
+        is_up = core.trunk_states.is_up
+        up: list[tuple[Target | Destination | Diverted, ...]] = []
+        down: list[tuple[Target | Destination | Diverted, ...]] = []
+        for stage in stages:
+            lives = any(target.kind != "trunk" or is_up(target.name) for target in stage)
+            (up if lives else down).append(tuple([Diverted(target, way) for target in stage]))
+        self.stages[:0] = up + down
+        return True
+
+    def _said(self, leg: Leg, response: Response) -> None:
+        """A phone of the extension that may forward the call does not take it. Its other phones
+        ring on; when none is left, what they have said decides."""
+        status = response.status
+        case = ""
+        if response.ours:
+            case = UNREACHABLE
+        elif status in outcome.BUSY:
+            case = BUSY
+        elif status in outcome.NO_ANSWER:
+            case = NO_ANSWER
+        if case and _CASES[case] > _CASES.get(self.case, 0):
+            self.case = case
+        if status >= 600 and status not in outcome.BUSY:
+            self.case, self.heeded = "", ""
+        if self.case and not self.inviting():
+            self._forward(self.heeded, self.case, self.by_way)
+
+    def _invite(self, destination: Destination, way: Diversion | None = None) -> None:
         call = self.call
         core = call.core
         flow = destination.flow
         tag = core.tokens.token()
         identity, carrier = self.identity, destination.carrier
         sent_by = flow.sent_by
-        if self.caller is not None or (
+        by, caller, lines = self.by, self.caller, self.lines
+        if way is not None:
+            by, caller, lines = way.party, way.caller, way.lines
+        if caller is not None or (
             carrier is not None and (carrier.caller_id is not None or core.is_ours(self.party))
         ):
             own = core.caller_id(self.party)
-            identity = shown(identity, core.source_of(self.party), self.caller, own, carrier)
+            identity = shown(identity, core.source_of(self.party), caller, own, carrier)
         if identity.private and not destination.switch:
             from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
         else:
@@ -304,6 +449,8 @@ class Search(Rung):
         leg.refers = core.may_refer(destination.party)
         leg.user_agent = destination.user_agent
         leg.contact = contact_line(flow)
+        if way is not None:
+            leg.how, leg.by = FORWARDED, by
         self.legs.append(leg)
         core.remember(leg)
         settings = core.settings
@@ -324,7 +471,11 @@ class Search(Rung):
                 extra += asserted(identity, sent_by)
         elif carrier is not None and carrier.assert_identity:
             extra += asserted(identity, sent_by)
-        extra += self.lines
+        if way is not None or self.came is not None:
+            lines = lines_of(self.came, way, sent_by, uri, carrier) + lines
+        extra += lines
+        if core.remembers and not identity.private and identity.number:
+            core.features.was_called(destination.party, identity.number)
         request = ClientRequest(
             "INVITE",
             uri,
@@ -349,7 +500,7 @@ class Search(Rung):
                 sip_call_id=dialog.call_id,
                 incoming=call.number,
                 between=destination.switch,
-                by=self.by,
+                by=by,
             )
         )
         if settings.no_response:
@@ -436,6 +587,8 @@ class Search(Rung):
             self._note((status, reason), who, cause, explanation(response))
         if outcome.ends_search(leg.party.partition(":")[0], status):
             self._spare(leg, status)
+        if self.heeded:
+            self._said(leg, response)
         if not self.inviting():
             self._stop_timer()
             self._next_stage()
@@ -476,7 +629,7 @@ class Search(Rung):
     def _redirect(self, leg: Leg, response: Response) -> None:
         """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows."""
         core = self.call.core
-        found: list[tuple[Target | Destination, ...]] = []
+        found: list[tuple[Target | Destination | Diverted, ...]] = []
         for text in _by_preference(response):
             if self.redirects >= core.settings.max_redirects:
                 break
@@ -488,9 +641,20 @@ class Search(Rung):
             where = core.redirected(leg.party, leg.number, uri)
             if isinstance(where, Destination):
                 found.append((where,))
+            elif where is not None and leg.party.startswith("extension:"):
+                name = leg.party[10:]
+                own = core.caller_id(leg.party)
+                way = Diversion(name, DEFLECTED, own, self.by_way)
+                way.caller, way.lines, way.timeout = self.caller, self.lines, self.timeout
+                way.alone = len(where) == 1 and len(where[0]) == 1 and self._is_alone()
+                found.extend([tuple([Diverted(one, way) for one in stage]) for stage in where])
             elif where is not None:
                 found.extend(where)
         self.stages[:0] = found
+
+    def _is_alone(self) -> bool:
+        """Whether who rings was not chosen together with others."""
+        return self.by_way.alone if self.by_way is not None else not self.group
 
     def inviting(self) -> list[Leg]:
         """The legs that may still answer."""
@@ -504,6 +668,7 @@ class Search(Rung):
 
     def _nobody_answered(self) -> None:
         self.timer = None
+        case = UNREACHABLE
         for leg in self.inviting():
             if leg.invite is not None and leg.invite.state == CALLING:
                 self._note(_silence(leg))
@@ -511,7 +676,12 @@ class Search(Rung):
                     self.call.core.trunk_states.failed(leg.party[6:])
             else:
                 self._note((480, "No Answer"), _NOBODY)
+                case = NO_ANSWER
             self._give_up(leg, 487, "No answer", _NO_ANSWER)
+        if self.heeded:
+            name, way = self.heeded, self.by_way
+            if not self._forward(name, case, way) and case == UNREACHABLE:
+                self._forward(name, NO_ANSWER, way)
         self._next_stage()
 
     # --- the end of the search
@@ -565,24 +735,21 @@ def _by_preference(response: Response) -> list[str]:
 
 
 def _without(
-    stages: list[tuple[Target | Destination, ...]], leg: Leg
-) -> list[tuple[Target | Destination, ...]]:
+    stages: list[tuple[Target | Destination | Diverted, ...]], leg: Leg
+) -> list[tuple[Target | Destination | Diverted, ...]]:
     """The stages without those whom the failure of `leg` concerns."""
     return [
         kept
         for stage in stages
-        if (
-            kept := tuple(
-                target
-                for target in stage
-                if not _concerns(
-                    leg,
-                    target.party if isinstance(target, Destination) else str(target),
-                    target.number,
-                )
-            )
-        )
+        if (kept := tuple(target for target in stage if not _is_spared(leg, target)))
     ]
+
+
+def _is_spared(leg: Leg, target: Target | Destination | Diverted) -> bool:
+    if isinstance(target, Diverted):
+        target = target.target
+    party = target.party if isinstance(target, Destination) else str(target)
+    return _concerns(leg, party, target.number)
 
 
 def _silence(leg: Leg) -> tuple[int, str]:

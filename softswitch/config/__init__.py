@@ -3,6 +3,17 @@
 from softswitch.config.addresses import Listen, parse_listen
 from softswitch.config.caller_id import CallerId, CallerIdModel
 from softswitch.config.clashes import trunk_clashes
+from softswitch.config.forwarding import (
+    ALWAYS,
+    BUSY,
+    CASES,
+    NO_ANSWER,
+    NOT_FORWARDED,
+    UNREACHABLE,
+    Forwarding,
+    is_forwardable,
+    read_forwarding,
+)
 from softswitch.config.mistakes import check_model, resolve_paths
 from softswitch.config.models import (
     MAX_NUMBER,
@@ -55,11 +66,17 @@ from softswitch.config.values import (
 )
 
 __all__ = [
+    "ALWAYS",
     "AS_IT_IS",
+    "BUSY",
+    "CASES",
     "IN_JSON_A_TEXT",
     "MAX_NUMBER",
     "MAX_REMEMBERED",
+    "NOT_FORWARDED",
+    "NO_ANSWER",
     "TEXTS",
+    "UNREACHABLE",
     "Area",
     "CallerId",
     "CallerIdModel",
@@ -69,6 +86,7 @@ __all__ = [
     "Count",
     "Extension",
     "Flag",
+    "Forwarding",
     "Level",
     "Limits",
     "Listen",
@@ -99,9 +117,11 @@ __all__ = [
     "did_you_mean",
     "fill_empty_sections",
     "formed",
+    "is_forwardable",
     "number_forms",
     "one_or_more",
     "parse_listen",
+    "read_forwarding",
     "read_yaml",
     "resolve_paths",
     "stamp",

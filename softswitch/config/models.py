@@ -30,6 +30,7 @@ from softswitch.config.addresses import (
     parse_trunk_uri,
 )
 from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
+from softswitch.config.forwarding import NOT_FORWARDED, DndKey, Forwarding, ForwardModel
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written
 from softswitch.config.time_zones import TimeZoneText
@@ -322,6 +323,10 @@ class ExtensionModel(Section):
     caller_id: CallerIdModel | None = Field(
         default=None, description="what carriers are shown of its calls"
     )
+    forward: ForwardModel | None = Field(
+        default=None, description="where its calls go instead, and when"
+    )
+    dnd: DndKey = Field(default=False, description="do not disturb: calls do not ring")
 
     @property
     def most_calls(self) -> int | None:
@@ -392,7 +397,7 @@ class ConfigModel(Section):
 @dataclass(frozen=True, slots=True)
 class Extension:
     """A phone of this switch. ``name`` is what phones that it calls are shown, by default the
-    number; ``caller_id`` what carriers are."""
+    number; ``caller_id`` what carriers are. ``forwarding`` is what the configuration says of it."""
 
     number: str
     name: str
@@ -400,6 +405,7 @@ class Extension:
     max_calls: int | None = None
     pickup: frozenset[str] = frozenset()
     caller_id: CallerId | None = None
+    forwarding: Forwarding = NOT_FORWARDED
 
 
 @dataclass(frozen=True, slots=True)

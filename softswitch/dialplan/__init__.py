@@ -1,6 +1,6 @@
 """The dialplan: patterns, routes, actions, and their YAML."""
 
-from softswitch.dialplan.actions import Action
+from softswitch.dialplan.actions import Action, Do
 from softswitch.dialplan.loader import DialplanModel, load_dialplan
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.surroundings import Surroundings
@@ -10,6 +10,7 @@ __all__ = [
     "Action",
     "Dialplan",
     "DialplanModel",
+    "Do",
     "Route",
     "RouteTemplate",
     "Source",

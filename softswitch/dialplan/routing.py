@@ -246,6 +246,11 @@ class Dialplan:
         route = self._remembered[key] = None if found is None else self._route(found, dialled)
         return route
 
+    def leads(self, dialled: str, source: Source) -> bool:
+        """Whether there is a route for that at any time."""
+        found = self._trie.matching(dialled)
+        return any(self.routes[index].admits.admits(source) for index in found)
+
     def _choose(self, choice: _Choice, dialled: str, at: float | None) -> Route | None:
         """The route of the first whose conditions hold."""
         if at is None:

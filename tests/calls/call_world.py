@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from softswitch.calls.call import Call
+from softswitch.calls.diversion import Came, Diversion, Diverted
 from softswitch.calls.join import Join
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
@@ -129,6 +130,9 @@ _CLASSES = (
     BlindTransfer,
     AttendedTransfer,
     Notes,
+    Came,
+    Diversion,
+    Diverted,
     Dialog,
     Unacknowledged,
     Request,
@@ -443,12 +447,12 @@ class World:
         self.settle()
         return self.switch
 
-    def restart(self, away: float = 0.0, config: str = CONFIG) -> None:
+    def restart(self, away: float = 0.0, config: str = CONFIG, plan: str = PLAN) -> None:
         """Write what is due, kill hq, let time pass, and start it again."""
         self.run(0.25)
         self.kill()
         self.run(away)
-        self.start(config)
+        self.start(config, plan)
 
     def agent(self, host: str, name: str = "", port: int = 5060) -> Agent:
         """The agent at an address; a new one if there is none, or one of another name."""

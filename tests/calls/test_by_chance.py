@@ -65,9 +65,51 @@ def test_robots(
     delay: float,
     switches: int,
 ) -> None:
+    by_chance(tmp_path, caplog, CONFIG, seed, loss, double, delay, switches)
+
+
+@pytest.mark.parametrize(
+    ("seed", "loss", "double", "delay", "switches"),
+    [
+        (31, 0.0, 0.0, 0.0, 1),
+        (32, 0.1, 0.1, 0.3, 1),
+        (33, 0.0, 0.2, 0.3, 2),
+        (34, 0.2, 0.1, 1.0, 2),
+    ],
+)
+def test_robots_that_forward(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    seed: int,
+    loss: float,
+    double: float,
+    delay: float,
+    switches: int,
+) -> None:
+    """In circles, over two switches, to groups and carriers."""
+    config = CONFIG
+    for number, forward in (
+        ("1001", '{busy: "1002", no_answer: {to: "600", after: 8}, unreachable: "2101"}'),
+        ("1002", '{busy: "1001", no_answer: "95550100", unreachable: "2301"}'),
+        ("1003", '{always: "2103"}'),
+    ):
+        config = config.replace(f'"{number}": {{', f'"{number}": {{forward: {forward}, ')
+    by_chance(tmp_path, caplog, config, seed, loss, double, delay, switches)
+
+
+def by_chance(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    config: str,
+    seed: int,
+    loss: float,
+    double: float,
+    delay: float,
+    switches: int,
+) -> None:
     world = World(
         tmp_path,
-        CONFIG + "timers: {session_check: 30, t4: 5, nonce_lifetime: 300}\n",
+        config + "timers: {session_check: 30, t4: 5, nonce_lifetime: 300}\n",
     )
     if switches == 2:
         world.add_switch("branch", ("10.0.0.2", 5060), BRANCH, BRANCH_PLAN).opened()

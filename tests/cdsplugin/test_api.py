@@ -203,6 +203,8 @@ async def test_the_openapi_page(site: Site) -> None:
         "/cdrs",
         "/cdrs/{call_id}",
         "/events",
+        "/extensions/{number}/dnd",
+        "/extensions/{number}/forward",
         "/health",
         "/metrics",
     }

@@ -49,6 +49,11 @@ class Do(msgspec.Struct, frozen=True):
         """Nobody."""
         return ()
 
+    @property
+    def timeout(self) -> float:
+        """Not at all."""
+        return 0.0
+
     def of(self, number: str, extensions: frozenset[str]) -> Do:
         """The same with a number."""
         return Do(self.what, self.argument, number) if self.numbered else self

@@ -38,6 +38,10 @@ class Action(Protocol):
     def stages(self) -> Stages:
         """Whom it rings: what a redirect to this number may lead to. Empty: nobody."""
 
+    @property
+    def timeout(self) -> float:
+        """For how long it rings each stage, in seconds."""
+
     def told(self) -> list[str]:
         """It in words, a line each, for ``softswitch dialplan test``."""
 

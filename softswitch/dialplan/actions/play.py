@@ -26,6 +26,11 @@ class Play(msgspec.Struct, frozen=True):
         """Nobody."""
         return ()
 
+    @property
+    def timeout(self) -> float:
+        """Not at all."""
+        return 0.0
+
     def of(self, number: str, extensions: frozenset[str]) -> Play:
         """The same for every number."""
         return self

@@ -23,6 +23,11 @@ class Reject(msgspec.Struct, frozen=True):
         """Nobody."""
         return ()
 
+    @property
+    def timeout(self) -> float:
+        """Not at all."""
+        return 0.0
+
     def of(self, number: str, extensions: frozenset[str]) -> Reject:
         """The same for every number."""
         return self

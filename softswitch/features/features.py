@@ -1,0 +1,229 @@
+"""What is in force of each extension: what its phone or a program has set, over what the
+configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from softswitch.calls import Features, Journal
+from softswitch.config import (
+    CASES,
+    NO_ANSWER,
+    Extension,
+    Forwarding,
+    is_forwardable,
+)
+from softswitch.dialplan import Dialplan, Do, Route, Source
+from softswitch.features.wishes import Wishes, decode
+
+_LONGEST: Final = 86_400.0
+"""Seconds that a phone may ring before a call is forwarded."""
+
+_WHEN: Final = {
+    "always": "Always",
+    "busy": "On Busy",
+    "no_answer": "On No Answer",
+    "unreachable": "When Unreachable",
+}
+
+
+def remembers(dialplan: Dialplan) -> bool:
+    """Whether a route asks for last numbers."""
+    return any(
+        isinstance(route.action, Do) and route.action.what in ("redial", "return")
+        for route in dialplan.routes
+    )
+
+
+class PhoneFeatures(Features):
+    """For calls (`softswitch.calls.Features`) and for plugins (`softswitch.hookspecs.Features`).
+
+    `in_force` has the extensions of which anything is: always the same table, as calls look into
+    it. `journal` gives the journal, if there is one; `route` is the dialplan.
+    """
+
+    def __init__(
+        self,
+        extensions: Mapping[str, Extension],
+        journal: Callable[[], Journal | None],
+        route: Callable[[str, Source], Route | None],
+    ) -> None:
+        self._extensions = extensions
+        self._journal = journal
+        self._route = route
+        self._wishes: dict[str, Wishes] = {}
+        self.in_force: dict[str, Forwarding] = {}
+        self.take_up()
+
+    def __len__(self) -> int:
+        """Extensions of which something was set or is remembered."""
+        return len(self._wishes)
+
+    def take_up(self) -> None:
+        """The configuration has changed: of extensions that are gone nothing is kept."""
+        for name in [name for name in self._wishes if name not in self._extensions]:
+            gone = self._wishes.pop(name)
+            journal = self._journal()
+            if journal is not None:
+                journal.over(gone)
+        self.in_force.clear()
+        for name in self._extensions:
+            self._put_in_force(name)
+
+    def restore(self, row: int, data: bytes) -> None:
+        """Take up a row of the process before. Raises whatever a row that is none may raise."""
+        wishes = decode(data)
+        journal = self._journal()
+        name = wishes.extension
+        if not wishes or name not in self._extensions or name in self._wishes:
+            if journal is not None:
+                journal.drop(row)
+            return
+        self._wishes[name] = wishes
+        if journal is not None:
+            journal.restored(wishes, row)
+        self._put_in_force(name)
+
+    # --- for calls
+
+    def set(self, extension: str, what: str, argument: str, number: str) -> tuple[str, str, str]:
+        """See `softswitch.calls.Features`."""
+        if what == "dnd":
+            on = argument == "on" if argument else not self.forwarding(extension).dnd
+            self.set_dnd(extension, on)
+            return "dnd", "on" if on else "off", f"Do Not Disturb Is {'On' if on else 'Off'}"
+        if argument == "off":
+            self.set_forward(extension, {})
+            return "forward", "off", "Forwarding Is Off"
+        wishes = self._of(extension)
+        self._check(extension, number)
+        wishes.forward[argument] = number
+        if argument == NO_ANSWER:
+            wishes.after = None
+        self._changed(wishes)
+        state = f"To {number} Is On" if number else "Is Off"
+        return f"forward.{argument}", number or "off", f"Forwarding {_WHEN[argument]} {state}"
+
+    def has_called(self, party: str, number: str) -> None:
+        """See `softswitch.calls.Features`."""
+        wishes = self._of_party(party, number)
+        if wishes is not None and wishes.dialled != number:
+            wishes.dialled = number
+            self._changed_a_little(wishes)
+
+    def was_called(self, party: str, number: str) -> None:
+        """See `softswitch.calls.Features`."""
+        wishes = self._of_party(party, number)
+        if wishes is not None and wishes.caller != number:
+            wishes.caller = number
+            self._changed_a_little(wishes)
+
+    def last(self, extension: str, what: str) -> str:
+        """See `softswitch.calls.Features`."""
+        wishes = self._wishes.get(extension)
+        if wishes is None:
+            return ""
+        return wishes.dialled if what == "redial" else wishes.caller
+
+    # --- for plugins
+
+    def forwarding(self, extension: str) -> Forwarding:
+        """What is in force. Raises LookupError if there is no such extension."""
+        if extension not in self._extensions:
+            raise LookupError(f"there is no extension `{extension}`")
+        forwarding = self._extensions[extension].forwarding
+        wishes = self._wishes.get(extension)
+        return forwarding if wishes is None else wishes.over(forwarding)
+
+    def set_forward(
+        self, extension: str, numbers: Mapping[str, str], after: float | None = None
+    ) -> None:
+        """Forward its calls: numbers by `always`, `busy`, `no_answer`, `unreachable`; what is not
+        among them is off. `after` is how many seconds to ring before `no_answer`. Raises
+        LookupError if there is no such extension, ValueError if that cannot be."""
+        self.forwarding(extension)
+        for case, number in numbers.items():
+            if case not in CASES:
+                raise ValueError(f"Unknown: {case}")
+            self._check(extension, number)
+        if after is not None and not 0 < after <= _LONGEST:
+            raise ValueError(f"Not Seconds To Ring: {after:g}")
+        wishes = self._of(extension)
+        wishes.forward = {case: numbers.get(case, "") for case in CASES}
+        wishes.after = None if after is None else float(after)
+        self._changed(wishes)
+
+    def clear_forward(self, extension: str) -> None:
+        """Its calls go where the configuration says again. Raises LookupError."""
+        self.forwarding(extension)
+        wishes = self._of(extension)
+        wishes.forward, wishes.after = {}, None
+        self._changed(wishes)
+
+    def set_dnd(self, extension: str, on: bool | None) -> None:
+        """Not to be disturbed, or None: what the configuration says. Raises LookupError."""
+        self.forwarding(extension)
+        wishes = self._of(extension)
+        wishes.dnd = on
+        self._changed(wishes)
+
+    def refused(self) -> bool:
+        """Whether the disk takes nothing at present: what is set now need not survive."""
+        journal = self._journal()
+        return journal is not None and journal.behind
+
+    def stored(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was set so far would survive this process."""
+        journal = self._journal()
+        if journal is None:
+            then()
+        else:
+            journal.commit(then)
+
+    def _check(self, extension: str, number: str) -> None:
+        """Raises ValueError if its calls cannot be forwarded there. Empty: they are not at all."""
+        if not number:
+            return
+        if not is_forwardable(number):
+            raise ValueError("Not A Number To Forward To")
+        if number == extension:
+            raise ValueError("Not To Itself")
+        route = self._route(number, Source("extension", extension))
+        if route is None:
+            raise ValueError(f"No Route To {number}")
+        if isinstance(route.action, Do):
+            raise ValueError(f"{number} Is A Star Code")
+
+    def _of_party(self, party: str, number: str) -> Wishes | None:
+        """Of a party for whom a number is to be remembered; None if that is not to be."""
+        kind, _, name = party.partition(":")
+        known = kind == "extension" and name in self._extensions and is_forwardable(number)
+        return self._of(name) if known else None
+
+    def _of(self, extension: str) -> Wishes:
+        wishes = self._wishes.get(extension)
+        if wishes is None:
+            wishes = self._wishes[extension] = Wishes(extension)
+        return wishes
+
+    def _changed(self, wishes: Wishes) -> None:
+        self._put_in_force(wishes.extension)
+        journal = self._journal()
+        if journal is not None:
+            journal.changed(wishes)
+
+    def _changed_a_little(self, wishes: Wishes) -> None:
+        journal = self._journal()
+        if journal is not None:
+            journal.changed_a_little(wishes)
+
+    def _put_in_force(self, name: str) -> None:
+        wishes = self._wishes.get(name)
+        forwarding = self._extensions[name].forwarding
+        if wishes is not None:
+            forwarding = wishes.over(forwarding)
+        if forwarding:
+            self.in_force[name] = forwarding
+        else:
+            self.in_force.pop(name, None)

@@ -1,0 +1,95 @@
+"""What a phone has set, and its last numbers: in a row of the journal, to outlive the process.
+
+A phone that was answered relies on what it has set, so that is on disk before the answer leaves.
+The last numbers are written within ``softswitch.calls.journal.A_LITTLE``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from softswitch.config import ALWAYS, BUSY, CASES, NO_ANSWER, UNREACHABLE, Forwarding
+
+# No other row of the journal begins so.
+_MARK: Final = b"w"
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    extension: str
+    forward: dict[str, str]
+    after: float | None
+    dnd: bool | None
+    dialled: str
+    caller: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Row).decode
+
+
+class Wishes:
+    """Of one extension (`softswitch.calls.journal.Kept`).
+
+    `forward` has numbers by ``config.CASES``, empty: no forwarding; for what is not in it, and for
+    None, the configuration says. `dialled` and `caller` are the numbers that it has called last and
+    that has called it last, empty: none.
+    """
+
+    __slots__ = ("after", "caller", "dialled", "dnd", "extension", "forward", "row")
+
+    def __init__(self, extension: str) -> None:
+        self.extension = extension
+        self.row = 0
+        self.forward: dict[str, str] = {}
+        self.after: float | None = None
+        self.dnd: bool | None = None
+        self.dialled = ""
+        self.caller = ""
+
+    def written(self) -> bytes:
+        """The row's bytes, as of now."""
+        return _MARK + _encode(
+            _Row(self.extension, self.forward, self.after, self.dnd, self.dialled, self.caller)
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.forward or self.dnd is not None or self.dialled or self.caller)
+
+    def over(self, written: Forwarding) -> Forwarding:
+        """What is in force, with what the configuration says of it."""
+        here = self.forward
+        if here:
+            after = self.after or 0.0
+            if NO_ANSWER not in here or (self.after is None and here[NO_ANSWER]):
+                after = written.after
+            written = replace(
+                written,
+                always=here.get(ALWAYS, written.always),
+                busy=here.get(BUSY, written.busy),
+                no_answer=here.get(NO_ANSWER, written.no_answer),
+                unreachable=here.get(UNREACHABLE, written.unreachable),
+                after=after,
+            )
+        return written if self.dnd is None else replace(written, dnd=self.dnd)
+
+    def __repr__(self) -> str:
+        return f"<what {self.extension} has set>"
+
+
+def is_wish(row: bytes) -> bool:
+    """Whether a row of the journal is one of these."""
+    return row.startswith(_MARK)
+
+
+def decode(row: bytes) -> Wishes:
+    """What a row says. Raises msgspec.DecodeError if it is none."""
+    read = _decode(row[len(_MARK) :])
+    wishes = Wishes(read.extension)
+    wishes.forward = {case: number for case, number in read.forward.items() if case in CASES}
+    wishes.after, wishes.dnd = read.after, read.dnd
+    wishes.dialled, wishes.caller = read.dialled, read.caller
+    return wishes

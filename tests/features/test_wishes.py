@@ -1,0 +1,93 @@
+"""What phones have set, over what the configuration says; its row in the journal."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from softswitch.config import Extension, Forwarding
+from softswitch.dialplan import Source
+from softswitch.features import PhoneFeatures, is_wish
+from softswitch.features.wishes import Wishes, decode
+
+
+def written(**said: object) -> Forwarding:
+    return Forwarding(**said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("forward", "after", "dnd", "expected"),
+    [
+        ({}, None, None, written(busy="1", no_answer="2", after=9, dnd=True)),
+        ({"busy": ""}, None, None, written(no_answer="2", after=9, dnd=True)),
+        ({"always": "7"}, None, False, written(always="7", busy="1", no_answer="2", after=9)),
+        ({"no_answer": "7"}, None, False, written(busy="1", no_answer="7", after=9)),
+        ({"no_answer": "7"}, 3.0, False, written(busy="1", no_answer="7", after=3)),
+        ({"no_answer": ""}, None, False, written(busy="1")),
+    ],
+)
+def test_what_is_in_force(
+    forward: dict[str, str], after: float | None, dnd: bool | None, expected: Forwarding
+) -> None:
+    wishes = Wishes("1001")
+    wishes.forward, wishes.after, wishes.dnd = forward, after, dnd
+    assert wishes.over(written(busy="1", no_answer="2", after=9.0, dnd=True)) == expected
+
+
+def test_its_row() -> None:
+    wishes = Wishes("1001")
+    assert not wishes
+    wishes.forward, wishes.after, wishes.dnd = {"busy": "1002"}, 4.0, False
+    wishes.dialled, wishes.caller = "1003", "+49"
+    row = wishes.written()
+    assert is_wish(row)
+    again = decode(row)
+    for name in ("extension", "forward", "after", "dnd", "dialled", "caller"):
+        assert getattr(again, name) == getattr(wishes, name)
+    assert bool(again) is True
+    with pytest.raises(msgspec.DecodeError):
+        decode(b"wrong")
+
+
+def test_a_changed_configuration() -> None:
+    """What it says anew is in force but for what was set; of who is gone nothing is kept."""
+    extensions = {
+        "1001": Extension("1001", "A", "a"),
+        "1002": Extension("1002", "B", "b", forwarding=written(busy="1001")),
+    }
+    features = PhoneFeatures(extensions, lambda: None, lambda number, source: None)
+    table = features.in_force
+    assert table.keys() == {"1002"}
+    features.set_dnd("1001", True)
+    extensions["1002"] = Extension("1002", "B", "b")
+    extensions["1003"] = Extension("1003", "C", "c", forwarding=written(dnd=True))
+    features.take_up()
+    assert table is features.in_force
+    assert table.keys() == {"1001", "1003"}
+    del extensions["1001"]
+    features.take_up()
+    assert table.keys() == {"1003"}
+    assert len(features) == 0
+    extensions["1001"] = Extension("1001", "A", "a")
+    features.take_up()
+    assert table.keys() == {"1003"}
+
+
+def test_it_may_forward_where_it_may_call() -> None:
+    asked: list[tuple[str, Source]] = []
+
+    def route(number: str, source: Source) -> None:
+        asked.append((number, source))
+
+    features = PhoneFeatures({"1001": Extension("1001", "A", "a")}, lambda: None, route)
+    with pytest.raises(ValueError, match="No Route To 1002"):
+        features.set("1001", "forward", "busy", "1002")
+    assert asked == [("1002", Source("extension", "1001"))]
+    with pytest.raises(ValueError, match="Unknown"):
+        features.set_forward("1001", {"sometimes": "1002"})
+    with pytest.raises(ValueError, match="Seconds"):
+        features.set_forward("1001", {}, 0.0)
+    for set_it in (features.clear_forward, features.forwarding):
+        with pytest.raises(LookupError, match="no extension `1009`"):
+            set_it("1009")
+    assert not features.in_force
