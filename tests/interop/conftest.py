@@ -11,6 +11,8 @@ from running_switch import Interop, running
 
 from softswitch.phone.tones import sine
 
+pytest.register_assert_rewrite("office")
+
 
 @pytest.fixture
 def wav(tmp_path: Path) -> Path:

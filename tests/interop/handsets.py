@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from recordings import Recording, tone_file
 
 from softswitch.lab.children import LabError, PhoneChild
 
-PATIENCE = 6.0  # seconds; what is waited for takes far less, but for a machine under load
+PATIENCE = 10.0  # seconds; what is waited for takes far less, but for a machine under load
 UNMEASURED = -1.0  # Hz: of what pitch cannot be said
 
 
@@ -31,8 +32,20 @@ class Handset(Protocol):
     def call(self, number: str) -> None:
         """Place a call."""
 
+    def rings(self) -> bool:
+        """Whether the newest call, which it has placed, does so."""
+
+    def with_whom(self) -> str:
+        """The number at the other end of the newest call; empty if there is none."""
+
     def calls(self) -> list[bool]:
         """Those that it has, oldest first: whether they are answered."""
+
+    def answers(self, by_itself: bool) -> None:
+        """Whether it does, from now on."""
+
+    def answer(self) -> None:
+        """The newest call."""
 
     def hold(self) -> None:
         """Hold the newest call."""
@@ -58,6 +71,11 @@ def _hz(recording: Recording) -> float | None:
     return heard.hz if heard is not None else None
 
 
+def _number(uri: str) -> str:
+    found = re.search(r"sip:(\d+)@", uri)
+    return found[1] if found else ""
+
+
 class Ours(PhoneChild):
     """`softswitch phone`."""
 
@@ -77,17 +95,44 @@ class Ours(PhoneChild):
                 found.pop(event["call"], None)
         return found
 
+    def with_whom(self) -> str:
+        for event in reversed(list(self.events)):
+            if event["event"] in ("incoming", "calling") and event["call"] in self._numbers():
+                return _number(event["from" if event["event"] == "incoming" else "to"])
+        return ""
+
+    def rings(self) -> bool:
+        newest = [*self._numbers()][-1]
+        return any(e["event"] == "ringing" and e["call"] == newest for e in list(self.events))
+
     def calls(self) -> list[bool]:
         return list(self._numbers().values())
 
     def call(self, number: str) -> None:
         self.send(f"call {number}")
 
+    def answers(self, by_itself: bool) -> None:
+        self.send("auto on" if by_itself else "auto off")
+        self._seen = len(self.events)
+        self.send("that is all")  # no command; that is said once it has read this far
+        self.expect("error", PATIENCE)
+
+    def answer(self) -> None:
+        self.send("answer")
+
     def hold(self) -> None:
         self.send("hold")
 
     def resume(self) -> None:
-        self.send("unhold")
+        # An offer that crosses one of the switch (491) it does not make again by itself.
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            self._seen = len(self.events)
+            self.send("unhold")
+            with suppress(LabError):
+                self.expect("media", 1, state="active")
+                return
+        raise LabError(f"{self.name} has not resumed{self.recently()}")
 
     def transfer(self, number: str) -> None:
         self.send(f"transfer {number}")
@@ -119,9 +164,21 @@ class BaresipHandset(Baresip):
     def call(self, number: str) -> None:
         self.ask("dial", number)
 
+    def with_whom(self) -> str:
+        return _number(self.ask("listcalls").rpartition("[line")[2])
+
+    def rings(self) -> bool:
+        return "RINGING" in self.ask("listcalls")
+
     def calls(self) -> list[bool]:
         lines = re.findall(r"\[line \d+.*", self.ask("listcalls"))
         return ["ESTABLISHED" in line or "HOLD" in line.upper() for line in lines]
+
+    def answers(self, by_itself: bool) -> None:
+        self.ask("answermode", "auto" if by_itself else "manual")
+
+    def answer(self) -> None:
+        self.ask("accept")
 
     def hold(self) -> None:
         self.ask("hold")
@@ -160,6 +217,7 @@ class LinphoneHandset(Linphone):
     def __init__(self, folder: Path, registrar: str, number: str, hz: int) -> None:
         self.number, self.hz = number, hz
         wav = tone_file(folder.with_suffix(".wav"), hz)
+        self._answers = True
         self._marks = itertools.count()
         super().__init__(folder, registrar, number, f"secret-{number}", wav)
         self.send(f"record {folder / 'heard.wav'}")
@@ -169,41 +227,45 @@ class LinphoneHandset(Linphone):
         """Its own auto-answer leaves a second call ringing."""
         super().on_output(line)
         incoming = re.search(r"new incoming call .* assigned id (\d+)", line)
-        if incoming is not None:
+        if incoming is not None and self._answers:
             self.send(f"answer {incoming[1]}")
 
-    def _calls(self) -> list[tuple[str, str]]:
-        """(id, state)"""
+    def _calls(self) -> list[tuple[str, str, str]]:
+        """(id, state, whom with)"""
         start, mark = len(self.output), f"mark{next(self._marks)}"
         self.send("calls")
         self.send(f"help {mark}")
         self.until(
             lambda: any(mark in line for line in self.output[start:]), PATIENCE, "list of calls"
         )
-        rows = [re.match(r"(\d+)\s*\|.*\|\s*(\w+)\s*\|", line) for line in self.output[start:]]
-        return [(row[1], row[2]) for row in rows if row is not None]
+        rows = [re.match(r"(\d+)\s*\|(.*)\|\s*(\w+)\s*\|", line) for line in self.output[start:]]
+        return [(row[1], row[3], row[2]) for row in rows if row is not None]
 
     def call(self, number: str) -> None:
         self.send(f"call {number}")
 
+    def with_whom(self) -> str:
+        calls = self._calls()
+        return _number(calls[-1][2]) if calls else ""
+
+    def rings(self) -> bool:
+        return self._calls()[-1][1] == "OutgoingRinging"
+
     def calls(self) -> list[bool]:
         answered = ("StreamsRunning", "Paused", "PausedByRemote", "Updating", "Resuming", "Pausing")
-        return [state in answered for _, state in self._calls() if state != "End"]
+        return [state in answered for _, state, _ in self._calls() if state != "End"]
+
+    def answers(self, by_itself: bool) -> None:
+        self._answers = by_itself
+
+    def answer(self) -> None:
+        self.send(f"answer {self._calls()[-1][0]}")
 
     def hold(self) -> None:
         self.send("pause")
 
     def resume(self) -> None:
-        # Where its offer would cross, or has crossed, one of the switch (491) it stays paused.
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            self.send(f"resume {self._calls()[-1][0]}")
-            again = time.monotonic() + 1
-            while time.monotonic() < again:
-                if self._calls()[-1][1] == "StreamsRunning":
-                    return
-                time.sleep(0.03)
-        raise LabError(f"{self.name} has not resumed{self.recently()}")
+        self.send(f"resume {self._calls()[-1][0]}")
 
     def transfer(self, number: str) -> None:
         self.send(f"transfer {self._calls()[-1][0]} {number}")

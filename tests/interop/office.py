@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ switch:
   listen: [udp:127.0.0.1:{sip}, tcp:127.0.0.1:{sip}]
   digest: [MD5]
 extensions:
-  "1001": {{password: secret-1001}}
-  "1002": {{password: secret-1002}}
-  "1003": {{password: secret-1003}}
+  "1001": {{password: secret-1001, pickup: desk}}
+  "1002": {{password: secret-1002, pickup: desk}}
+  "1003": {{password: secret-1003, pickup: desk}}
   "1004": {{password: secret-1004}}
 dialplan: dialplan.yaml
 media: {{mode: bypass}}
@@ -44,6 +45,8 @@ cds:
 DIALPLAN = """
 routes:
   - {match: "1XXX", from: any, dial: extension, timeout: 20}
+  - {match: "*8.", strip: 2, do: pickup}
+  - {match: "70X", do: park}
 """
 
 
@@ -75,8 +78,12 @@ class Office:
 
     def hear_each_other(self, one: Handset, two: Handset) -> None:
         """Each hears the tone of the other, and nobody else's with it."""
-        self.until(lambda: _near(one.hears(), two.hz), f"{two.hz} Hz at {one.number}")
-        self.until(lambda: _near(two.hears(), one.hz), f"{one.hz} Hz at {two.number}")
+        self.hears(one, two)
+        self.hears(two, one)
+
+    def hears(self, phone: Handset, other: Handset) -> None:
+        """It hears the tone of the other, and nothing else."""
+        self.until(lambda: _near(phone.hears(), other.hz), f"{other.hz} Hz at {phone.number}")
 
     def hears_nobody(self, phone: Handset) -> None:
         self.until(lambda: phone.hears() is None, f"silence at {phone.number}")
@@ -151,6 +158,50 @@ class Talks:
         self._end(who, kept, moment)
         self._end(who, target, moment)
         self._begin(kept, target, "attended-transfer", who, moment)
+
+    def attended_early(self, who: Handset, kept: Handset, target: Handset) -> None:
+        """The newer call of `who` rings at `target`, which answers by hand."""
+        place = self._place
+        who.call(target.number)
+        place.until(lambda: len(who.calls()) == 2 and who.rings(), f"ringing at {target.number}")
+        place.until(lambda: target.calls() == [False], f"call at {target.number}")
+        asked = time.time()
+        who.attended(1, 2)
+        place.until(lambda: len(who.calls()) < 2, f"end of the newer call at {who.number}")
+        place.until(lambda: target.with_whom() == kept.number, f"other call at {target.number}")
+        self._end(who, kept, (asked, time.time()))
+        before = time.time()
+        target.answer()
+        self._answered(target, 1)
+        place.idle(who)
+        # They have not talked yet.
+        self._begin(kept, target, "blind-transfer", who, (before, time.time()))
+
+    def park(self, who: Handset, kept: Handset, orbit: str) -> None:
+        before = time.time()
+        who.transfer(orbit)
+        self._place.idle(who)
+        self._end(who, kept, (before, time.time()))
+
+    def retrieve(self, who: Handset, parked: Handset, orbit: str) -> None:
+        before = time.time()
+        who.call(orbit)
+        self._answered(who, 1)
+        self._begin(parked, who, "park", who, (before, time.time()))
+
+    def pick_up(self, who: Handset, caller: Handset, rung: Handset) -> None:
+        """`caller` calls `rung`, and who is at another phone takes the call."""
+        rung.answers(False)
+        try:
+            caller.call(rung.number)
+            self._place.until(lambda: rung.with_whom() == caller.number, f"call at {rung.number}")
+            before = time.time()
+            who.call(f"*8{rung.number}")
+            self._answered(caller, 1)
+            self._place.idle(rung)
+        finally:
+            rung.answers(True)
+        self._begin(caller, who, "pickup", who, (before, time.time()))
 
     def hang_up(self, who: Handset, other: Handset) -> None:
         """Of the two that are left; that is the end of all calls."""
@@ -237,11 +288,19 @@ def office(folder: Path) -> Iterator[Office]:
     assert status == 0, switch.recently()
 
 
+def _say_where(what: Callable[[Office, Any], None], place: Office, variant: Any) -> None:
+    try:
+        what(place, variant)
+    except BaseException as error:
+        error.add_note(f"variant {variant}")
+        raise
+
+
 class Offices:
     """Several, so that several things can be done at once: most of the time is waiting. They are
     used again until something has failed in one."""
 
-    COUNT = 2
+    COUNT = 4
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
@@ -253,7 +312,7 @@ class Offices:
         try:
             places = self._opened()
             with ThreadPoolExecutor(self.COUNT) as threads:
-                list(threads.map(what, places, variants))
+                list(threads.map(partial(_say_where, what), places, variants))
                 list(threads.map(lambda place: place.idle(*place.phones.values()), places))
         except BaseException:
             self.close()
