@@ -556,7 +556,7 @@ def test_by_star_code(tmp_path: Path) -> None:
         ("*72%0D%0A", "403 Not A Number To Forward To"),
         ("*66", "404 No Number To Call"),
         ("*69", "404 No Number To Call"),
-        ("*8", "501 Not Implemented"),
+        ("*8", "404 Nothing Rings There"),
     ],
 )
 def test_what_cannot_be(tmp_path: Path, code: str, told: str) -> None:
@@ -583,7 +583,7 @@ def test_transferred_to_a_star_code(tmp_path: Path) -> None:
     a.bye()
     b.reply(200, to="BYE")
     world.end()
-    assert [e.status for e in world.of(events.LegReferred)] == [0, 501]
+    assert [e.status for e in world.of(events.LegReferred)] == [0, 403]
     assert not world.switch.forwardings
 
 
