@@ -81,6 +81,10 @@ class Config:
         }
 
 
+def _names(names: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
 def config_model(sections: Mapping[str, type[BaseModel]] = {}) -> type[ConfigModel]:
     """The model of a whole file, plugins' sections included. Raises ``SectionTaken``."""
     return with_sections("Configuration", ConfigModel, sections)
@@ -133,6 +137,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
                 read_forwarding(entry.forward, entry.dnd),
+                pass_headers=_names(entry.pass_headers),
             )
             for number, entry in model.extensions.items()
         },
@@ -150,6 +155,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 caller_id=None if entry.caller_id is None else entry.caller_id.read(),
                 assert_identity=entry.assert_identity,
                 caller_forms=number_forms(entry.caller_format),
+                pass_headers=_names(entry.pass_headers),
             )
             for name, entry in model.trunks.items()
         },

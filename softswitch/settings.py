@@ -37,6 +37,7 @@ def call_settings(config: Config) -> CallSettings:
         parked=timers.parked,
         session_expires=timers.session_expires,
         min_se=timers.min_se,
+        max_passed=limits.max_passed,
         session_lines=_session_lines(timers.session_expires, timers.min_se),
     )
 

@@ -159,6 +159,7 @@ class Switch(Core):
         )
         self.forwardings = self.phone_features.in_force
         self.remembers = remembers(self.dialplan)
+        self.passes_more = self._parties.passes_more()
         owner = plugins.hook.owner_name(config=config) or ""
         self.call_ids = CallIDs(config.switch.call_id_header, owner, now_us, tokens)
         self.listeners = Listeners(plugins)
@@ -204,6 +205,7 @@ class Switch(Core):
         self._parties.take_up(config, registrar_settings(config), guess_limits(config))
         self.phone_features.take_up()
         self.remembers = remembers(self.dialplan)
+        self.passes_more = self._parties.passes_more()
         self.refusals.take_up(config.limits.refused_records)
 
     def _take_up_limits(self, config: Config) -> None:
@@ -444,6 +446,10 @@ class Switch(Core):
             return Source("extension", name)
         trunk = self.trunk_entries.get(name)
         return Source("trunk", name, trunk is not None and trunk.switch)
+
+    def passes(self, party: str) -> frozenset[str]:
+        """The headers that may go to and come from a party."""
+        return self._parties.passes(party)
 
     def may_refer(self, party: str) -> bool:
         """Whether a party may transfer whom it talks with."""

@@ -18,6 +18,7 @@ from softswitch.calls.journal import Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg
 from softswitch.calls.numbers import LegNumbers
+from softswitch.calls.passing import PASSED, TO_CARRIERS
 from softswitch.calls.records import decode
 from softswitch.calls.refusals import (
     DRAINING,
@@ -36,8 +37,10 @@ __all__ = [
     "LINE_FULL",
     "LOOP",
     "METHODS",
+    "PASSED",
     "RESTARTED",
     "SUM_UP_EVERY",
+    "TO_CARRIERS",
     "Call",
     "CallSettings",
     "Caller",

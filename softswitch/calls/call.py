@@ -17,6 +17,7 @@ from softswitch.calls.headers import content_lines
 from softswitch.calls.lasting import address_of
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.parked import Parked
+from softswitch.calls.passing import PASSED, Passed, passed
 from softswitch.calls.placed import PlacedCall
 from softswitch.calls.search import Search
 from softswitch.calls.takeover import PICKUP, Pickup, Takeover
@@ -102,6 +103,8 @@ class Call(PlacedCall):
             int(request.get("max-forwards") or core.settings.max_forwards) - 1,
         )
         headers = request.headers
+        if not PASSED.isdisjoint(headers) or core.passes_more:
+            search.passed = passed(request, core.passes(party), core.settings.max_passed)
         if source.kind == "trunk" and ("diversion" in headers or "history-info" in headers):
             limits = core.settings
             search.came = came_with(request, source.switch, limits.max_redirects, limits.max_text)
@@ -152,6 +155,7 @@ class Call(PlacedCall):
                 transfer = BlindTransfer(self, leg, leg.party, kept, number)
                 assert isinstance(found.call, Call)
                 found.call.withdraw("Transferred")
+        transfer.referred_by = refer.referred_by
         self._transferred += 1
         event_id = f";id={request.cseq}" if self._transferred > 1 else ""
         sub = "" if refer.wants_notes else "Refer-Sub: false\r\n"
@@ -224,6 +228,9 @@ class Call(PlacedCall):
         transfer.search = search = Search(
             self, transfer, kept.party, identity, offer, content, hops, transfer.by
         )
+        text = transfer.referred_by
+        if text and len(text) <= self.most and text.isascii() and text.isprintable():
+            search.passed = [Passed("referred-by", f"Referred-By: {text}\r\n")]
         return search
 
     def _begin_elsewhere(self, refer: Refer, transfer: BlindTransfer, offer: bytes) -> None:

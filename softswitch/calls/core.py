@@ -32,7 +32,8 @@ class CallSettings:
     there. `ring_back`: how long who asked for a transfer is rung if nothing came of it.
     `max_transfers` is of one call. `parked`: who has parked a call is rung after this time.
     `session_expires` is the session interval that is asked for (RFC 4028), with the header lines
-    that do so; `min_se` the shortest one that is taken.
+    that do so; `min_se` the shortest one that is taken. `max_passed` is in characters, of the
+    headers of one message that go through.
     """
 
     no_response: float = 5.0
@@ -49,6 +50,7 @@ class CallSettings:
     session_expires: int = 600
     min_se: int = 90
     session_lines: str = "Session-Expires: 600\r\n"
+    max_passed: int = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,8 @@ class Core(Surroundings):
     both in microseconds; `boot` names the machine's start since which the latter goes on. `orbits`
     are the calls that are parked, by number.
     `forwardings` are those of extensions that have any; `remembers`: `features` is to be told who
-    calls whom, as somebody may ask for it."""
+    calls whom, as somebody may ask for it. `passes_more`: some party's `pass_headers` has more
+    than the usual ones."""
 
     name: str
     site: str
@@ -256,6 +259,7 @@ class Core(Surroundings):
     features: Features
     forwardings: dict[str, Forwarding]
     remembers: bool
+    passes_more: bool
     line_counts: LineCounts
     trunk_states: TrunkStates
     now_us: Callable[[], int]
@@ -285,6 +289,11 @@ class Core(Surroundings):
 
     def source_of(self, party: str) -> Source:
         """Who a party is to the dialplan."""
+        raise NotImplementedError
+
+    def passes(self, party: str) -> frozenset[str]:
+        """The headers that may go to and come from a party, in lower case
+        (`softswitch.calls.passing`)."""
         raise NotImplementedError
 
     def may_refer(self, party: str) -> bool:

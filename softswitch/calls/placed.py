@@ -11,6 +11,7 @@ from softswitch.calls.headers import SDP_LINE, contact_line, content_lines, reas
 from softswitch.calls.last_words import failed
 from softswitch.calls.lasting import LastingCall, address_of
 from softswitch.calls.leg import WAITING, Leg
+from softswitch.calls.passing import IN_RESPONSES, lines_to, passed
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, may_come, relay_other
 from softswitch.dialplan import Route
@@ -178,7 +179,7 @@ class PlacedCall(LastingCall):
                 response.status,
                 response.reason,
                 to_tag=to_tag,
-                extra=caller.contact + content_lines(response),
+                extra=caller.contact + self._passed(leg, response) + content_lines(response),
                 body=response.body,
             )
         else:
@@ -187,8 +188,16 @@ class PlacedCall(LastingCall):
                 status,
                 None if media else response.reason,
                 to_tag=to_tag or caller.session.dialog.local_tag,
-                extra=caller.contact,
+                extra=caller.contact + self._passed(leg, response),
             )
+
+    def _passed(self, leg: Leg, response: Response) -> str:
+        """What of a response of a leg goes on to the caller, besides its description."""
+        if IN_RESPONSES.isdisjoint(response.headers):
+            return ""
+        core = self.core
+        found = passed(response, core.passes(leg.party) & IN_RESPONSES, core.settings.max_passed)
+        return lines_to(found, core.passes(self.party), "") if found is not None else ""
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody has answered."""
@@ -280,7 +289,7 @@ class PlacedCall(LastingCall):
         self.update = self.update and "UPDATE" in (response.get("allow") or "")
         body = response.body
         theirs.ours, theirs.theirs, mine.ours = search.offer, body, body
-        content = content_lines(response) if body else ""
+        content = self._passed(leg, response) + (content_lines(response) if body else "")
         self._answer(caller, response.status, response.reason, content, body, cseq)
         if search.offer:
             theirs.ack(response.cseq)

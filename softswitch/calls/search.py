@@ -19,6 +19,7 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import DEFLECTED, DND, Came, Diversion, Diverted, lines_of
 from softswitch.calls.headers import contact_line, explanation, reason_of
 from softswitch.calls.leg import FORWARDED, INVITING, WAITING, Leg, Rung
+from softswitch.calls.passing import Passed, lines_to
 from softswitch.config import (
     ALWAYS,
     BUSY,
@@ -125,6 +126,7 @@ class Search(Rung):
         "offer",
         "otherwise",
         "party",
+        "passed",
         "redirects",
         "some_down",
         "stages",
@@ -166,6 +168,7 @@ class Search(Rung):
         self.blame = _NOT_BLAMED
         self.redirects = 0
         self.came: Came | None = None
+        self.passed: list[Passed] | None = None  # what else of the caller's headers goes on
         self.heeded = ""
         self.by_way: Diversion | None = None
         self.case = ""
@@ -474,6 +477,8 @@ class Search(Rung):
         if way is not None or self.came is not None:
             lines = lines_of(self.came, way, sent_by, uri, carrier) + lines
         extra += lines
+        if self.passed is not None:
+            extra += lines_to(self.passed, core.passes(destination.party), lines)
         if core.remembers and not identity.private and identity.number:
             core.features.was_called(destination.party, identity.number)
         request = ClientRequest(

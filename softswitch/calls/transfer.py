@@ -141,7 +141,19 @@ class Transfer:
     Its call tells it of each of its legs that hangs up (`left`), and ends it (`stop`).
     """
 
-    __slots__ = ("by", "call", "done", "how", "join", "kept", "notes", "referrer", "timer", "to")
+    __slots__ = (
+        "by",
+        "call",
+        "done",
+        "how",
+        "join",
+        "kept",
+        "notes",
+        "referred_by",
+        "referrer",
+        "timer",
+        "to",
+    )
 
     def __init__(
         self, call: Transferring, referrer: Leg | None, by: str, kept: Leg, how: str, to: str
@@ -149,6 +161,7 @@ class Transfer:
         self.call = call
         self.referrer = referrer
         self.kept = kept
+        self.referred_by = ""  # that header's value
         self.how = how
         self.to = to
         self.by = by

@@ -32,7 +32,7 @@ from softswitch.config.addresses import (
 from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
 from softswitch.config.forwarding import NOT_FORWARDED, DndKey, Forwarding, ForwardModel
 from softswitch.config.numbers import NumberForm, NumberForms
-from softswitch.config.places import as_written
+from softswitch.config.places import as_written, did_you_mean
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
@@ -211,6 +211,9 @@ class Limits(Section):
     max_forwards: Annotated[int, Strict(), Field(ge=1, le=255)] = Field(
         default=70, description="Max-Forwards of a call whose INVITE names none"
     )
+    max_passed: Count = Field(
+        default=2048, description="characters of the headers of one message that go through"
+    )
     max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
     max_transfers: Count = Field(default=50, description="transfers of one call")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
@@ -308,6 +311,35 @@ class Timers(Section):
     )
 
 
+PASSABLE = (
+    "Alert-Info",
+    "Call-Info",
+    "Subject",
+    "Priority",
+    "User-to-User",
+    "Accept-Language",
+    "Warning",
+    "Referred-By",
+)
+"""Headers that go through from leg to leg, besides such as begin with ``X-``."""
+
+_X_HEADER = re.compile(r"[Xx]-[A-Za-z0-9-.!%*_+`'~]{1,60}")
+
+
+def _passable(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name.title() not in {one.title() for one in PASSABLE} and not _X_HEADER.fullmatch(name):
+            close = did_you_mean(name, PASSABLE)
+            hint = close if close.startswith(":") else f", expected {', '.join(PASSABLE)} or X-..."
+            raise ValueError(f"found `{name}`{hint}")
+    return tuple(name.lower() for name in names)
+
+
+PassedHeaders = Annotated[
+    Annotated[tuple[Text, ...], AfterValidator(_passable)] | None, BeforeValidator(one_or_more)
+]
+
+
 class ExtensionModel(Section):
     """One entry of ``extensions:``."""
 
@@ -317,6 +349,9 @@ class ExtensionModel(Section):
     )
     pickup: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), TEXTS] = Field(
         default=(), description="groups in which each takes calls that ring at the others"
+    )
+    pass_headers: PassedHeaders = Field(
+        default=None, description="headers that go through, to it and from it"
     )
     calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
     max_calls: Count | None = Field(default=None, description="the older name of `calls`")
@@ -373,6 +408,9 @@ class TrunkModel(Section):
         "whatever its Contact says",
     )
     refer: Flag = Field(default=False, description="whether it may transfer calls (REFER)")
+    pass_headers: PassedHeaders = Field(
+        default=None, description="headers that go through, to it and from it"
+    )
 
 
 class ConfigModel(Section):
@@ -406,6 +444,7 @@ class Extension:
     pickup: frozenset[str] = frozenset()
     caller_id: CallerId | None = None
     forwarding: Forwarding = NOT_FORWARDED
+    pass_headers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +466,7 @@ class Trunk:
     session_check: bool | None = None
     nat: bool = False
     refer: bool = False
+    pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False
     caller_forms: tuple[NumberForm, ...] = ()

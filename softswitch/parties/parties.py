@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from softswitch.calls import Journal
+from softswitch.calls import PASSED, TO_CARRIERS, Journal
 from softswitch.config import NumberForm
 from softswitch.configuration import Config
 from softswitch.parties.authentication import Authentication
@@ -99,6 +99,26 @@ class Parties:
         self.trunk_checks = TrunkChecks(
             switch.name, self.trunks, self.targets, timers, tokens, transactions
         )
+
+    def passes(self, party: str) -> frozenset[str]:
+        """The headers that may go to and come from a party (`softswitch.calls.passing`)."""
+        kind, _, name = party.partition(":")
+        if kind == "extension":
+            extension = self.extensions.get(name)
+            own = extension.pass_headers if extension is not None else None
+            return PASSED if own is None else own
+        trunk = self.trunk_entries.get(name)
+        if trunk is None:
+            return TO_CARRIERS
+        if trunk.pass_headers is not None:
+            return trunk.pass_headers
+        return PASSED if trunk.switch else TO_CARRIERS
+
+    def passes_more(self) -> bool:
+        """Whether some party's has more than the usual ones."""
+        own = [one.pass_headers for one in self.extensions.values()]
+        own += [one.pass_headers for one in self.trunk_entries.values()]
+        return any(names - PASSED for names in own if names is not None)
 
     def take_up(self, config: Config, settings: Settings, guess_limits: GuessLimits) -> None:
         """Go on by another configuration. Registrations and what is known of trunks stay."""
