@@ -233,9 +233,7 @@ class Passage:
 
 class Core(Surroundings):
     """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
-    both in microseconds; `boot` names the machine's start since which the latter goes on.
-    `forwardings` are those of extensions that have any; `remembers`: `features` is to be told who
-    calls whom, as somebody may ask for it."""
+    both in microseconds; `boot` names the machine's start since which the latter goes on."""
 
     name: str
     site: str
@@ -244,13 +242,15 @@ class Core(Surroundings):
     boot: str
     numbers: LegNumbers
     call_log: CallLog | None
-    features: Features
-    forwardings: dict[str, Forwarding]
-    remembers: bool
     line_counts: LineCounts
     trunk_states: TrunkStates
     now_us: Callable[[], int]
     steady_us: Callable[[], int]
+    features: Features
+    forwardings: dict[str, Forwarding]
+    """Of the extensions that have any."""
+    remembers: bool
+    """Whether `features` is to be told who calls whom, as somebody may ask for it."""
 
     def emit(self, event: events.Event) -> None:
         """Tell every plugin."""
