@@ -132,7 +132,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
-                read_forwarding(entry.forward, entry.dnd),
+                read_forwarding(entry.forward, entry.dnd) or None,
             )
             for number, entry in model.extensions.items()
         },
@@ -176,6 +176,8 @@ def _nowhere(read: YamlFile, model: ConfigModel, dialplan: Dialplan) -> tuple[Mi
     """Numbers to which calls are forwarded though no route leads there."""
     found = YamlFile(read.file, values=read.values, keys=read.keys)
     for number, entry in model.extensions.items():
+        if entry.forward is None:
+            continue
         forwarding = read_forwarding(entry.forward, entry.dnd)
         for case in CASES:
             to = forwarding.of(case)

@@ -30,7 +30,7 @@ from softswitch.config.addresses import (
     parse_trunk_uri,
 )
 from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
-from softswitch.config.forwarding import NOT_FORWARDED, DndKey, Forwarding, ForwardModel
+from softswitch.config.forwarding import DndKey, Forwarding, ForwardModel
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written
 from softswitch.config.time_zones import TimeZoneText
@@ -386,7 +386,7 @@ class Extension:
     max_calls: int | None = None
     pickup: frozenset[str] = frozenset()
     caller_id: CallerId | None = None
-    forwarding: Forwarding = NOT_FORWARDED
+    forwarding: Forwarding | None = None
 
 
 @dataclass(frozen=True, slots=True)
