@@ -136,8 +136,12 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
+<<<<<<< HEAD
                 read_forwarding(entry.forward, entry.dnd),
                 pass_headers=_names(entry.pass_headers),
+=======
+                read_forwarding(entry.forward, entry.dnd) or None,
+>>>>>>> features
             )
             for number, entry in model.extensions.items()
         },
@@ -182,6 +186,8 @@ def _nowhere(read: YamlFile, model: ConfigModel, dialplan: Dialplan) -> tuple[Mi
     """Numbers to which calls are forwarded though no route leads there."""
     found = YamlFile(read.file, values=read.values, keys=read.keys)
     for number, entry in model.extensions.items():
+        if entry.forward is None:
+            continue
         forwarding = read_forwarding(entry.forward, entry.dnd)
         for case in CASES:
             to = forwarding.of(case)

@@ -243,9 +243,7 @@ class Passage:
 class Core(Surroundings):
     """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
     both in microseconds; `boot` names the machine's start since which the latter goes on. `orbits`
-    are the calls that are parked, by number.
-    `forwardings` are those of extensions that have any; `remembers`: `features` is to be told who
-    calls whom, as somebody may ask for it. `passes_more`: some party's `pass_headers` has more
+    are the calls that are parked, by number. `passes_more`: some party's `pass_headers` has more
     than the usual ones."""
 
     name: str
@@ -256,14 +254,16 @@ class Core(Surroundings):
     numbers: LegNumbers
     call_log: CallLog | None
     orbits: dict[str, object]
-    features: Features
-    forwardings: dict[str, Forwarding]
-    remembers: bool
     passes_more: bool
     line_counts: LineCounts
     trunk_states: TrunkStates
     now_us: Callable[[], int]
     steady_us: Callable[[], int]
+    features: Features
+    forwardings: dict[str, Forwarding]
+    """Of the extensions that have any."""
+    remembers: bool
+    """Whether `features` is to be told who calls whom, as somebody may ask for it."""
 
     def emit(self, event: events.Event) -> None:
         """Tell every plugin."""

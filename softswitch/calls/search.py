@@ -430,7 +430,7 @@ class Search(Rung):
             user = f"{escape_user(identity.number)}@" if identity.number else ""
             from_ = f"{quote_display(identity.name)}<sip:{user}{sent_by}>;tag={tag}"
         uri = destination.uri
-        if self.number_params and destination.party.startswith("trunk:"):
+        if self.number_params and way is None and destination.party.startswith("trunk:"):
             uri = uri.replace("@", f"{self.number_params}@", 1)
         to = f"<{uri}>"
         dialog = Dialog(core.tokens.token(), from_, tag, to, flow)

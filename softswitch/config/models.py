@@ -30,7 +30,7 @@ from softswitch.config.addresses import (
     parse_trunk_uri,
 )
 from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
-from softswitch.config.forwarding import NOT_FORWARDED, DndKey, Forwarding, ForwardModel
+from softswitch.config.forwarding import DndKey, Forwarding, ForwardModel
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written, did_you_mean
 from softswitch.config.time_zones import TimeZoneText
@@ -443,8 +443,12 @@ class Extension:
     max_calls: int | None = None
     pickup: frozenset[str] = frozenset()
     caller_id: CallerId | None = None
+<<<<<<< HEAD
     forwarding: Forwarding = NOT_FORWARDED
     pass_headers: frozenset[str] | None = None
+=======
+    forwarding: Forwarding | None = None
+>>>>>>> features
 
 
 @dataclass(frozen=True, slots=True)

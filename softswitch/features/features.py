@@ -10,6 +10,7 @@ from softswitch.calls import Features, Journal
 from softswitch.config import (
     CASES,
     NO_ANSWER,
+    NOT_FORWARDED,
     Extension,
     Forwarding,
     is_forwardable,
@@ -68,7 +69,10 @@ class PhoneFeatures(Features):
             if journal is not None:
                 journal.over(gone)
         self.in_force.clear()
-        for name in self._extensions:
+        for name, extension in self._extensions.items():
+            if extension.forwarding is not None:
+                self.in_force[name] = extension.forwarding
+        for name in self._wishes:
             self._put_in_force(name)
 
     def restore(self, row: int, data: bytes) -> None:
@@ -132,9 +136,7 @@ class PhoneFeatures(Features):
         """What is in force. Raises LookupError if there is no such extension."""
         if extension not in self._extensions:
             raise LookupError(f"there is no extension `{extension}`")
-        forwarding = self._extensions[extension].forwarding
-        wishes = self._wishes.get(extension)
-        return forwarding if wishes is None else wishes.over(forwarding)
+        return self._in_force(extension)
 
     def set_forward(
         self, extension: str, numbers: Mapping[str, str], after: float | None = None
@@ -218,11 +220,13 @@ class PhoneFeatures(Features):
         if journal is not None:
             journal.changed_a_little(wishes)
 
-    def _put_in_force(self, name: str) -> None:
+    def _in_force(self, name: str) -> Forwarding:
+        written = self._extensions[name].forwarding or NOT_FORWARDED
         wishes = self._wishes.get(name)
-        forwarding = self._extensions[name].forwarding
-        if wishes is not None:
-            forwarding = wishes.over(forwarding)
+        return written if wishes is None else wishes.over(written)
+
+    def _put_in_force(self, name: str) -> None:
+        forwarding = self._in_force(name)
         if forwarding:
             self.in_force[name] = forwarding
         else:
