@@ -32,6 +32,9 @@ class Handset(Protocol):
     def call(self, number: str) -> None:
         """Place a call."""
 
+    def dial(self, code: str) -> None:
+        """Place a call that is not answered, and wait until that has been said."""
+
     def rings(self) -> bool:
         """Whether the newest call, which it has placed, does so."""
 
@@ -63,7 +66,7 @@ class Handset(Protocol):
         """The newest call."""
 
     def hears(self) -> float | None:
-        """Which tone, in Hz; None for silence and for a mix. UNMEASURED: something."""
+        """Which tone, in Hz, in the newest call; None for silence and for a mix. UNMEASURED: something."""
 
 
 def _hz(recording: Recording) -> float | None:
@@ -111,6 +114,11 @@ class Ours(PhoneChild):
     def call(self, number: str) -> None:
         self.send(f"call {number}")
 
+    def dial(self, code: str) -> None:
+        self._seen = len(self.events)
+        self.call(code)
+        self.expect("ended", PATIENCE, answered=False)
+
     def answers(self, by_itself: bool) -> None:
         self.send("auto on" if by_itself else "auto off")
         self._seen = len(self.events)
@@ -145,9 +153,9 @@ class Ours(PhoneChild):
         self.send("hangup")
 
     def hears(self) -> float | None:
-        up = self._numbers()
+        newest = [*self._numbers()][-1:]
         for event in reversed(list(self.events)):
-            if event["event"] == "heard" and event["call"] in up:
+            if event["event"] == "heard" and event["call"] in newest:
                 return None if event["hz"] is None else float(event["hz"])
         return None
 
@@ -163,6 +171,10 @@ class BaresipHandset(Baresip):
 
     def call(self, number: str) -> None:
         self.ask("dial", number)
+
+    def dial(self, code: str) -> None:
+        self.call(code)
+        self.expect("CALL_CLOSED", PATIENCE)
 
     def with_whom(self) -> str:
         return _number(self.ask("listcalls").rpartition("[line")[2])
@@ -243,6 +255,11 @@ class LinphoneHandset(Linphone):
 
     def call(self, number: str) -> None:
         self.send(f"call {number}")
+
+    def dial(self, code: str) -> None:
+        self._seen = len(self.output)
+        self.call(code)
+        self.expect(rf"Call \d+ .*{re.escape(code)}@.* (error|ended|declined)", PATIENCE)
 
     def with_whom(self) -> str:
         calls = self._calls()

@@ -47,6 +47,8 @@ routes:
   - {match: "1XXX", from: any, dial: extension, timeout: 20}
   - {match: "*8.", strip: 2, do: pickup}
   - {match: "70X", do: park}
+  - {match: "*72.", strip: 3, do: {forward: always}}
+  - {match: "*73", do: {forward: off}}
 """
 
 
@@ -188,6 +190,19 @@ class Talks:
         who.call(orbit)
         self._answered(who, 1)
         self._begin(parked, who, "park", who, (before, time.time()))
+
+    def forwarded(self, caller: Handset, who: Handset, to: Handset) -> None:
+        """By star code."""
+        who.dial(f"*72{to.number}")
+        try:
+            before = time.time()
+            caller.call(who.number)
+            self._answered(to, 1)
+            self._answered(caller, 1)
+            self._begin(caller, to, "forward", who, (before, time.time()))
+            assert who.calls() == []
+        finally:
+            who.dial("*73")
 
     def pick_up(self, who: Handset, caller: Handset, rung: Handset) -> None:
         """`caller` calls `rung`, and who is at another phone takes the call."""

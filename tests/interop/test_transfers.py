@@ -1,4 +1,4 @@
-"""Hold, transfer, park and pickup with real phones of three makes, each of them in each part.
+"""Hold, transfer, park, pickup and forwarding with real phones of three makes, each in each part.
 
 After each transfer the two that stay hear each other, and not who has left; and the record has the
 talks that the phones saw. Each test does the same in several offices at once, with another make in
@@ -203,6 +203,20 @@ def test_picked_up(offices: Offices) -> None:
         talks.hang_up(caller, who)
 
     offices.at_once(pick_up, MAKES)
+
+
+def test_forwarded(offices: Offices) -> None:
+    def forward(place: Office, make: str) -> None:
+        who, caller, to = turned(place, make, 1)
+        talks = Talks(place)
+        talks.forwarded(caller, who, to)
+        place.hear_each_other(caller, to)
+        talks.hang_up(to, caller)
+        talks = Talks(place)
+        talks.connect(caller, who)
+        talks.hang_up(who, caller)
+
+    offices.at_once(forward, MAKES)
 
 
 def test_several_in_a_row(offices: Offices) -> None:
