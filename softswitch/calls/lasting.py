@@ -283,7 +283,9 @@ class LastingCall(Transferring):
         if leg in self.legs:
             self.legs.remove(leg)
         by = "caller" if leg is self.caller else "callee"
-        if not self.transfers or not any(one.done and one.referrer is leg for one in self.transfers):
+        if not self.transfers or not any(
+            one.done and one.referrer is leg for one in self.transfers
+        ):
             self._by = by
         if talk is not None:
             talk.end()
