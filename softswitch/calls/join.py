@@ -100,16 +100,20 @@ class Join:
         self._unacknowledged = self.second, cseq, offer
         self._offer(self.first, offer, self._answer_for_second, self._fail)
 
-    def for_caller(self, offer: bytes, answered: Callable[[Response], None]) -> None:
+    def for_caller(
+        self, offer: bytes, answered: Callable[[Response], None], acknowledge: bool
+    ) -> None:
         """The second has made this offer (or none) and waits for an answer: the first's goes to
-        `answered`, acknowledged unless it is an offer itself."""
+        `answered`, not acknowledged if that is not wanted, or if it is an offer itself."""
         self.first.session.new_peer()
-        self._offer(self.first, offer, partial(self._for_caller, answered, offer), self._fail)
+        agreed = partial(self._for_caller, answered, offer, acknowledge)
+        self._offer(self.first, offer, agreed, self._fail)
 
     def _for_caller(
         self,
         answered: Callable[[Response], None],
         offer: bytes,
+        acknowledge: bool,
         response: Response,
         sent: bytes,
     ) -> None:
@@ -120,7 +124,7 @@ class Join:
         else:
             session.outgoing = None
         self._end()
-        if offer:
+        if offer and acknowledge:
             session.ack(response.cseq)
         answered(response)
 

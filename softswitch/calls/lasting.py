@@ -291,7 +291,10 @@ class LastingCall(Transferring):
         if leg in self.legs:
             self.legs.remove(leg)
         by = "caller" if leg is self.caller else "callee"
-        self._by = by
+        if not self.transfers or not any(
+            one.done and one.referrer is leg for one in self.transfers
+        ):
+            self._by = by
         if talk is not None:
             talk.end()
         if self.transfers:
@@ -301,7 +304,7 @@ class LastingCall(Transferring):
         if self.legs:
             self.changed()
         elif not self.over:
-            self._end("answered", 200, reason, by)
+            self._end("answered", 200, reason, self._by or by)
 
     def _left_in_transfer(self, leg: Leg, other: Leg | None, reason: str) -> None:
         """A leg has hung up while somebody is transferred: who it talked with may go on."""
@@ -354,6 +357,7 @@ class LastingCall(Transferring):
         """Those who talk so cannot: neither hears the other."""
         first, second = talk.first, talk.second
         talk.end()
+        self._by = "switch"
         for leg in (second, first):
             self.left_alone(leg, 488, reason or "Not Acceptable Here")
 

@@ -40,7 +40,7 @@ class Takeover(Transfer):
     def start(self) -> None:
         """Offer the one what the other has offered."""
         join = self.join = Join(self.call, self.kept, self.caller, _nothing, self._not_joined)
-        join.for_caller(self.caller.session.theirs, self._answered)
+        join.for_caller(self.caller.session.theirs, self._answered, acknowledge=True)
 
     def parts(self, leg: Leg) -> bool:
         """See `Transfer`."""
@@ -97,7 +97,8 @@ class Pickup(Transfer):
         offer = caller.session.theirs
         self.call.accept(held(offer or self.search.offer))
         join = self.join = Join(self.call, caller, caller, _nothing, self._not_joined)
-        join.for_caller(self.search.offer, self._answered)
+        # Who has found it acknowledges it, as of any leg.
+        join.for_caller(self.search.offer, self._answered, acknowledge=False)
 
     def parts(self, leg: Leg) -> bool:
         """See `Transfer`."""
@@ -115,8 +116,7 @@ class Pickup(Transfer):
         self._end()
         search, caller = self.search, self.caller
         if search.user is None:
-            if not search.offer:
-                caller.session.ack(response.cseq)
+            caller.session.ack(response.cseq)
             self.call.left_alone(caller, 480, "Answered Elsewhere")
             return
         self.call.picked_up(self, response)

@@ -145,6 +145,7 @@ def test_pickup(tmp_path, offer: bool) -> None:  # type: ignore[no-untyped-def]
     assert b.last.what == "CANCEL"
     assert "completed elsewhere" in b.last["reason"]
     b.reply(487)
+    assert c.count("ACK") == 1
     a.invite(SDP)
     c.reply(200, CAROL)
     a.ack()

@@ -359,6 +359,7 @@ def test_the_kept_one_does_not_take_it(world: World) -> None:
     heard(b)
     b.bye()
     world.end()
+    assert world.ended.hangup_by == "switch", "who transferred has only left it"
 
 
 def test_offers_cross(world: World) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.sipp import SCENARIOS
+from tests.load.casts import CASTS
 from tests.load.pairs import (
     FACE_TO_FACE,
     THROUGH_ANYTHING,
@@ -74,4 +75,5 @@ def test_every_scenario_is_run() -> None:
     run = {name for pair in UDP for name in (pair.caller, pair.callee)}
     # Run through the switch alone: what gives up, or vanishes, is in between.
     through_a_switch = {"uac-no-answer", "uas-bye-unanswered"}
+    through_a_switch |= {name for cast in CASTS for name in cast.scenarios}
     assert {file.stem for file in FILES} == run | through_a_switch
