@@ -136,12 +136,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
-<<<<<<< HEAD
-                read_forwarding(entry.forward, entry.dnd),
-                pass_headers=_names(entry.pass_headers),
-=======
                 read_forwarding(entry.forward, entry.dnd) or None,
->>>>>>> features
+                pass_headers=_names(entry.pass_headers),
             )
             for number, entry in model.extensions.items()
         },

@@ -443,12 +443,8 @@ class Extension:
     max_calls: int | None = None
     pickup: frozenset[str] = frozenset()
     caller_id: CallerId | None = None
-<<<<<<< HEAD
-    forwarding: Forwarding = NOT_FORWARDED
-    pass_headers: frozenset[str] | None = None
-=======
     forwarding: Forwarding | None = None
->>>>>>> features
+    pass_headers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
