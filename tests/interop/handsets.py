@@ -66,7 +66,8 @@ class Handset(Protocol):
         """The newest call."""
 
     def hears(self) -> float | None:
-        """Which tone, in Hz, in the newest call; None for silence and for a mix. UNMEASURED: something."""
+        """Which tone, in Hz, in the newest call; None for silence and for a mix; UNMEASURED for
+        something."""
 
 
 def _hz(recording: Recording) -> float | None:
