@@ -6,6 +6,7 @@ but no sockets: those are `Network`'s, and `softswitch.process` puts the two tog
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,6 +67,8 @@ from softswitch.sip import (
     unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
+
+log = logging.getLogger(__name__)
 
 ALLOW_LINE = f"Allow: {METHODS}, REFER, REGISTER, UPDATE\r\n"
 _BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
@@ -327,10 +330,12 @@ class Switch(Core):
         if self.draining:
             self.refusing.refuse(request, transaction, flow, 503, extra=_LATER, why=DRAINING)
             return
-        if len(self.calls) >= self._max_calls:
+        crowded = len(self.calls) >= self._max_calls or len(self.legs) >= self._max_dialogs
+        emergency = crowded and self._is_emergency(request, source)
+        if len(self.calls) >= self._max_calls and not emergency:
             self.refusing.refuse(request, transaction, flow, 503, extra=_LATER)
             return
-        if len(self.legs) >= self._max_dialogs:
+        if len(self.legs) >= self._max_dialogs and not emergency:
             self.refusing.refuse(request, transaction, flow, 503, "Too Many Dialogs", _LATER)
             return
         headers = request.headers
@@ -380,13 +385,14 @@ class Switch(Core):
         self.counters.calls += 1
         self.calls.add(call)
         self.numbers.begin(call_id)
-        if not self.lines.take(call.party, caller):
+        if self.lines.take(call.party, caller):
+            caller.line = call.party
+        elif not self._is_emergency(request, source):
             # It has the place of a call already, and the record of one.
             why = "Too Many Calls At Once"
             self.refusals.count(LINE_FULL, source, request, flow, 503, why)
             call.refuse(request, parse_uri(request.uri).user, 503, why)
             return
-        caller.line = call.party
         uri = parse_uri(request.uri)
         dialled = uri.user
         if uri.number_params and len(uri.number_params) <= self.settings.max_text:
@@ -420,6 +426,31 @@ class Switch(Core):
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""
         return self.targets.of(target, holder)
+
+    def make_room(self, party: str) -> bool:
+        """End a call that has a line of a trunk, for one of an emergency; whether there is one."""
+        found: Call | None = None
+        for call in self.calls:
+            if call.emergency or (found is not None and call.call_id < found.call_id):
+                continue
+            if any(leg.line == party for leg in (*call.legs, *call.ringing())):
+                found = call
+        if found is None:
+            return False
+        log.warning(
+            "call %s ends: its line of %s is needed for an emergency call", found.call_id, party
+        )
+        found.hang_up_all("Room For An Emergency Call")
+        return True
+
+    def _is_emergency(self, request: Request, source: Source) -> bool:
+        """Whether the route of an INVITE says that no limit stops it."""
+        try:
+            number = parse_uri(request.uri).user
+        except ValueError:
+            return False
+        route = self.dialplan.route(number, source)
+        return route is not None and route.emergency
 
     def redirected(
         self, party: str, number: str, uri: Uri

@@ -30,9 +30,11 @@ from softswitch.calls.refusals import (
     same_request,
 )
 from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
+from softswitch.calls.search import FULL
 
 __all__ = [
     "DRAINING",
+    "FULL",
     "KNOWN_METHODS",
     "LINE_FULL",
     "LOOP",

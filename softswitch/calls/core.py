@@ -151,7 +151,8 @@ class Passage:
     `number` is the one of the leg that came in (`softswitch.events`), `party` and `identity` are
     who that was, `most` the characters of a text (`softswitch.sip.texts`). `update`: both sides
     have said that they take UPDATE. `travelled`: another of our switches has been sent the callID;
-    `came` are the legs by which it came here (`callid`). `said`: the log has it.
+    `came` are the legs by which it came here (`callid`). `said`: the log has it; `emergency`: no
+    limit stops it.
     """
 
     call_id: str
@@ -163,6 +164,7 @@ class Passage:
     over: bool
     owner: str
     party: str
+    emergency: bool
     said: bool
     switch_name: str
     travelled: bool
@@ -271,6 +273,10 @@ class Core(Surroundings):
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now, or the status and phrase of why nowhere."""
+        raise NotImplementedError
+
+    def make_room(self, party: str) -> bool:
+        """End a call that has a line of a trunk, for one of an emergency; whether there is one."""
         raise NotImplementedError
 
     def redirected(

@@ -64,6 +64,7 @@ class LastingCall(Transferring):
         "came",
         "core",
         "early",
+        "emergency",
         "first",
         "identity",
         "last_word",
@@ -111,6 +112,7 @@ class LastingCall(Transferring):
         self.over = False
         self.said = False  # whether the log has it
         self.travelled = False
+        self.emergency = False
         self._check: Timer | None = None  # when both sides are asked if they are there
         self._longest: Timer | None = None  # when it has lasted long enough
         self._by = ""  # who hung up first

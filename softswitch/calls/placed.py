@@ -69,6 +69,7 @@ class PlacedCall(LastingCall):
             once=route.once,
         )
         self.tell(routed)
+        self.emergency = route.emergency
         lines = core.call_log
         if lines is not None:
             self.said = lines.begins(started, routed)

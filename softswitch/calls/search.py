@@ -48,6 +48,8 @@ from softswitch.sip import (
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
+FULL = (503, "Trunk Is Full")
+"""What a trunk is that has as many calls as it may have."""
 _LONGEST = 86400  # seconds of a session that a 422 may ask for
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
@@ -114,6 +116,7 @@ class Search(Rung):
         "came",
         "case",
         "content",
+        "emergency",
         "forwarded",
         "group",
         "heeded",
@@ -152,6 +155,7 @@ class Search(Rung):
         self.identity = identity
         self.by = by
         self.caller: CallerId | None = None  # what the route says of the caller
+        self.emergency = False  # whether it may take the room of another call
         self.lines = ""  # that the route adds to each INVITE
         self.number_params = ""  # of the number that was dialled: ;npdi;rn=..., ;phone-context=...
         self.offer = offer
@@ -181,6 +185,7 @@ class Search(Rung):
         """Do what a route says, as it says."""
         self.caller = route.caller
         self.lines = route.lines
+        self.emergency = route.emergency
         self.act(route.action)
 
     def act(self, action: Action) -> None:
@@ -270,7 +275,7 @@ class Search(Rung):
                         self._invite(target, way)
                         placed += 1
                     else:
-                        self._note((503, "Trunk Is Full"))
+                        self._note(FULL)
                     continue
                 forwarding: Forwarding | None = None
                 if forwardings and target.kind == "extension":
@@ -280,6 +285,8 @@ class Search(Rung):
                     ):
                         continue
                 found = core.destinations(target, call)
+                if found == FULL and self.emergency and core.make_room(str(target)):
+                    found = core.destinations(target, call)
                 if isinstance(found, tuple):
                     self._note(found)
                     if forwarding is not None and alone and found[0] != 404:

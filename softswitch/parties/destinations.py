@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from softswitch.calls import Destination, Leg
+from softswitch.calls import FULL, Destination, Leg
 from softswitch.config import Extension, Trunk
 from softswitch.dialplan import Dialplan, Source, Target
 from softswitch.parties.bindings import Binding
@@ -103,7 +103,7 @@ class Destinations:
         if flow is None:
             return 503, "Trunk Is Unreachable"
         if not self._lines.take(str(target), holder):
-            return 503, "Trunk Is Full"
+            return FULL
         host = f"[{to.host}]" if ":" in to.host else to.host
         port = f":{to.port}" if to.port != 5060 else ""
         kind = f";transport={to.transport}" if to.transport != "udp" else ""
