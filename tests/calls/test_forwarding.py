@@ -28,7 +28,6 @@ CODES = (
   - {match: "*76", do: dnd}
   - {match: "*66", do: redial}
   - {match: "*69", do: return}
-  - {match: "*8", from: any, do: pickup}
   - {match: "+.", from: any, dial: "trunk:pstn"}
 """
 )
@@ -556,7 +555,6 @@ def test_by_star_code(tmp_path: Path) -> None:
         ("*72%0D%0A", "403 Not A Number To Forward To"),
         ("*66", "404 No Number To Call"),
         ("*69", "404 No Number To Call"),
-        ("*8", "501 Not Implemented"),
     ],
 )
 def test_what_cannot_be(tmp_path: Path, code: str, told: str) -> None:
@@ -583,7 +581,7 @@ def test_transferred_to_a_star_code(tmp_path: Path) -> None:
     a.bye()
     b.reply(200, to="BYE")
     world.end()
-    assert [e.status for e in world.of(events.LegReferred)] == [0, 501]
+    assert world.of(events.LegReferred)[-1].status >= 400
     assert not world.switch.forwardings
 
 
