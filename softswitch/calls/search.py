@@ -12,45 +12,22 @@ from typing import NamedTuple, Protocol
 
 from softswitch import events
 from softswitch.calls import outcome
-from softswitch.calls.caller_id import asserted, shown
-from softswitch.calls.callid import write_call_id
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
-from softswitch.calls.diversion import DEFLECTED, DND, Came, Diversion, Diverted, lines_of
-from softswitch.calls.headers import contact_line, explanation, reason_of
-from softswitch.calls.leg import FORWARDED, INVITING, WAITING, Leg, Rung
-from softswitch.calls.passing import Passed, lines_to
-from softswitch.config import (
-    ALWAYS,
-    BUSY,
-    NO_ANSWER,
-    UNREACHABLE,
-    CallerId,
-    Forwarding,
-)
+from softswitch.calls.diversion import DEFLECTED, DND, Diversion, Diverted
+from softswitch.calls.headers import explanation, reason_of
+from softswitch.calls.inviting import Inviting
+from softswitch.calls.leg import INVITING, WAITING, Leg
+from softswitch.config import ALWAYS, BUSY, NO_ANSWER, UNREACHABLE, Forwarding
 from softswitch.dialplan import Action, Route, Source, Target
-from softswitch.sip import (
-    CALLING,
-    ClientRequest,
-    Dialog,
-    Response,
-    Session,
-    Timer,
-    escape_user,
-    least_of,
-    local_response,
-    parse_address,
-    parse_uri,
-    quote_display,
-    split_list,
-)
+from softswitch.sip import CALLING, Response, Timer, least_of, parse_address, parse_uri, split_list
 
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _NOBODY = "nobody"
+_LONGEST = 86400  # seconds of a session that a 422 may ask for
 FULL = (503, "Trunk Is Full")
 """What a trunk is that has as many calls as it may have."""
-_LONGEST = 86400  # seconds of a session that a 422 may ask for
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
 _UNREACHABLE = (480, "Unreachable")
@@ -92,46 +69,28 @@ class SearchUser(Protocol):
         """Instead of finding somebody, do what a star code is dialled for (`dialplan.Asked`)."""
 
 
-class Search(Rung):
+class Search(Inviting):
     """What may still be tried, and the legs that are rung.
-
-    `party` is who waits, `identity` how that one is shown, `by` who had the search done if it is
-    not the caller. `offer` is what everybody rung is offered, `content` its header lines, `hops`
-    the Max-Forwards (§8.1.1.6).
 
     `best` is the failure that the user will be told if nobody answers, `blame` who brought it.
 
-    `came` is what the call came with of who has forwarded it before, `by_way` how it came to those
-    who are rung, if it was forwarded to them; `forwarded` are the extensions that have. While one
-    is rung alone that may forward the call, `heeded` is that, and `case` what its phones have said.
+    `by_way` is how the call came to those who are rung, if it was forwarded to them; `forwarded`
+    are the extensions that have. While one is rung alone that may forward the call, `heeded` is
+    that, and `case` what its phones have said.
     """
 
     __slots__ = (
         "best",
         "blame",
-        "by",
         "by_way",
-        "call",
-        "caller",
-        "came",
         "case",
-        "content",
         "emergency",
         "forwarded",
         "group",
         "heeded",
-        "hops",
-        "identity",
         "last",
-        "legs",
-        "lines",
-        "number_params",
-        "offer",
         "otherwise",
-        "party",
-        "passed",
         "redirects",
-        "some_down",
         "stages",
         "timeout",
         "timer",
@@ -149,30 +108,17 @@ class Search(Rung):
         hops: int,
         by: str = "",
     ) -> None:
-        self.call = call
+        super().__init__(call, party, identity, offer, content, hops, by)
         self.user: SearchUser | None = user
-        self.party = party
-        self.identity = identity
-        self.by = by
-        self.caller: CallerId | None = None  # what the route says of the caller
-        self.emergency = False  # whether it may take the room of another call
-        self.lines = ""  # that the route adds to each INVITE
-        self.number_params = ""  # of the number that was dialled: ;npdi;rn=..., ;phone-context=...
-        self.offer = offer
-        self.content = content
-        self.hops = hops
-        self.legs: list[Leg] = []
         self.stages: list[tuple[Target | Destination | Diverted, ...]] = []
         self.last: list[tuple[Target | Destination | Diverted, ...]] = []  # trunks that are down
-        self.some_down = call.core.trunk_states.down > 0  # when it began
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
+        self.emergency = False  # whether it may take the room of another call
         self.best = (0, "")
         self.blame = _NOT_BLAMED
         self.redirects = 0
-        self.came: Came | None = None
-        self.passed: list[Passed] | None = None  # what else of the caller's headers goes on
         self.heeded = ""
         self.by_way: Diversion | None = None
         self.case = ""
@@ -207,12 +153,7 @@ class Search(Rung):
     def ring_at(self, destinations: list[Destination]) -> None:
         """Ring these at once, whose lines are taken, and nobody else."""
         for destination in destinations:
-            self._invite(destination)
-
-    def heard(self, leg: Leg) -> None:
-        """A leg has answered: its trunk lives."""
-        if leg.party.startswith("trunk:"):
-            self.call.core.trunk_states.heard(leg.party[6:])
+            self.invite(destination)
 
     def _defer(
         self, stages: tuple[tuple[Target, ...], ...]
@@ -272,7 +213,7 @@ class Search(Rung):
                     continue
                 if isinstance(target, Destination):
                     if core.line_counts.take(target.line, call):
-                        self._invite(target, way)
+                        self.invite(target, way)
                         placed += 1
                     else:
                         self._note(FULL)
@@ -298,7 +239,7 @@ class Search(Rung):
                     if forwarding.no_answer and forwarding.after:
                         timeout = min(timeout or forwarding.after, forwarding.after)
                 for destination in found:
-                    self._invite(destination, way)
+                    self.invite(destination, way)
                     placed += 1
             if placed:
                 if timeout:
@@ -415,113 +356,6 @@ class Search(Rung):
         if self.case and not self.inviting():
             self._forward(self.heeded, self.case, self.by_way)
 
-    def _invite(self, destination: Destination, way: Diversion | None = None) -> None:
-        call = self.call
-        core = call.core
-        flow = destination.flow
-        tag = core.tokens.token()
-        identity, carrier = self.identity, destination.carrier
-        sent_by = flow.sent_by
-        by, caller, lines = self.by, self.caller, self.lines
-        if way is not None:
-            by, caller, lines = way.party, way.caller, way.lines
-        if caller is not None or (
-            carrier is not None and (carrier.caller_id is not None or core.is_ours(self.party))
-        ):
-            own = core.caller_id(self.party)
-            identity = shown(identity, core.source_of(self.party), caller, own, carrier)
-        if identity.private and not destination.switch:
-            from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
-        else:
-            # A caller may have no number at all: "From: <sip:192.0.2.1>".
-            user = f"{escape_user(identity.number)}@" if identity.number else ""
-            from_ = f"{quote_display(identity.name)}<sip:{user}{sent_by}>;tag={tag}"
-        uri = destination.uri
-        if self.number_params and way is None and destination.party.startswith("trunk:"):
-            uri = uri.replace("@", f"{self.number_params}@", 1)
-        to = f"<{uri}>"
-        dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
-        dialog.target = uri
-        dialog.local_cseq = 1
-        session = Session(core, dialog)
-        session.nat = destination.nat
-        leg = Leg(
-            call,
-            core.numbers.next(call.call_id),
-            destination.party,
-            destination.number,
-            session,
-            False,
-        )
-        leg.search = self
-        leg.line = destination.line
-        leg.between = destination.switch
-        leg.refers = core.may_refer(destination.party)
-        leg.user_agent = destination.user_agent
-        leg.contact = contact_line(flow)
-        if way is not None:
-            leg.how, leg.by = FORWARDED, by
-        self.legs.append(leg)
-        core.remember(leg)
-        settings = core.settings
-        leg.destination = destination
-        expires = destination.expires
-        timed = f"Session-Expires: {expires}\r\n" if expires else settings.session_lines
-        extra = (
-            f"{leg.contact}{leg.allow_line(call.update)}{timed}"
-            f"User-Agent: {settings.user_agent}\r\n{self.content}"
-        )
-        if destination.lines:
-            extra += destination.lines
-        if destination.switch:
-            call.travelled = True
-            carried = write_call_id(call.call_id, call.owner, call.came, f"{core.name}/{leg.index}")
-            extra += f"{settings.call_id_header}: {carried}\r\n"
-            if identity.private:
-                extra += asserted(identity, sent_by)
-        elif carrier is not None and carrier.assert_identity:
-            extra += asserted(identity, sent_by)
-        if way is not None or self.came is not None:
-            lines = lines_of(self.came, way, sent_by, uri, carrier) + lines
-        extra += lines
-        if self.passed is not None:
-            extra += lines_to(self.passed, core.passes(destination.party), lines)
-        if core.remembers and not identity.private and identity.number:
-            core.features.was_called(destination.party, identity.number)
-        request = ClientRequest(
-            "INVITE",
-            uri,
-            core.tokens.branch(),
-            from_,
-            to,
-            dialog.call_id,
-            1,
-            max_forwards=self.hops,
-            extra=extra,
-            body=self.offer,
-        )
-        call.tell(
-            events.LegInvited(
-                call_id=call.call_id,
-                at=call.now_us(),
-                switch=call.switch_name,
-                leg=leg.index,
-                party=leg.party,
-                uri=uri[: call.most],  # it was read as a URI: printable ASCII
-                address=destination.address,
-                sip_call_id=dialog.call_id,
-                incoming=call.number,
-                between=destination.switch,
-                by=by,
-            )
-        )
-        if settings.no_response:
-            leg.timer = core.timers.after(
-                settings.no_response,
-                lambda: leg.on_response(local_response(408, "No Response At All")),
-            )
-        leg.invite = core.transactions.invite(request, flow, leg.on_response)
-
     # --- what they say
 
     def rings(self, leg: Leg, response: Response) -> None:
@@ -618,7 +452,7 @@ class Search(Rung):
         self.call.leg_ended(leg, 422, response.reason, "remote")
         leg.close()
         self.legs.remove(leg)
-        self._invite(destination)
+        self.invite(destination, self.by_way)
         return True
 
     def _spare(self, leg: Leg, status: int) -> None:
@@ -667,10 +501,6 @@ class Search(Rung):
     def _is_alone(self) -> bool:
         """Whether who rings was not chosen together with others."""
         return self.by_way.alone if self.by_way is not None else not self.group
-
-    def inviting(self) -> list[Leg]:
-        """The legs that may still answer."""
-        return [leg for leg in self.legs if leg.state == INVITING]
 
     def _give_up(self, leg: Leg, status: int, reason: str, line: str) -> None:
         """Stop ringing a leg; its final response is awaited by the leg alone."""

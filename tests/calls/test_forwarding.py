@@ -28,7 +28,6 @@ CODES = (
   - {match: "*76", do: dnd}
   - {match: "*66", do: redial}
   - {match: "*69", do: return}
-  - {match: "*8", from: any, do: pickup}
   - {match: "+.", from: any, dial: "trunk:pstn"}
 """
 )
@@ -556,7 +555,6 @@ def test_by_star_code(tmp_path: Path) -> None:
         ("*72%0D%0A", "403 Not A Number To Forward To"),
         ("*66", "404 No Number To Call"),
         ("*69", "404 No Number To Call"),
-        ("*8", "404 Nothing Rings There"),
     ],
 )
 def test_what_cannot_be(tmp_path: Path, code: str, told: str) -> None:
