@@ -1,5 +1,5 @@
-"""User agents on sockets: `Agent` and `Line` of the calls' tests, with real UDP and the manners of a
-phone: it answers by itself what comes within a call, and a new call rings until the test answers.
+"""User agents on sockets: `Agent` and `Line` of the calls' tests, with real UDP and the manners of
+a phone: it answers by itself what comes within a call, and a new call rings until the test answers.
 """
 
 from __future__ import annotations
