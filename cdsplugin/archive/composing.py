@@ -18,12 +18,12 @@ from cdsplugin.archive.ends import Leg, true_ends
 from cdsplugin.archive.reading import read_legs
 from cdsplugin.archive.rows import Place, values_of
 from cdsplugin.archive.talks import Caller, compose, parties_of, talk_rows
-from cdsplugin.data import passage_name, talk_of
+from cdsplugin.data import MERGED, passage_name, talk_of
 
 _CALL = "SELECT switch, caller, caller_party, ended_at FROM cdrs WHERE call_id = ?"
 _PARTS = (
     "SELECT name, value FROM cdr_properties WHERE call_id = ?"
-    " AND (name GLOB 'talk/*' OR name GLOB 'switch/*')"
+    " AND (name GLOB 'talk/*' OR name GLOB 'switch/*' OR name GLOB 'merged/*')"
 )
 
 
@@ -37,16 +37,19 @@ def compose_again(conn: sqlite3.Connection, call_ids: Iterable[str]) -> None:
 def _compose(conn: sqlite3.Connection, call_id: str) -> None:
     talks: dict[Place, Leg] = {}
     ended: dict[str, Any] = {}
+    merged = False
     for name, text in conn.execute(_PARTS, (call_id,)):
         value = _mapping(text)
         for key in [key for key in value if key.endswith("_at")]:
             value[key] = _text(value[key])
         place = talk_of(name)
-        if place is None:
-            ended[name] = value.get("ended_at")
-        else:
+        if place is not None:
             talks[place] = value
-    row = conn.execute(_CALL, (call_id,)).fetchone() if talks else None
+        elif name.startswith(MERGED):
+            merged = True
+        else:
+            ended[name] = value.get("ended_at")
+    row = conn.execute(_CALL, (call_id,)).fetchone() if talks or merged else None
     if row is None:
         return
     switch, number, party, over = row

@@ -227,7 +227,7 @@ WRITE_TALK = (
     + " ON CONFLICT (call_id, switch, talk) DO UPDATE SET "
     + ", ".join(f"{c} = coalesce(excluded.{c}, cdr_talks.{c})" for c in TALK_COLUMNS[3:])
     + " WHERE NOT EXISTS (SELECT 1 FROM cdr_properties p"
-    + " WHERE p.call_id = excluded.call_id AND p.name GLOB 'talk/*')"
+    + " WHERE p.call_id = excluded.call_id AND (p.name GLOB 'talk/*' OR p.name GLOB 'merged/*'))"
 )
 """Who knows of one talk alone does not replace those of a call that had more (``COMPOSE``)."""
 

@@ -20,6 +20,9 @@ from cdsplugin.data import passage_name
 
 Time: TypeAlias = Any
 
+_TAKEN: Final = frozenset(("park", "pickup"))
+"""Done at the switch that tells it, though it is a neighbour that asked for it."""
+
 MOST: Final = 1000
 """Talks of one call, at all its switches together; of more the first ones count."""
 
@@ -67,8 +70,13 @@ def compose(
     edges = _edges(legs, talks, ended, kind)
     beyond = joined(legs)
     known = {place for edge in edges for place in edge.legs}
-    # Of a switch that has told of no talk the way is known no further than to it.
-    beyond = {place: other for place, other in beyond.items() if other in known}
+    # Of a switch that has told of no talk the way is known no further than to it, until it has told
+    # that the leg is over: then nobody was heard there, at least in this call.
+    beyond = {
+        place: other
+        for place, other in beyond.items()
+        if other in known or "ended_at" in legs.get(other, _NO_LEG)
+    }
     times = sorted({t for edge in edges for t in (edge.began, edge.ended) if t is not None})
     begins: dict[Time, list[Edge]] = {}
     for edge in edges:
@@ -122,7 +130,7 @@ def talk_rows(
                 text(began),
                 over if ended is None else text(ended),
                 cause.how,
-                cause.by,
+                _by(ends, cause, legs, caller),
             )
         )
     return rows
@@ -134,8 +142,21 @@ def parties_of(rows: Sequence[TalkRow]) -> list[str]:
     return list(dict.fromkeys(party for party in found if party is not None))
 
 
+def _by(
+    ends: tuple[Place, Place | None], cause: Edge, legs: Mapping[Place, Leg], caller: Caller
+) -> str | None:
+    """Who brought it about. What another switch of ours did for somebody (it took a call that was
+    parked here) was done by who is behind it."""
+    if cause.how in _TAKEN:
+        # Whoever comes into a talk is its second leg: both may be behind the same switch.
+        for place, end in reversed(list(zip(cause.legs, ends, strict=False))):
+            if end not in (None, place) and cause.by == legs.get(place, _NO_LEG).get("party"):
+                return _who(end, legs, caller)[0]
+    return cause.by
+
+
 def _who(
-    place: Place | None, legs: dict[Place, Leg], caller: Caller
+    place: Place | None, legs: Mapping[Place, Leg], caller: Caller
 ) -> tuple[str | None, str | None]:
     """Party and number."""
     if place is None:
@@ -257,7 +278,7 @@ def _rank(
 ) -> tuple[bool, Time, str, int, tuple[Place, ...]]:
     """What brought a talk about is the edge that began last; but not one that only carries on what
     another switch of ours has done."""
-    carried = any(
+    carried = edge.how not in _TAKEN and any(
         place in beyond and edge.by in (None, legs.get(place, _NO_LEG).get("party"))
         for place in edge.legs
     )

@@ -133,7 +133,7 @@ class View:
         self.merged_into = told.merged_into
         self.ends = true_ends(self.legs, self.began)
         self.heard: list[Heard] = []
-        self.talked = bool(told.talks)
+        self.talked = bool(told.talks) or told.merged_into is not None
         if self.talked:
             self._compose(told)
 
@@ -198,6 +198,8 @@ class View:
 
     def _parties(self, caller_party: object) -> str | None:
         if not self.heard:
+            if self.merged_into is not None:
+                return None
             return _parties(caller_party, self.ends.party)
         caller = Caller(self.ends.caller_at, caller_party, None)
         parties = parties_of(talk_rows("", self.heard, self.legs, caller, None, iso))

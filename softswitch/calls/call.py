@@ -15,7 +15,7 @@ from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.diversion import came_with
 from softswitch.calls.headers import content_lines
 from softswitch.calls.lasting import address_of
-from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.leg import DIALLED, INVITING, Leg
 from softswitch.calls.parked import Parked
 from softswitch.calls.passing import PASSED, Passed, passed
 from softswitch.calls.placed import PlacedCall
@@ -575,7 +575,9 @@ class Call(PlacedCall):
                 continue
             older._take_in(self, other, came if other is leg else "")
         for first, second, how, by in talks:
-            older.begin_talk(first, second, how, by)
+            # What the neighbour has done is carried on here.
+            theirs = leg in (first, second)
+            older.begin_talk(first, second, *((DIALLED, leg.party) if theirs else (how, by)))
         self._merged(older)
         older._watch(core.settings.session_check)
         for other in older.legs:

@@ -125,6 +125,7 @@ def test_attended_at_the_second_switch(sites: World, first: bool) -> None:
     assert len(of(world, events.TalkBegan, "hq")) == 3
     last = of(world, events.TalkBegan, "hq")[-1]
     assert (last.call_id, last.how) == (older, "dialled")
+    assert last.by == "trunk:branch", "it has brought them together"
     again = [e for e in of(world, events.CallStarted, "hq") if e.call_id == older][-1]
     if first:
         assert again.came.rpartition(" ")[2].startswith("branch/")

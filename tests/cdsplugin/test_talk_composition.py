@@ -139,6 +139,8 @@ def test_while_a_switch_has_told_nothing_the_way_ends_before_it() -> None:
     }
     talks = {("a", 1): {"legs": "0 1", "began_at": 1, "ended_at": 9}}
     assert [t.ends for t in compose(legs, talks, {})] == [(("a", 0), ("a", 1))]
+    legs["b", 0]["ended_at"] = 9
+    assert compose(legs, talks, {}) == [], "it had nobody there who was to be heard"
 
 
 def test_what_another_switch_carries_on_is_not_the_cause() -> None:
@@ -153,6 +155,28 @@ def test_what_another_switch_carries_on_is_not_the_cause() -> None:
     (talk,) = compose(legs, talks, {})
     assert (talk.ends, talk.began, talk.ended) == ((("a", 0), ("b", 1)), 3, 9)
     assert (talk.cause.how, talk.cause.by, talk.cause.switch) == ("blind-transfer", "me", "a")
+
+
+def test_who_took_a_call_that_was_parked_elsewhere() -> None:
+    """Two phones of a: the call of one is parked at b, where the other has dialled the orbit."""
+    legs = {
+        ("a", 0): leg("in", party="extension:1"),
+        ("a", 1): leg("out", party="trunk:b", sip_call_id="x"),
+        ("a", 2): leg("in", party="extension:3", was="c2 a/0"),
+        ("a", 3): leg("out", party="trunk:b", sip_call_id="y", was="c2 a/1"),
+        ("b", 0): leg("in", party="trunk:a", sip_call_id="x"),
+        ("b", 2): leg("in", party="trunk:a", sip_call_id="y", was="c2 b/0"),
+    }
+    talks = {
+        ("a", 1): {"legs": "0 1", "began_at": 1, "ended_at": 9, "how": "dialled"},
+        ("b", 2): {"legs": "0 2", "began_at": 4, "ended_at": 9, "how": "park", "by": "trunk:a"},
+        ("a", 2): {"legs": "2 3", "began_at": 5, "ended_at": 9, "how": "dialled", "by": "trunk:b"},
+    }
+    heard = compose(legs, talks, {})
+    caller = module.Caller(("a", 0), "extension:1", "1")
+    (row,) = module.talk_rows("c", heard, legs, caller, None, str)
+    assert (row.from_party, row.to_party) == ("extension:1", "extension:3")
+    assert (row.began_at, row.how, row.by, row.switch) == ("5", "park", "extension:3", "b")
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,30 @@ def merge_over_two(sites: Sites) -> None:
     hq.talk("c1", 2, (2, 3), "attended-transfer", "trunk:branch", incoming=2)
 
 
+def test_nobody_talks_with_the_way_to_a_call_that_is_parked(sites: Sites) -> None:
+    """1003 of hq dials an orbit of branch: its call goes on there as part of another."""
+    hq, branch = sites["hq"], sites["branch"]
+    hq.comes("c2", C)
+    hq.rings("c2", 1, "trunk:branch", between=True, sip_call_id="y")
+    branch.comes("c2", "trunk:hq", "1003", owner="hq", sip_call_id="y", came="hq/1")
+    sites.at(1)
+    branch.merges("c2", "c1", "hq")
+    branch.leaves("c2", 0)
+    branch.over("c2")
+    sites.at(1.1)
+    hq.answers("c2", 1, "1001")
+    hq.talk("c2", 1, (0, 1), by=C)
+    sites.at(1.2)
+    hq.quiet("c2", 1)
+    hq.merges("c2", "c1", "hq")
+    hq.leaves("c2", 0, 1)
+    hq.over("c2")
+    sites.at(3)
+    sites.close()
+    assert hq.talks("c2") == []
+    assert hq.row("c2", "merged_into", "parties", "disposition") == ("c1", None, "answered")
+
+
 def both_end(sites: Sites) -> None:
     hq, branch = sites["hq"], sites["branch"]
     sites.at(40)
