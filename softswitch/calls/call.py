@@ -17,7 +17,7 @@ from softswitch.calls.headers import content_lines
 from softswitch.calls.lasting import address_of
 from softswitch.calls.leg import DIALLED, INVITING, Leg
 from softswitch.calls.parked import Parked
-from softswitch.calls.passing import PASSED, Passed, passed
+from softswitch.calls.passing import Passed, any_in, passed
 from softswitch.calls.placed import PlacedCall
 from softswitch.calls.search import Search
 from softswitch.calls.takeover import PICKUP, Pickup, Takeover
@@ -103,7 +103,7 @@ class Call(PlacedCall):
             int(request.get("max-forwards") or core.settings.max_forwards) - 1,
         )
         headers = request.headers
-        if not PASSED.isdisjoint(headers) or core.passes_more:
+        if any_in(headers) or core.passes_more:
             search.passed = passed(request, core.passes(party), core.settings.max_passed)
         if source.kind == "trunk" and ("diversion" in headers or "history-info" in headers):
             limits = core.settings

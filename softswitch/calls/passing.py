@@ -30,6 +30,25 @@ IN_RESPONSES: Final = frozenset(("alert-info", "call-info", "user-to-user"))
 _VALUES: Final = 4  # of one header
 
 
+def any_in(headers: dict[str, list[str]]) -> bool:
+    """Whether any of `PASSED` is there. Every call asks: each by itself is looked up in no time."""
+    return (
+        "alert-info" in headers
+        or "call-info" in headers
+        or "subject" in headers
+        or "priority" in headers
+        or "user-to-user" in headers
+        or "accept-language" in headers
+        or "warning" in headers
+        or "referred-by" in headers
+    )
+
+
+def any_back(headers: dict[str, list[str]]) -> bool:
+    """The same of `IN_RESPONSES`."""
+    return "alert-info" in headers or "user-to-user" in headers or "call-info" in headers
+
+
 class Passed(NamedTuple):
     """A header that may go through: its name in lower case, and its line."""
 

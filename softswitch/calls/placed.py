@@ -11,7 +11,7 @@ from softswitch.calls.headers import SDP_LINE, contact_line, content_lines, reas
 from softswitch.calls.last_words import failed
 from softswitch.calls.lasting import LastingCall, address_of
 from softswitch.calls.leg import WAITING, Leg
-from softswitch.calls.passing import IN_RESPONSES, lines_to, passed
+from softswitch.calls.passing import IN_RESPONSES, any_back, lines_to, passed
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, may_come, relay_other
 from softswitch.dialplan import Route
@@ -194,7 +194,7 @@ class PlacedCall(LastingCall):
 
     def _passed(self, leg: Leg, response: Response) -> str:
         """What of a response of a leg goes on to the caller, besides its description."""
-        if IN_RESPONSES.isdisjoint(response.headers):
+        if not any_back(response.headers):
             return ""
         core = self.core
         found = passed(response, core.passes(leg.party) & IN_RESPONSES, core.settings.max_passed)

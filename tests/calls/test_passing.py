@@ -8,6 +8,7 @@ import pytest
 
 from calls.call_world import ANSWER, CONFIG, SDP, World
 from calls.test_transfer import BOB, CAROL, phones, refer, talk
+from softswitch.calls.passing import IN_RESPONSES, PASSED, any_back, any_in
 from softswitch.config.places import ConfigErrors
 
 SAID = (
@@ -126,3 +127,12 @@ def test_what_may_not_go_through(tmp_path: Path) -> None:
     config = CONFIG.replace("{name: Bob,", "{name: Bob, pass_headers: [Subjct, Via],")
     with pytest.raises(ConfigErrors, match=r"switch\.yaml:5:\d+.*found `Subjct`.*Subject"):
         World(tmp_path, config)
+
+
+def test_what_is_looked_for_is_all_of_it() -> None:
+    for name in PASSED:
+        assert any_in({name: [""]})
+    assert not any_in({"via": [""], "from": [""]})
+    for name in IN_RESPONSES:
+        assert any_back({name: [""]})
+    assert not any_back(dict.fromkeys(PASSED - IN_RESPONSES, [""]))
