@@ -144,6 +144,8 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/office-hours.md", 3),
         ("docs/caller-id.md", 2),
         ("docs/forwarding.md", 2),
+        ("docs/ring-groups.md", 2),
+        ("docs/transfer.md", 2),
     ],
 )
 def test_configurations_run_as_printed(
