@@ -1,8 +1,8 @@
 """CPU of one transferred call inside the switch, sockets left out: `python -m bench.transfers`.
 
 As `bench.hotpath`, and with its call beside them: a call answered and hung up (`plain`), one whose
-callee sends the caller on to a third party (`blind`), and one whose callee calls the third party and
-brings the two together (`attended`: two calls that become one). Each is all that is sent and
+callee sends the caller on to a third party (`blind`), and one whose callee calls the third party
+and brings the two together (`attended`: two calls that become one). Each is all that is sent and
 received from the first INVITE to the last BYE, the peers' part of it included.
 """
 
