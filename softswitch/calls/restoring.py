@@ -98,9 +98,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         answered_at = _answered_at(record)
     else:
         request = _received(record)
-    first = record.legs[0]
     identity = Caller(record.number, record.name, record.private)
-    party = record.party or first.party
+    party = record.party or record.legs[0].party
     call = Call(core, record.call_id, record.owner, record.origin, party, identity)
     call.travelled, call.update = record.travelled, record.update
     call.number, call.came = record.passage, record.came
@@ -119,7 +118,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         _talks(call, legs, record)
         _parked(call, record)
         if caller is not None:
-            if caller.session.answer is not None:
+            first = next(one for one in record.legs if one.index == caller.index)
+            if first.answer and not first.answer_key:
                 # It may never have left. Nobody can tell: the caller counts as told when it is sent
                 # again, after T1 and not at once, as most have heard it and take it for a stray.
                 core.timers.after(core.transactions.settings.t1, call.answer_left)
