@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from softswitch import events
 from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
@@ -105,6 +107,14 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     call.number, call.came = record.passage, record.came
     call.base = _base(core, record)
     legs = [_leg(call, flows, one) for one in record.legs]
+    known = {leg.index for leg in legs if flows.knows(leg)}
+    if known:
+        # They went on in another call, and the process was killed before it could forget this row.
+        legs = [leg for leg in legs if leg.index not in known]
+        if not legs:
+            raise ValueError("all its legs belong to another one")
+        left = tuple(one for one in record.legs if one.index not in known)
+        record = msgspec.structs.replace(record, legs=left)
     call.caller = caller = next((leg for leg in legs if leg.index == record.passage), None)
     if core.journal is not None:
         call.told = list(record.told)
