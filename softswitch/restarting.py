@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 # Of how many restored calls a second the sides are asked whether they are still there.
 RESTART_CHECKS = 500.0
 
+_MOVED = b"LegMoved"  # the tag of `events.LegMoved` in a row
+
 
 class Restarting:
     """Puts calls, registrations and what phones have set back, and is the network of those calls
@@ -98,7 +100,8 @@ class Restarting:
     def _restore_calls(self, rows: list[tuple[int, bytes]], check_after: float) -> tuple[int, int]:
         """Returns how many go on, and how many were not answered and have ended."""
         answered = ended = 0
-        for row, data in rows:
+        # A call that has legs of another one goes first: the other may not have forgotten them yet.
+        for row, data in sorted(rows, key=lambda one: _MOVED not in one[1]):
             try:
                 record = decode(data)
             except Exception as error:

@@ -502,6 +502,14 @@ class Call(PlacedCall):
             self.legs.remove(leg)
         self._end("answered", 200, MERGED, "switch")
 
+    def resume(self, wait: float) -> None:
+        """See `LastingCall`. Whether a neighbour has heard which call it is now is not known."""
+        super().resume(wait)
+        moved = [event.leg for event in self.told or () if type(event) is events.LegMoved]
+        for leg in self.legs:
+            if leg.index in moved:
+                self._rename_neighbour(leg)
+
     def _rename_neighbour(self, leg: Leg) -> None:
         """Tell another of our switches at the other end of which call this leg is now."""
         if not leg.between or not leg.up:

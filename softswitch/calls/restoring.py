@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from softswitch import events
 from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
@@ -98,14 +100,21 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         answered_at = _answered_at(record)
     else:
         request = _received(record)
-    first = record.legs[0]
     identity = Caller(record.number, record.name, record.private)
-    party = record.party or first.party
+    party = record.party or record.legs[0].party
     call = Call(core, record.call_id, record.owner, record.origin, party, identity)
     call.travelled, call.update = record.travelled, record.update
     call.number, call.came = record.passage, record.came
     call.base = _base(core, record)
     legs = [_leg(call, flows, one) for one in record.legs]
+    known = {leg.index for leg in legs if flows.knows(leg)}
+    if known:
+        # They went on in another call, and the process was killed before it could forget this row.
+        legs = [leg for leg in legs if leg.index not in known]
+        if not legs:
+            raise ValueError("all its legs belong to another one")
+        left = tuple(one for one in record.legs if one.index not in known)
+        record = msgspec.structs.replace(record, legs=left)
     call.caller = caller = next((leg for leg in legs if leg.index == record.passage), None)
     if core.journal is not None:
         call.told = list(record.told)
@@ -119,7 +128,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         _talks(call, legs, record)
         _parked(call, record)
         if caller is not None:
-            if caller.session.answer is not None:
+            first = next(one for one in record.legs if one.index == caller.index)
+            if first.answer and not first.answer_key:
                 # It may never have left. Nobody can tell: the caller counts as told when it is sent
                 # again, after T1 and not at once, as most have heard it and take it for a stray.
                 core.timers.after(core.transactions.settings.t1, call.answer_left)

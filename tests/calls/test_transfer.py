@@ -749,3 +749,21 @@ def test_attended_before_the_other_answers(world: World) -> None:
     c.reply(200, to="BYE")
     world.end()
     assert [how for _, how, _ in talks(world)] == ["dialled", "blind-transfer"]
+
+
+def test_killed_while_a_new_offer_is_answered(journalled: World) -> None:
+    """It is not the answer to the call: nobody is answered anew."""
+    world = journalled
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    world.run(10)
+    a.invite(HOLD)
+    b.reply(200, BOB)
+    assert a.last.what == "200 INVITE"
+    world.restart()
+    world.run(3)
+    a.ack()
+    assert not world.of(events.CallerTold)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()

@@ -64,6 +64,12 @@ class Phones:
             self.read(min(left, 0.05))
         return found
 
+    def pause(self, seconds: float) -> None:
+        """Time goes by."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.read(left)
+
     def read(self, seconds: float) -> None:
         """What comes within that time, at least once."""
         for one in select.select(list(self.sockets.values()), [], [], seconds)[0]:
