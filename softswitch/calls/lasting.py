@@ -380,7 +380,7 @@ class LastingCall(Transferring):
             return
         transfers, self.transfers = self.transfers, None
         for transfer in transfers or ():
-            transfer.stop()
+            transfer.stop(self)
         talking = [(leg, leg.talk.other(leg) if leg.talk else None) for leg in self.legs]
         for leg, _ in talking:
             if leg.talk is not None:

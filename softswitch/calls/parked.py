@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from softswitch.calls.core import Passage
 from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.leg import Leg
 from softswitch.calls.records import ParkedRecord
@@ -96,7 +97,7 @@ class Parked(Transfer):
         """Somebody goes on with it."""
         returning, self._returning = self._returning, None
         if returning is not None:
-            returning.stop()
+            returning.stop(self.call)
             self.call.transfer_over(returning)
         self._end()
 
@@ -105,9 +106,9 @@ class Parked(Transfer):
         if leg is self.kept:
             self._end()
 
-    def stop(self) -> None:
+    def stop(self, ending: Passage) -> None:
         """See `Transfer`."""
-        super().stop()
+        super().stop(ending)
         self._end()
 
     def _end(self) -> None:

@@ -117,7 +117,7 @@ class PlacedCall(LastingCall):
         assert self.caller is not None
         transfers, self.transfers = self.transfers, None
         for transfer in transfers or ():
-            transfer.stop()
+            transfer.stop(self)
         self.search.give_up("Cancelled by the caller", line)
         self.leg_ended(self.caller, 487, reason, "remote")
         self._end("cancelled", 487, reason, "caller")

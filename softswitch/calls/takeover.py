@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from softswitch.calls.core import Passage
 from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
@@ -53,11 +54,12 @@ class Takeover(Transfer):
         elif leg is self.kept and self.join is not None:
             self._not_joined(leg, 480, "Hung Up")
 
-    def stop(self) -> None:
+    def stop(self, ending: Passage) -> None:
         """See `Transfer`: of one of the two calls, the other goes on."""
-        super().stop()
+        super().stop(ending)
         self._end()
-        self.other_call.left_alone(self.kept, 480, "Hung Up")
+        if self.other_call is not ending:
+            self.other_call.left_alone(self.kept, 480, "Hung Up")
 
     def _answered(self, response: Response) -> None:
         self.join = None

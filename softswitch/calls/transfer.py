@@ -182,8 +182,8 @@ class Transfer:
         """A leg has hung up."""
         raise NotImplementedError
 
-    def stop(self) -> None:
-        """The call ends."""
+    def stop(self, ending: Passage) -> None:
+        """That call ends."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -373,13 +373,13 @@ class BlindTransfer(Transfer):
             return
         self.finish()
 
-    def stop(self) -> None:
+    def stop(self, ending: Passage) -> None:
         """See `Transfer`."""
         search, self.search = self.search, None
         if search is not None:
             search.give_up("Call ended", "")
             search.close()
-        super().stop()
+        super().stop(ending)
 
     def _end(self) -> None:
         self.done = True
@@ -455,14 +455,16 @@ class AttendedTransfer(Transfer):
             return
         self.finish()
 
-    def stop(self) -> None:
+    def stop(self, ending: Passage) -> None:
         """See `Transfer`: of one of the two calls, the other goes on."""
-        super().stop()
+        super().stop(ending)
         self.done = True
         self.call.transfer_over(self)
         self.other_call.transfer_over(self)
-        self.call.left_alone(self.kept, 480, "Hung Up")
-        self.other_call.left_alone(self.target, 480, "Hung Up")
+        if self.call is not ending:
+            self.call.left_alone(self.kept, 480, "Hung Up")
+        if self.other_call is not ending:
+            self.other_call.left_alone(self.target, 480, "Hung Up")
 
     def _joined(self) -> None:
         self.join = None

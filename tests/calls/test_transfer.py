@@ -767,3 +767,19 @@ def test_killed_while_a_new_offer_is_answered(journalled: World) -> None:
     a.bye()
     b.reply(200, to="BYE")
     world.end()
+
+
+@pytest.mark.parametrize("within", [1, 2])
+def test_attended_and_the_switch_ends_a_call(world: World, within: int) -> None:
+    """While the two are brought together: once, and of the other call nobody is left alone."""
+    a, b1, b2, c = two_calls(world, True)
+    attended(b1, b2)
+    b1.bye()
+    b2.bye()
+    calls = sorted(world.switch.calls, key=lambda call: call.call_id)
+    calls[within - 1].hang_up_all("a side vanished")
+    for line in (a, c):
+        assert line.count("BYE") == 1
+        line.reply(200, to="BYE")
+    world.end()
+    assert len(world.of(events.CallEnded)) == 2
