@@ -778,6 +778,7 @@ def test_attended_and_the_switch_ends_a_call(world: World, within: int) -> None:
     b2.bye()
     calls = sorted(world.switch.calls, key=lambda call: call.call_id)
     calls[within - 1].hang_up_all("a side vanished")
+    world.settle()
     for line in (a, c):
         assert line.count("BYE") == 1
         line.reply(200, to="BYE")
