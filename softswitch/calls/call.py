@@ -125,6 +125,10 @@ class Call(PlacedCall):
             transaction.respond(error.status, error.reason)
             return
         kept = leg.talk.other(leg) if leg.talk is not None else None
+        if kept is not None and (kept.session.ack_for or leg.session.ack_for):
+            # What one of them has offered in a 2xx is not answered yet.
+            transaction.respond(491)
+            return
         if kept is None or self._busy(leg) or self._busy(kept):
             transaction.respond(491 if self.answered and leg.up else 481)
             return
@@ -171,6 +175,7 @@ class Call(PlacedCall):
             transfer.tell(0)
             assert leg.talk is not None
             leg.talk.end()
+            kept.free()
             transfer.start(begin)
 
     def _add(self, transfer: Transfer) -> None:
@@ -251,21 +256,22 @@ class Call(PlacedCall):
 
     def return_to(self, transfer: BlindTransfer) -> bool:
         """Ring who has parked a call; whether that can be."""
-        self._add(transfer)
-        if self.ring_back(transfer):
-            return True
-        self.transfer_over(transfer)
-        return False
-
-    def ring_back(self, transfer: BlindTransfer) -> bool:
-        """Ring who asked for a transfer of which nothing came; whether that can be."""
-        seconds = self.core.settings.ring_back
-        kind, _, name = transfer.by.partition(":")
-        if not seconds or kind != "extension":
+        if not self.may_ring_back(transfer):
             return False
+        self._add(transfer)
+        self.ring_back(transfer)
+        return True
+
+    def may_ring_back(self, transfer: BlindTransfer) -> bool:
+        """Whether who asked for a transfer can be rung if nothing comes of it."""
+        return self.core.settings.ring_back > 0 and transfer.by.startswith("extension:")
+
+    def ring_back(self, transfer: BlindTransfer) -> None:
+        """Ring who asked for a transfer of which nothing came."""
+        seconds = self.core.settings.ring_back
+        name = transfer.by.partition(":")[2]
         search = self._search_for(transfer, opened(transfer.kept.session.theirs))
         search.ring(((Target("extension", name, name),),), seconds, None)
-        return True
 
     def transfer_over(self, transfer: Transfer) -> None:
         """Nothing more is to be done for it."""
@@ -304,6 +310,15 @@ class Call(PlacedCall):
         parked.start()
         transfer.parked()
 
+    def park_again(self, kept: Leg, orbit: str, by: str) -> None:
+        """Who wanted a parked one does not have it: it waits on."""
+        if kept.up and kept.talk is None and orbit not in self.core.orbits and not self.over:
+            parked = Parked(self, kept, orbit, by)
+            self._add(parked)
+            parked.start()
+        else:
+            self.left_alone(kept, 480, "Not Retrieved")
+
     def _retrieve(self, orbit: str) -> None:
         """The caller wants who is parked there."""
         parked = self.core.orbits.get(orbit)
@@ -313,6 +328,9 @@ class Call(PlacedCall):
             self.fail(404, "Nobody Is Parked There")
             return
         takeover = Takeover(self, caller, parked.kept, None, PARK)
+        other = takeover.other_call
+        assert isinstance(other, Call)
+        takeover.again = partial(other.park_again, parked.kept, orbit, parked.by)
         self._begin_together(takeover, takeover.other_call)
         parked.taken()
         takeover.start()
@@ -359,6 +377,8 @@ class Call(PlacedCall):
         if replaces.early_only:
             raise BadRefer(486, "Answered Already")
         kept = leg.talk.other(leg)
+        if kept is not None and (kept.session.ack_for or leg.session.ack_for):
+            raise BadRefer(491, "Not Acknowledged Yet")
         if kept is None or self._busy(leg) or self._busy(kept):
             raise BadRefer(491, "Being Transferred")
         return leg
@@ -377,6 +397,9 @@ class Call(PlacedCall):
         """The caller is to have the call that rings at this leg."""
         assert self.caller is not None
         assert isinstance(leg.search, Search)
+        if not self.caller.session.theirs and not leg.search.offer:
+            self.fail(488, "Nobody Makes An Offer")
+            return
         pickup = Pickup(self, self.caller, leg.search)
         self._add(pickup)
         pickup.start()
@@ -496,6 +519,11 @@ class Call(PlacedCall):
                     leg=self.number,
                 )
             )
+        for transfer in self.transfers or ():
+            if transfer not in (older.transfers or ()):
+                older._add(transfer)
+            transfer.call = older
+        self.transfers = None
         for leg in list(self.legs):
             # It is told of a transfer yet, and then hung up on.
             self.leg_ended(leg, leg.status, "Transferred", "switch")

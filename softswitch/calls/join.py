@@ -42,6 +42,7 @@ class Join:
     that is to blame, and the status and phrase that it gave."""
 
     __slots__ = (
+        "_acknowledges_later",
         "_call",
         "_done",
         "_failed",
@@ -72,6 +73,7 @@ class Join:
         self._failed: Callable[[Leg, int, str], None] | None = failed
         self._timer: Timer | None = None
         self._tries = 0
+        self._acknowledges_later = 0  # CSeq of an offer whose 2xx somebody else acknowledges
         self._made: InviteClient | None = None  # the offer that is not answered yet
         self._late: Timer = call.core.timers.after(DEADLINE, self._too_late)
         self._offered = b""  # what the second was offered, as the first had said it
@@ -123,6 +125,8 @@ class Join:
             session.ours = sent
         else:
             session.outgoing = None
+        if not (offer and acknowledge):
+            self._acknowledges_later = response.cseq
         self._end()
         if offer and acknowledge:
             session.ack(response.cseq)
@@ -259,7 +263,7 @@ class Join:
             return
         if self.over:
             # A 2xx that nobody needs any more still wants its ACK.
-            if status < 300:
+            if status < 300 and response.cseq != self._acknowledges_later:
                 session.ack(response.cseq)
             return
         waiting = self._unacknowledged

@@ -319,6 +319,8 @@ class LastingCall(Transferring):
             self._hang_up(other, reason, line, leg)
             for transfer in list(self.transfers or ()):
                 transfer.left(other)
+        elif other is not None:
+            other.free()
 
     def _hang_up(self, leg: Leg, reason: str, line: str, other: Leg | None = None) -> None:
         """End a leg; `other` is whom it talked with."""
@@ -422,6 +424,9 @@ class LastingCall(Transferring):
         core = self.core
         self.over = True
         self._stop_timers()
+        transfers, self.transfers = self.transfers, None
+        for transfer in transfers or ():
+            transfer.stop(self)
         if self.search is not None:
             self.search.close()
             self.search = None

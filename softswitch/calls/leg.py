@@ -293,6 +293,14 @@ class Leg(Member):
         else:
             self.bye(reason)
 
+    def free(self) -> None:
+        """Its talk is over and it goes on: an offer of its own that nobody will answer any more it
+        may make again."""
+        session = self.session
+        pending, session.pending = session.pending, None
+        if pending is not None:
+            pending.respond(491)
+
     def bye(self, reason: str) -> None:
         """Send it."""
         self.session.send("BYE", reason, b"", self._bye_answered)

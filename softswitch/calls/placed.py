@@ -26,6 +26,7 @@ from softswitch.sip import (
     decoded,
     first_codec,
     granted,
+    held,
     parse_uri,
     readable,
 )
@@ -115,9 +116,6 @@ class PlacedCall(LastingCall):
         self._refuse(487)
         assert self.search is not None
         assert self.caller is not None
-        transfers, self.transfers = self.transfers, None
-        for transfer in transfers or ():
-            transfer.stop(self)
         self.search.give_up("Cancelled by the caller", line)
         self.leg_ended(self.caller, 487, reason, "remote")
         self._end("cancelled", 487, reason, "caller")
@@ -387,7 +385,9 @@ class PlacedCall(LastingCall):
         if not may_come(self, leg, request, transaction, flow):
             return
         if isinstance(transaction, InviteServer):
-            if leg is self.caller and not self.answered:
+            if leg.up and leg.session.idle and leg.session.ours and request.body:
+                self._answer_alone(leg, request, transaction)
+            elif leg is self.caller and not self.answered:
                 # §14.2: an INVITE while an earlier one is not done yet.
                 transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
             else:
@@ -398,6 +398,22 @@ class PlacedCall(LastingCall):
             transaction.respond(491)
         else:
             relay_other(self, leg, other, request, transaction)
+
+    def _answer_alone(self, leg: Leg, request: Request, transaction: InviteServer) -> None:
+        """An offer of who waits for somebody, perhaps only to refresh its session: there is nobody
+        to be heard."""
+        leg.refresh_target(request)
+        session = leg.session
+        session.new_peer()
+        body = session.describe(held(session.ours))
+        lines = leg.asks(request) if leg.timer_wanted(request) else ""
+        data = transaction.respond(
+            200,
+            extra=f"{leg.contact}{leg.allow_line(self.update)}{lines}{SDP_LINE}",
+            body=body,
+        )
+        session.theirs, session.ours = request.body, body
+        session.accepted(transaction.flow, data, request.cseq, leg.not_acked, transaction.key)
 
     def _early_partner(self, leg: Leg) -> Leg | None:
         """Who a request goes to before the answer: the only one that it can mean."""

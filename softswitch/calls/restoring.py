@@ -397,16 +397,19 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
 
 
 def _answered_at(record: CallRecord) -> int:
-    at = 0
+    at = begun = 0
     for event in record.told:
+        if type(event) is events.CallStarted:
+            begun = begun or event.at
         if type(event) is events.LegMoved:
             at = at or event.at
         if type(event) is events.LegAnswered or type(event) is events.TalkBegan:
             at = at or event.at
         elif type(event) is events.CallerTold:
             at = event.at
-    if at:
-        return at
+    if at or begun:
+        # Who picks up is answered before it talks with anybody.
+        return at or begun
     raise ValueError("an answered call without its answer")
 
 

@@ -3,10 +3,11 @@ a parked call), or of one that rings (pickup)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from softswitch.calls.core import Passage
-from softswitch.calls.join import Join
+from softswitch.calls.join import GONE, Join
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
 from softswitch.calls.transfer import Transfer, Transferring
@@ -23,7 +24,7 @@ class Takeover(Transfer):
     """`caller`, whose INVITE is not answered yet, is to talk with `kept` in the place of
     `replaced` (None: in nobody's)."""
 
-    __slots__ = ("caller", "other_call", "replaced")
+    __slots__ = ("again", "caller", "other_call", "replaced")
 
     def __init__(
         self, call: Transferring, caller: Leg, kept: Leg, replaced: Leg | None, how: str
@@ -31,6 +32,8 @@ class Takeover(Transfer):
         super().__init__(call, None, caller.party, kept, how, kept.number)
         self.caller = caller
         self.replaced = replaced
+        # What becomes of the kept one if it comes to nothing, if it is not left alone.
+        self.again: Callable[[], None] | None = None
         assert isinstance(kept.call, Transferring)
         self.other_call: Transferring = kept.call
 
@@ -40,6 +43,8 @@ class Takeover(Transfer):
 
     def start(self) -> None:
         """Offer the one what the other has offered."""
+        if self.caller.incoming is not None:
+            self.caller.incoming.trying()
         join = self.join = Join(self.call, self.kept, self.caller, _nothing, self._not_joined)
         join.for_caller(self.caller.session.theirs, self._answered, acknowledge=True)
 
@@ -58,8 +63,10 @@ class Takeover(Transfer):
         """See `Transfer`: of one of the two calls, the other goes on."""
         super().stop(ending)
         self._end()
+        if self.call is not ending and not self.call.over:
+            self.call.fail(480, "Hung Up")
         if self.other_call is not ending:
-            self.other_call.left_alone(self.kept, 480, "Hung Up")
+            self._stays(480, "Hung Up")
 
     def _answered(self, response: Response) -> None:
         self.join = None
@@ -73,7 +80,14 @@ class Takeover(Transfer):
         self._end()
         if not self.call.over:
             self.call.fail(status, reason)
-        self.other_call.left_alone(self.kept, status, reason)
+        self._stays(status, reason)
+
+    def _stays(self, status: int, reason: str) -> None:
+        again, self.again = self.again, None
+        if again is not None and status not in GONE:
+            again()
+        else:
+            self.other_call.left_alone(self.kept, status, reason)
 
     def _end(self) -> None:
         self.done = True

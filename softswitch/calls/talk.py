@@ -198,11 +198,16 @@ class Talk(Heard):
         if status < 200 or other.call is None:
             return
         if mine.pending is not transaction:
+            outgoing = theirs.outgoing
+            if outgoing is not None and outgoing.request.cseq == response.cseq:
+                # Who had asked has left, or goes on with somebody else.
+                theirs.outgoing = None
             # Its 2xx once more, or one that crossed the end of the call: each wants its ACK.
             if status < 300 and theirs.ack_cseq < response.cseq and not mine.ack_for:
                 theirs.ack(response.cseq)
             elif status < 300:
                 theirs.ack_again(response.cseq)
+            theirs.settle()
             return
         mine.pending = theirs.outgoing = None
         if status >= 300:

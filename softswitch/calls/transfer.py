@@ -102,8 +102,12 @@ class Transferring(Passage):
         """Those who talk so cannot: neither hears the other."""
         raise NotImplementedError
 
-    def ring_back(self, transfer: BlindTransfer) -> bool:
-        """Ring who asked for a transfer of which nothing came; whether that can be."""
+    def may_ring_back(self, transfer: BlindTransfer) -> bool:
+        """Whether who asked for a transfer can be rung if nothing comes of it."""
+        raise NotImplementedError
+
+    def ring_back(self, transfer: BlindTransfer) -> None:
+        """Ring who asked for a transfer of which nothing came."""
         raise NotImplementedError
 
     def return_to(self, transfer: BlindTransfer) -> bool:
@@ -192,7 +196,10 @@ class Transfer:
             self.join = None
         if self.notes is not None:
             self.notes.stop()
-        self.referrer = None
+        referrer, self.referrer = self.referrer, None
+        if referrer is not None and referrer.call is not None and referrer.call is not ending:
+            # It has been a leg of a call that is over already.
+            referrer.call.let_go(referrer, "Transferred", TRANSFERRED)
 
     def say(self, status: int, reason: str, final: bool = False) -> None:
         """Tell who asked, if it is there."""
@@ -340,9 +347,11 @@ class BlindTransfer(Transfer):
             self.say(status, reason, final=True)
             call.begin_talk(kept, referrer, RETURNED, self.by)
             self._end()
-        elif kept.up and not self.returning and call.ring_back(self):
+        elif kept.up and not self.returning and call.may_ring_back(self):
+            # Of that, too, nothing may come at once.
             self.returning = True
             self.how = RETURNED
+            call.ring_back(self)
         else:
             self.say(status, reason, final=True)
             unfound = self.unfound
@@ -457,7 +466,16 @@ class AttendedTransfer(Transfer):
 
     def stop(self, ending: Passage) -> None:
         """See `Transfer`: of one of the two calls, the other goes on."""
-        super().stop(ending)
+        if self.call is ending or self.done:
+            super().stop(ending)
+        else:
+            # Who asked is in the call that goes on.
+            if self.join is not None:
+                self.join.abandon()
+                self.join = None
+            self.tell(480)
+            self.say(480, "Hung Up", final=True)
+            self.referrer = None
         self.done = True
         self.call.transfer_over(self)
         self.other_call.transfer_over(self)

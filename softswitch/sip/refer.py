@@ -12,6 +12,10 @@ from softswitch.sip.message import REASON_PHRASES, Request
 SIPFRAG: Final = "Content-Type: message/sipfrag;version=2.0\r\n"
 _PARAM_RE: Final = re.compile(r";\s*([A-Za-z0-9-]+)(?:\s*=\s*([^;\s]*))?")
 
+# What may stand in a header as it is (RFC 3261 §25.1: callid, token).
+_CALL_ID_RE: Final = re.compile(r"[!-:<-~]{1,255}")
+_TAG_RE: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]{1,255}")
+
 
 class Replaces(NamedTuple):
     """The dialog that is to be replaced (RFC 3891 §6.1): its Call-ID and the tags, as the one sees
@@ -53,9 +57,12 @@ def read_replaces(value: str) -> Replaces:
             raise BadRefer(400, "Bad Replaces")
         params[name.lower()] = text
     to_tag, from_tag = params.get("to-tag", ""), params.get("from-tag", "")
-    if not call_id.strip() or not to_tag or not from_tag:
+    call_id = call_id.strip()
+    if not _CALL_ID_RE.fullmatch(call_id) or not (
+        _TAG_RE.fullmatch(to_tag) and _TAG_RE.fullmatch(from_tag)
+    ):
         raise BadRefer(400, "Bad Replaces")
-    return Replaces(call_id.strip(), to_tag, from_tag, "early-only" in params)
+    return Replaces(call_id, to_tag, from_tag, "early-only" in params)
 
 
 def read_refer(request: Request) -> Refer:

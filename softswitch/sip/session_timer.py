@@ -10,6 +10,8 @@ from softswitch.sip.timers import Timer, Timers
 
 LEAST: Final = 90
 """Seconds: no session interval may be shorter (§4, Min-SE)."""
+LONGEST: Final = 86400
+"""Seconds: of more than a day a session is as good as without a timer."""
 
 
 class Terms(NamedTuple):
@@ -22,7 +24,9 @@ class Terms(NamedTuple):
 def _number(value: str | None) -> int:
     """Delta-seconds with parameters; 0 if it is none."""
     text = (value or "").partition(";")[0].strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        return 0
+    return min(int(text), LONGEST)
 
 
 def _refresher(value: str) -> str:

@@ -217,3 +217,99 @@ def test_nothing_to_be_picked_up(stars: World, number: str) -> None:
         d.acknowledge(d.find("487 INVITE"))
         alice.line.reply(487)
     world.end()
+
+
+@pytest.mark.parametrize("how", ["given up", "refused"])
+def test_not_retrieved_after_all(stars: World, how: str) -> None:
+    """It waits on."""
+    world = stars
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "701")
+    heard(b)
+    b.bye()
+    a.reply(200, SDP + "a=inactive\r\n")
+    c = carol.call("701", CAROL)
+    if how == "given up":
+        c.cancel()
+        c.acknowledge(c.find("487 INVITE"))
+        a.reply(487)
+    else:
+        a.reply(488)
+        c.acknowledge(c.find("488 INVITE"))
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(5)
+    assert "BYE" not in a.what
+    c = carol.call("701", CAROL)
+    a.reply(200, SDP)
+    c.ack()
+    c.bye()
+    a.reply(200, to="BYE")
+    world.end()
+
+
+def test_nobody_makes_an_offer(stars: World) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    a = alice.call("1002", "")
+    b = bob.line
+    b.reply(180)
+    c = carol.call("*8", "")
+    assert c.last.what == "488 INVITE"
+    c.acknowledge(c.last)
+    b.reply(200, BOB)
+    a.ack(SDP)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_killed_while_it_is_picked_up(tmp_path: Path) -> None:
+    """Who picks up is answered and has nobody yet: it is told that it has not."""
+    world = World(tmp_path, GROUPS, STARS, journal=True)
+    alice, bob, carol = phones(world)
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(180)
+    c = carol.call("*8", CAROL)
+    c.ack()
+    world.run(0.5)
+    world.kill()
+    world.start(GROUPS, STARS)
+    assert a.last.what == "503 INVITE"
+    a.acknowledge(a.last)
+    b.reply(487)
+    assert c.last.what == "BYE"
+    c.reply(200, to="BYE")
+    world.end()
+    assert len(world.of(events.CallEnded)) == 2
+
+
+def test_a_parked_one_refreshes_its_session(stars: World) -> None:
+    world = stars
+    alice, bob, carol = phones(world)
+    lines = "Supported: timer\r\nSession-Expires: 100;refresher=uac\r\n"
+    a = alice.call("1002", SDP, lines)
+    b = bob.line
+    b.reply(200, BOB)
+    a.ack()
+    refer(b, "701")
+    heard(b)
+    b.bye()
+    a.reply(200, SDP + "a=inactive\r\n")
+    for _ in range(4):
+        world.run(50)
+        if bob.line.last.what == "INVITE" and bob.line is not b:
+            bob.line.reply(486)
+        a.invite(SDP, lines)
+        assert a.last.what == "200 INVITE"
+        assert "a=inactive" in a.last.body
+        assert a.last["session-expires"] == "100;refresher=uac"
+        a.ack()
+    c = carol.call("701", CAROL)
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP)
+    c.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()

@@ -189,3 +189,52 @@ def test_pickup_and_the_phone_is_answered_meanwhile(tmp_path) -> None:  # type: 
     a.bye()
     b.reply(200, to="BYE")
     world.end()
+
+
+def test_the_switch_ends_the_call_that_is_to_take_over(world: World) -> None:
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    other = world.phone("1002", "10.9.0.22")
+    c = other.call("1001", CAROL, dialog(b))
+    min((x for x in world.switch.calls if not x.answered), key=id).hang_up_all("stopping")
+    world.settle()
+    assert c.last.what == "503 INVITE"
+    c.acknowledge(c.last)
+    a.reply(200, SDP)
+    assert a.last.what == "ACK"
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_offer_comes_twice_before_its_answer(world: World) -> None:
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    other = world.phone("1002", "10.9.0.22")
+    c = other.call("1001", "", dialog(b))
+    acked = a.count("ACK")
+    a.reply(200, SDP)
+    a.reply(200, SDP)
+    assert a.count("ACK") == acked
+    c.ack(CAROL)
+    assert port(a.last.body) == port(CAROL)
+    b.reply(200, to="BYE")
+    c.bye()
+    a.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_call_that_is_taken_over_ends(world: World) -> None:
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    other = world.phone("1002", "10.9.0.22")
+    c = other.call("1001", CAROL, dialog(b))
+    world.run(0.3)
+    assert c.last.what == "100 INVITE", "it waits for Alice's phone"
+    next(x for x in world.switch.calls if x.answered).hang_up_all("a side vanished")
+    world.settle()
+    assert c.last.what == "480 INVITE"
+    c.acknowledge(c.last)
+    for line in (a, b):
+        line.reply(200, to="BYE")
+    world.end()

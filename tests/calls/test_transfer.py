@@ -776,11 +776,90 @@ def test_attended_and_the_switch_ends_a_call(world: World, within: int) -> None:
     attended(b1, b2)
     b1.bye()
     b2.bye()
-    calls = sorted(world.switch.calls, key=lambda call: call.call_id)
-    calls[within - 1].hang_up_all("a side vanished")
+    by_age = (min, max)[within - 1]
+    by_age(world.switch.calls, key=lambda call: call.call_id).hang_up_all("a side vanished")
     world.settle()
     for line in (a, c):
         assert line.count("BYE") == 1
         line.reply(200, to="BYE")
     world.end()
     assert len(world.of(events.CallEnded)) == 2
+
+
+def test_the_transferor_is_gone_and_nowhere(world: World) -> None:
+    """It cannot even be rung: the one who was kept is not left alone."""
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "1003")
+    b.bye()
+    bob.register(f"{bob.contact};expires=0")
+    carol.line.reply(486)
+    assert a.last.what == "BYE"
+    a.reply(200, to="BYE")
+    world.end()
+
+
+def test_an_offer_that_the_transferor_has_left_unanswered(world: World) -> None:
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    a.invite(HOLD)
+    refer(b, "1003")
+    assert a.last.what == "491 INVITE"
+    a.acknowledge(a.last)
+    heard(b)
+    b.bye()
+    b.reply(487)
+    c = carol.line
+    c.reply(200, CAROL)
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP)
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_first_answer_that_has_not_come(world: World) -> None:
+    """The caller's ACK will bring it: until then there is nothing to be passed on."""
+    alice, bob, _ = phones(world)
+    a = alice.call("1002", "")
+    b = bob.line
+    b.reply(200, BOB)
+    refer(b, "1003")
+    assert b.last.what == "491 REFER"
+    a.ack(SDP)
+    assert b.last.what == "ACK"
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_older_call_ends_before_who_asked_has_left(world: World) -> None:
+    a, b1, b2, c = two_calls(world, False)
+    attended(b1, b2)
+    a.reply(200, SDP)
+    c.reply(200, CAROL)
+    a.bye()
+    assert c.last.what == "BYE"
+    c.reply(200, to="BYE")
+    for line in (b1, b2):
+        assert line.count("BYE") == 1
+        line.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_targets_call_ends(world: World) -> None:
+    """Who asked hears that nothing came of it, and talks on."""
+    a, b1, b2, c = two_calls(world, True)
+    attended(b1, b2)
+    heard(b1)
+    max(world.switch.calls, key=lambda call: call.call_id).hang_up_all("a side vanished")
+    world.settle()
+    b2.reply(200, to="BYE")
+    c.reply(200, to="BYE")
+    assert notes(b1)[-1].startswith("480")
+    heard(b1)
+    a.reply(487)
+    b1.bye()
+    a.reply(200, to="BYE")
+    world.end()
+    assert [event.status for event in world.of(events.LegReferred)] == [0, 480]

@@ -196,3 +196,18 @@ def test_attended_whose_calls_lie_on_two_switches(sites: World, first: bool) -> 
     world.end()
     merged = world.of(events.CallMerged)
     assert {e.into for e in merged} == {older}
+
+
+def test_nothing_is_smuggled_in(sites: World) -> None:
+    """What the REFER of a phone names goes into a header of an INVITE to another switch."""
+    world = sites
+    alice, bob = world.phone("1001", "10.9.0.1"), world.phone("1002", "10.9.0.2")
+    a, b = talk(alice, bob)
+    evil = "x%0D%0AP-Asserted-Identity:%20%3Csip:911@10.0.0.1%3E%0D%0AX:%20y"
+    to = f"<sip:2001@10.0.0.2?Replaces={evil}%3Bto-tag%3D1%3Bfrom-tag%3D2>"
+    b.send("REFER", extra=f"{b.contact}Refer-To: {to}\r\n")
+    assert b.last.what == "400 REFER"
+    assert not any(message.target == BRANCH_AT for message in world.wire)
+    a.bye()
+    b.reply(200, to="BYE")
+    world.end()
