@@ -53,6 +53,8 @@ from softswitch.sip import (
 )
 
 MERGED: Final = "Merged"
+_AGAIN: Final = 10.0
+"""Seconds until a neighbour that has not heard of a merge is told again."""
 
 
 class Call(PlacedCall):
@@ -540,14 +542,25 @@ class Call(PlacedCall):
 
     def _rename_neighbour(self, leg: Leg) -> None:
         """Tell another of our switches at the other end of which call this leg is now."""
-        if not leg.between or not leg.up:
+        if not leg.between or not leg.up or leg.call is not self:
             return
         self.travelled = True
         carried = write_call_id(
             self.call_id, self.owner, self.came, f"{self.switch_name}/{leg.index}"
         )
         header = self.core.settings.call_id_header
-        leg.session.send("UPDATE", f"{leg.contact}{header}: {carried}\r\n")
+        leg.session.send(
+            "UPDATE",
+            f"{leg.contact}{header}: {carried}\r\n",
+            on_response=partial(self._neighbour_renamed, leg),
+        )
+
+    def _neighbour_renamed(self, leg: Leg, response: Response) -> None:
+        """It has been told, or has not heard: then again, as long as there is something to tell."""
+        status = response.status
+        if status < 300 or status == 481 or self.over or leg.call is not self:
+            return
+        self.core.timers.after(_AGAIN, partial(self._rename_neighbour, leg))
 
     def renamed(self, leg: Member, value: str) -> None:
         """The neighbour behind a leg says that the call is part of another (the callID header)."""

@@ -211,3 +211,39 @@ def test_nothing_is_smuggled_in(sites: World) -> None:
     a.bye()
     b.reply(200, to="BYE")
     world.end()
+
+
+def test_a_neighbour_that_does_not_hear_of_it(
+    sites: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told again until it does."""
+    world = sites
+    alice = phone(world, "2001", "10.9.0.1")
+    bob, carol = world.phone("1002", "10.9.0.2"), world.phone("1003", "10.9.0.3")
+    b2 = bob.call("1003")
+    c = carol.line
+    c.reply(200, CAROL)
+    b2.ack()
+    world.run(1)
+    a, b1 = talk(alice, bob)
+    carry, deaf_until = world.carry, world.now + 60
+
+    def lossy(data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
+        if world.now > deaf_until or not data.startswith(b"UPDATE"):
+            carry(data, source, target)
+
+    monkeypatch.setattr(world, "carry", lossy)
+    attended(b1, b2)
+    a.reply(200, SDP)
+    c.reply(200, CAROL)
+    heard(b1)
+    b1.bye()
+    b2.reply(200, to="BYE")
+    world.run(40)
+    assert len({call.call_id for s in world.switches.values() for call in s.calls}) == 2
+    world.run(60)
+    assert len({call.call_id for s in world.switches.values() for call in s.calls}) == 1
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+    assert {event.switch for event in world.of(events.CallMerged)} == {"hq", "branch"}
