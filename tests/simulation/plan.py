@@ -378,17 +378,20 @@ def _transfer(rng: random.Random, call: int, place: int, passage: Passage) -> Tr
 
 
 def _merges(rng: random.Random, items: list[Item]) -> list[MergeItem]:
-    """Of calls that are up at one switch at the same time."""
+    """Of calls that are up at one switch at the same time; no INVITE of them is on its way then."""
+    calls = [item for item in items if isinstance(item, CallItem)]
+    everywhere = [max(passage.begins for passage in call.passages) for call in calls]
     passages = [
         ((n, place), passage)
-        for n, call in enumerate(item for item in items if isinstance(item, CallItem))
+        for n, call in enumerate(calls)
         for place, passage in enumerate(call.passages)
         if passage.answers
     ]
     found: list[MergeItem] = []
     for older, one in passages:
         for younger, other in passages:
-            begin, end = max(one.answers, other.answers) + 1, min(one.ends, other.ends)
+            begin = max(one.answers, other.answers, everywhere[younger[0]]) + 1
+            end = min(one.ends, other.ends)
             here = older[0] < younger[0] and one.switch == other.switch and begin < end
             if here and rng.random() < 0.5:
                 found.append(MergeItem(rng.randrange(begin, end), older, younger))
