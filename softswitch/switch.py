@@ -20,7 +20,6 @@ from softswitch.calls import (
     LINE_FULL,
     METHODS,
     Call,
-    Caller,
     Core,
     Destination,
     Journal,
@@ -34,7 +33,6 @@ from softswitch.calls import (
     restore_goodbye,
     unsupported,
 )
-from softswitch.config import CallerId
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Target
 from softswitch.events import Event, SwitchStarted
@@ -129,7 +127,7 @@ class Switch(Core):
         self.settings = call_settings(config)
         self._take_up_limits(config)
         self.dialplan: Dialplan = config.dialplan.by(partial(_seconds, self.now_us))
-        self._parties = parties = Parties(
+        self.parties = self._parties = parties = Parties(
             config,
             registrar_settings(config),
             guess_limits(config),
@@ -458,33 +456,9 @@ class Switch(Core):
         """Where a 3xx may lead: see `Destinations.redirected`."""
         return self.targets.redirected(party, number, uri, self.dialplan)
 
-    def switch_at(self, uri: Uri) -> str:
-        """The trunk that leads to another of our switches, if this is its address; else empty."""
-        there = (uri.host.strip("[]"), uri.port or 5060)
-        for name, trunk in self.trunk_entries.items():
-            if trunk.switch and there in self.trunks.addresses(name):
-                return name
-        return ""
-
     def route(self, number: str, source: Source) -> Route | None:
         """What the dialplan does with a number."""
         return self.dialplan.route(number, source)
-
-    def source_of(self, party: str) -> Source:
-        """Who a party is to the dialplan."""
-        kind, _, name = party.partition(":")
-        if kind == "extension":
-            return Source("extension", name)
-        trunk = self.trunk_entries.get(name)
-        return Source("trunk", name, trunk is not None and trunk.switch)
-
-    def passes(self, party: str) -> frozenset[str]:
-        """The headers that may go to and come from a party."""
-        return self._parties.passes(party)
-
-    def may_refer(self, party: str) -> bool:
-        """Whether a party may transfer whom it talks with."""
-        return party.startswith("extension:") or party[6:] in self.sources.refer
 
     def ringing(self, party: str, number: str) -> Member | None:
         """The leg that rings longest at that extension, or with an empty number at any, if the
@@ -498,32 +472,10 @@ class Switch(Core):
             for leg in call.ringing():
                 if wanted and leg.party != wanted:
                     continue
-                if self.may_pick_up(party, leg.party) and leg.party != party:
+                if self.parties.may_pick_up(party, leg.party) and leg.party != party:
                     found, longest = call, leg
                     break
         return longest
-
-    def may_pick_up(self, party: str, other: str) -> bool:
-        """Whether a party may take calls that ring at another: they share a group."""
-        one = self.extensions.get(party.removeprefix("extension:"))
-        two = self.extensions.get(other.removeprefix("extension:"))
-        return one is not None and two is not None and not one.pickup.isdisjoint(two.pickup)
-
-    def named(self, party: str, number: str) -> Caller:
-        """How a party that was called is shown to whom it is to talk with next."""
-        kind, _, name = party.partition(":")
-        extension = self.extensions.get(name) if kind == "extension" else None
-        return Caller(number, extension.name if extension is not None else "")
-
-    def is_ours(self, party: str) -> bool:
-        """Whether a party is a phone or one of our switches."""
-        return party not in self.sources.outside
-
-    def caller_id(self, party: str) -> CallerId | None:
-        """What carriers are shown of a party, if it is an extension that has it set."""
-        kind, _, name = party.partition(":")
-        extension = self.extensions.get(name) if kind == "extension" else None
-        return extension.caller_id if extension is not None else None
 
     def leg_of(self, call_id: str, tag: str) -> Member | None:
         """The leg of a dialog: by its Call-ID and our tag."""

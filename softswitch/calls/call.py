@@ -7,25 +7,20 @@ the timers it set, sends through the transactions it was given, and tells every 
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
-from softswitch import events
-from softswitch.calls.callid import read_call_id, write_call_id
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.diversion import came_with
-from softswitch.calls.headers import content_lines
-from softswitch.calls.lasting import address_of
-from softswitch.calls.leg import DIALLED, INVITING, Leg
+from softswitch.calls.headers import SDP_LINE, content_lines
+from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.merging import MergingCall
 from softswitch.calls.parked import Parked
 from softswitch.calls.passing import Passed, any_in, passed
-from softswitch.calls.placed import PlacedCall
 from softswitch.calls.search import Search
 from softswitch.calls.takeover import PICKUP, Pickup, Takeover
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
     ATTENDED,
     PARK,
-    TRANSFERRED,
     AttendedTransfer,
     BlindTransfer,
     Notes,
@@ -44,20 +39,14 @@ from softswitch.sip import (
     Request,
     Response,
     Session,
-    decoded,
     opened,
     parse_uri,
     read_refer,
     read_replaces,
-    readable,
 )
 
-MERGED: Final = "Merged"
-_AGAIN: Final = 10.0
-"""Seconds until a neighbour that has not heard of a merge is told again."""
 
-
-class Call(PlacedCall):
+class Call(MergingCall):
     """One passage of a call through this switch, whose parties may change."""
 
     __slots__ = ()
@@ -89,7 +78,7 @@ class Call(PlacedCall):
         session.theirs = request.body
         call.caller = leg = Leg(call, call.number, party, identity.number, session, True)
         leg.between = source.switch
-        leg.refers = core.may_refer(party)
+        leg.refers = core.parties.may_refer(party)
         leg.incoming = transaction
         leg.contact = call.response_head(request, flow)
         transaction.to_tag = dialog.local_tag
@@ -106,7 +95,7 @@ class Call(PlacedCall):
         )
         headers = request.headers
         if any_in(headers) or core.passes_more:
-            search.passed = passed(request, core.passes(party), core.settings.max_passed)
+            search.passed = passed(request, core.parties.passes(party), core.settings.max_passed)
         if source.kind == "trunk" and ("diversion" in headers or "history-info" in headers):
             limits = core.settings
             search.came = came_with(request, source.switch, limits.max_redirects, limits.max_text)
@@ -180,18 +169,13 @@ class Call(PlacedCall):
             kept.free()
             transfer.start(begin)
 
-    def _add(self, transfer: Transfer) -> None:
-        if self.transfers is None:
-            self.transfers = []
-        self.transfers.append(transfer)
-
     def _replaced(self, leg: Leg, refer: Refer) -> Leg | None:
         """The other leg of the one who transfers; None: it is at another of our switches. Raises
         BadRefer."""
         assert refer.replaces is not None
         other = self._leg_of(refer.replaces)
         if other is None:
-            if self.core.switch_at(refer.uri):
+            if self.core.parties.switch_at(refer.uri):
                 return None
             raise BadRefer(481, "No Such Dialog To Replace")
         if other is leg or other.talk is leg.talk or other.party != leg.party:
@@ -218,7 +202,7 @@ class Call(PlacedCall):
     def _begin_search(self, transfer: BlindTransfer, offer: bytes) -> None:
         """Find whom a transfer asks for, by the dialplan as the one who asks could have called."""
         core = self.core
-        route = core.route(transfer.to, core.source_of(transfer.by))
+        route = core.route(transfer.to, core.parties.source_of(transfer.by))
         if route is None:
             transfer.failed(404, "No Route")
             return
@@ -228,9 +212,11 @@ class Call(PlacedCall):
     def _search_for(self, transfer: BlindTransfer, offer: bytes) -> Search:
         kept = transfer.kept
         identity = (
-            self.identity if kept.index == self.number else self.core.named(kept.party, kept.number)
+            self.identity
+            if kept.index == self.number
+            else self.core.parties.named(kept.party, kept.number)
         )
-        content = "Content-Type: application/sdp\r\n" if offer else ""
+        content = SDP_LINE if offer else ""
         hops = self.core.settings.max_forwards
         transfer.search = search = Search(
             self, transfer, kept.party, identity, offer, content, hops, transfer.by
@@ -242,7 +228,7 @@ class Call(PlacedCall):
 
     def _begin_elsewhere(self, refer: Refer, transfer: BlindTransfer, offer: bytes) -> None:
         """The dialog that is to be replaced is at another of our switches."""
-        name = self.core.switch_at(refer.uri)
+        name = self.core.parties.switch_at(refer.uri)
         search = self._search_for(transfer, offer)
         found = self.core.destinations(Target("trunk", name, refer.number), self)
         replaces = refer.replaces
@@ -370,7 +356,7 @@ class Call(PlacedCall):
         assert caller is not None
         ringing = leg.search is not None and leg.state == INVITING
         allowed = caller.between or leg.party == self.party
-        if not allowed and not (ringing and self.core.may_pick_up(self.party, leg.party)):
+        if not allowed and not (ringing and self.core.parties.may_pick_up(self.party, leg.party)):
             raise BadRefer(403, "Not Yours To Replace")
         if ringing:
             return leg
@@ -440,198 +426,9 @@ class Call(PlacedCall):
             assert isinstance(other_call, Call)
             other_call._add(transfer)
 
-    def brought_together(self, transfer: AttendedTransfer, replaced: Leg | None) -> None:
-        """The two whom somebody has talked to both are connected: their calls are one."""
-        for leg in (transfer.kept, transfer.target):
-            if leg.talk is not None:
-                leg.talk.end()
-        transfer.worked()
-        transfer.call = self._unite(transfer.kept, transfer.target, ATTENDED, transfer.by, replaced)
-        transfer.finish()
-
-    # --- when two calls become one
-
-    def _unite(self, first: Leg, second: Leg, how: str, by: str, leaving: Leg | None) -> Call:
-        """These two, of one call or of two, talk from now on, in the older one; `leaving` is a leg
-        that has no part in it any more."""
-        one, two = first.call, second.call
-        assert isinstance(one, Call)
-        assert isinstance(two, Call)
-        for leg in (first, second):
-            if leg.talk is not None:
-                leg.talk.end()
-        older, younger = (two, one) if two.call_id < one.call_id else (one, two)
-        moved = first if first.call is younger else second
-        if leaving is not None and leaving.call is not None:
-            leaving.call.let_go(leaving, "Transferred", TRANSFERRED)
-        if older is younger:
-            older.begin_talk(first, second, how, by)
-            return older
-        older._take_in(younger, moved)
-        older.begin_talk(first, second, how, by)
-        younger._merged(older)
-        older._rename_neighbour(moved)
-        return older
-
-    def _take_in(self, younger: Call, leg: Leg, came: str = "") -> None:
-        """A leg of another call belongs to this one from now on."""
-        core, most = self.core, self.most
-        was = leg.index
-        younger.tell_leg_ended(leg, leg.status, MERGED, "switch")
-        younger.legs.remove(leg)
-        if leg.line and leg.holder is None:
-            leg.holder = leg if leg.came_in else younger
-        leg.ended = False
-        leg.call = self
-        leg.index = core.numbers.next(self.call_id)
-        self.legs.append(leg)
-        self.answered = True
-        dialog = leg.session.dialog
-        self.tell(
-            events.LegMoved(
-                call_id=self.call_id,
-                at=self.now_us(),
-                switch=self.switch_name,
-                leg=leg.index,
-                was_call=younger.call_id,
-                was_leg=was,
-                direction="in" if leg.came_in else "out",
-                party=leg.party,
-                number=readable(leg.number, most),
-                address=address_of(leg),
-                sip_call_id=readable(dialog.call_id, most),
-                codec=leg.codec,
-                user_agent=decoded(leg.user_agent, most),
-                between=leg.between,
-                came=came,
-                incoming=self.number,
-            )
-        )
-
-    def _merged(self, older: Call) -> None:
-        """What is left of this call is part of an older one."""
-        if older.call_id != self.call_id:  # else it was another passage of the same call
-            self.tell(
-                events.CallMerged(
-                    call_id=self.call_id,
-                    at=self.now_us(),
-                    switch=self.switch_name,
-                    into=older.call_id,
-                    owner=older.owner,
-                    leg=self.number,
-                )
-            )
-        for transfer in self.transfers or ():
-            if transfer not in (older.transfers or ()):
-                older._add(transfer)
-            transfer.call = older
-        self.transfers = None
-        for leg in list(self.legs):
-            # It is told of a transfer yet, and then hung up on.
-            self.leg_ended(leg, leg.status, "Transferred", "switch")
-            self.legs.remove(leg)
-        self._end("answered", 200, MERGED, "switch")
-
-    def resume(self, wait: float) -> None:
-        """See `LastingCall`. Whether a neighbour has heard which call it is now is not known."""
-        super().resume(wait)
-        moved = [event.leg for event in self.told or () if type(event) is events.LegMoved]
-        for leg in self.legs:
-            if leg.index in moved:
-                self._rename_neighbour(leg)
-
-    def _rename_neighbour(self, leg: Leg) -> None:
-        """Tell another of our switches at the other end of which call this leg is now."""
-        if not leg.between or not leg.up or leg.call is not self:
-            return
-        self.travelled = True
-        carried = write_call_id(
-            self.call_id, self.owner, self.came, f"{self.switch_name}/{leg.index}"
-        )
-        header = self.core.settings.call_id_header
-        leg.session.send(
-            "UPDATE",
-            f"{leg.contact}{header}: {carried}\r\n",
-            on_response=partial(self._neighbour_renamed, leg),
-        )
-
-    def _neighbour_renamed(self, leg: Leg, response: Response) -> None:
-        """It has been told, or has not heard: then again, as long as there is something to tell."""
-        status = response.status
-        if status < 300 or status == 481 or self.over or leg.call is not self:
-            return
-        self.core.timers.after(_AGAIN, partial(self._rename_neighbour, leg))
-
-    def renamed(self, leg: Member, value: str) -> None:
-        """The neighbour behind a leg says that the call is part of another (the callID header)."""
-        assert isinstance(leg, Leg)
-        core = self.core
-        carried = read_call_id(value)
-        if carried is None or carried.call_id == self.call_id or not self.answered or self.over:
-            return
-        if carried.call_id > self.call_id:
-            self._rename_neighbour(leg)
-            return
-        if any(not transfer.done for transfer in self.transfers or ()):
-            self._rename = leg, value
-            return
-        # Who has transferred and is about to leave is told so in the call that it has been in.
-        going = [one for one in self.legs if one.talk is not None]
-        if leg not in going:
-            return
-        came_in = next((one for one in going if one.index == self.number), going[0])
-        older = Call(core, carried.call_id, carried.owner, False, self.party, self.identity)
-        older.base = core.numbers.base(carried.call_id)
-        older.number = core.numbers.next(carried.call_id)
-        older.came = carried.legs if leg is came_in else ""
-        older.answered, older.answered_at = True, self.answered_at
-        older.update, older.said = self.update, self.said
-        older.caller = came_in
-        core.adopt(older, 0, 1)
-        talks = [(talk.first, talk.second, talk.how, talk.by) for talk in self.talks()]
-        for talk in self.talks():
-            talk.end()
-        dialog = came_in.session.dialog
-        older.tell(
-            events.CallStarted(
-                call_id=older.call_id,
-                at=older.now_us(),
-                switch=older.switch_name,
-                site=core.site,
-                owner=older.owner,
-                origin=False,
-                caller=self.identity.number,
-                caller_name=self.identity.name,
-                dialled="",
-                party=came_in.party,
-                address=address_of(came_in),
-                user_agent=decoded(came_in.user_agent, self.most),
-                sip_call_id=readable(dialog.call_id, self.most),
-                leg=older.number,
-                came=older.came,
-            )
-        )
-        self.tell_leg_ended(came_in, came_in.status, MERGED, "switch")
-        self.legs.remove(came_in)
-        came_in.ended = False
-        if came_in.line and came_in.holder is None:
-            came_in.holder = came_in if came_in.came_in else self
-        came_in.call, came_in.index = older, older.number
-        older.legs.append(came_in)
-        came = carried.legs.rpartition(" ")[2]
-        for other in going:
-            if other is came_in:
-                continue
-            older._take_in(self, other, came if other is leg else "")
-        for first, second, how, by in talks:
-            # What the neighbour has done is carried on here.
-            theirs = leg in (first, second)
-            older.begin_talk(first, second, *((DIALLED, leg.party) if theirs else (how, by)))
-        self._merged(older)
-        older._watch(core.settings.session_check)
-        for other in older.legs:
-            if other is not leg:
-                older._rename_neighbour(other)
+    def another(self, call_id: str, owner: str) -> MergingCall:
+        """A passage of another call, of which this one becomes part."""
+        return Call(self.core, call_id, owner, False, self.party, self.identity)
 
 
 def _dialled(leg: Leg) -> str:

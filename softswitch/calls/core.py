@@ -120,6 +120,43 @@ class TrunkStates:
         raise NotImplementedError
 
 
+class KnownParties:
+    """Who is who: phones, trunks, our other switches (`softswitch.parties`)."""
+
+    def switch_at(self, uri: Uri) -> str:
+        """The trunk that leads to another of our switches, if this is its address; else empty."""
+        raise NotImplementedError
+
+    def source_of(self, party: str) -> Source:
+        """Who a party is to the dialplan."""
+        raise NotImplementedError
+
+    def passes(self, party: str) -> frozenset[str]:
+        """The headers that may go to and come from a party, in lower case
+        (`softswitch.calls.passing`)."""
+        raise NotImplementedError
+
+    def may_refer(self, party: str) -> bool:
+        """Whether a party may transfer whom it talks with."""
+        raise NotImplementedError
+
+    def may_pick_up(self, party: str, other: str) -> bool:
+        """Whether a party may take calls that ring at another."""
+        raise NotImplementedError
+
+    def named(self, party: str, number: str) -> Caller:
+        """How a party that was called is shown to whom it is to talk with next."""
+        raise NotImplementedError
+
+    def is_ours(self, party: str) -> bool:
+        """Whether a party is a phone or one of our switches."""
+        raise NotImplementedError
+
+    def caller_id(self, party: str) -> CallerId | None:
+        """What carriers are shown of a party, if it is an extension that has it set."""
+        raise NotImplementedError
+
+
 class Member:
     """A leg as the switch has it in its tables."""
 
@@ -259,6 +296,7 @@ class Core(Surroundings):
     passes_more: bool
     line_counts: LineCounts
     trunk_states: TrunkStates
+    parties: KnownParties
     now_us: Callable[[], int]
     steady_us: Callable[[], int]
     features: Features
@@ -285,46 +323,13 @@ class Core(Surroundings):
         """Where a 3xx may lead."""
         raise NotImplementedError
 
-    def switch_at(self, uri: Uri) -> str:
-        """The trunk that leads to another of our switches, if this is its address; else empty."""
-        raise NotImplementedError
-
     def route(self, number: str, source: Source) -> Route | None:
         """What the dialplan does with a number."""
-        raise NotImplementedError
-
-    def source_of(self, party: str) -> Source:
-        """Who a party is to the dialplan."""
-        raise NotImplementedError
-
-    def passes(self, party: str) -> frozenset[str]:
-        """The headers that may go to and come from a party, in lower case
-        (`softswitch.calls.passing`)."""
-        raise NotImplementedError
-
-    def may_refer(self, party: str) -> bool:
-        """Whether a party may transfer whom it talks with."""
         raise NotImplementedError
 
     def ringing(self, party: str, number: str) -> Member | None:
         """The leg that rings longest at that extension, or with an empty number at any, if the
         party may take it."""
-        raise NotImplementedError
-
-    def may_pick_up(self, party: str, other: str) -> bool:
-        """Whether a party may take calls that ring at another."""
-        raise NotImplementedError
-
-    def named(self, party: str, number: str) -> Caller:
-        """How a party that was called is shown to whom it is to talk with next."""
-        raise NotImplementedError
-
-    def is_ours(self, party: str) -> bool:
-        """Whether a party is a phone or one of our switches."""
-        raise NotImplementedError
-
-    def caller_id(self, party: str) -> CallerId | None:
-        """What carriers are shown of a party, if it is an extension that has it set."""
         raise NotImplementedError
 
     def leg_of(self, call_id: str, tag: str) -> Member | None:

@@ -93,10 +93,11 @@ class Inviting(Rung):
         if way is not None:
             by, caller, lines = way.party, way.caller, way.lines
         if caller is not None or (
-            carrier is not None and (carrier.caller_id is not None or core.is_ours(self.party))
+            carrier is not None
+            and (carrier.caller_id is not None or core.parties.is_ours(self.party))
         ):
-            own = core.caller_id(self.party)
-            identity = shown(identity, core.source_of(self.party), caller, own, carrier)
+            own = core.parties.caller_id(self.party)
+            identity = shown(identity, core.parties.source_of(self.party), caller, own, carrier)
         if identity.private and not destination.switch:
             from_ = f'"Anonymous" <sip:anonymous@anonymous.invalid>;tag={tag}'
         else:
@@ -123,7 +124,7 @@ class Inviting(Rung):
         leg.search = self
         leg.line = destination.line
         leg.between = destination.switch
-        leg.refers = core.may_refer(destination.party)
+        leg.refers = core.parties.may_refer(destination.party)
         leg.user_agent = destination.user_agent
         leg.contact = contact_line(flow)
         if way is not None:
@@ -152,7 +153,7 @@ class Inviting(Rung):
             lines = lines_of(self.came, way, sent_by, uri, carrier) + lines
         extra += lines
         if self.passed is not None:
-            extra += lines_to(self.passed, core.passes(destination.party), lines)
+            extra += lines_to(self.passed, core.parties.passes(destination.party), lines)
         if core.remembers and not identity.private and identity.number:
             core.features.was_called(destination.party, identity.number)
         request = ClientRequest(

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 from softswitch.calls.core import Passage
-from softswitch.calls.headers import content_lines
+from softswitch.calls.headers import SDP_LINE, content_lines
 from softswitch.calls.leg import Leg
 from softswitch.sip import InviteClient, Response, Timer, granted, held, opened, sends_as
 
@@ -34,7 +34,6 @@ _TRIES: Final = 5
 """Of one offer that crosses others, or comes at a bad moment."""
 _ROUNDS: Final = 3
 """Of offers until both sides send where the other is."""
-_SDP: Final = "Content-Type: application/sdp\r\n"
 
 
 class Join:
@@ -238,7 +237,7 @@ class Join:
         sent = session.describe(body)
         extra = (
             f"{leg.contact}{leg.allow_line(self._call.update)}{leg.session_line()}"
-            f"{_SDP if sent else ''}"
+            f"{SDP_LINE if sent else ''}"
         )
         self._made = session.invite(
             extra,
@@ -333,7 +332,7 @@ class Join:
             leg, _, offer = self._unacknowledged
             if leg.call is not None:
                 # It has to be answered; that it is heard by nobody is the truth.
-                self._acknowledge(held(offer), _SDP)
+                self._acknowledge(held(offer), SDP_LINE)
         for leg in (self.first, self.second):
             session = leg.session
             session.when_idle = None

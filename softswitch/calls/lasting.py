@@ -198,6 +198,12 @@ class LastingCall(Transferring):
                 found.append(talk)
         return found
 
+    def _add(self, transfer: Transfer) -> None:
+        """A transfer of its parties is under way."""
+        if self.transfers is None:
+            self.transfers = []
+        self.transfers.append(transfer)
+
     def __repr__(self) -> str:
         return f"<call {self.call_id}>"
 

@@ -195,8 +195,10 @@ class PlacedCall(LastingCall):
         if not any_back(response.headers):
             return ""
         core = self.core
-        found = passed(response, core.passes(leg.party) & IN_RESPONSES, core.settings.max_passed)
-        return lines_to(found, core.passes(self.party), "") if found is not None else ""
+        found = passed(
+            response, core.parties.passes(leg.party) & IN_RESPONSES, core.settings.max_passed
+        )
+        return lines_to(found, core.parties.passes(self.party), "") if found is not None else ""
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody has answered."""
@@ -206,13 +208,11 @@ class PlacedCall(LastingCall):
         """The caller has dialled a star code."""
         core = self.core
         kind, _, name = self.party.partition(":")
-        if what in ("pickup", "park"):
-            search.refuse(501, "")
-        elif kind != "extension":
+        if kind != "extension":
             search.refuse(403, "Only From A Phone Of This Switch")
         elif what in ("redial", "return"):
             last = core.features.last(name, what)
-            route = core.route(last, core.source_of(self.party)) if last else None
+            route = core.route(last, core.parties.source_of(self.party)) if last else None
             if route is None or not route.action.stages:
                 search.refuse(404, "No Number To Call")
             else:
@@ -233,7 +233,7 @@ class PlacedCall(LastingCall):
         assert caller.incoming is not None
         assert caller.incoming.request is not None
         dialled = parse_uri(caller.incoming.request.uri).user
-        route = core.route(dialled, core.source_of(self.party))
+        route = core.route(dialled, core.parties.source_of(self.party))
         if route is not None:
             self.tell(
                 events.CallRouted(

@@ -268,7 +268,7 @@ def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
     leg = Leg(call, record.index, record.party, record.number, session, came_in)
     leg.line = record.line
     leg.between = record.between
-    leg.refers = call.core.may_refer(record.party)
+    leg.refers = call.core.parties.may_refer(record.party)
     leg.codec = record.codec
     leg.contact = record.contact
     leg.user_agent = record.user_agent

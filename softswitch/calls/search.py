@@ -293,7 +293,7 @@ class Search(Inviting):
         came = self.came
         if came is None:
             return False
-        own = self.call.core.caller_id(f"extension:{name}")
+        own = self.call.core.parties.caller_id(f"extension:{name}")
         return name in came.users or (
             own is not None and own.number != "" and own.number in came.users
         )
@@ -325,7 +325,7 @@ class Search(Inviting):
         if not stages:
             self.stages, self.last, self.otherwise = [], [], route.action
             return True
-        own = core.caller_id(f"extension:{name}")
+        own = core.parties.caller_id(f"extension:{name}")
         way = Diversion(name, why, own, before)
         way.caller, way.lines, way.timeout = route.caller, route.lines, route.action.timeout
         way.alone = alone
@@ -489,7 +489,7 @@ class Search(Inviting):
                 found.append((where,))
             elif where is not None and leg.party.startswith("extension:"):
                 name = leg.party[10:]
-                own = core.caller_id(leg.party)
+                own = core.parties.caller_id(leg.party)
                 way = Diversion(name, DEFLECTED, own, self.by_way)
                 way.caller, way.lines, way.timeout = self.caller, self.lines, self.timeout
                 way.alone = len(where) == 1 and len(where[0]) == 1 and self._is_alone()

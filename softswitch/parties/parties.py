@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from softswitch.calls import PASSED, TO_CARRIERS, Journal
-from softswitch.config import NumberForm
+from softswitch.calls import PASSED, TO_CARRIERS, Caller, Journal, KnownParties
+from softswitch.config import CallerId, NumberForm
 from softswitch.configuration import Config
+from softswitch.dialplan import Source
 from softswitch.parties.authentication import Authentication
 from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
@@ -20,7 +21,7 @@ from softswitch.parties.screening import Guesses, GuessLimits
 from softswitch.parties.sources import Sources
 from softswitch.parties.trunk_checks import TrunkChecks
 from softswitch.parties.trunks import Trunks
-from softswitch.sip import Digest, Network, Timers, Tokens, Transactions
+from softswitch.sip import Digest, Network, Timers, Tokens, Transactions, Uri
 
 _Table = TypeVar("_Table")
 
@@ -35,7 +36,7 @@ def forms_of(config: Config) -> dict[str, tuple[NumberForm, ...]]:
     return {name: trunk.caller_forms for name, trunk in config.trunks.items() if trunk.caller_forms}
 
 
-class Parties:
+class Parties(KnownParties):
     """Each of them, and the tables that they share.
 
     `journal` gives the journal, if there is one; `now_us` is the time of day, in microseconds, and
@@ -113,6 +114,48 @@ class Parties:
         if trunk.pass_headers is not None:
             return trunk.pass_headers
         return PASSED if trunk.switch else TO_CARRIERS
+
+    def switch_at(self, uri: Uri) -> str:
+        """The trunk that leads to another of our switches, if this is its address; else empty."""
+        there = (uri.host.strip("[]"), uri.port or 5060)
+        for name, trunk in self.trunk_entries.items():
+            if trunk.switch and there in self.trunks.addresses(name):
+                return name
+        return ""
+
+    def source_of(self, party: str) -> Source:
+        """Who a party is to the dialplan."""
+        kind, _, name = party.partition(":")
+        if kind == "extension":
+            return Source("extension", name)
+        trunk = self.trunk_entries.get(name)
+        return Source("trunk", name, trunk is not None and trunk.switch)
+
+    def may_refer(self, party: str) -> bool:
+        """Whether a party may transfer whom it talks with."""
+        return party.startswith("extension:") or party[6:] in self.sources.refer
+
+    def may_pick_up(self, party: str, other: str) -> bool:
+        """Whether a party may take calls that ring at another: they share a group."""
+        one = self.extensions.get(party.removeprefix("extension:"))
+        two = self.extensions.get(other.removeprefix("extension:"))
+        return one is not None and two is not None and not one.pickup.isdisjoint(two.pickup)
+
+    def named(self, party: str, number: str) -> Caller:
+        """How a party that was called is shown to whom it is to talk with next."""
+        kind, _, name = party.partition(":")
+        extension = self.extensions.get(name) if kind == "extension" else None
+        return Caller(number, extension.name if extension is not None else "")
+
+    def is_ours(self, party: str) -> bool:
+        """Whether a party is a phone or one of our switches."""
+        return party not in self.sources.outside
+
+    def caller_id(self, party: str) -> CallerId | None:
+        """What carriers are shown of a party, if it is an extension that has it set."""
+        kind, _, name = party.partition(":")
+        extension = self.extensions.get(name) if kind == "extension" else None
+        return extension.caller_id if extension is not None else None
 
     def passes_more(self) -> bool:
         """Whether some party's has more than the usual ones."""
