@@ -38,6 +38,7 @@ def call_settings(config: Config) -> CallSettings:
         session_expires=timers.session_expires,
         min_se=timers.min_se,
         max_passed=limits.max_passed,
+        early_dialogs=limits.max_early_dialogs,
         session_lines=_session_lines(timers.session_expires, timers.min_se),
     )
 

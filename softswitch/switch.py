@@ -487,13 +487,17 @@ class Switch(Core):
         self.numbers.go_on(call.call_id, next_leg, call.base, next_talk)
         self.calls.add(call)
 
-    def remember(self, leg: Member) -> None:
-        """From now on requests find this leg by its dialog."""
+    def remember(self, leg: Member, tag: str = "") -> None:
+        """From now on requests find this leg by its dialog, or by that of another tag of ours."""
         assert isinstance(leg, Leg)
-        self.legs[leg.key] = leg
+        self.legs[leg.key if not tag else f"{leg.session.dialog.call_id} {tag}"] = leg
 
-    def forget(self, leg: Member) -> None:
-        """The leg is over."""
+    def forget(self, leg: Member, tag: str = "") -> None:
+        """The leg is over, or its dialog of that tag."""
+        if tag:
+            assert isinstance(leg, Leg)
+            self.legs.pop(f"{leg.session.dialog.call_id} {tag}", None)
+            return
         self.legs.pop(leg.key, None)
         if self.draining and not self.legs and self.on_idle is not None:
             self.on_idle()

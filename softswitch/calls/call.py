@@ -10,6 +10,7 @@ from functools import partial
 
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.diversion import came_with
+from softswitch.calls.early import takes_reliable
 from softswitch.calls.headers import SDP_LINE, content_lines
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.merging import MergingCall
@@ -94,6 +95,8 @@ class Call(MergingCall):
             int(request.get("max-forwards") or core.settings.max_forwards) - 1,
         )
         headers = request.headers
+        if not request.body and "supported" in headers:
+            search.answers_early = takes_reliable(request, True)
         if any_in(headers) or core.passes_more:
             search.passed = passed(request, core.parties.passes(party), core.settings.max_passed)
         if source.kind == "trunk" and ("diversion" in headers or "history-info" in headers):
@@ -354,7 +357,7 @@ class Call(MergingCall):
             raise BadRefer(481, "No Such Dialog")
         caller = self.caller
         assert caller is not None
-        ringing = leg.search is not None and leg.state == INVITING
+        ringing = leg.state == INVITING and _search_of(leg) is not None
         allowed = caller.between or leg.party == self.party
         if not allowed and not (ringing and self.core.parties.may_pick_up(self.party, leg.party)):
             raise BadRefer(403, "Not Yours To Replace")
@@ -384,11 +387,12 @@ class Call(MergingCall):
     def _pick_up(self, leg: Leg) -> None:
         """The caller is to have the call that rings at this leg."""
         assert self.caller is not None
-        assert isinstance(leg.search, Search)
-        if not self.caller.session.theirs and not leg.search.offer:
+        search = _search_of(leg)
+        assert search is not None
+        if not self.caller.session.theirs and not search.offer:
             self.fail(488, "Nobody Makes An Offer")
             return
-        pickup = Pickup(self, self.caller, leg.search)
+        pickup = Pickup(self, self.caller, search)
         self._add(pickup)
         pickup.start()
 
@@ -429,6 +433,12 @@ class Call(MergingCall):
     def another(self, call_id: str, owner: str) -> MergingCall:
         """A passage of another call, of which this one becomes part."""
         return Call(self.core, call_id, owner, False, self.party, self.identity)
+
+
+def _search_of(leg: Leg) -> Search | None:
+    """The one that rings a leg."""
+    search = leg.attempt.search if leg.attempt is not None else None
+    return search if isinstance(search, Search) else None
 
 
 def _dialled(leg: Leg) -> str:

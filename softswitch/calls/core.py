@@ -33,7 +33,7 @@ class CallSettings:
     `max_transfers` is of one call. `parked`: who has parked a call is rung after this time.
     `session_expires` is the session interval that is asked for (RFC 4028), with the header lines
     that do so; `min_se` the shortest one that is taken. `max_passed` is in characters, of the
-    headers of one message that go through.
+    headers of one message that go through, `early_dialogs` how many may ring behind one INVITE.
     """
 
     no_response: float = 5.0
@@ -51,6 +51,7 @@ class CallSettings:
     min_se: int = 90
     session_lines: str = "Session-Expires: 600\r\n"
     max_passed: int = 2048
+    early_dialogs: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +235,16 @@ class Passage:
         """The caller gave up."""
         raise NotImplementedError
 
+    def before_the_answer(
+        self,
+        leg: Member,
+        request: Request,
+        transaction: InviteServer | NonInviteServer,
+        flow: Flow,
+    ) -> None:
+        """A request within an early dialog of a leg."""
+        raise NotImplementedError
+
     def alone(
         self,
         leg: Member,
@@ -241,7 +252,11 @@ class Passage:
         transaction: InviteServer | NonInviteServer,
         flow: Flow,
     ) -> None:
-        """A request other than BYE from a leg that talks with nobody."""
+        """A request other than BYE from a leg that is answered and talks with nobody."""
+        raise NotImplementedError
+
+    def acknowledged(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
+        """A PRACK of the caller, who has had the answer meanwhile."""
         raise NotImplementedError
 
     def referred(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
@@ -344,12 +359,12 @@ class Core(Surroundings):
         """A passage that did not begin with an INVITE is one of ours."""
         raise NotImplementedError
 
-    def remember(self, leg: Member) -> None:
-        """From now on requests find this leg by its dialog."""
+    def remember(self, leg: Member, tag: str = "") -> None:
+        """From now on requests find this leg by its dialog, or by that of another tag of ours."""
         raise NotImplementedError
 
-    def forget(self, leg: Member) -> None:
-        """The leg is over."""
+    def forget(self, leg: Member, tag: str = "") -> None:
+        """The leg is over, or its dialog of that tag."""
         raise NotImplementedError
 
     def call_over(self, call: Passage) -> None:

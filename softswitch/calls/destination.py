@@ -13,7 +13,8 @@ class Destination:
     the callID travels there, `nat` whether later requests follow the flow rather than the Contact,
     `user_agent` what the phone called itself when it registered (many leave it out of responses),
     `lines` header lines that its INVITE carries besides, `carrier` the trunk, if it is one of
-    others, `expires` the session interval that it is asked for, in seconds (0: the usual one).
+    others, `expires` the session interval that it is asked for, in seconds (0: the usual one),
+    `reliable` whether it may answer with reliable provisional responses (RFC 3262).
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Destination:
         "nat",
         "number",
         "party",
+        "reliable",
         "switch",
         "uri",
         "user_agent",
@@ -53,6 +55,7 @@ class Destination:
         self.carrier = carrier
         self.lines = ""
         self.expires = 0
+        self.reliable = True
 
     @property
     def address(self) -> str:

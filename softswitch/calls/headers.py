@@ -9,14 +9,14 @@ from softswitch.sip import Flow, Request, Response, split_list
 
 _QUOTED_RE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
-METHODS: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE"
+METHODS: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, PRACK"
 """What is taken within any call; UPDATE is added where the other party takes it too, REFER where
 it may be used."""
 
-_TIMER: Final = "Supported: timer\r\n"
+_TIMER: Final = "Supported: 100rel, timer\r\n"
 ALLOW: Final = f"Allow: {METHODS}\r\n{_TIMER}"
 ALLOW_UPDATE: Final = f"Allow: {METHODS}, UPDATE\r\n{_TIMER}"
-_REFERS: Final = "Supported: timer, replaces, norefersub\r\n"
+_REFERS: Final = "Supported: 100rel, timer, replaces, norefersub\r\n"
 ALLOW_REFER: Final = f"Allow: {METHODS}, REFER\r\n{_REFERS}"
 ALLOW_ALL: Final = f"Allow: {METHODS}, REFER, UPDATE\r\n{_REFERS}"
 
@@ -40,7 +40,7 @@ KNOWN_METHODS = frozenset(
 )
 """What is refused with 405 where it is not taken; all else is 501 (§8.2.1, §21.5.2)."""
 
-SUPPORTED: Final = frozenset(("timer", "replaces", "norefersub"))
+SUPPORTED: Final = frozenset(("100rel", "timer", "replaces", "norefersub"))
 """Option tags of what may be required."""
 
 _CONTENT_HEADERS = (

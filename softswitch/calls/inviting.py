@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from softswitch import events
+from softswitch.calls.attempt import Attempt
 from softswitch.calls.caller_id import asserted, shown
 from softswitch.calls.callid import write_call_id
 from softswitch.calls.core import Caller, Passage
@@ -13,11 +14,11 @@ from softswitch.calls.leg import FORWARDED, INVITING, Leg, Rung
 from softswitch.calls.passing import Passed, lines_to
 from softswitch.config import CallerId
 from softswitch.sip import (
+    RELIABLE,
     ClientRequest,
     Dialog,
     Session,
     escape_user,
-    local_response,
     quote_display,
 )
 
@@ -31,6 +32,7 @@ class Inviting(Rung):
     """
 
     __slots__ = (
+        "answers_early",
         "by",
         "call",
         "caller",
@@ -67,6 +69,7 @@ class Inviting(Rung):
         self.offer = offer
         self.content = content
         self.hops = hops
+        self.answers_early = False  # whether who waits takes offers in reliable responses
         self.came: Came | None = None
         self.passed: list[Passed] | None = None  # what else of the caller's headers goes on
         self.legs: list[Leg] = []
@@ -76,6 +79,14 @@ class Inviting(Rung):
         """A leg has answered: its trunk lives."""
         if leg.party.startswith("trunk:"):
             self.call.core.trunk_states.heard(leg.party[6:])
+
+    def _allow_line(self, leg: Leg, destination: Destination) -> str:
+        """What an INVITE says that we take: reliable responses, if that one may have them, and if
+        an offer in one would find somebody who answers it with a PRACK (RFC 3262 §5)."""
+        line = leg.allow_line(self.call.update)
+        if destination.reliable and (self.offer or self.answers_early):
+            return line
+        return line.replace(f"{RELIABLE}, ", "")
 
     def inviting(self) -> list[Leg]:
         """The legs that may still answer."""
@@ -121,7 +132,7 @@ class Inviting(Rung):
             session,
             False,
         )
-        leg.search = self
+        leg.attempt = attempt = Attempt(leg, self, destination)
         leg.line = destination.line
         leg.between = destination.switch
         leg.refers = core.parties.may_refer(destination.party)
@@ -132,11 +143,10 @@ class Inviting(Rung):
         self.legs.append(leg)
         core.remember(leg)
         settings = core.settings
-        leg.destination = destination
         expires = destination.expires
         timed = f"Session-Expires: {expires}\r\n" if expires else settings.session_lines
         extra = (
-            f"{leg.contact}{leg.allow_line(call.update)}{timed}"
+            f"{leg.contact}{self._allow_line(leg, destination)}{timed}"
             f"User-Agent: {settings.user_agent}\r\n{self.content}"
         )
         if destination.lines:
@@ -183,9 +193,5 @@ class Inviting(Rung):
                 by=by,
             )
         )
-        if settings.no_response:
-            leg.timer = core.timers.after(
-                settings.no_response,
-                lambda: leg.on_response(local_response(408, "No Response At All")),
-            )
-        leg.invite = core.transactions.invite(request, flow, leg.on_response)
+        attempt.wait(settings.no_response)
+        attempt.invite = core.transactions.invite(request, flow, attempt.on_response)

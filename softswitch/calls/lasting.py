@@ -8,6 +8,7 @@ import msgspec
 
 from softswitch import events
 from softswitch.calls.core import Caller, Core, Member
+from softswitch.calls.early import Early
 from softswitch.calls.headers import reason_of
 from softswitch.calls.last_words import LastWord, leaves
 from softswitch.calls.leg import INVITING, Leg
@@ -104,8 +105,7 @@ class LastingCall(Transferring):
         self.legs: list[Leg] = []
         self.search: Search | None = None
         self.transfers: list[Transfer] | None = None
-        # Whose early media the caller has heard under which of our tags: (leg, its tag) to tag.
-        self.early: dict[tuple[int, str], str] | None = None
+        self.early: Early | None = None  # what the caller has been shown before the answer
         self.update = False
         self.answered = False
         self.answered_at = 0.0
@@ -287,8 +287,8 @@ class LastingCall(Transferring):
         if leg.state == INVITING:
             if leg is self.caller:
                 self.cancelled(request)
-            elif leg.search is not None:
-                search = leg.search
+            elif leg.attempt is not None and leg.attempt.search is not None:
+                search = leg.attempt.search
                 leg.cancel("")
                 search.failed(leg, Response(480, "Hung Up Before Answering", request.headers))
             return
@@ -436,7 +436,9 @@ class LastingCall(Transferring):
         if self.search is not None:
             self.search.close()
             self.search = None
-        self.early = None
+        early, self.early = self.early, None
+        if early is not None:
+            early.close()
         ended = events.CallEnded(
             call_id=self.call_id,
             at=self.now_us(),

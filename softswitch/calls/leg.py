@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Final
 
 from softswitch.calls.core import Member, Passage
@@ -10,7 +9,6 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.headers import ALLOW, ALLOW_ALL, ALLOW_REFER, ALLOW_UPDATE, SDP_LINE
 from softswitch.calls.records import InviteRecord, LegRecord, flow_record
 from softswitch.sip import (
-    Dialog,
     Flow,
     InviteClient,
     InviteServer,
@@ -20,12 +18,10 @@ from softswitch.sip import (
     Response,
     Session,
     Terms,
-    Timer,
     answer_lines,
     asked,
     granted,
     least_of,
-    local_response,
 )
 
 INVITING: Final = 0
@@ -48,16 +44,19 @@ _BAD_2XX: Final = (
 
 
 class Rung:
-    """A search as the legs that it rings know it (`softswitch.calls.search`)."""
+    """A search as the legs that it rings know it (`softswitch.calls.search`). `offer` is what all
+    of them are offered."""
 
+    offer: bytes
     some_down: bool
 
     def heard(self, leg: Leg) -> None:
         """The leg has answered: its trunk lives."""
         raise NotImplementedError
 
-    def rings(self, leg: Leg, response: Response) -> None:
-        """A provisional response of a leg that is still wanted."""
+    def rings(self, leg: Leg, session: Session, response: Response, reliable: bool) -> bool:
+        """A provisional response of a leg that is still wanted, in one of its early dialogs; of a
+        reliable one, whether somebody else is to acknowledge it."""
         raise NotImplementedError
 
     def answered(self, leg: Leg, response: Response) -> None:
@@ -66,6 +65,32 @@ class Rung:
 
     def failed(self, leg: Leg, response: Response) -> None:
         """A final response other than 2xx of a leg that is still wanted."""
+        raise NotImplementedError
+
+
+class Ringing:
+    """An attempt as its leg knows it (`softswitch.calls.attempt`). `search` is the one that rings
+    the leg (None: no more), `invite` the INVITE, `destination` where that went, until the answer.
+    `told` is the last provisional status, and whether it had media."""
+
+    __slots__ = ("destination", "invite", "search", "told")
+
+    def __init__(self) -> None:
+        self.search: Rung | None = None
+        self.invite: InviteClient | None = None
+        self.destination: Destination | None = None
+        self.told = (0, False)
+
+    def session_of(self, tag: str) -> Session | None:
+        """The session with that one of those to whom the INVITE was forked."""
+        raise NotImplementedError
+
+    def cancel(self, reason: str) -> None:
+        """Nobody waits for an answer any more. `reason` is header lines."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Nothing more is expected of it."""
         raise NotImplementedError
 
 
@@ -107,10 +132,11 @@ class Leg(Member):
     """One party of a call. `index` is its number at this switch (`softswitch.events`).
 
     `came_in`: it was an INVITE of theirs, not of ours. `between`: another of our switches is at the
-    other end. `talk` is the one that it takes part in, `search` the one that rings it.
+    other end. `talk` is the one that it takes part in, `attempt` how it is rung, or was.
     """
 
     __slots__ = (
+        "attempt",
         "between",
         "by",
         "bye_waits",
@@ -118,25 +144,20 @@ class Leg(Member):
         "came_in",
         "codec",
         "contact",
-        "destination",
         "ended",
         "holder",
         "how",
         "incoming",
         "index",
-        "invite",
         "line",
         "number",
         "party",
         "refers",
         "refresh",
-        "ringing",
-        "search",
         "session",
         "state",
         "status",
         "talk",
-        "timer",
         "updates",
         "user_agent",
     )
@@ -162,15 +183,12 @@ class Leg(Member):
         self.contact = ""
         self.codec = ""
         self.user_agent = ""
-        # The INVITE that made it: until its answer, and for the journal until 64*T1 after it.
+        # The INVITE that made it, one of theirs (until its answer, and for the journal until 64*T1
+        # after it) or one of ours.
         self.incoming: InviteServer | None = None
-        self.invite: InviteClient | None = None
-        self.destination: Destination | None = None  # where that went, until it is answered
-        self.search: Rung | None = None
+        self.attempt: Ringing | None = None
         self.talk: Heard | None = None
         self.bye_waits: str | None = None
-        self.ringing = (0, False)  # the last provisional status, and whether it had media
-        self.timer: Timer | None = None
         self.refresh: Refresh | None = None  # if the session has a timer (RFC 4028)
         self.updates = False  # whether it takes UPDATE
 
@@ -191,86 +209,13 @@ class Leg(Member):
             return ALLOW_ALL if update else ALLOW_REFER
         return ALLOW_UPDATE if update else ALLOW
 
-    def on_response(self, response: Response) -> None:
-        """A response to the INVITE that made this leg."""
-        if self.call is None:
-            return
-        status = response.status
-        search = self.search
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if search is not None and search.some_down and not response.ours:
-            search.heard(self)
-        if status < 200:
-            if status > 100 and self.state == INVITING and search is not None:
-                search.rings(self, response)
-        elif status < 300:
-            self._accepted(response)
-        elif self.state == INVITING and search is not None:
-            search.failed(self, response)
-        else:
-            self.close()
-
-    def _accepted(self, response: Response) -> None:
-        """A 2xx: the first, one sent again, of another fork, or one that crossed our CANCEL."""
-        session = self.session
-        try:
-            ours = session.dialog.follow(response)
-        except ValueError:
-            # It says not where it is, or not so that one could send there; but it would send this
-            # for 32 s and then have a call with nobody.
-            wanted = self.state == INVITING
-            self._end_accepted(response, _BAD_2XX)
-            if wanted and self.search is not None:
-                self.search.failed(self, local_response(502, "Bad 2xx From Callee"))
-            return
-        if not ours:
-            self._refuse_fork(response)
-            return
-        if self.state == INVITING and self.search is not None:
-            if self.user_agent == "":
-                self.user_agent = response.get("user-agent") or response.get("server") or ""
-            self.search.answered(self, response)
-        elif self.state == CANCELLED:
-            self._end_accepted(response, "")
-        else:
-            session.ack_again(response.cseq)
-
-    def _end_accepted(self, response: Response, reason: str) -> None:
-        """A 2xx that nobody can use: acknowledge and end it (§13.2.2.4)."""
-        self.state = LEAVING
-        self.session.ack(response.cseq)
-        self.bye(reason)
-
-    def _refuse_fork(self, response: Response) -> None:
-        """A second 2xx, forked behind the peer: acknowledge and end it (§13.2.2.4)."""
-        call = self.call
-        assert call is not None
-        session = self.session
-        mine = session.dialog
-        other = Dialog(mine.call_id, mine.local, mine.local_tag, "", mine.flow)
-        # Where the INVITE went; what the response says, if that can be read, goes before it.
-        other.target = self.invite.request.uri if self.invite is not None else mine.target
-        with contextlib.suppress(ValueError):
-            other.follow(response)
-        other.local_cseq = response.cseq
-        core = call.core
-        flow = session.flow_of(other)
-        ack = other.request("ACK", core.tokens.branch(), cseq=response.cseq).encode(flow)
-        core.transactions.carry(ack, flow)
-        core.transactions.send(other.request("BYE", core.tokens.branch()), flow)
-
     # --- requests to this party
 
     def cancel(self, reason: str) -> None:
         """End the INVITE that this party has not answered yet. `reason` is header lines."""
         self.state = CANCELLED
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if self.invite is not None:
-            self.invite.cancel(reason)
+        if self.attempt is not None:
+            self.attempt.cancel(reason)
 
     def hang_up(self, reason: str, other: Leg | None = None) -> None:
         """End an answered leg with BYE; not before its ACK, which a callee must await (§15).
@@ -390,7 +335,9 @@ class Leg(Member):
     ) -> None:
         """Any request but ACK and CANCEL within this leg's dialog."""
         call, dialog = self.call, self.session.dialog
-        if call is None or (dialog.remote_tag and request.from_tag != dialog.remote_tag):
+        if call is not None and self.state == INVITING:
+            call.before_the_answer(self, request, transaction, flow)
+        elif call is None or (dialog.remote_tag and request.from_tag != dialog.remote_tag):
             transaction.respond(481)
         elif self.state == CANCELLED or self.state == LEAVING:
             # Told to end already, and its end has been told: nothing it says changes the call. A
@@ -414,20 +361,16 @@ class Leg(Member):
             return
         self.state = OVER
         self.call = None
-        self.search = None
         self.session.stop()
         if self.refresh is not None:
             self.refresh.stop()
             self.refresh = None
-        self.destination = None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if self.invite is not None:
-            self.invite.abandon()
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.stop()
         if self.incoming is not None and self.incoming.user is self:
             self.incoming.user = None
-        self.incoming = self.invite = None
+        self.incoming = None
         call.core.forget(self)
 
     # --- session timers (RFC 4028)
@@ -515,7 +458,8 @@ class Leg(Member):
         """It as the journal holds it."""
         session = self.session
         dialog, answer = session.dialog, session.answer
-        invite = self.invite.request if self.invite is not None and not self.status else None
+        client = self.attempt.invite if self.attempt is not None and not self.status else None
+        invite = client.request if client is not None else None
         return LegRecord(
             self.index,
             self.party,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
 
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.core import Member
+from softswitch.calls.early import Early, Relayed, takes_reliable
 from softswitch.calls.headers import SDP_LINE, contact_line, content_lines, reason_of
 from softswitch.calls.last_words import failed
 from softswitch.calls.lasting import LastingCall, address_of
-from softswitch.calls.leg import WAITING, Leg
+from softswitch.calls.leg import INVITING, WAITING, Leg
 from softswitch.calls.passing import IN_RESPONSES, any_back, lines_to, passed
 from softswitch.calls.search import Search
-from softswitch.calls.talk import Talk, may_come, relay_other
+from softswitch.calls.talk import Talk, agreed, may_come, relay_other
 from softswitch.dialplan import Route
 from softswitch.sip import (
     Flow,
     InviteServer,
     NonInviteServer,
+    Provisional,
     Request,
     Response,
+    Session,
     answer_lines,
     asked,
     decoded,
@@ -28,10 +31,10 @@ from softswitch.sip import (
     granted,
     held,
     parse_uri,
+    rack_line,
     readable,
+    same_media,
 )
-
-_EARLY_DIALOGS: Final = 16  # that a caller is shown; a callee could make up any number
 
 
 class PlacedCall(LastingCall):
@@ -157,38 +160,58 @@ class PlacedCall(LastingCall):
         assert self.caller.incoming is not None
         self.caller.incoming.trying()
 
-    def rings(self, search: Search, leg: Leg, response: Response, media: bool) -> None:
-        """A provisional response, for the caller."""
+    def rings(
+        self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
+    ) -> bool:
+        """A provisional response, for the caller; whether its PRACK is that of a reliable one."""
         caller = self.caller
         assert caller is not None
         incoming = caller.incoming
         assert incoming is not None
         early = self.early
-        to_tag = early.get((leg.index, response.to_tag)) if early else None
-        # The media of several phones that ring at once cannot all be heard: then none is.
-        if media and search.alone() and (to_tag or not early or len(early) < _EARLY_DIALOGS):
-            if not early:
-                to_tag = caller.session.dialog.local_tag
-                self.early = {(leg.index, response.to_tag): to_tag}
-            elif to_tag is None:
-                # The caller keeps to the first answer of a dialog, whatever comes later (§13.2.1):
-                # the media of another leg, or of another phone behind it, are another dialog.
-                to_tag = early[leg.index, response.to_tag] = self.core.tokens.token()
-            incoming.respond(
-                response.status,
-                response.reason,
-                to_tag=to_tag,
-                extra=caller.contact + self._passed(leg, response) + content_lines(response),
-                body=response.body,
-            )
-        else:
-            status = 180 if media else response.status
-            incoming.respond(
-                status,
-                None if media else response.reason,
-                to_tag=to_tag or caller.session.dialog.local_tag,
-                extra=caller.contact + self._passed(leg, response),
-            )
+        tag = early.tags.get((leg.index, response.to_tag), "") if early is not None else ""
+        media = bool(response.body)
+        reliably = takes_reliable(incoming.request, reliable)
+        # The media of several phones that ring at once cannot all be heard: then none is. But for
+        # offers, each of which the caller has to answer, if who makes it awaits that.
+        shown = (
+            media
+            and (search.alone() if search.offer or not reliably else reliable)
+            and (tag != "" or early is None or early.has_room())
+        )
+        if shown or reliably:
+            early = self._shown(caller, incoming)
+        status, reason, body = response.status, response.reason, b""
+        lines = caller.contact + self._passed(leg, response)
+        if shown:
+            assert early is not None
+            tag = early.open(leg, response.to_tag)
+            lines += content_lines(response)
+            body = response.body
+        elif media:
+            status, reason = 180, ""
+        tag = tag or caller.session.dialog.local_tag
+        if not reliably:
+            incoming.respond(status, reason or None, to_tag=tag, extra=lines, body=body)
+            return False
+        assert early is not None
+        relayed = Relayed(leg, session, response) if reliable and (shown or not media) else None
+        sent = early.send(Provisional(status, reason or None, tag, lines, body, relayed))
+        return sent and relayed is not None
+
+    def _shown(self, caller: Leg, incoming: InviteServer) -> Early:
+        """What the caller is shown."""
+        early = self.early
+        if early is None:
+            early = self.early = Early(self.core, caller, incoming, self._not_acknowledged)
+        return early
+
+    def _not_acknowledged(self) -> None:
+        """No PRACK has come (RFC 3262 §3)."""
+        if not self.over and not self.answered:
+            if self.search is not None:
+                self.search.give_up("No PRACK", "")
+            self.fail(504, "No PRACK")
 
     def _passed(self, leg: Leg, response: Response) -> str:
         """What of a response of a leg goes on to the caller, besides its description."""
@@ -257,16 +280,20 @@ class PlacedCall(LastingCall):
         assert caller is not None
         incoming = caller.incoming
         assert incoming is not None
-        mine, theirs = caller.session, leg.session
+        early = self.early
+        if early is not None and early.describing:
+            # RFC 3262 §3: not before the caller has what was described.
+            early.then = partial(self._found_later, search, leg, response)
+            return
+        theirs = leg.session
         # What its ACK will name, whatever came in the early dialog since (§13.2.2.4).
         request = incoming.request
-        cseq = request.cseq if request is not None else mine.dialog.remote_cseq
+        cseq = request.cseq if request is not None else caller.session.dialog.remote_cseq
         self.answered = True
         self.answered_at = core.timers.clock()
         self.search = None
         caller.status = response.status
         search.won_by(leg)
-        early, self.early = self.early, None
         self.legs.append(caller)
         answered = self.leg_joined(leg, response)
         talk = Talk(
@@ -275,26 +302,51 @@ class PlacedCall(LastingCall):
         talk.began()
         if self.said and core.call_log is not None:
             core.call_log.answered(answered, leg.party, caller.index)
-        if early:
-            # This answer must not come in a dialog in which the caller has another one (§13.2.1).
-            tag = early.get((leg.index, response.to_tag)) or core.tokens.token()
-            if tag != mine.dialog.local_tag:
-                core.forget(caller)
-                mine.dialog.local = mine.dialog.local.replace(mine.dialog.local_tag, tag)
-                mine.dialog.local_tag = tag
-                # A dialog of its own: what came in another early one is no matter for its order.
-                mine.dialog.remote_cseq = cseq
-                core.remember(caller)
+        if early is not None:
+            self.early = None
+            early.answered_in(self._answers_in(early, leg, response))
+        mine = caller.session
         self.update = self.update and "UPDATE" in (response.get("allow") or "")
         body = response.body
-        theirs.ours, theirs.theirs, mine.ours = search.offer, body, body
+        if not theirs.agreed:
+            theirs.ours, theirs.theirs = search.offer, body
+        if mine.agreed:
+            # It has all of this, and would have to ignore it (RFC 3262 §5, RFC 3261 §13.2.1).
+            body = b""
+        else:
+            mine.ours = body
         content = self._passed(leg, response) + (content_lines(response) if body else "")
         self._answer(caller, response.status, response.reason, content, body, cseq)
-        if search.offer:
+        if search.offer or theirs.agreed:
             theirs.ack(response.cseq)
         else:
             # The offer is in this 2xx, so the answer comes with the caller's ACK (§13.2.1).
             mine.ack_for = response.cseq
+
+    def _answers_in(self, early: Early, leg: Leg, response: Response) -> str:
+        """The dialog of the caller's 2xx: not one in which it has another answer (§13.2.1)."""
+        key = leg.index, response.to_tag
+        tag = early.tags.get(key, "")
+        if not tag and not early.tags:
+            assert self.caller is not None
+            tag = self.caller.session.dialog.local_tag
+        session = early.session_of(tag) if tag else None
+        body = response.body
+        if (
+            session is not None
+            and session.agreed
+            and not leg.session.agreed
+            and body
+            and not same_media(body, session.ours)
+        ):
+            # What the caller has acknowledged was to this callee no answer yet.
+            session = None
+        return tag if session is not None else self.core.tokens.token()
+
+    def _found_later(self, search: Search, leg: Leg, response: Response) -> None:
+        """What an answer has waited for is there."""
+        if self.search is search and leg.state == INVITING:
+            search.answered(leg, response)
 
     def accept(self, body: bytes) -> None:
         """The caller, who has nobody to talk with yet, is answered with this description."""
@@ -367,10 +419,126 @@ class PlacedCall(LastingCall):
             user_agent=decoded(leg.user_agent, most),
         )
         self.tell(event)
-        if leg.invite is not None:
+        client = leg.attempt.invite if leg.attempt is not None else None
+        if client is not None:
             # Neither its ACK nor its CANCEL repeats these, and they are much of a call's memory.
-            leg.invite.request.extra, leg.invite.request.body = "", b""
+            client.request.extra, client.request.body = "", b""
         return event
+
+    def before_the_answer(
+        self,
+        leg: Member,
+        request: Request,
+        transaction: InviteServer | NonInviteServer,
+        flow: Flow,
+    ) -> None:
+        """A request within an early dialog."""
+        assert isinstance(leg, Leg)
+        mine = self._early_session(leg, request)
+        if mine is None:
+            transaction.respond(481)
+        elif not mine.dialog.in_order(request):
+            # §12.2.2: out of order.
+            transaction.respond(500, "CSeq Out Of Order")
+        elif request.method == "BYE":
+            transaction.respond(200)
+            self.bye_from(leg, request)
+        elif not may_come(self, leg, request, transaction, flow):
+            pass
+        elif isinstance(transaction, InviteServer):
+            if leg is self.caller:
+                # §14.2: an INVITE while an earlier one is not done yet.
+                transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
+            else:
+                transaction.respond(491)
+        else:
+            partner = self._early_partner(leg, mine)
+            if partner is None or (
+                request.method == "UPDATE" and request.body and mine.agreed != partner[1].agreed
+            ):
+                # What one has agreed on already the other has not (RFC 3311 §5.2).
+                transaction.respond(491)
+            else:
+                other, theirs = partner
+                relay_other(self, leg, mine, other, theirs, request, transaction)
+
+    def _early_session(self, leg: Leg, request: Request) -> Session | None:
+        """The dialog of a request of who is not answered yet, or has not answered."""
+        session, tag = leg.session, request.from_tag
+        if leg is self.caller:
+            if session.dialog.remote_tag and tag != session.dialog.remote_tag:
+                return None
+            return session if self.early is None else self.early.session_of(request.to_tag)
+        if not session.dialog.remote_tag or leg.attempt is None:
+            return session
+        return leg.attempt.session_of(tag)
+
+    def acknowledged(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
+        """A PRACK (RFC 3262 §3, §5)."""
+        assert isinstance(leg, Leg)
+        early = self.early if leg is self.caller and leg.state == INVITING else None
+        provisionals = early.provisionals if early is not None else leg.session.provisionals
+        one = provisionals.acknowledged(request) if provisionals is not None else None
+        if one is None:
+            transaction.respond(481)
+            return
+        session = early.session_of(one.to_tag) if early is not None else leg.session
+        assert session is not None
+        body = request.body
+        answers = False
+        if early is not None and one.body and not session.agreed:
+            session.ours = one.body
+            if early.offer:
+                session.agreed = True
+            elif body:
+                session.theirs, session.agreed, answers = body, True, True
+        relayed = one.key
+        if early is None or not isinstance(relayed, Relayed) or relayed.leg.state != INVITING:
+            # There is nobody who would answer an offer.
+            transaction.respond(488 if body and not answers else 200)
+        else:
+            self._acknowledge_too(session, relayed, request, transaction, answers)
+        if early is not None:
+            early.go_on()
+
+    def _acknowledge_too(
+        self,
+        mine: Session,
+        relayed: Relayed,
+        request: Request,
+        transaction: NonInviteServer,
+        answers: bool,
+    ) -> None:
+        """The caller has acknowledged what came from somebody who waits for that."""
+        theirs, body = relayed.session, request.body
+        sent = theirs.describe(body)
+        if answers:
+            theirs.ours, theirs.agreed = sent, True
+        theirs.send(
+            "PRACK",
+            rack_line(relayed.number, relayed.cseq) + (content_lines(request) if body else ""),
+            sent,
+            partial(self._acknowledged_too, mine, theirs, body, sent, transaction, answers),
+        )
+
+    def _acknowledged_too(
+        self,
+        mine: Session,
+        theirs: Session,
+        offer: bytes,
+        sent: bytes,
+        transaction: NonInviteServer,
+        answers: bool,
+        response: Response,
+    ) -> None:
+        if response.status < 200:
+            return
+        answer = response.body
+        body = mine.describe(answer)
+        if offer and answer and not answers and response.status < 300:
+            agreed(mine, theirs, offer, sent, answer, body)
+        lines = content_lines(response) if answer else ""
+        transaction.respond(response.status, response.reason, extra=lines, body=body)
 
     def alone(
         self,
@@ -379,25 +547,15 @@ class PlacedCall(LastingCall):
         transaction: InviteServer | NonInviteServer,
         flow: Flow,
     ) -> None:
-        """A request other than BYE from a leg that talks with nobody: of an early dialog, or from
-        who waits for somebody."""
+        """A request other than BYE from who waits for somebody."""
         assert isinstance(leg, Leg)
         if not may_come(self, leg, request, transaction, flow):
             return
-        if isinstance(transaction, InviteServer):
-            if leg.up and leg.session.idle and leg.session.ours and request.body:
-                self._answer_alone(leg, request, transaction)
-            elif leg is self.caller and not self.answered:
-                # §14.2: an INVITE while an earlier one is not done yet.
-                transaction.respond(500, "Earlier INVITE Is Pending", extra="Retry-After: 1\r\n")
-            else:
-                transaction.respond(491)
-            return
-        other = None if self.answered else self._early_partner(leg)
-        if other is None:
-            transaction.respond(491)
+        ready = leg.up and leg.session.idle and leg.session.ours and request.body
+        if isinstance(transaction, InviteServer) and ready:
+            self._answer_alone(leg, request, transaction)
         else:
-            relay_other(self, leg, other, request, transaction)
+            transaction.respond(491)
 
     def _answer_alone(self, leg: Leg, request: Request, transaction: InviteServer) -> None:
         """An offer of who waits for somebody, perhaps only to refresh its session: there is nobody
@@ -415,11 +573,24 @@ class PlacedCall(LastingCall):
         session.theirs, session.ours = request.body, body
         session.accepted(transaction.flow, data, request.cseq, leg.not_acked, transaction.key)
 
-    def _early_partner(self, leg: Leg) -> Leg | None:
-        """Who a request goes to before the answer: the only one that it can mean."""
-        if leg is not self.caller:
-            return self.caller
-        if self.search is None:
+    def _early_partner(self, leg: Leg, mine: Session) -> tuple[Leg, Session] | None:
+        """Who a request goes to before the answer: who is in the same early dialog, or else the
+        only one that it can mean."""
+        early, search, caller = self.early, self.search, self.caller
+        if search is None or caller is None:
             return None
-        ringing = [one for one in self.search.inviting() if one.session.dialog.remote_tag]
-        return ringing[0] if len(ringing) == 1 else None
+        if leg is not caller:
+            tag = ""
+            if early is not None:
+                tag = early.tags.get((leg.index, mine.dialog.remote_tag), "")
+            session = early.session_of(tag) if early is not None and tag else caller.session
+            return (caller, session) if session is not None else None
+        rings = early.rings_in(mine.dialog.local_tag) if early is not None else None
+        ringing = [one for one in search.inviting() if one.session.dialog.remote_tag]
+        if rings is not None:
+            for one in ringing:
+                theirs = one.attempt.session_of(rings[1]) if one.attempt is not None else None
+                if one.index == rings[0] and theirs is not None:
+                    return one, theirs
+            return None
+        return (ringing[0], ringing[0].session) if len(ringing) == 1 else None

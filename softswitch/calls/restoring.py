@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from softswitch import events
+from softswitch.calls.attempt import Attempt
 from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import content_lines
@@ -139,11 +140,9 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         assert caller is not None
         call.search = search = _search(call, request)
         search.legs = legs[1:]
-        for leg in search.legs:
-            leg.search = search
         _await_final(core, flows, search, caller, record, request)
         for leg, one in zip(search.legs, record.legs[1:], strict=True):
-            _await_end(core, leg, one)
+            _await_end(core, leg, one, search)
     if core.call_log is not None:
         call.said = core.call_log.takes()
     core.adopt(call, record.next_leg, record.next_talk)
@@ -162,7 +161,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     for leg, one in zip(legs, record.legs, strict=True):
         if record.answered and one.invite is not None:
             # It was rung for a transfer, which has ended.
-            _await_end(core, leg, one)
+            _await_end(core, leg, one, None)
             leg.cancel("")
             call.leg_ended(leg, 487, RESTARTED, "switch")
     return call
@@ -462,7 +461,7 @@ def _await_final(
     caller.incoming = transaction
 
 
-def _await_end(core: Core, leg: Leg, record: LegRecord) -> None:
+def _await_end(core: Core, leg: Leg, record: LegRecord, search: Search | None) -> None:
     """The INVITE transaction of a party that may still answer."""
     invite, dialog = record.invite, leg.session.dialog
     assert invite is not None
@@ -477,8 +476,9 @@ def _await_end(core: Core, leg: Leg, record: LegRecord) -> None:
         max_forwards=invite.max_forwards,
     )
     layer = core.transactions.layer
-    client = InviteClient(layer, request, dialog.flow, leg.on_response)
+    leg.attempt = attempt = Attempt(leg, search, None)
+    client = InviteClient(layer, request, dialog.flow, attempt.on_response)
     # Whether a provisional response came is not known; without one a CANCEL does no harm.
     client.state = PROCEEDING
     layer.clients[client.key] = client
-    leg.invite = client
+    attempt.invite = client

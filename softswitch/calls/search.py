@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from softswitch import events
 from softswitch.calls import outcome
+from softswitch.calls.attempt import Attempt
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import DEFLECTED, DND, Diversion, Diverted
@@ -20,7 +21,16 @@ from softswitch.calls.inviting import Inviting
 from softswitch.calls.leg import INVITING, WAITING, Leg
 from softswitch.config import ALWAYS, BUSY, NO_ANSWER, UNREACHABLE, Forwarding
 from softswitch.dialplan import Action, Route, Source, Target
-from softswitch.sip import CALLING, Response, Timer, least_of, parse_address, parse_uri, split_list
+from softswitch.sip import (
+    CALLING,
+    Response,
+    Session,
+    Timer,
+    least_of,
+    parse_address,
+    parse_uri,
+    split_list,
+)
 
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
@@ -55,8 +65,10 @@ class SearchUser(Protocol):
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
 
-    def rings(self, search: Search, leg: Leg, response: Response, media: bool) -> None:
-        """A provisional response of a leg that is still wanted; `media`: with a description."""
+    def rings(
+        self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
+    ) -> bool:
+        """See `Rung`."""
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered. The user says `won_by`, and has to acknowledge."""
@@ -358,19 +370,15 @@ class Search(Inviting):
 
     # --- what they say
 
-    def rings(self, leg: Leg, response: Response) -> None:
-        """A provisional response of a leg that is still wanted."""
-        try:
-            if response.to_tag:
-                leg.session.dialog.follow(response)
-        except ValueError:
-            return
+    def rings(self, leg: Leg, session: Session, response: Response, reliable: bool) -> bool:
+        """See `Rung`."""
         if leg.user_agent == "":
             leg.user_agent = response.get("user-agent") or response.get("server") or ""
         call = self.call
         media = bool(response.body)
         now = (response.status, media)
-        if now != leg.ringing:
+        attempt = leg.attempt
+        if attempt is not None and now != attempt.told:
             event = events.LegRinging(
                 call_id=call.call_id,
                 at=call.now_us(),
@@ -379,14 +387,15 @@ class Search(Inviting):
                 status=response.status,
                 early_media=media,
             )
-            if leg.ringing[0]:
+            if attempt.told[0]:
                 # A callee can change its mind without end: the journal has the first.
                 call.core.emit(event)
             else:
                 call.tell(event)
-            leg.ringing = now
+            attempt.told = now
         if self.user is not None:
-            self.user.rings(self, leg, response, media)
+            return self.user.rings(self, leg, session, response, reliable)
+        return False
 
     def alone(self) -> bool:
         """Whether one phone rings. The media of several that ring at once cannot all be heard."""
@@ -408,7 +417,7 @@ class Search(Inviting):
         if leg.state != INVITING:
             # Cancelled, or its 2xx is being ended: what it says to that is awaited by itself.
             call.leg_ended(leg, status, cause or reason, by)
-        elif leg.invite is not None and leg.invite.state == CALLING:
+        elif _is_silent(leg):
             # Nothing came at all so far. It may still answer: then it is told that nobody waits any
             # more.
             leg.cancel("")
@@ -443,7 +452,7 @@ class Search(Inviting):
         """422: it is asked once more, for a session as long as it says (RFC 4028 §7.3); whether
         that can be."""
         least = least_of(response)
-        destination = leg.destination
+        destination = leg.attempt.destination if leg.attempt is not None else None
         if destination is None or destination.expires or not 0 < least <= _LONGEST:
             return False
         destination.expires = max(least, self.call.core.settings.session_expires)
@@ -512,7 +521,7 @@ class Search(Inviting):
         self.timer = None
         case = UNREACHABLE
         for leg in self.inviting():
-            if leg.invite is not None and leg.invite.state == CALLING:
+            if _is_silent(leg):
                 self._note(_silence(leg))
                 if leg.party.startswith("trunk:"):
                     self.call.core.trunk_states.failed(leg.party[6:])
@@ -535,7 +544,8 @@ class Search(Inviting):
 
     def won_by(self, winner: Leg) -> None:
         """`winner` is the one; nobody else rings on."""
-        winner.search = winner.destination = None
+        if isinstance(winner.attempt, Attempt):
+            winner.attempt.won()
         winner.state = WAITING
         if len(self.legs) != 1 or self.legs[0] is not winner:
             self.give_up("Answered elsewhere", _ELSEWHERE)
@@ -592,6 +602,12 @@ def _is_spared(leg: Leg, target: Target | Destination | Diverted) -> bool:
         target = target.target
     party = target.party if isinstance(target, Destination) else str(target)
     return _concerns(leg, party, target.number)
+
+
+def _is_silent(leg: Leg) -> bool:
+    """Whether nothing at all has come from there so far."""
+    attempt = leg.attempt
+    return attempt is not None and attempt.invite is not None and attempt.invite.state == CALLING
 
 
 def _silence(leg: Leg) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from softswitch.sip import (
     NonInviteServer,
     Request,
     Response,
+    Session,
     first_codec,
     granted,
     is_held,
@@ -122,7 +123,8 @@ class Talk(Heard):
         elif isinstance(transaction, InviteServer):
             self._relay_invite(leg, other, request, transaction)
         else:
-            relay_other(self.call, leg, other, request, transaction)
+            mine, theirs = leg.session, other.session
+            relay_other(self.call, leg, mine, other, theirs, request, transaction)
 
     def _wait(
         self, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
@@ -237,7 +239,7 @@ class Talk(Heard):
             theirs.ack(response.cseq)
             return
         mine.accepted(transaction.flow, data, cseq, leg.not_acked, transaction.key)
-        agreed(leg, other, offer, sent, answer, body)
+        agreed(mine, theirs, offer, sent, answer, body)
         if offer:
             theirs.ack(response.cseq)
         else:
@@ -261,13 +263,16 @@ def _idle(leg: Leg, other: Leg) -> bool:
     return leg.session.idle and other.session.idle
 
 
-def agreed(leg: Leg, other: Leg, offer: bytes, sent: bytes, answer: bytes, body: bytes) -> None:
-    """`leg` has made an offer, which `other` was sent so, and `other` an answer, sent so to `leg`:
-    these are in force. Without an offer the answer is one, and its answer comes with the ACK."""
+def agreed(
+    mine: Session, theirs: Session, offer: bytes, sent: bytes, answer: bytes, body: bytes
+) -> None:
+    """Who is in `mine` has made an offer, which `theirs` was sent so, and that one an answer, sent
+    so to the first: these are in force. Without an offer the answer is one, and its answer comes
+    with the ACK."""
     if offer:
-        leg.session.theirs, other.session.ours = offer, sent
+        mine.theirs, theirs.ours = offer, sent
     if answer:
-        other.session.theirs, leg.session.ours = answer, body
+        theirs.theirs, mine.ours = answer, body
 
 
 def may_come(
@@ -313,6 +318,8 @@ def may_come(
         return True
     if method == "OPTIONS":
         transaction.respond(200, extra=leg.allow_line(call.update))
+    elif method == "PRACK":
+        call.acknowledged(leg, request, transaction)
     elif method == "REFER":
         call.referred(leg, request, transaction)
     else:
@@ -322,32 +329,42 @@ def may_come(
 
 
 def relay_other(
-    call: Passage, leg: Leg, other: Leg, request: Request, transaction: NonInviteServer
+    call: Passage,
+    leg: Leg,
+    mine: Session,
+    other: Leg,
+    theirs: Session,
+    request: Request,
+    transaction: NonInviteServer,
 ) -> None:
-    """Relay a request other than INVITE from `leg` to `other`."""
+    """Relay a request other than INVITE from `leg`, in the session `mine`, to `other`, in that of
+    `theirs`."""
     update = request.method == "UPDATE"
     body = request.body
     extra = content_lines(request) if body else ""
     if update:
-        leg.refresh_target(request)
+        if mine.refresh(request):
+            call.changed()
         extra = other.contact + other.session_line() + extra
-        body = other.session.describe(body)
+        body = theirs.describe(body)
     package = request.get("info-package")
     if package:
         # RFC 6086: without it the body of an INFO means nothing.
         extra += f"Info-Package: {package}\r\n"
-    other.session.send(
+    theirs.send(
         request.method,
         extra,
         body,
-        partial(_other_answered, call, leg, other, request, body, transaction),
+        partial(_other_answered, call, leg, mine, other, theirs, request, body, transaction),
     )
 
 
 def _other_answered(
     call: Passage,
     leg: Leg,
+    mine: Session,
     other: Leg,
+    theirs: Session,
     request: Request,
     sent: bytes,
     transaction: NonInviteServer,
@@ -362,15 +379,16 @@ def _other_answered(
     body = answer
     lines = content_lines(response) if answer else ""
     if update and status < 300:
-        other.refresh_target(response)
+        if theirs.refresh(response):
+            call.changed()
         if other.refresh is not None:
             other.timed(granted(response))
         if leg.timer_wanted(request):
             lines = leg.asks(request) + lines
         lines = leg.contact + lines
-        body = leg.session.describe(answer)
+        body = mine.describe(answer)
         if request.body and answer:
-            agreed(leg, other, request.body, sent, answer, body)
+            agreed(mine, theirs, request.body, sent, answer, body)
     elif status >= 300:
         lines += explanation(response)
     transaction.respond(status, response.reason, extra=lines, body=body)

@@ -17,7 +17,7 @@ from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk
-from softswitch.sip import SIPFRAG, Response, Timer, fragment, opened, readable
+from softswitch.sip import SIPFRAG, Response, Session, Timer, fragment, opened, readable
 
 BLIND: Final = "blind-transfer"
 ATTENDED: Final = "attended-transfer"
@@ -301,10 +301,13 @@ class BlindTransfer(Transfer):
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
 
-    def rings(self, search: Search, leg: Leg, response: Response, media: bool) -> None:
+    def rings(
+        self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
+    ) -> bool:
         """A provisional response."""
         if self.notes is not None and response.status != self.notes.last:
             self.notes.say(response.status, response.reason)
+        return False
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered: the two talk."""

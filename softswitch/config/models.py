@@ -214,6 +214,9 @@ class Limits(Section):
     max_passed: Count = Field(
         default=2048, description="characters of the headers of one message that go through"
     )
+    max_early_dialogs: Count = Field(
+        default=16, description="early dialogs of one call: phones that ring behind one INVITE"
+    )
     max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
     max_transfers: Count = Field(default=50, description="transfers of one call")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")

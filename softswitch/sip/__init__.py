@@ -26,6 +26,14 @@ from softswitch.sip.hosts import is_numeric, network_of, unreachable_from
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
+from softswitch.sip.provisional import (
+    RELIABLE,
+    Provisional,
+    Provisionals,
+    has_option,
+    rack_line,
+    sequence_of,
+)
 from softswitch.sip.refer import (
     SIPFRAG,
     BadRefer,
@@ -69,6 +77,7 @@ __all__ = [
     "MAX_TEXT",
     "PROCEEDING",
     "REASON_PHRASES",
+    "RELIABLE",
     "SIPFRAG",
     "Address",
     "Answer",
@@ -86,6 +95,8 @@ __all__ = [
     "NonInviteServer",
     "Origin",
     "Outbox",
+    "Provisional",
+    "Provisionals",
     "Refer",
     "Refresh",
     "Replaces",
@@ -115,6 +126,7 @@ __all__ = [
     "forget",
     "fragment",
     "granted",
+    "has_option",
     "held",
     "is_held",
     "is_numeric",
@@ -128,11 +140,13 @@ __all__ = [
     "parse_uri",
     "printable",
     "quote_display",
+    "rack_line",
     "read_refer",
     "read_replaces",
     "readable",
     "same_media",
     "sends_as",
+    "sequence_of",
     "server_key",
     "split_list",
     "too_brief",

@@ -156,6 +156,11 @@ class InviteServer:
             flow.send(data)
         return data
 
+    def send_again(self, data: bytes) -> None:
+        """A provisional response that is to be acknowledged once more (RFC 3262 §3)."""
+        if self.state == PROCEEDING:
+            self._layer.carry(data, self.flow)
+
     def trying(self) -> None:
         """The user has begun, and may need longer than `TimerSettings.trying`: 100 (Trying) if it
         has sent nothing by then (figure 7: "send 100 if TU won't in 200ms")."""

@@ -15,6 +15,7 @@ from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import Uri
 from softswitch.sip.message import Request, Response
+from softswitch.sip.provisional import Provisionals
 from softswitch.sip.sdp import Origin, origin_of, same_media, with_origin
 from softswitch.sip.server_transaction import InviteServer
 from softswitch.sip.timers import Timers
@@ -38,8 +39,10 @@ class Session:
     """Of one dialog. `nat`: requests follow its flow and not its target.
 
     `ours` and `theirs` are the descriptions in force: what this peer was sent last and what it
-    sent. `ack_for` is the CSeq of an INVITE in another session whose 2xx brought the offer that
-    this peer's ACK is to answer (0: none).
+    sent; `agreed`: by reliable responses, before the answer (RFC 3262 §5). `rseq` is the last such
+    response of the peer's (0: none), `provisionals` are ours to it. `ack_for` is the CSeq of an
+    INVITE in another session whose 2xx brought the offer that this peer's ACK is to answer (0:
+    none).
     """
 
     __slots__ = (
@@ -48,12 +51,15 @@ class Session:
         "ack_cseq",
         "ack_data",
         "ack_for",
+        "agreed",
         "answer",
         "dialog",
         "nat",
         "ours",
         "outgoing",
         "pending",
+        "provisionals",
+        "rseq",
         "theirs",
         "when_idle",
     )
@@ -70,6 +76,9 @@ class Session:
         self.ack_data = b""
         self.ours = b""
         self.theirs = b""
+        self.agreed = False
+        self.rseq = 0
+        self.provisionals: Provisionals | None = None
         self._origin: Origin | None = None
         self.when_idle: Callable[[], None] | None = None
 
@@ -198,6 +207,15 @@ class Session:
         if self.answer is not None:
             self.answer.stop()
             self.answer = None
+        if self.provisionals is not None:
+            self.provisionals.stop()
+            self.provisionals = None
+
+    def sibling(self, dialog: Dialog) -> Session:
+        """That of another dialog with the same peer, or behind it."""
+        session = Session(self._around, dialog)
+        session.nat = self.nat
+        return session
 
     # --- descriptions
 
