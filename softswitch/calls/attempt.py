@@ -38,7 +38,7 @@ class Attempt(Ringing):
     ==============  =======================  ===========================  =========================
     """
 
-    __slots__ = ("_forks", "_leg", "_timer")
+    __slots__ = ("_forks", "_held", "_leg", "_timer")
 
     def __init__(self, leg: Leg, search: Rung | None, destination: Destination | None) -> None:
         super().__init__()
@@ -46,6 +46,7 @@ class Attempt(Ringing):
         self.search = search
         self.destination = destination
         self._forks: dict[str, Session] | None = None  # but for the first, which is the leg's
+        self._held: Response | None = None  # a 2xx that waits to be taken
         self._timer: Timer | None = None
 
     def wait(self, seconds: float) -> None:
@@ -173,6 +174,7 @@ class Attempt(Ringing):
                 # not yet to everybody.
                 response.body = session.theirs
                 response.headers["content-type"] = [SDP_LINE[14:-2]]
+            self._held = response
             self.search.answered(leg, response)
         elif leg.state == CANCELLED:
             self._end_accepted(response, "")
@@ -206,16 +208,19 @@ class Attempt(Ringing):
     def cancel(self, reason: str) -> None:
         """See `Ringing`."""
         self._stop_timer()
-        if self.invite is not None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._end_accepted(held, reason)
+        elif self.invite is not None:
             self.invite.cancel(reason)
 
     def won(self) -> None:
         """It has been answered, and the search is over."""
-        self.search = self.destination = None
+        self.search = self.destination = self._held = None
 
     def stop(self) -> None:
         """See `Ringing`."""
-        self.search = self.destination = self._forks = None
+        self.search = self.destination = self._forks = self._held = None
         self._stop_timer()
         if self.invite is not None:
             self.invite.abandon()

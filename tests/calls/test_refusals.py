@@ -82,7 +82,13 @@ def _draining(world: World) -> World:
 
 
 ASKS: list[tuple[str, str, str, Callable[[World], World], dict[str, str]]] = [
-    (BAD_EXTENSION, "420 Bad Extension", "1001", lambda w: w, {"extra": "Require: precondition\r\n"}),
+    (
+        BAD_EXTENSION,
+        "420 Bad Extension",
+        "1001",
+        lambda w: w,
+        {"extra": "Require: precondition\r\n"},
+    ),
     (
         MEDIA,
         "415 Unsupported Media Type",
