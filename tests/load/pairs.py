@@ -57,6 +57,9 @@ THROUGH_ANYTHING = (
     Pair("uac-update", "uas-updated", hold_ms=100),
     Pair("uac-info", "uas-info", hold_ms=100),
     Pair("uac-late-offer", "uas-late-offer"),
+    Pair("uac-prack", "uas-prack", ring_ms=100),
+    Pair("uac-prack-required", "uas-prack", ring_ms=100),
+    Pair("uac-early-update", "uas-early-update", ring_ms=100),
     Pair("uac-ack-late", "uas-answered"),
     Pair("uac-csv", "uas-answered", caller_args=("-inf", str(SCENARIOS / "calls.csv"))),
 )

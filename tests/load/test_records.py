@@ -50,6 +50,11 @@ EXPECTED = (
         for pair in THROUGH_ANYTHING
         if pair.caller != "uac-csv"  # its callers have their numbers from the file
     ),
+    # Only one of the two knows reliable provisional responses.
+    Expected(Pair("uac-early-media", "uas-prack", ring_ms=100), "answered", (200,), "caller"),
+    Expected(
+        Pair("uac-prack-required", "uas-early-media", ring_ms=100), "answered", (200,), "caller"
+    ),
     Expected(Pair("uac-answered", "uas-bye-unanswered"), "answered", (200,), "caller"),
     Expected(Pair("uac-no-answer", "uas-no-answer"), "no-answer", (408, 480), "switch"),
     # The CANCEL may overtake the INVITE's way to the callee: it need not see a call.
