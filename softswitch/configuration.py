@@ -138,6 +138,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 None if entry.caller_id is None else entry.caller_id.read(),
                 read_forwarding(entry.forward, entry.dnd) or None,
                 pass_headers=_names(entry.pass_headers),
+                prack=entry.prack,
             )
             for number, entry in model.extensions.items()
         },
@@ -156,6 +157,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 assert_identity=entry.assert_identity,
                 caller_forms=number_forms(entry.caller_format),
                 pass_headers=_names(entry.pass_headers),
+                prack=entry.prack,
             )
             for name, entry in model.trunks.items()
         },

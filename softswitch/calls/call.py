@@ -96,7 +96,7 @@ class Call(MergingCall):
         )
         headers = request.headers
         if not request.body and "supported" in headers:
-            search.answers_early = takes_reliable(request, True)
+            search.answers_early = takes_reliable(request, core.parties.may_prack(party))
         if any_in(headers) or core.passes_more:
             search.passed = passed(request, core.parties.passes(party), core.settings.max_passed)
         if source.kind == "trunk" and ("diversion" in headers or "history-info" in headers):

@@ -141,6 +141,10 @@ class KnownParties:
         """Whether a party may transfer whom it talks with."""
         raise NotImplementedError
 
+    def may_prack(self, party: str) -> bool:
+        """Whether a party may have and give reliable provisional responses."""
+        raise NotImplementedError
+
     def may_pick_up(self, party: str, other: str) -> bool:
         """Whether a party may take calls that ring at another."""
         raise NotImplementedError

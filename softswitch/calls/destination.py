@@ -43,6 +43,7 @@ class Destination:
         nat: bool = False,
         user_agent: str = "",
         carrier: Trunk | None = None,
+        reliable: bool = True,
     ) -> None:
         self.party = party
         self.number = number
@@ -55,7 +56,7 @@ class Destination:
         self.carrier = carrier
         self.lines = ""
         self.expires = 0
-        self.reliable = True
+        self.reliable = reliable
 
     @property
     def address(self) -> str:

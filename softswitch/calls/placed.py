@@ -171,7 +171,8 @@ class PlacedCall(LastingCall):
         early = self.early
         tag = early.tags.get((leg.index, response.to_tag), "") if early is not None else ""
         media = bool(response.body)
-        reliably = takes_reliable(incoming.request, reliable)
+        told = reliable and self.core.parties.may_prack(self.party)
+        reliably = takes_reliable(incoming.request, told)
         # The media of several phones that ring at once cannot all be heard: then none is. But for
         # offers, each of which the caller has to answer, if who makes it awaits that.
         shown = (

@@ -356,6 +356,9 @@ class ExtensionModel(Section):
     pass_headers: PassedHeaders = Field(
         default=None, description="headers that go through, to it and from it"
     )
+    prack: Flag = Field(
+        default=True, description="whether responses that ring are acknowledged (RFC 3262)"
+    )
     calls: Count | None = Field(default=None, description="calls at once; no limit if absent")
     max_calls: Count | None = Field(default=None, description="the older name of `calls`")
     caller_id: CallerIdModel | None = Field(
@@ -411,6 +414,9 @@ class TrunkModel(Section):
         "whatever its Contact says",
     )
     refer: Flag = Field(default=False, description="whether it may transfer calls (REFER)")
+    prack: Flag = Field(
+        default=True, description="whether responses that ring are acknowledged (RFC 3262)"
+    )
     pass_headers: PassedHeaders = Field(
         default=None, description="headers that go through, to it and from it"
     )
@@ -438,7 +444,8 @@ class ConfigModel(Section):
 @dataclass(frozen=True, slots=True)
 class Extension:
     """A phone of this switch. ``name`` is what phones that it calls are shown, by default the
-    number; ``caller_id`` what carriers are. ``forwarding`` is what the configuration says of it."""
+    number; ``caller_id`` what carriers are. ``forwarding`` is what the configuration says of it,
+    ``prack`` whether it may have and give reliable provisional responses."""
 
     number: str
     name: str
@@ -448,6 +455,7 @@ class Extension:
     caller_id: CallerId | None = None
     forwarding: Forwarding | None = None
     pass_headers: frozenset[str] | None = None
+    prack: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,8 +464,9 @@ class Trunk:
 
     ``from_`` lists where it calls from besides ``to``; ``keepalive`` is seconds, 0 for none;
     ``nat``: requests within its calls follow its messages and not its Contact; ``refer``: it may
-    transfer calls. ``caller_id`` is what it is shown of those who call, ``assert_identity`` whether
-    it gets P-Asserted-Identity; ``caller_forms`` are those that its callers' numbers get.
+    transfer calls, ``prack``: it may have and give reliable provisional responses. ``caller_id`` is
+    what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity;
+    ``caller_forms`` are those that its callers' numbers get.
     """
 
     name: str
@@ -469,6 +478,7 @@ class Trunk:
     session_check: bool | None = None
     nat: bool = False
     refer: bool = False
+    prack: bool = True
     pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False

@@ -53,9 +53,9 @@ class Destinations:
         if target.kind == "trunk":
             return self._trunk_destination(target, holder)
         bindings = self._registrar.contacts(target.name)
+        extension = self._extensions.get(target.name)
         if not bindings:
-            known = target.name in self._extensions
-            return (480, "Not Registered") if known else (404, "No Such Extension")
+            return (480, "Not Registered") if extension else (404, "No Such Extension")
         found: list[Destination] = []
         for binding in bindings:
             flow = self._flow_to_phone(binding)
@@ -73,6 +73,7 @@ class Destinations:
                     line=str(target),
                     nat=True,
                     user_agent=binding.user_agent,
+                    reliable=extension is None or extension.prack,
                 )
             )
         return found or (480, "Unreachable")
@@ -117,6 +118,7 @@ class Destinations:
                 switch=trunk.switch,
                 nat=trunk.nat,
                 carrier=None if trunk.switch else trunk,
+                reliable=trunk.prack,
             )
         ]
 
@@ -155,6 +157,7 @@ class Destinations:
                     switch=trunk.switch,
                     nat=trunk.nat,
                     carrier=None if trunk.switch else trunk,
+                    reliable=trunk.prack,
                 )
             source = Source("trunk", name, trunk.switch if trunk is not None else False)
         else:

@@ -135,6 +135,12 @@ class Parties(KnownParties):
         """Whether a party may transfer whom it talks with."""
         return party.startswith("extension:") or party[6:] in self.sources.refer
 
+    def may_prack(self, party: str) -> bool:
+        """Whether a party may have and give reliable provisional responses."""
+        kind, _, name = party.partition(":")
+        known = self.extensions.get(name) if kind == "extension" else self.trunk_entries.get(name)
+        return known is None or known.prack
+
     def may_pick_up(self, party: str, other: str) -> bool:
         """Whether a party may take calls that ring at another: they share a group."""
         one = self.extensions.get(party.removeprefix("extension:"))

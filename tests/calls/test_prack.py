@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import ANSWER, HOLD, PLAN, SDP, Line, Message, World
+from calls.call_world import ANSWER, CONFIG, HOLD, PLAN, SDP, Line, Message, World
 from calls.test_answered import parties
 
 SUPPORTED = "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, CANCEL, PRACK, UPDATE\r\n"
@@ -532,3 +532,34 @@ def test_numbers_never_end(world: World) -> None:
     b.reply(487)
     a.acknowledge(a.find("487 INVITE"))
     world.end()
+
+
+# --- who may not
+
+
+def test_a_trunk_that_does_it_wrongly_is_not_asked(tmp_path: Path) -> None:
+    for name in ("pstn", "caller"):
+        config = CONFIG.replace(f"  {name}: {{", f"  {name}: {{prack: false, ")
+        world = World(tmp_path, config=config)
+        a, b = placed(world)
+        assert ("100rel" in b.last["supported"]) == (name == "caller")
+        b.reply(183, ANSWER, reliably(5))
+        assert ("rseq" in a.last) == (name == "pstn"), "what it does unasked is taken all the same"
+        if name == "pstn":
+            prack(a)
+        b.reply(200, to="PRACK")
+        b.reply(200)
+        a.ack()
+        ends(world, a, b)
+
+
+def test_a_phone_that_does_it_wrongly_is_not_asked(tmp_path: Path) -> None:
+    config = CONFIG.replace("password: b}", "password: b, prack: false}")
+    world = World(tmp_path, config=config)
+    phone = world.phone("1002", "10.9.0.2")
+    caller, _ = parties(world)
+    a = caller.call("1002", extra=SUPPORTED)
+    assert "100rel" not in phone.line.last["supported"]
+    phone.line.reply(200, ANSWER)
+    a.ack()
+    ends(world, a, phone.line)
