@@ -194,6 +194,7 @@ def _own_stdout(log_level: int) -> int:
 @click.option("--ring-only", is_flag=True, help="Ring, and never answer by itself (the default).")
 @click.option("--reject", type=click.IntRange(300, 699), metavar="STATUS", help="Refuse calls.")
 @click.option("--max-calls", type=click.IntRange(1, 4), default=4, show_default=True)
+@click.option("--prack", type=click.Choice(["use", "require"]), help="RFC 3262.")
 @click.option("--codec", "codecs", multiple=True, help="PCMU/8000, G722/16000, … (repeatable).")
 @click.option("--play", type=click.Path(path_type=Path), metavar="FILE.wav")
 @click.option("--tone", type=float, metavar="HZ", help="Play a tone.")
@@ -222,6 +223,7 @@ def command(
     ring_only: bool,
     reject: int | None,
     max_calls: int,
+    prack: str | None,
     codecs: tuple[str, ...],
     play: Path | None,
     tone: float | None,
@@ -276,6 +278,7 @@ def command(
             after=0.0 if answer and answer_after is None else answer_after, status=reject
         ),
         max_calls=max_calls,
+        prack=prack or "",
         play=play,
         tone=tone,
         echo=echo,

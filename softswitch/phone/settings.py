@@ -39,7 +39,8 @@ class PhoneSettings:
 
     ``domain`` stands in the phone's own address and in the numbers it dials; when it differs from
     the registrar, requests still go to the registrar. ``play`` is a WAV file (16-bit PCM, any
-    rate), ``tone`` a frequency in Hz, ``echo`` sends back what is heard.
+    rate), ``tone`` a frequency in Hz, ``echo`` sends back what is heard. ``prack`` is what it does
+    of reliable provisional responses (RFC 3262): ``use`` them, ``require`` them, or nothing.
     """
 
     user: str = "phone"
@@ -54,6 +55,7 @@ class PhoneSettings:
     codecs: tuple[str, ...] = ("PCMU/8000", "PCMA/8000")
     answering: Answering = Answering()
     max_calls: int = MOST_CALLS
+    prack: str = ""
     play: Path | None = None
     tone: float | None = None
     echo: bool = False

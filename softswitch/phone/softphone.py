@@ -209,6 +209,11 @@ class Softphone:
             config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", s.user, 0, s.password))
             if s.domain is not None and s.domain != s.registrar:
                 config.sipConfig.proxies.append(self.uri(s.registrar) + ";lr")
+        if s.prack:
+            required = s.prack == "require"
+            config.callConfig.prackUse = (
+                pj.PJSUA_100REL_MANDATORY if required else pj.PJSUA_100REL_OPTIONAL
+            )
         config.mediaConfig.transportConfig.boundAddress = s.host
         config.mediaConfig.transportConfig.port = 0  # any free one: many phones on one machine
         self.account = _Account(self)
