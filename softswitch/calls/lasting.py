@@ -313,6 +313,8 @@ class LastingCall(Transferring):
             self.changed()
         elif not self.over:
             self._end("answered", 200, reason, self._by or by)
+        else:
+            self.said_all()
 
     def _left_in_transfer(self, leg: Leg, other: Leg | None, reason: str) -> None:
         """A leg has hung up while somebody is transferred: who it talked with may go on."""
@@ -355,6 +357,8 @@ class LastingCall(Transferring):
             self.changed()
         elif not self.over:
             self._end("answered", 200, reason, self._by or "switch")
+        elif leg.bye_waits is None:
+            self.said_all()
 
     def left_alone(self, leg: Member, status: int, reason: str) -> None:
         """Hang up a leg if it has nobody to talk with, and say why."""
@@ -460,12 +464,12 @@ class LastingCall(Transferring):
             core.journal.over(self)
             for leg in self._goodbyes or ():
                 if leg.bye_waits is not None:
-                    self.last_word = leaves(core.journal, self._record_of(leg), leg.bye_waits)
+                    self.last_word = leaves(core.journal, self.record_of(leg), leg.bye_waits)
         self._goodbyes = None
         self.told = None
         core.call_over(self)
 
-    def _record_of(self, leg: Leg) -> CallRecord:
+    def record_of(self, leg: Leg) -> CallRecord:
         """As the journal holds it when all but this leg is over, and told."""
         told = [event for event in self.told or () if type(event) is events.TalkBegan]
         return msgspec.structs.replace(self.record(), told=tuple(told), legs=(leg.record(),))

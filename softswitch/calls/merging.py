@@ -12,9 +12,11 @@ from typing import Final
 from softswitch import events
 from softswitch.calls.callid import read_call_id, write_call_id
 from softswitch.calls.core import Member
+from softswitch.calls.last_words import leaves
 from softswitch.calls.lasting import address_of
 from softswitch.calls.leg import DIALLED, Leg
 from softswitch.calls.placed import PlacedCall
+from softswitch.calls.records import CallRecord
 from softswitch.calls.transfer import ATTENDED, TRANSFERRED, AttendedTransfer
 from softswitch.sip import Response, decoded, readable
 
@@ -120,11 +122,16 @@ class MergingCall(PlacedCall):
                 older._add(transfer)
             transfer.call = older
         self.transfers = None
+        left: CallRecord | None = None
         for leg in list(self.legs):
-            # It is told of a transfer yet, and then hung up on.
+            # It is told of a transfer yet, and then hung up on, by another process if need be.
             self.leg_ended(leg, leg.status, "Transferred", "switch")
             self.legs.remove(leg)
+            if self.core.journal is not None:
+                left = self.record_of(leg)
         self._end("answered", 200, MERGED, "switch")
+        if left is not None and self.core.journal is not None:
+            self.last_word = leaves(self.core.journal, left, TRANSFERRED)
 
     def resume(self, wait: float) -> None:
         """See `LastingCall`. Whether a neighbour has heard which call it is now is not known."""

@@ -389,10 +389,14 @@ def restore_goodbye(core: Core, flows: Flows, journal: Journal, row: int, data: 
     _confirm(core, leg, one)
     _absorb(call, leg, record, answered_at)
     leg.state = LEAVING
-    leg.bye_waits = reason
     call.last_word = word = LastWord(journal, data)
     journal.restored(word, row)
     core.remember(leg)
+    if leg.session.answer is not None:
+        leg.bye_waits = reason
+    else:
+        leg.bye(reason)
+        call.said_all()
 
 
 def _answered_at(record: CallRecord) -> int:
