@@ -23,7 +23,7 @@ run: $(BIN)/.installed $(COMPILE) sipp
 	$(BIN)/softswitch lab $(LAB)
 
 test: $(BIN)/.installed-test $(COMPILE) peers
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 types: $(BIN)/.installed-test
 	$(BIN)/mypy

@@ -111,7 +111,11 @@ ASKS: list[tuple[str, str, str, Callable[[World], World], dict[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("why", "status", "number", "make", "more"), ASKS, ids=lambda a: str(a))
+@pytest.mark.parametrize(
+    ("why", "status", "number", "make", "more"),
+    ASKS,
+    ids=[f"{why}: {status}" for why, status, *_ in ASKS],
+)
 def test_a_trunks_refused_call_has_a_record(
     world: World,
     caplog: pytest.LogCaptureFixture,

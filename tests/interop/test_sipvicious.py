@@ -30,6 +30,11 @@ cds: {{database: hq.db, api: {{listen: "127.0.0.1:{api}", tokens: [t]}}}}
 """
 
 
+def _interruptible() -> None:
+    """What runs in the background of a shell ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Site:
     """A switch, and what is run against it."""
 
@@ -44,7 +49,7 @@ class Site:
     def run(self, *command: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             command, cwd=self.folder, stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_interruptible,
         )  # fmt: skip
         self.running.append(process)
         return process
@@ -57,6 +62,18 @@ class Site:
             "phone", "--registrar", f"127.0.0.1:{self.sip}", "--user", user,
             "--password", password, *arguments,
         )  # fmt: skip
+
+    def interrupt(self, tools: list[subprocess.Popen[str]]) -> list[str]:
+        """What they have found: whoever is not done yet says so when it is interrupted. A signal
+        that comes in the middle of something may be lost, so it is sent again."""
+        for _ in range(6):
+            going = [tool for tool in tools if tool.poll() is None]
+            for tool in going:
+                tool.send_signal(signal.SIGINT)
+            until = time.monotonic() + 5
+            while any(tool.poll() is None for tool in going) and time.monotonic() < until:
+                time.sleep(0.05)
+        return [tool.communicate(timeout=1)[0] for tool in tools]
 
     def attacks(self, tool: str, *arguments: str) -> subprocess.Popen[str]:
         program = Path(sys.executable).with_name(f"sipvicious_{tool}")
@@ -109,9 +126,7 @@ def test_they_find_nothing_and_phones_go_on_calling(site: Site) -> None:
         assert call.wait(20) == 0, call.communicate()[0]
         calls += 1
     assert calls >= 1
-    for tool in tools:
-        tool.send_signal(signal.SIGINT)  # whoever is not done yet says what it has
-    found = [tool.communicate(timeout=30)[0] for tool in tools]
+    found = site.interrupt(tools)
     took = time.monotonic() - began
     for text in found[:2]:
         assert "found nothing" in text, text
