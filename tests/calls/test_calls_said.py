@@ -10,7 +10,7 @@ import pytest
 
 from calls.call_world import ANSWER, CONFIG, PLAN, SDP, Agent, World
 from calls.test_answered import answered, parties
-from calls.test_transfer import phones, refer, talk
+from calls.transfers import phones, refer, talk
 from softswitch.config import Log as Settings
 from softswitch.log import CallLog, Log
 from softswitch.sip.digest import answer

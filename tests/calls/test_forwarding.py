@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from calls.call_world import CONFIG, PLAN, SDP, Agent, Line, World
-from calls.test_transfer import BOB, CAROL, heard, port, refer, talk
 from calls.test_transfer_sites import BRANCH, BRANCH_AT, BRANCH_PLAN
+from calls.transfers import BOB, CAROL, heard, port, refer, talk
 from softswitch import events
 from softswitch.configuration import load_config
 from softswitch.features import is_wish

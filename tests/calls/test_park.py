@@ -6,13 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import CONFIG, PLAN, SDP, World
-from calls.test_transfer import BOB, CAROL, heard, notes, phones, port, refer, talk, talks
+from calls.call_world import PLAN, SDP, World
+from calls.transfers import (
+    BOB,
+    CAROL,
+    GROUPS,
+    INACTIVE,
+    hangs_up,
+    heard,
+    leaves,
+    notes,
+    park,
+    phones,
+    port,
+    refer,
+    retrieve,
+    talk,
+    talks,
+)
 from softswitch import events
 
-GROUPS = CONFIG.replace("{name: Bob,", "{name: Bob, pickup: [desk],").replace(
-    "{name: Carol,", "{name: Carol, pickup: desk,"
-)
 STARS = (
     PLAN
     + """
@@ -35,11 +48,10 @@ def test_parked_and_retrieved(stars: World) -> None:
     refer(b, "701")
     heard(b)
     assert notes(b)[-1] == "200 OK"
-    heard(b)
-    b.bye()
+    leaves(b)
     assert a.last.what == "INVITE"
     assert "a=inactive" in a.last.body, "there is nobody to be heard"
-    a.reply(200, SDP + "a=inactive\r\n")
+    a.reply(200, INACTIVE)
     world.run(60)
     assert "BYE" not in a.what
     c = carol.call("701", CAROL)
@@ -49,8 +61,7 @@ def test_parked_and_retrieved(stars: World) -> None:
     assert port(c.find("200 INVITE").body) == port(SDP)
     c.ack()
     world.run(5)
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
     assert talks(world) == [
         ((0, 1), "dialled", "extension:1001"),
@@ -72,7 +83,7 @@ def test_taken_orbits_and_empty_ones(stars: World) -> None:
     a, b = talk(alice, bob)
     refer(b, "701")
     heard(b)
-    a.reply(200, SDP + "a=inactive\r\n")
+    a.reply(200, INACTIVE)
     b.bye()
     c, b = talk(carol, bob)
     refer(b, "701")
@@ -81,8 +92,7 @@ def test_taken_orbits_and_empty_ones(stars: World) -> None:
     heard(b)
     assert talks(world)[-1][1] == "returned"
     a.bye()
-    b.bye()
-    c.reply(200, to="BYE")
+    hangs_up(b, c)
     world.end()
 
 
@@ -91,10 +101,7 @@ def test_who_has_parked_it_is_rung(stars: World, answers: bool) -> None:
     world = stars
     alice, bob, carol = phones(world)
     a, b = talk(alice, bob)
-    refer(b, "701")
-    heard(b)
-    b.bye()
-    a.reply(200, SDP + "a=inactive\r\n")
+    park(b, a)
     world.run(125)
     again = bob.line
     assert again is not b
@@ -105,18 +112,14 @@ def test_who_has_parked_it_is_rung(stars: World, answers: bool) -> None:
         c = carol.call("701")
         assert c.last.what == "404 INVITE"
         c.acknowledge(c.last)
-        a.bye()
-        again.reply(200, to="BYE")
+        hangs_up(a, again)
     else:
         again.reply(180)
         world.run(25)
         assert again.last.what == "CANCEL"
         again.reply(487)
-        c = carol.call("701", CAROL)
-        a.reply(200, SDP)
-        c.ack()
-        c.bye()
-        a.reply(200, to="BYE")
+        c = retrieve(carol, a)
+        hangs_up(c, a)
     world.end()
 
 
@@ -124,10 +127,7 @@ def test_retrieved_while_who_parked_it_is_rung(stars: World) -> None:
     world = stars
     alice, bob, carol = phones(world)
     a, b = talk(alice, bob)
-    refer(b, "701")
-    heard(b)
-    b.bye()
-    a.reply(200, SDP + "a=inactive\r\n")
+    park(b, a)
     world.run(125)
     again = bob.line
     again.reply(180)
@@ -136,8 +136,7 @@ def test_retrieved_while_who_parked_it_is_rung(stars: World) -> None:
     again.reply(487)
     a.reply(200, SDP)
     c.ack()
-    c.bye()
-    a.reply(200, to="BYE")
+    hangs_up(c, a)
     world.end()
 
 
@@ -145,10 +144,7 @@ def test_the_parked_one_hangs_up(stars: World) -> None:
     world = stars
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
-    refer(b, "701")
-    heard(b)
-    b.bye()
-    a.reply(200, SDP + "a=inactive\r\n")
+    park(b, a)
     a.bye()
     assert a.last.what == "200 BYE"
     world.end()
@@ -158,10 +154,7 @@ def test_parked_over_a_restart(tmp_path: Path) -> None:
     world = World(tmp_path, GROUPS, STARS, journal=True)
     alice, bob, carol = phones(world)
     a, b = talk(alice, bob)
-    refer(b, "701")
-    heard(b)
-    b.bye()
-    a.reply(200, SDP + "a=inactive\r\n")
+    park(b, a)
     world.run(10)
     world.kill()
     world.start(GROUPS, STARS)
@@ -173,8 +166,7 @@ def test_parked_over_a_restart(tmp_path: Path) -> None:
     a.reply(200, SDP)
     assert port(c.find("200 INVITE").body) == port(SDP)
     c.ack()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
     assert len(world.of(events.CallEnded)) == 2
 
@@ -194,8 +186,7 @@ def test_picked_up_by_number(stars: World, number: str) -> None:
     a.ack()
     assert b.last.what == "CANCEL"
     b.reply(487)
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
     assert talks(world) == [((0, 2), "pickup", "extension:1003")]
 
@@ -225,10 +216,7 @@ def test_not_retrieved_after_all(stars: World, how: str) -> None:
     world = stars
     alice, bob, carol = phones(world)
     a, b = talk(alice, bob)
-    refer(b, "701")
-    heard(b)
-    b.bye()
-    a.reply(200, SDP + "a=inactive\r\n")
+    park(b, a)
     c = carol.call("701", CAROL)
     if how == "given up":
         c.cancel()
@@ -237,14 +225,11 @@ def test_not_retrieved_after_all(stars: World, how: str) -> None:
     else:
         a.reply(488)
         c.acknowledge(c.find("488 INVITE"))
-    a.reply(200, SDP + "a=inactive\r\n")
+    a.reply(200, INACTIVE)
     world.run(5)
     assert "BYE" not in a.what
-    c = carol.call("701", CAROL)
-    a.reply(200, SDP)
-    c.ack()
-    c.bye()
-    a.reply(200, to="BYE")
+    c = retrieve(carol, a)
+    hangs_up(c, a)
     world.end()
 
 
@@ -259,8 +244,7 @@ def test_nobody_makes_an_offer(stars: World) -> None:
     c.acknowledge(c.last)
     b.reply(200, BOB)
     a.ack(SDP)
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
@@ -293,10 +277,7 @@ def test_a_parked_one_refreshes_its_session(stars: World) -> None:
     b = bob.line
     b.reply(200, BOB)
     a.ack()
-    refer(b, "701")
-    heard(b)
-    b.bye()
-    a.reply(200, SDP + "a=inactive\r\n")
+    park(b, a)
     for _ in range(4):
         world.run(50)
         if bob.line.last.what == "INVITE" and bob.line is not b:
@@ -310,6 +291,5 @@ def test_a_parked_one_refreshes_its_session(stars: World) -> None:
     assert port(a.last.body) == port(CAROL)
     a.reply(200, SDP)
     c.ack()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()

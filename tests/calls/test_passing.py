@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calls.call_world import ANSWER, CONFIG, SDP, World
-from calls.test_transfer import BOB, CAROL, phones, refer, talk
+from calls.transfers import BOB, CAROL, phones, refer, talk
 from softswitch.calls.passing import IN_RESPONSES, PASSED, any_back, any_in
 from softswitch.config.places import ConfigErrors
 

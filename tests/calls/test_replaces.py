@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import pytest
 
-from calls.call_world import CONFIG, SDP, Line, World
-from calls.test_transfer import BOB, CAROL, phones, port, talk, talks
-from softswitch import events
-
-GROUPS = CONFIG.replace("{name: Bob,", "{name: Bob, pickup: [desk],").replace(
-    "{name: Carol,", "{name: Carol, pickup: desk,"
+from calls.call_world import SDP, World
+from calls.transfers import (
+    BOB,
+    CAROL,
+    GROUPS,
+    dialog,
+    early_dialog,
+    hangs_up,
+    phones,
+    port,
+    talk,
+    talks,
 )
-
-
-def dialog(line: Line, extra: str = "") -> str:
-    """The header that names the dialog of this line."""
-    to_tag = line.remote.partition(";tag=")[2]
-    from_tag = line.local.partition(";tag=")[2]
-    return f"Replaces: {line.call_id};to-tag={to_tag};from-tag={from_tag}{extra}\r\n"
+from softswitch import events
 
 
 def test_another_phone_goes_on(world: World) -> None:
@@ -27,7 +27,7 @@ def test_another_phone_goes_on(world: World) -> None:
     a, b = talk(alice, bob)
     world.run(5)
     other = world.phone("1002", "10.9.0.22")
-    c = other.call("1001", CAROL, f"{dialog(b)}Require: replaces\r\n")
+    c = other.call("1001", CAROL, f"Replaces: {dialog(b)}\r\nRequire: replaces\r\n")
     assert port(a.last.body) == port(CAROL)
     a.reply(200, SDP)
     assert a.last.what == "ACK"
@@ -40,8 +40,7 @@ def test_another_phone_goes_on(world: World) -> None:
     assert a.last.what == "INVITE"
     a.reply(200, SDP)
     c.ack()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
     older, younger = sorted({e.call_id for e in world.of(events.CallStarted)})
     (merged,) = world.of(events.CallMerged)
@@ -53,7 +52,7 @@ def test_without_an_offer(world: World) -> None:
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
     other = world.phone("1002", "10.9.0.22")
-    c = other.call("1001", "", dialog(b))
+    c = other.call("1001", "", f"Replaces: {dialog(b)}\r\n")
     assert a.last.what == "INVITE"
     assert a.last.body == ""
     a.reply(200, SDP)
@@ -63,8 +62,7 @@ def test_without_an_offer(world: World) -> None:
     assert a.last.what == "ACK"
     assert port(a.last.body) == port(CAROL)
     b.reply(200, to="BYE")
-    c.bye()
-    a.reply(200, to="BYE")
+    hangs_up(c, a)
     world.end()
 
 
@@ -73,14 +71,13 @@ def test_it_does_not_come_to_that(world: World, how: str) -> None:
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
     other = world.phone("1002", "10.9.0.22")
-    c = other.call("1001", CAROL, dialog(b))
+    c = other.call("1001", CAROL, f"Replaces: {dialog(b)}\r\n")
     if how == "refuses":
         a.reply(488)
         assert c.last.what == "488 INVITE"
         c.acknowledge(c.last)
         assert "BYE" not in b.what, "the two talk on"
-        b.bye()
-        a.reply(200, to="BYE")
+        hangs_up(b, a)
     elif how == "hangs up":
         a.bye()
         assert c.last.what == "480 INVITE"
@@ -91,8 +88,7 @@ def test_it_does_not_come_to_that(world: World, how: str) -> None:
         c.acknowledge(c.find("487 INVITE"))
         a.reply(200, SDP)
         assert a.last.what == "ACK"
-        a.bye()
-        b.reply(200, to="BYE")
+        hangs_up(a, b)
     world.end()
     assert len(talks(world)) == 1
 
@@ -112,12 +108,11 @@ def test_what_cannot_be_replaced(world: World, what: str, status: int) -> None:
     other = carol if what == "theirs" else world.phone("1002", "10.9.0.22")
     header = f"Replaces: {what}\r\n"
     if what in ("theirs", "early"):
-        header = dialog(b, ";early-only" if what == "early" else "")
+        header = f"Replaces: {dialog(b)}{';early-only' if what == 'early' else ''}\r\n"
     c = other.call("1001", CAROL, header)
     assert c.last.what == f"{status} INVITE"
     c.acknowledge(c.last)
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
@@ -129,8 +124,7 @@ def test_pickup(tmp_path, offer: bool) -> None:  # type: ignore[no-untyped-def]
     a = alice.call("1002", SDP if offer else "")
     b = bob.line
     b.reply(180)
-    to_tag, from_tag = b.tag, b.last["from"].partition(";tag=")[2]
-    header = f"Replaces: {b.call_id};to-tag={to_tag};from-tag={from_tag};early-only\r\n"
+    header = f"Replaces: {early_dialog(b)};early-only\r\n"
     c = carol.call("1002", CAROL, header)
     assert "a=inactive" in c.find("200 INVITE").body
     c.ack()
@@ -161,14 +155,12 @@ def test_pickup_of_strangers_phone(world: World) -> None:
     a = alice.call("1002")
     b = bob.line
     b.reply(180)
-    from_tag = b.last["from"].partition(";tag=")[2]
-    c = carol.call("1002", CAROL, f"Replaces: {b.call_id};to-tag={b.tag};from-tag={from_tag}\r\n")
+    c = carol.call("1002", CAROL, f"Replaces: {early_dialog(b)}\r\n")
     assert c.last.what == "403 INVITE"
     c.acknowledge(c.last)
     b.reply(200, BOB)
     a.ack()
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
@@ -178,16 +170,14 @@ def test_pickup_and_the_phone_is_answered_meanwhile(tmp_path) -> None:  # type: 
     a = alice.call("1002")
     b = bob.line
     b.reply(180)
-    from_tag = b.last["from"].partition(";tag=")[2]
-    c = carol.call("1002", CAROL, f"Replaces: {b.call_id};to-tag={b.tag};from-tag={from_tag}\r\n")
+    c = carol.call("1002", CAROL, f"Replaces: {early_dialog(b)}\r\n")
     c.ack()
     b.reply(200, BOB)
     a.ack()
     c.reply(200, CAROL)
     assert c.last.what == "BYE"
     c.reply(200, to="BYE")
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
@@ -195,15 +185,14 @@ def test_the_switch_ends_the_call_that_is_to_take_over(world: World) -> None:
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
     other = world.phone("1002", "10.9.0.22")
-    c = other.call("1001", CAROL, dialog(b))
+    c = other.call("1001", CAROL, f"Replaces: {dialog(b)}\r\n")
     min((x for x in world.switch.calls if not x.answered), key=id).hang_up_all("stopping")
     world.settle()
     assert c.last.what == "503 INVITE"
     c.acknowledge(c.last)
     a.reply(200, SDP)
     assert a.last.what == "ACK"
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
@@ -211,7 +200,7 @@ def test_the_offer_comes_twice_before_its_answer(world: World) -> None:
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
     other = world.phone("1002", "10.9.0.22")
-    c = other.call("1001", "", dialog(b))
+    c = other.call("1001", "", f"Replaces: {dialog(b)}\r\n")
     acked = a.count("ACK")
     a.reply(200, SDP)
     a.reply(200, SDP)
@@ -219,8 +208,7 @@ def test_the_offer_comes_twice_before_its_answer(world: World) -> None:
     c.ack(CAROL)
     assert port(a.last.body) == port(CAROL)
     b.reply(200, to="BYE")
-    c.bye()
-    a.reply(200, to="BYE")
+    hangs_up(c, a)
     world.end()
 
 
@@ -228,7 +216,7 @@ def test_the_call_that_is_taken_over_ends(world: World) -> None:
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
     other = world.phone("1002", "10.9.0.22")
-    c = other.call("1001", CAROL, dialog(b))
+    c = other.call("1001", CAROL, f"Replaces: {dialog(b)}\r\n")
     world.run(0.3)
     assert c.last.what == "100 INVITE", "it waits for Alice's phone"
     next(x for x in world.switch.calls if x.answered).hang_up_all("a side vanished")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calls.call_world import CONFIG, SDP, Line, World
-from calls.test_transfer import BOB, phones, talk
+from calls.transfers import BOB, phones, talk
 
 UPDATES = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n"
 

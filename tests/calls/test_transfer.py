@@ -1,60 +1,26 @@
-"""Transfers: REFER, with and without Replaces, on one switch; what each side hears of it, and what
-is told of it."""
+"""Blind transfers: REFER on one switch; what each side hears of it, and what is told of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from calls.call_world import HOLD, SDP, Agent, Line, World
+from calls.call_world import CONFIG, HOLD, SDP, Line, World
+from calls.transfers import (
+    BOB,
+    CAROL,
+    hangs_up,
+    heard,
+    leaves,
+    notes,
+    phones,
+    port,
+    refer,
+    talk,
+    talks,
+)
 from softswitch import events
-
-BOB = SDP.replace("40000", "41000").replace("192.0.2.9", "192.0.2.41")
-CAROL = SDP.replace("40000", "42000").replace("192.0.2.9", "192.0.2.42")
-
-
-def port(body: str) -> int:
-    return int(body.partition("m=audio ")[2].split()[0])
-
-
-def phones(world: World) -> tuple[Agent, Agent, Agent]:
-    return (
-        world.phone("1001", "10.9.0.1"),
-        world.phone("1002", "10.9.0.2"),
-        world.phone("1003", "10.9.0.3"),
-    )
-
-
-def talk(caller: Agent, callee: Agent) -> tuple[Line, Line]:
-    """They are in a call."""
-    a = caller.call(callee.name)
-    b = callee.line
-    b.reply(200, BOB)
-    a.ack()
-    return a, b
-
-
-def refer(line: Line, to: str, extra: str = "") -> None:
-    line.send("REFER", extra=f"{line.contact}Refer-To: <sip:{to}@10.0.0.1>\r\n{extra}")
-
-
-def notes(line: Line) -> list[str]:
-    """What the NOTIFYs said, each answered as it is looked at; the subscription's state last."""
-    said = []
-    for message in line.received:
-        if message.what == "NOTIFY":
-            assert message["event"].startswith("refer")
-            assert message["content-type"].startswith("message/sipfrag")
-            said.append(message.body.strip().removeprefix("SIP/2.0 "))
-    return said
-
-
-def heard(line: Line) -> None:
-    """Answer the newest NOTIFY."""
-    line.reply(200, to="NOTIFY")
-
-
-def talks(world: World) -> list[tuple[tuple[int, ...], str, str]]:
-    return [(e.legs, e.how, e.by) for e in world.of(events.TalkBegan)]
 
 
 def test_blind(world: World) -> None:
@@ -82,8 +48,7 @@ def test_blind(world: World) -> None:
     assert c.what == ["INVITE", "ACK"], "Alice is where she was: Carol need not be told"
     assert notes(b)[2:] == ["200 OK"]
     assert b.last["subscription-state"].startswith("terminated")
-    heard(b)
-    b.bye()
+    leaves(b)
     assert b.last.what == "200 BYE"
     world.run(5)
     assert b.count("BYE") == 0
@@ -120,8 +85,7 @@ def test_blind_by_the_caller(world: World) -> None:
     world.run(3)
     assert a.last.what == "BYE", "who does not hang up itself is hung up on"
     a.reply(200, to="BYE")
-    b.bye()
-    c.reply(200, to="BYE")
+    hangs_up(b, c)
     world.end()
     assert talks(world)[1] == ((1, 2), "blind-transfer", "extension:1001")
 
@@ -151,8 +115,7 @@ def test_the_other_is_somewhere_else_then(world: World, held: bool) -> None:
     assert {origin[0] for origin in origins} == {"1"}, "it is the session that Alice knows"
     assert [int(origin[1]) for origin in origins][-1] > 1, "with a version that has gone up"
     b.bye()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -166,8 +129,7 @@ def holds_while_transferred(world: World) -> tuple[Line, Line, Line]:
     refer(b, "1003")
     c = carol.line
     c.reply(200, CAROL)
-    heard(b)
-    b.bye()
+    leaves(b)
     a.reply(200, HOLD)
     assert "a=sendonly" in c.last.body
     return a, b, c
@@ -178,8 +140,7 @@ def test_who_holds_need_not_hear_how_that_is_answered(world: World) -> None:
     c.reply(200, CAROL + "a=recvonly\r\n")
     assert a.last.what == "ACK"
     assert c.last.what == "ACK"
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -195,8 +156,7 @@ def test_who_holds_resumes_meanwhile(world: World) -> None:
     assert a.last.what == "200 INVITE"
     assert port(a.last.body) == port(CAROL)
     a.ack()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -212,15 +172,13 @@ def test_who_resumes_meanwhile_is_answered(world: World, how: str) -> None:
         assert a.last.what == "INVITE"
         assert port(a.last.body) == 47000
         a.reply(200, HOLD)
-        a.bye()
-        c.reply(200, to="BYE")
+        hangs_up(a, c)
     elif how == "cancelled":
         a.cancel()
         assert a.find("487 INVITE")
         a.ack()
         c.reply(200, CAROL + "a=recvonly\r\n")
-        a.bye()
-        c.reply(200, to="BYE")
+        hangs_up(a, c)
     elif how == "hung up":
         a.bye()
         assert a.find("487 INVITE")
@@ -252,8 +210,7 @@ def test_nobody_is_there(world: World, status: int, by: str) -> None:
     assert a.last.what == "INVITE"
     a.reply(200, SDP)
     b.ack()
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
     assert talks(world)[1] == ((0, 1), "returned", "extension:1002")
     assert [e.status for e in world.of(events.LegReferred)] == [0, status]
@@ -271,8 +228,7 @@ def test_who_transferred_has_gone_and_is_rung(world: World) -> None:
     assert port(again.last.body) == port(SDP)
     again.reply(200, BOB)
     a.reply(200, SDP)
-    a.bye()
-    again.reply(200, to="BYE")
+    hangs_up(a, again)
     world.end()
     assert talks(world)[1] == ((0, 3), "returned", "extension:1002")
 
@@ -319,8 +275,7 @@ def test_no_notes_wanted(world: World) -> None:
     assert notes(b) == []
     world.run(3)
     b.reply(200, to="BYE")
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -339,8 +294,7 @@ def test_notes_are_not_taken(world: World, status: int) -> None:
     world.run(3)
     assert b.count("BYE")
     b.reply(200, to="BYE")
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -356,8 +310,7 @@ def test_the_kept_one_does_not_take_it(world: World) -> None:
     assert a.last.what == "BYE"
     a.reply(200, to="BYE")
     c.reply(200, to="BYE")
-    heard(b)
-    b.bye()
+    leaves(b)
     world.end()
     assert world.ended.hangup_by == "switch", "who transferred has only left it"
 
@@ -376,8 +329,7 @@ def test_offers_cross(world: World) -> None:
     a.reply(200, SDP)
     assert a.last.what == "ACK"
     b.bye()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -405,8 +357,7 @@ def test_offers_cross_and_the_other_is_made_again_first(world: World) -> None:
     assert c.last.what == "ACK"
     assert a.last.what == "ACK"
     b.bye()
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -428,8 +379,7 @@ def test_an_answer_that_the_other_cannot_use(world: World) -> None:
     assert second.last.what == "ACK"
     assert port(second.last.body) == port(BOB)
     a.bye()
-    b.bye()
-    second.reply(200, to="BYE")
+    hangs_up(b, second)
     world.end()
 
 
@@ -441,10 +391,8 @@ def test_to_a_group(world: World) -> None:
     assert two is b, "Bob, who is transferred, is not rung"
     one.reply(200, CAROL)
     b.reply(200, BOB)
-    heard(c)
-    c.bye()
-    b.bye()
-    one.reply(200, to="BYE")
+    leaves(c)
+    hangs_up(b, one)
     world.end()
 
 
@@ -455,16 +403,13 @@ def test_several_in_a_row(world: World) -> None:
     c = carol.line
     c.reply(200, CAROL)
     a.reply(200, SDP)
-    heard(b)
-    b.bye()
+    leaves(b)
     refer(c, "1002")
     again = bob.line
     again.reply(200, BOB)
     a.reply(200, SDP)
-    heard(c)
-    c.bye()
-    a.bye()
-    again.reply(200, to="BYE")
+    leaves(c)
+    hangs_up(a, again)
     world.end()
     assert [legs for legs, _, _ in talks(world)] == [(0, 1), (0, 2), (0, 3)]
 
@@ -486,8 +431,7 @@ def test_what_asks_for_nothing(world: World, lines: str, status: int) -> None:
     a, b = talk(alice, bob)
     b.send("REFER", extra=b.contact + lines)
     assert b.last.what == f"{status} REFER"
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
     assert len(talks(world)) == 1
 
@@ -503,198 +447,8 @@ def test_a_carrier_may_not(world: World) -> None:
     assert "REFER" in a.find("200 INVITE")["allow"]
     refer(b, "1003")
     assert b.last.what == "405 REFER"
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
-
-
-# --- with Replaces -------------------------------------------------------------------------------
-
-
-def replaces(line: Line) -> str:
-    """The dialog of this line, as the one at its other end sees it."""
-    to_tag = line.remote.partition(";tag=")[2]
-    from_tag = line.local.partition(";tag=")[2]
-    return f"Replaces={line.call_id}%3Bto-tag%3D{to_tag}%3Bfrom-tag%3D{from_tag}"
-
-
-def attended(line: Line, other: Line, to: str = "1003") -> None:
-    line.send(
-        "REFER",
-        extra=f"{line.contact}Refer-To: <sip:{to}@10.0.0.1?{replaces(other)}>\r\n",
-    )
-
-
-def two_calls(world: World, first: bool) -> tuple[Line, Line, Line, Line]:
-    """Alice calls Bob, and he calls Carol; or (not `first`) the other way round."""
-    alice, bob, carol = phones(world)
-    if first:
-        a, b1 = talk(alice, bob)
-        world.run(2)
-    b2 = bob.call("1003")
-    carol.line.reply(200, CAROL)
-    b2.ack()
-    if not first:
-        world.run(2)
-        a, b1 = talk(alice, bob)
-    world.run(3)
-    return a, b1, b2, carol.line
-
-
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("within", [1, 2])
-def test_attended(world: World, first: bool, within: int) -> None:
-    """Whichever call is older, and in whichever the REFER comes."""
-    a, b1, b2, c = two_calls(world, first)
-    asks, other = (b1, b2) if within == 1 else (b2, b1)
-    attended(asks, other)
-    assert asks.find("202 REFER")
-    kept, target = (a, c) if within == 1 else (c, a)
-    mine, theirs = (SDP, CAROL) if within == 1 else (CAROL, SDP)
-    assert kept.last.what == "INVITE"
-    assert kept.last.body == ""
-    assert talks(world) == [t for t in talks(world) if t[1] == "dialled"], "not yet"
-    kept.reply(200, mine)
-    assert port(target.last.body) == port(mine)
-    target.reply(200, theirs)
-    assert target.last.what == "ACK"
-    assert kept.last.what == "ACK"
-    assert port(kept.last.body) == port(theirs)
-    heard(asks)
-    assert notes(asks) == ["100 Trying", "200 OK"]
-    heard(asks)
-    assert other.last.what == "BYE"
-    other.reply(200, to="BYE")
-    asks.bye()
-    assert asks.last.what == "200 BYE"
-    world.run(10)
-    a.invite(SDP.replace("40000", "46000"))
-    assert port(c.last.body) == 46000
-    c.reply(200, CAROL)
-    a.ack()
-    a.bye()
-    c.reply(200, to="BYE")
-    world.end()
-    older, younger = sorted({e.call_id for e in world.of(events.CallStarted)})
-    (merged,) = world.of(events.CallMerged)
-    assert (merged.call_id, merged.into, merged.owner) == (younger, older, "hq")
-    (moved,) = world.of(events.LegMoved)
-    assert (moved.call_id, moved.was_call) == (older, younger)
-    assert moved.party == ("extension:1003" if first else "extension:1001")
-    *_, last = world.of(events.TalkBegan)
-    assert (last.call_id, last.how, last.by) == (older, "attended-transfer", "extension:1002")
-    ends = {e.call_id: e for e in world.of(events.CallEnded)}
-    assert ends[younger].at == merged.at
-    assert ends[younger].disposition == "answered"
-    assert ends[older].at == merged.at + 10_000_000
-
-
-def test_attended_and_who_asked_leaves_at_once(world: World) -> None:
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    b1.bye()
-    b2.bye()
-    assert "BYE" not in a.what + c.what
-    a.reply(200, SDP)
-    c.reply(200, CAROL)
-    assert a.last.what == "ACK"
-    c.bye()
-    a.reply(200, to="BYE")
-    world.end()
-
-
-@pytest.mark.parametrize("who", ["kept", "target"])
-def test_attended_and_one_of_them_hangs_up(world: World, who: str) -> None:
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    a.reply(200, SDP)
-    heard(b1)
-    (a if who == "kept" else c).bye()
-    if who == "kept":
-        assert b1.last.what == "BYE"
-        b1.reply(200, to="BYE")
-        assert "BYE" not in b2.what, "the two others talk on"
-        c.reply(200, CAROL)
-        b2.bye()
-        c.reply(200, to="BYE")
-    else:
-        assert notes(b1)[-1].startswith("487")
-        heard(b1)
-        assert b2.last.what == "BYE"
-        b2.reply(200, to="BYE")
-        assert a.last.what == "ACK", "its offer has an answer"
-        b1.bye()
-        a.reply(200, to="BYE")
-    world.end()
-    assert all(how == "dialled" for _, how, _ in talks(world))
-
-
-def test_attended_and_they_cannot_talk(world: World) -> None:
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    a.reply(200, SDP)
-    c.reply(488)
-    assert "a=inactive" in a.last.body, "of the ACK"
-    heard(b1)
-    assert notes(b1)[-1].startswith("488")
-    heard(b1)
-    b1.invite(BOB)
-    a.reply(200, SDP)
-    b1.ack()
-    b1.bye()
-    a.reply(200, to="BYE")
-    b2.bye()
-    c.reply(200, to="BYE")
-    world.end()
-
-
-def test_attended_and_it_makes_no_offer(world: World) -> None:
-    """A phone that takes no re-INVITE without an offer is spoken for."""
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    a.reply(488)
-    assert port(c.last.body) == port(SDP)
-    c.reply(200, CAROL)
-    assert port(a.last.body) == port(CAROL)
-    a.reply(200, SDP)
-    assert a.last.what == "ACK"
-    heard(b1)
-    b1.bye()
-    b2.reply(200, to="BYE")
-    a.bye()
-    c.reply(200, to="BYE")
-    world.end()
-
-
-def test_replaced_by_another(world: World) -> None:
-    """Carol may not replace what is Bob's."""
-    a, b1, b2, c = two_calls(world, True)
-    d = c.agent.call("1004")
-    assert d.last.status >= 400
-    c.send("REFER", extra=f"{c.contact}Refer-To: <sip:1001@10.0.0.1?{replaces(b1)}>\r\n")
-    assert c.last.what == "403 REFER"
-    b1.bye()
-    a.reply(200, to="BYE")
-    b2.bye()
-    c.reply(200, to="BYE")
-    world.end()
-
-
-def test_killed_while_transferred_calls_are_up(journalled: World) -> None:
-    world = journalled
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    a.reply(200, SDP)
-    c.reply(200, CAROL)
-    heard(b1)
-    b2.reply(200, to="BYE")
-    b1.bye()
-    world.restart()
-    a.bye()
-    assert c.last.what == "BYE"
-    c.reply(200, to="BYE")
-    world.end()
-    assert len(world.of(events.CallEnded)) == 2
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -725,32 +479,6 @@ def test_killed_in_the_middle_of_a_blind_one(journalled: World, gone: bool) -> N
     assert len(world.of(events.CallEnded)) == 1
 
 
-def test_attended_before_the_other_answers(world: World) -> None:
-    """Its phone rings on, for the one who is transferred."""
-    alice, bob, carol = phones(world)
-    a, b1 = talk(alice, bob)
-    b2 = bob.call("1003")
-    first = carol.line
-    first.reply(180)
-    attended(b1, b2)
-    assert b1.find("202 REFER")
-    assert b2.last.what == "487 INVITE"
-    b2.acknowledge(b2.last)
-    assert first.last.what == "CANCEL"
-    first.reply(487)
-    c = carol.line
-    assert c is not first
-    assert port(c.last.body) == port(SDP)
-    c.reply(200, CAROL)
-    a.reply(200, SDP)
-    heard(b1)
-    b1.bye()
-    a.bye()
-    c.reply(200, to="BYE")
-    world.end()
-    assert [how for _, how, _ in talks(world)] == ["dialled", "blind-transfer"]
-
-
 def test_killed_while_a_new_offer_is_answered(journalled: World) -> None:
     """It is not the answer to the call: nobody is answered anew."""
     world = journalled
@@ -764,26 +492,8 @@ def test_killed_while_a_new_offer_is_answered(journalled: World) -> None:
     world.run(3)
     a.ack()
     assert not world.of(events.CallerTold)
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
-
-
-@pytest.mark.parametrize("within", [1, 2])
-def test_attended_and_the_switch_ends_a_call(world: World, within: int) -> None:
-    """While the two are brought together: once, and of the other call nobody is left alone."""
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    b1.bye()
-    b2.bye()
-    by_age = (min, max)[within - 1]
-    by_age(world.switch.calls, key=lambda call: call.call_id).hang_up_all("a side vanished")
-    world.settle()
-    for line in (a, c):
-        assert line.count("BYE") == 1
-        line.reply(200, to="BYE")
-    world.end()
-    assert len(world.of(events.CallEnded)) == 2
 
 
 def test_the_transferor_is_gone_and_nowhere(world: World) -> None:
@@ -806,15 +516,13 @@ def test_an_offer_that_the_transferor_has_left_unanswered(world: World) -> None:
     refer(b, "1003")
     assert a.last.what == "491 INVITE"
     a.acknowledge(a.last)
-    heard(b)
-    b.bye()
+    leaves(b)
     b.reply(487)
     c = carol.line
     c.reply(200, CAROL)
     assert port(a.last.body) == port(CAROL)
     a.reply(200, SDP)
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
 
 
@@ -828,38 +536,28 @@ def test_a_first_answer_that_has_not_come(world: World) -> None:
     assert b.last.what == "491 REFER"
     a.ack(SDP)
     assert b.last.what == "ACK"
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
-def test_the_older_call_ends_before_who_asked_has_left(world: World) -> None:
-    a, b1, b2, c = two_calls(world, False)
-    attended(b1, b2)
-    a.reply(200, SDP)
-    c.reply(200, CAROL)
-    a.bye()
-    assert c.last.what == "BYE"
-    c.reply(200, to="BYE")
-    for line in (b1, b2):
-        assert line.count("BYE") == 1
-        line.reply(200, to="BYE")
+def test_a_call_is_transferred_too_often(tmp_path: Path) -> None:
+    """Beyond `limits.max_transfers`; the two talk on."""
+    world = World(tmp_path, f"{CONFIG}limits: {{max_transfers: 2}}\n")
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    for to in (carol, bob):
+        refer(b, to.name)
+        to.line.reply(200, BOB)
+        a.reply(200, SDP)
+        leaves(b)
+        b = to.line
+    refer(b, "1003")
+    assert b.last.start == "SIP/2.0 403 Transferred Too Often"
+    assert len(carol.lines) == 1
+    a.invite(SDP.replace("40000", "46000"))
+    assert port(b.last.body) == 46000
+    b.reply(200, BOB)
+    a.ack()
+    hangs_up(a, b)
     world.end()
-
-
-def test_the_targets_call_ends(world: World) -> None:
-    """Who asked hears that nothing came of it, and talks on."""
-    a, b1, b2, c = two_calls(world, True)
-    attended(b1, b2)
-    heard(b1)
-    max(world.switch.calls, key=lambda call: call.call_id).hang_up_all("a side vanished")
-    world.settle()
-    b2.reply(200, to="BYE")
-    c.reply(200, to="BYE")
-    assert notes(b1)[-1].startswith("480")
-    heard(b1)
-    a.reply(487)
-    b1.bye()
-    a.reply(200, to="BYE")
-    world.end()
-    assert [event.status for event in world.of(events.LegReferred)] == [0, 480]
+    assert [legs for legs, _, _ in talks(world)] == [(0, 1), (0, 2), (0, 3)]

@@ -6,7 +6,17 @@ from __future__ import annotations
 import pytest
 
 from calls.call_world import SDP, Agent, World
-from calls.test_transfer import CAROL, attended, heard, notes, port, refer, talk
+from calls.transfers import (
+    CAROL,
+    attended,
+    hangs_up,
+    heard,
+    leaves,
+    notes,
+    port,
+    refer,
+    talk,
+)
 from softswitch import events
 
 BRANCH = """
@@ -55,8 +65,7 @@ def test_blind_back_to_the_first_switch(sites: World) -> None:
     assert port(a.last.body) == port(CAROL)
     a.reply(200, SDP)
     assert a.last.what == "ACK"
-    heard(b)
-    b.bye()
+    leaves(b)
     a.invite(SDP.replace("40000", "47000"))
     assert port(c.last.body) == 47000
     c.reply(200, CAROL)
@@ -103,8 +112,7 @@ def test_attended_at_the_second_switch(sites: World, first: bool) -> None:
     assert port(a.last.body) == port(CAROL)
     heard(b1)
     assert notes(b1)[-1] == "200 OK"
-    heard(b1)
-    b1.bye()
+    leaves(b1)
     b2.reply(200, to="BYE")
     world.run(10)
     older, younger = sorted({e.call_id for e in world.of(events.CallStarted)})
@@ -117,8 +125,7 @@ def test_attended_at_the_second_switch(sites: World, first: bool) -> None:
     assert port(a.last.body) == 47000
     a.reply(200, SDP)
     c.ack()
-    c.bye()
-    a.reply(200, to="BYE")
+    hangs_up(c, a)
     world.end()
     ends = {(e.switch, e.call_id): e for e in world.of(events.CallEnded)}
     assert ends["hq", younger].at == merged[0].at
@@ -140,8 +147,7 @@ def test_an_update_that_is_no_neighbours(world: World) -> None:
     assert b.last.what == "UPDATE"
     assert "x-cds-call-id" not in b.last
     b.reply(200, to="UPDATE")
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
     assert not world.of(events.CallMerged)
 
@@ -168,10 +174,8 @@ def test_attended_whose_calls_lie_on_two_switches(sites: World, first: bool) -> 
         world.agents["10.9.0.2", 5060] = bob_hq
         a, b1 = talk(alice, bob_hq)
     world.agents["10.9.0.2", 5060] = bob_hq
-    to_tag, from_tag = b2.remote.partition(";tag=")[2], b2.local.partition(";tag=")[2]
-    dialog = f"{b2.call_id}%3Bto-tag%3D{to_tag}%3Bfrom-tag%3D{from_tag}"
     world.run(2)
-    b1.send("REFER", extra=f"{b1.contact}Refer-To: <sip:2003@10.0.0.2?Replaces={dialog}>\r\n")
+    attended(b1, b2, "2003", at="10.0.0.2")
     assert b1.find("202 REFER")
     assert c.last.what == "INVITE"
     assert port(c.last.body) == port(SDP)
@@ -188,8 +192,7 @@ def test_attended_whose_calls_lie_on_two_switches(sites: World, first: bool) -> 
     a.invite(SDP)
     c.reply(200, CAROL)
     a.ack()
-    c.bye()
-    a.reply(200, to="BYE")
+    hangs_up(c, a)
     for line in (b1, b2):
         if line.count("BYE"):
             line.reply(200, to="BYE")
@@ -208,8 +211,7 @@ def test_nothing_is_smuggled_in(sites: World) -> None:
     b.send("REFER", extra=f"{b.contact}Refer-To: {to}\r\n")
     assert b.last.what == "400 REFER"
     assert not any(message.target == BRANCH_AT for message in world.wire)
-    a.bye()
-    b.reply(200, to="BYE")
+    hangs_up(a, b)
     world.end()
 
 
@@ -236,14 +238,12 @@ def test_a_neighbour_that_does_not_hear_of_it(
     attended(b1, b2)
     a.reply(200, SDP)
     c.reply(200, CAROL)
-    heard(b1)
-    b1.bye()
+    leaves(b1)
     b2.reply(200, to="BYE")
     world.run(40)
     assert len({call.call_id for s in world.switches.values() for call in s.calls}) == 2
     world.run(60)
     assert len({call.call_id for s in world.switches.values() for call in s.calls}) == 1
-    a.bye()
-    c.reply(200, to="BYE")
+    hangs_up(a, c)
     world.end()
     assert {event.switch for event in world.of(events.CallMerged)} == {"hq", "branch"}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from calls.call_world import Line
-from calls.test_transfer import attended, refer
+from calls.transfers import attended, refer
 
 from bench.faults import launched, wait_while
 from bench.sites import HOST, Site, Timing, lasting_ports, server
