@@ -611,6 +611,7 @@ def test_kept_over_a_restart(tmp_path: Path) -> None:
     a = alice.call("1002")
     assert failed(a) == "486 Do Not Disturb"
     world.restart(5, world.config, CODES)  # type: ignore[attr-defined]
+    assert failed(alice.call("*66")) == "486 Do Not Disturb", "it is known whom she called last"
     assert failed(alice.call("1002")) == "486 Do Not Disturb"
     assert dial(carol, "*79").startswith("480 ")
     over(alice.call("*66"), carol.line)

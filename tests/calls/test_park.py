@@ -293,3 +293,62 @@ def test_a_parked_one_refreshes_its_session(stars: World) -> None:
     c.ack()
     hangs_up(a, c)
     world.end()
+
+
+def test_an_offer_is_under_way_when_it_is_parked(stars: World) -> None:
+    """It is on hold after that."""
+    world = stars
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    b.invite(BOB + "a=sendonly\r\n")
+    assert "a=sendonly" in a.last.body
+    refer(b, "701")
+    assert a.count("INVITE") == 1
+    a.reply(200, SDP + "a=recvonly\r\n")
+    b.ack()
+    assert a.count("INVITE") == 2
+    assert "a=inactive" in a.last.body
+    a.reply(200, INACTIVE)
+    leaves(b)
+    c = retrieve(carol, a)
+    hangs_up(a, c)
+    world.end()
+
+
+def test_what_rings_longest_is_picked_up(stars: World) -> None:
+    """Of two that ring in the group; then the other."""
+    world = stars
+    alice, bob, carol = phones(world)
+    dave = world.phone("1004", "10.9.0.4")
+    lines = []
+    for caller in (alice, dave):
+        lines.append((caller.call("1002"), bob.line))
+        bob.line.reply(180)
+        world.run(1)
+    for a, b in lines:
+        c = carol.call("*8", CAROL)
+        c.ack()
+        c.reply(200, CAROL)
+        assert a.last.what == "200 INVITE"
+        a.ack()
+        b.reply(487)
+        hangs_up(a, c)
+    world.end()
+
+
+def test_what_rings_at_oneself_is_not_picked_up(stars: World) -> None:
+    """Another phone of the same extension rings itself."""
+    world = stars
+    alice, bob, _ = phones(world)
+    other = world.agent("10.9.0.22", "1002")
+    other.password = bob.password
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(180)
+    c = other.call("*8", CAROL)
+    assert c.last.what == "404 INVITE"
+    c.acknowledge(c.last)
+    b.reply(200, BOB)
+    a.ack()
+    hangs_up(a, b)
+    world.end()

@@ -303,6 +303,9 @@ def test_made_up_early_dialogs_cost_nothing(world: World) -> None:
     for number in range(100):
         callee.line.reply(183, ANSWER, tag=f"t{number}")
     assert len({m.tag("to") for m in a.received}) == 16
+    callee.line.reply(183, SDP, tag="t3")
+    assert a.last.tag("to") == a.find("183 INVITE").tag("to") != a.received[-2].tag("to")
+    assert a.last.body == SDP, "one that the caller knows goes on"
     a.cancel()
     callee.line.reply(487)
     a.acknowledge(a.last)

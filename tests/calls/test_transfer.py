@@ -38,6 +38,8 @@ def test_blind(world: World) -> None:
     c.reply(180)
     assert notes(b)[1:] == ["180 Whatever"]
     heard(b)
+    c.reply(180)
+    assert len(notes(b)) == 2, "it has been said"
     assert "INVITE" not in a.what, "nothing changes for Alice before the answer"
     c.reply(200, CAROL)
     assert c.last.what == "ACK"
@@ -82,7 +84,9 @@ def test_blind_by_the_caller(world: World) -> None:
     assert port(b.last.body) == port(CAROL)
     b.reply(200, BOB)
     heard(a)
-    world.run(3)
+    world.run(1.9)
+    assert "BYE" not in a.what
+    world.run(0.2)
     assert a.last.what == "BYE", "who does not hang up itself is hung up on"
     a.reply(200, to="BYE")
     hangs_up(b, c)
@@ -306,8 +310,9 @@ def test_the_kept_one_does_not_take_it(world: World) -> None:
     c = carol.line
     c.reply(200, CAROL)
     a.reply(488)
-    assert c.last.what == "BYE"
-    assert a.last.what == "BYE"
+    for line in (a, c):
+        assert line.last.what == "BYE"
+        assert line.last["reason"].startswith("SIP;cause=488;")
     a.reply(200, to="BYE")
     c.reply(200, to="BYE")
     leaves(b)
@@ -561,3 +566,43 @@ def test_a_call_is_transferred_too_often(tmp_path: Path) -> None:
     hangs_up(a, b)
     world.end()
     assert [legs for legs, _, _ in talks(world)] == [(0, 1), (0, 2), (0, 3)]
+
+
+def test_another_try(world: World) -> None:
+    """RFC 3515 §2.4.6: of which REFER a NOTIFY speaks."""
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "7777")
+    heard(b)
+    heard(b)
+    refer(b, "1003")
+    second = b.find("202 REFER").cseq
+    heard(b)
+    carol.line.reply(200, CAROL)
+    a.reply(200, SDP)
+    said = [(m["event"], m.body.split()[1]) for m in b.received if m.what == "NOTIFY"]
+    again = f"refer;id={second}"
+    assert said == [("refer", "100"), ("refer", "404"), (again, "100"), (again, "200")]
+    leaves(b)
+    hangs_up(a, carol.line)
+    world.end()
+
+
+def test_who_is_transferred_makes_an_offer(world: World) -> None:
+    """While somebody is rung for it there is nobody whom it could hear."""
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "1003")
+    leaves(b)
+    a.invite(SDP)
+    assert a.last.what == "200 INVITE"
+    assert "a=inactive" in a.last.body
+    a.ack()
+    c = carol.line
+    c.reply(200, CAROL)
+    assert a.last.what == "INVITE"
+    assert "a=inactive" not in a.last.body
+    assert port(a.last.body) == port(CAROL)
+    a.reply(200, SDP)
+    hangs_up(a, c)
+    world.end()
