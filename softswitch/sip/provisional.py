@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from softswitch.sip.header_values import split_list
 from softswitch.sip.message import Request, Response
@@ -54,16 +54,21 @@ def read_rack(request: Request) -> tuple[int, int, str]:
     return int(parts[0]), int(parts[1]), parts[2]
 
 
-class Provisional(NamedTuple):
+class Provisional:
     """One to be sent, of the dialog with the To tag `to_tag`. `lines` are header lines, `key` is
     its user's."""
 
-    status: int
-    reason: str | None
-    to_tag: str
-    lines: str
-    body: bytes
-    key: object
+    __slots__ = ("body", "key", "lines", "reason", "status", "to_tag")
+
+    def __init__(
+        self, status: int, reason: str | None, to_tag: str, lines: str, body: bytes, key: object
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.to_tag = to_tag
+        self.lines = lines
+        self.body = body
+        self.key = key
 
 
 class Provisionals:
