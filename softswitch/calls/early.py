@@ -40,10 +40,8 @@ class Relayed:
         self.cseq = response.cseq
 
 
-def takes_reliable(request: Request | None, reliable: bool) -> bool:
+def takes_reliable(request: Request, reliable: bool) -> bool:
     """Whether a caller gets a provisional response reliably, which came so itself, or did not."""
-    if request is None:
-        return False
     if "require" in request.headers and has_option(request, "require", RELIABLE):
         return True
     return reliable and has_option(request, "supported", RELIABLE)

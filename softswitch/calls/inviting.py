@@ -80,14 +80,6 @@ class Inviting(Rung):
         if leg.party.startswith("trunk:"):
             self.call.core.trunk_states.heard(leg.party[6:])
 
-    def _allow_line(self, leg: Leg, destination: Destination) -> str:
-        """What an INVITE says that we take: reliable responses, if that one may have them, and if
-        an offer in one would find somebody who answers it with a PRACK (RFC 3262 §5)."""
-        line = leg.allow_line(self.call.update)
-        if destination.reliable and (self.offer or self.answers_early):
-            return line
-        return line.replace(f"{RELIABLE}, ", "")
-
     def inviting(self) -> list[Leg]:
         """The legs that may still answer."""
         return [leg for leg in self.legs if leg.state == INVITING]
@@ -145,10 +137,12 @@ class Inviting(Rung):
         settings = core.settings
         expires = destination.expires
         timed = f"Session-Expires: {expires}\r\n" if expires else settings.session_lines
-        extra = (
-            f"{leg.contact}{self._allow_line(leg, destination)}{timed}"
-            f"User-Agent: {settings.user_agent}\r\n{self.content}"
-        )
+        allowed = leg.allow_line(call.update)
+        if not destination.reliable or not (self.offer or self.answers_early):
+            # An offer in a reliable response would find nobody who answers it with a PRACK (RFC
+            # 3262 §5).
+            allowed = allowed.replace(f"{RELIABLE}, ", "")
+        extra = f"{leg.contact}{allowed}{timed}User-Agent: {settings.user_agent}\r\n{self.content}"
         if destination.lines:
             extra += destination.lines
         if destination.switch:

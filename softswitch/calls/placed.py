@@ -171,8 +171,11 @@ class PlacedCall(LastingCall):
         early = self.early
         tag = early.tags.get((leg.index, response.to_tag), "") if early is not None else ""
         media = bool(response.body)
-        told = reliable and self.core.parties.may_prack(self.party)
-        reliably = takes_reliable(incoming.request, told)
+        request = incoming.request
+        reliably = False
+        if request is not None and (reliable or "require" in request.headers):
+            told = reliable and self.core.parties.may_prack(self.party)
+            reliably = takes_reliable(request, told)
         # The media of several phones that ring at once cannot all be heard: then none is. But for
         # offers, each of which the caller has to answer, if who makes it awaits that.
         shown = (

@@ -39,11 +39,14 @@ def _refresher(value: str) -> str:
 
 def takes_timer(request: Request) -> bool:
     """Whether who sent it knows session timers."""
-    for name in ("supported", "require"):
-        for value in request.headers.get(name, ()):
-            if "timer" in value.lower():
-                return True
-    return False
+    headers = request.headers
+    return ("supported" in headers and _names_it(headers["supported"])) or (
+        "require" in headers and _names_it(headers["require"])
+    )
+
+
+def _names_it(values: list[str]) -> bool:
+    return any("timer" in value.lower() for value in values)
 
 
 def too_brief(request: Request, least: int) -> bool:
