@@ -141,8 +141,9 @@ class Attempt(Ringing):
         """That of another fork, of whom nothing is known yet."""
         dialog = Dialog(first.call_id, first.local, first.local_tag, "", first.flow)
         # Where the INVITE went; what the response says, if that can be read, goes before it.
-        dialog.target = self.invite.request.uri if self.invite is not None else first.target
-        dialog.local_cseq = 1
+        request = self.invite.request if self.invite is not None else None
+        dialog.target = request.uri if request is not None else first.target
+        dialog.local_cseq = request.cseq if request is not None else 1
         return dialog
 
     def _accepted(self, response: Response) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softswitch.config import Trunk
-from softswitch.sip import Flow
+from softswitch.sip import Dialog, Flow
 
 
 class Destination:
@@ -14,10 +14,12 @@ class Destination:
     `user_agent` what the phone called itself when it registered (many leave it out of responses),
     `lines` header lines that its INVITE carries besides, `carrier` the trunk, if it is one of
     others, `expires` the session interval that it is asked for, in seconds (0: the usual one),
-    `reliable` whether it may answer with reliable provisional responses (RFC 3262).
+    `again` the dialog in which it was asked before, `reliable` whether it may answer with reliable
+    provisional responses (RFC 3262).
     """
 
     __slots__ = (
+        "again",
         "carrier",
         "expires",
         "flow",
@@ -56,6 +58,7 @@ class Destination:
         self.carrier = carrier
         self.lines = ""
         self.expires = 0
+        self.again: Dialog | None = None
         self.reliable = reliable
 
     @property

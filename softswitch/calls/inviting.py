@@ -89,7 +89,12 @@ class Inviting(Rung):
         call = self.call
         core = call.core
         flow = destination.flow
-        tag = core.tokens.token()
+        again = destination.again
+        if again is None:
+            tag, sip_call_id, cseq = core.tokens.token(), core.tokens.token(), 1
+        else:
+            # RFC 4028 §7.3: the same once more, with a CSeq that is higher.
+            tag, sip_call_id, cseq = again.local_tag, again.call_id, again.local_cseq + 1
         identity, carrier = self.identity, destination.carrier
         sent_by = flow.sent_by
         by, caller, lines = self.by, self.caller, self.lines
@@ -111,9 +116,9 @@ class Inviting(Rung):
         if self.number_params and way is None and destination.party.startswith("trunk:"):
             uri = uri.replace("@", f"{self.number_params}@", 1)
         to = f"<{uri}>"
-        dialog = Dialog(core.tokens.token(), from_, tag, to, flow)
+        dialog = Dialog(sip_call_id, from_, tag, to, flow)
         dialog.target = uri
-        dialog.local_cseq = 1
+        dialog.local_cseq = cseq
         session = Session(core, dialog)
         session.nat = destination.nat
         leg = Leg(
@@ -167,7 +172,7 @@ class Inviting(Rung):
             from_,
             to,
             dialog.call_id,
-            1,
+            cseq,
             max_forwards=self.hops,
             extra=extra,
             body=self.offer,

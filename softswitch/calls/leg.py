@@ -483,7 +483,7 @@ class Leg(Member):
             session.ack_for,
             answer.data if answer is not None else b"",
             answer.cseq if answer is not None else 0,
-            InviteRecord(invite.uri, invite.branch, invite.to, invite.max_forwards)
+            InviteRecord(invite.uri, invite.branch, invite.to, invite.max_forwards, invite.cseq)
             if invite is not None
             else None,
             answer.key if answer is not None else "",

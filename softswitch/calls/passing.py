@@ -27,6 +27,9 @@ TO_CARRIERS: Final = PASSED - {"referred-by"}
 IN_RESPONSES: Final = frozenset(("alert-info", "call-info", "user-to-user"))
 """What goes back with ringing and with the answer."""
 
+_WRITTEN: Final = {"user-to-user": "User-to-User"}
+"""Names that are not written as their words are; some devices are particular about that."""
+
 _VALUES: Final = 4  # of one header
 
 
@@ -64,7 +67,7 @@ def passed(message: Request | Response, allowed: frozenset[str], most: int) -> l
         if key not in allowed:
             continue
         for value in values[:_VALUES]:
-            line = f"{key.title()}: {value}\r\n"
+            line = f"{_WRITTEN.get(key) or key.title()}: {value}\r\n"
             most -= len(line)
             if most < 0:
                 return found

@@ -24,6 +24,7 @@ class InviteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     branch: str
     to: str
     max_forwards: int
+    cseq: int = 1
 
 
 class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

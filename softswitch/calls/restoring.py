@@ -476,7 +476,7 @@ def _await_end(core: Core, leg: Leg, record: LegRecord, search: Search | None) -
         dialog.local,
         invite.to,
         dialog.call_id,
-        1,
+        invite.cseq,
         max_forwards=invite.max_forwards,
     )
     layer = core.transactions.layer

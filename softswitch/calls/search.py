@@ -456,6 +456,7 @@ class Search(Inviting):
         if destination is None or destination.expires or not 0 < least <= _LONGEST:
             return False
         destination.expires = max(least, self.call.core.settings.session_expires)
+        destination.again = leg.session.dialog
         # Its line goes to the leg that comes in its place.
         leg.line = ""
         self.call.leg_ended(leg, 422, response.reason, "remote")

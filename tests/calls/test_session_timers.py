@@ -8,6 +8,7 @@ import pytest
 
 from calls.call_world import CONFIG, SDP, Line, World
 from calls.transfers import BOB, phones, talk
+from softswitch import events
 
 UPDATES = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n"
 
@@ -155,13 +156,49 @@ def test_too_brief_for_them(world: World) -> None:
     alice, bob, _ = phones(world)
     a = alice.call("1002")
     b = bob.line
+    first = b.last
     b.reply(422, "", "Min-SE: 1200\r\n")
-    again = bob.line
-    assert again is not b
-    assert again.last["session-expires"] == "1200"
-    again.reply(200, BOB)
+    again = b.last
+    assert (again.what, again["session-expires"]) == ("INVITE", "1200")
+    assert (again["call-id"], again["from"]) == (first["call-id"], first["from"]), "RFC 4028 §7.3"
+    assert (first.cseq, again.cseq) == (1, 2)
+    b.reply(200, BOB)
     a.ack()
-    ends(world, a, again)
+    assert (b.last.what, b.last.cseq) == ("ACK", 2)
+    b.send("INFO")
+    a.reply(200, to="INFO")
+    ends(world, a, b)
+    assert [event.status for event in world.of(events.LegEnded)] == [422, 200, 200]
+
+
+def test_too_brief_for_them_and_then_cancelled(world: World) -> None:
+    alice, bob, _ = phones(world)
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(422, "", "Min-SE: 1200\r\n")
+    b.reply(180)
+    a.cancel()
+    assert (b.last.what, b.last.cseq) == ("CANCEL", 2)
+    b.reply(200, to="CANCEL")
+    b.reply(487)
+    a.acknowledge(a.find("487 INVITE"))
+    world.end()
+
+
+def test_and_when_the_switch_was_killed(journalled: World) -> None:
+    """The CANCEL names the INVITE that is under way."""
+    world = journalled
+    alice, bob, _ = phones(world)
+    a = alice.call("1002")
+    b = bob.line
+    b.reply(422, "", "Min-SE: 1200\r\n")
+    b.reply(180)
+    world.restart()
+    assert (b.last.what, b.last.cseq) == ("CANCEL", 2)
+    b.reply(200, to="CANCEL")
+    b.reply(487)
+    a.acknowledge(a.last)
+    world.end()
 
 
 def test_a_reinvite_refreshes(world: World) -> None:

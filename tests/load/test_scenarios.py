@@ -21,6 +21,7 @@ from tests.load.pairs import (
     outcome,
     run_all,
 )
+from tests.load.test_ringing_scenarios import CASES
 
 UDP = (*THROUGH_ANYTHING, *FACE_TO_FACE, *UDP_ONLY)
 TCP = (*THROUGH_ANYTHING, *FACE_TO_FACE)
@@ -76,4 +77,5 @@ def test_every_scenario_is_run() -> None:
     # Run through the switch alone: what gives up, or vanishes, is in between.
     through_a_switch = {"uac-no-answer", "uas-bye-unanswered"}
     through_a_switch |= {name for cast in CASTS for name in cast.scenarios}
+    through_a_switch |= {name for case in CASES for name in (case.caller, case.callee)}
     assert {file.stem for file in FILES} == run | through_a_switch
