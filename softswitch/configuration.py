@@ -32,6 +32,7 @@ from softswitch.config import (
     fill_empty_sections,
     number_forms,
     parse_listen,
+    read_follow,
     read_forwarding,
     read_yaml,
     resolve_paths,
@@ -105,6 +106,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     model = check_model(config_model(sections), read)
     for where, message in _cross_checks(read):
         read.at(where, message)
+    for where, message in _too_many(model):
+        read.at(where, message)
     dialplan_path, around = _dialplan_of(read, model, path)
     mistakes = sorted(read.mistakes)
     dialplan, seen = None, None
@@ -136,7 +139,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
-                read_forwarding(entry.forward, entry.dnd) or None,
+                read_forwarding(entry.forward, entry.dnd, entry.follow) or None,
                 pass_headers=_names(entry.pass_headers),
                 prack=entry.prack,
             )
@@ -180,16 +183,39 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     )
 
 
+def _too_many(model: ConfigModel | None) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Lists that are longer than the file says itself that they may be."""
+    for number, entry in model.extensions.items() if model is not None else ():
+        assert model is not None
+        most, found = model.limits.max_follow, 0
+        for i, step in enumerate(read_follow(entry.follow or ())):
+            found += len(step.numbers)
+            if found > most:
+                yield (
+                    ("extensions", number, "follow", i),
+                    f"`follow`: expected at most {most} numbers in all (`limits.max_follow`)",
+                )
+                break
+
+
 def _nowhere(read: YamlFile, model: ConfigModel, dialplan: Dialplan) -> tuple[Mistake, ...]:
     """Numbers to which calls are forwarded though no route leads there."""
     found = YamlFile(read.file, values=read.values, keys=read.keys)
     for number, entry in model.extensions.items():
+        source = Source("extension", number)
+        for i, step in enumerate(read_follow(entry.follow or ())):
+            for to in step.numbers:
+                if to != number and not dialplan.leads(to, source):
+                    found.at(
+                        ("extensions", number, "follow", i),
+                        f"`follow`: no route lets {number} call {to}: it is passed over",
+                    )
         if entry.forward is None:
             continue
         forwarding = read_forwarding(entry.forward, entry.dnd)
         for case in CASES:
             to = forwarding.of(case)
-            if to and not dialplan.leads(to, Source("extension", number)):
+            if to and not dialplan.leads(to, source):
                 found.at(
                     ("extensions", number, "forward", case),
                     f"`{case}`: no route lets {number} call {to}: its own phone will ring",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 from pydantic import BaseModel
 
-from softswitch.config import Forwarding
+from softswitch.config import FollowStep, Forwarding
 from softswitch.events import Event
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ class Features(Protocol):
 
     def clear_forward(self, extension: str) -> None:
         """Its calls go where the configuration says again."""
+
+    def set_follow(self, extension: str, steps: Sequence[FollowStep]) -> None:
+        """Its calls find it at these numbers, as the extension would dial them, its own being its
+        phone, one step after the other; no steps: at its phone. Raises ValueError, with a text for
+        people, if that cannot be."""
+
+    def clear_follow(self, extension: str) -> None:
+        """Its calls find it where the configuration says again."""
 
     def set_dnd(self, extension: str, on: bool | None) -> None:
         """Not to be disturbed, or to be, or None: what the configuration says."""

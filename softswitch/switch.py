@@ -7,7 +7,7 @@ but no sockets: those are `Network`'s, and `softswitch.process` puts the two tog
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,7 +34,7 @@ from softswitch.calls import (
     unsupported,
 )
 from softswitch.configuration import Config
-from softswitch.dialplan import Dialplan, Route, Source, Target
+from softswitch.dialplan import Dialplan, Route, Source, Stages, Target
 from softswitch.events import Event, SwitchStarted
 from softswitch.features import PhoneFeatures, remembers
 from softswitch.listeners import Listeners, store_all
@@ -156,7 +156,7 @@ class Switch(Core):
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
         self.features = self.phone_features = PhoneFeatures(
-            self.extensions, self._journal, self.route
+            self.extensions, self._journal, self.route, config.limits.max_follow
         )
         self.forwardings = self.phone_features.in_force
         self.remembers = remembers(self.dialplan)
@@ -204,7 +204,7 @@ class Switch(Core):
         self._take_up_limits(config)
         self.dialplan = config.dialplan.by(partial(_seconds, self.now_us))
         self._parties.take_up(config, registrar_settings(config), guess_limits(config))
-        self.phone_features.take_up()
+        self.phone_features.take_up(config.limits.max_follow)
         self.remembers = remembers(self.dialplan)
         self.passes_more = self._parties.passes_more()
         self.refusals.take_up(config.limits.refused_records)
@@ -450,9 +450,7 @@ class Switch(Core):
         route = self.dialplan.route(number, source)
         return route is not None and route.emergency
 
-    def redirected(
-        self, party: str, number: str, uri: Uri
-    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+    def redirected(self, party: str, number: str, uri: Uri) -> Stages | Destination | None:
         """Where a 3xx may lead: see `Destinations.redirected`."""
         return self.targets.redirected(party, number, uri, self.dialplan)
 

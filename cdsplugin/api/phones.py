@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cdsplugin.api.access import Access, guard
 from cdsplugin.api.models import Mistake
 from cdsplugin.config import ApiSection
+from softswitch.config import FollowStep
 from softswitch.hookspecs import Features
 
 Number = Annotated[str, Path(min_length=1, max_length=128, examples=["1001"])]
@@ -48,6 +49,44 @@ class ForwardOut(ForwardIn):
     """Where the calls of an extension go, whoever said so."""
 
     extension: str = Field(examples=["1001"])
+
+
+Step = Annotated[float | None, Field(default=None, gt=0, le=86_400, description="seconds to ring")]
+
+
+class FollowTo(BaseModel):
+    """One number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str = Field(max_length=128, description="as the extension dials it; its own: its phone")
+    timeout: Step
+
+
+class FollowAll(BaseModel):
+    """Several numbers, at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    all: list[str] = Field(min_length=1, description="as the extension dials them")
+    timeout: Step
+
+
+class FollowIn(BaseModel):
+    """Where calls find an extension, one after the other; empty: at its phone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    follow: list[str | FollowTo | FollowAll] = Field(
+        examples=[["1001", {"to": "901", "timeout": 25}]]
+    )
+
+
+class FollowOut(BaseModel):
+    """The same of an extension, whoever said so."""
+
+    extension: str = Field(examples=["1001"])
+    follow: list[FollowTo | FollowAll]
 
 
 class DndIn(BaseModel):
@@ -105,6 +144,12 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
             after=now.after or None,
         )
 
+    def follow_of(features: Features, number: str) -> FollowOut:
+        return FollowOut(
+            extension=number,
+            follow=[_told(step) for step in features.forwarding(number).follow],
+        )
+
     async def stored(features: Features) -> None:
         done = asyncio.Event()
         features.stored(done.set)
@@ -149,6 +194,33 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
         await stored(features)
         return forward_of(features, number)
 
+    @router.get("/extensions/{number}/follow", dependencies=reading, responses=_READING)
+    async def follow(number: Number) -> FollowOut:
+        """Where the calls of an extension find it; empty: at its phone."""
+        return follow_of(of(number), number)
+
+    @router.put("/extensions/{number}/follow", dependencies=writing, responses=_WRITING)
+    async def set_follow(number: Number, wanted: FollowIn) -> FollowOut:
+        """Let the calls of an extension find it elsewhere, one place after the other.
+
+        Numbers are dialled as by that extension: one that it may not call is a mistake (422).
+        """
+        features = writable(number)
+        try:
+            features.set_follow(number, [_read(step) for step in wanted.follow])
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+        await stored(features)
+        return follow_of(features, number)
+
+    @router.delete("/extensions/{number}/follow", dependencies=writing, responses=_WRITING)
+    async def clear_follow(number: Number) -> FollowOut:
+        """Let its calls find it where the configuration says again."""
+        features = writable(number)
+        features.clear_follow(number)
+        await stored(features)
+        return follow_of(features, number)
+
     @router.get("/extensions/{number}/dnd", dependencies=reading, responses=_READING)
     async def dnd(number: Number) -> DndOut:
         """Whether an extension is not to be disturbed."""
@@ -171,3 +243,18 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
         return DndOut(extension=number, dnd=features.forwarding(number).dnd)
 
     return router
+
+
+def _read(step: str | FollowTo | FollowAll) -> FollowStep:
+    if isinstance(step, FollowAll):
+        return FollowStep(tuple(step.all), step.timeout or 0.0)
+    if isinstance(step, FollowTo):
+        return FollowStep((step.to,), step.timeout or 0.0)
+    return FollowStep((step,))
+
+
+def _told(step: FollowStep) -> FollowTo | FollowAll:
+    timeout = step.timeout or None
+    if len(step.numbers) == 1:
+        return FollowTo(to=step.numbers[0], timeout=timeout)
+    return FollowAll(all=list(step.numbers), timeout=timeout)

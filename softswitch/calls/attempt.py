@@ -217,11 +217,11 @@ class Attempt(Ringing):
 
     def won(self) -> None:
         """It has been answered, and the search is over."""
-        self.search = self.destination = self._held = None
+        self.search = self.destination = self._held = self.way = None
 
     def stop(self) -> None:
         """See `Ringing`."""
-        self.search = self.destination = self._forks = self._held = None
+        self.search = self.destination = self._forks = self._held = self.way = None
         self._stop_timer()
         if self.invite is not None:
             self.invite.abandon()

@@ -28,7 +28,7 @@ from softswitch.calls.transfer import (
     Transfer,
     Transferring,
 )
-from softswitch.dialplan import Source, Target
+from softswitch.dialplan import Source, Stage, Target
 from softswitch.sip import (
     BadRefer,
     Dialog,
@@ -262,7 +262,7 @@ class Call(MergingCall):
         seconds = self.core.settings.ring_back
         name = transfer.by.partition(":")[2]
         search = self._search_for(transfer, opened(transfer.kept.session.theirs))
-        search.ring(((Target("extension", name, name),),), seconds, None)
+        search.ring((Stage((Target("extension", name, name),)),), seconds, None)
 
     def transfer_over(self, transfer: Transfer) -> None:
         """Nothing more is to be done for it."""

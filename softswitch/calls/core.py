@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from softswitch import events
@@ -10,7 +10,7 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
 from softswitch.config import CallerId, Forwarding
-from softswitch.dialplan import Route, Source, Target
+from softswitch.dialplan import Route, Source, Stages, Target
 from softswitch.log import CallLog
 from softswitch.sip import (
     Flow,
@@ -336,9 +336,7 @@ class Core(Surroundings):
         """End a call that has a line of a trunk, for one of an emergency; whether there is one."""
         raise NotImplementedError
 
-    def redirected(
-        self, party: str, number: str, uri: Uri
-    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+    def redirected(self, party: str, number: str, uri: Uri) -> Stages | Destination | None:
         """Where a 3xx may lead."""
         raise NotImplementedError
 

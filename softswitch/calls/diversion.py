@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from softswitch.calls.destination import Destination
 from softswitch.config import ALWAYS, BUSY, NO_ANSWER, UNREACHABLE, CallerId, Trunk, formed
-from softswitch.dialplan import Target
+from softswitch.dialplan import Stage, Target
 from softswitch.sip import Request, escape_user, parse_address, parse_uri, split_list
 
 DND: Final = "dnd"
 DEFLECTED: Final = "deflected"
+FOLLOW: Final = "follow"
 
 # The reason of RFC 5806, the cause of RFC 4458.
 _REASONS: Final[dict[str, tuple[str, str]]] = {
@@ -26,6 +28,7 @@ _REASONS: Final[dict[str, tuple[str, str]]] = {
     UNREACHABLE: ("unavailable", "503"),
     DND: ("do-not-disturb", "486"),
     DEFLECTED: ("deflection", "302"),
+    FOLLOW: ("follow-me", "302"),
 }
 _HIDDEN: Final = "<sip:anonymous@anonymous.invalid>"
 
@@ -57,17 +60,24 @@ class Diversion:
 
     `caller` and `lines` are what the route says that it took, `timeout` how long that rings.
     `alone`: it leads to one party alone, whose own forwarding is heeded.
+
+    `limit` is how long all that it leads to may ring (seconds, 0: no limit), `until` when that is
+    over, once it rings (by the clock of timers). `spare` is what else leads to the same number,
+    which is tried at once when nobody it leads to is left, while others ring as well.
     """
 
     __slots__ = (
         "alone",
         "before",
         "caller",
+        "limit",
         "lines",
         "name",
         "own",
         "reason",
+        "spare",
         "timeout",
+        "until",
     )
 
     def __init__(
@@ -81,6 +91,9 @@ class Diversion:
         self.lines = ""
         self.timeout = 0.0
         self.alone = False
+        self.limit = 0.0
+        self.until: float = before.until if before is not None else 0.0
+        self.spare: list[Stage | Step] = []
 
     @property
     def party(self) -> str:
@@ -89,13 +102,35 @@ class Diversion:
 
 
 class Diverted:
-    """A target that a call was forwarded to."""
+    """A target that a call was forwarded to. `own`: it is the phone of who has its calls
+    follow it, to which the call came by `diversion`, if by any."""
 
-    __slots__ = ("diversion", "target")
+    __slots__ = ("diversion", "own", "target")
 
-    def __init__(self, target: Target, diversion: Diversion) -> None:
+    def __init__(self, target: Target, diversion: Diversion | None, own: bool = False) -> None:
         self.target = target
         self.diversion = diversion
+        self.own = own
+
+
+class Step:
+    """Whom a search rings at once, besides what stands so in a route, for `timeout` seconds (0: as
+    long as goes for all). `ends`: nobody; the list of that extension ends here, to which the call
+    came by `before`."""
+
+    __slots__ = ("before", "ends", "targets", "timeout")
+
+    def __init__(
+        self,
+        targets: tuple[Target | Destination | Diverted, ...],
+        timeout: float = 0.0,
+        ends: str = "",
+        before: Diversion | None = None,
+    ) -> None:
+        self.targets = targets
+        self.timeout = timeout
+        self.ends = ends
+        self.before = before
 
 
 def came_with(request: Request, ours: bool, most: int, longest: int) -> Came:
@@ -168,6 +203,19 @@ def lines_of(
     return f"{line}History-Info: {history}\r\n" if history else line
 
 
+def told_line(came: Came | None, diversion: Diversion, sent_by: str) -> str:
+    """The header line of a 181: who has forwarded the call, and why. Not where to, as that may be a
+    number that nobody else is to know."""
+    chain = [diversion]
+    while chain[-1].before is not None:
+        chain.append(chain[-1].before)
+    history = index = ""
+    if came is not None and came.histories:
+        history = ", ".join([text for _, text, _ in came.histories])
+        index = came.histories[-1][2]
+    return f"History-Info: {_history(history, index, chain[::-1], sent_by, '', None)}\r\n"
+
+
 def _history(
     history: str,
     index: str,
@@ -177,7 +225,7 @@ def _history(
     carrier: Trunk | None,
 ) -> str:
     """The same with those who have forwarded the call here, the first of them first, and with where
-    it goes now."""
+    it goes now (empty: not said)."""
     parts = [history] if history else []
     mapped = cause = ""
     for one in chain:
@@ -191,7 +239,8 @@ def _history(
             who = _HIDDEN
         parts.append(f"{who};index={index}{mapped}")
         mapped, cause = f";mp={index}", why
-    parts.append(f"<{uri};cause={cause}>;index={index}.1{mapped}")
+    if uri:
+        parts.append(f"<{uri};cause={cause}>;index={index}.1{mapped}")
     return ", ".join(parts)
 
 

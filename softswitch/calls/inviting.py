@@ -137,6 +137,7 @@ class Inviting(Rung):
         leg.contact = contact_line(flow)
         if way is not None:
             leg.how, leg.by = FORWARDED, by
+            attempt.way = way
         self.legs.append(leg)
         core.remember(leg)
         settings = core.settings

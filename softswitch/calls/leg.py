@@ -6,6 +6,7 @@ from typing import Final
 
 from softswitch.calls.core import Member, Passage
 from softswitch.calls.destination import Destination
+from softswitch.calls.diversion import Diversion
 from softswitch.calls.headers import ALLOW, ALLOW_ALL, ALLOW_REFER, ALLOW_UPDATE, SDP_LINE
 from softswitch.calls.records import InviteRecord, LegRecord, flow_record
 from softswitch.sip import (
@@ -71,15 +72,17 @@ class Rung:
 class Ringing:
     """An attempt as its leg knows it (`softswitch.calls.attempt`). `search` is the one that rings
     the leg (None: no more), `invite` the INVITE, `destination` where that went, until the answer.
-    `told` is the last provisional status, and whether it had media."""
+    `told` is the last provisional status, and whether it had media; `way` by which forwarding the
+    call came there."""
 
-    __slots__ = ("destination", "invite", "search", "told")
+    __slots__ = ("destination", "invite", "search", "told", "way")
 
     def __init__(self) -> None:
         self.search: Rung | None = None
         self.invite: InviteClient | None = None
         self.destination: Destination | None = None
         self.told = (0, False)
+        self.way: Diversion | None = None
 
     def session_of(self, tag: str) -> Session | None:
         """The session with that one of those to whom the INVITE was forked."""

@@ -7,6 +7,7 @@ from functools import partial
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.core import Member
+from softswitch.calls.diversion import Diversion, told_line
 from softswitch.calls.early import Early, Relayed, takes_reliable
 from softswitch.calls.headers import SDP_LINE, contact_line, content_lines, reason_of
 from softswitch.calls.last_words import failed
@@ -29,6 +30,7 @@ from softswitch.sip import (
     decoded,
     first_codec,
     granted,
+    has_option,
     held,
     parse_uri,
     rack_line,
@@ -186,6 +188,8 @@ class PlacedCall(LastingCall):
         if shown or reliably:
             early = self._shown(caller, incoming)
         status, reason, body = response.status, response.reason, b""
+        if status == 181 and self._keeps_to_ourselves(leg):
+            status, reason = 183, ""
         lines = caller.contact + self._passed(leg, response)
         if shown:
             assert early is not None
@@ -203,12 +207,37 @@ class PlacedCall(LastingCall):
         sent = early.send(Provisional(status, reason or None, tag, lines, body, relayed))
         return sent and relayed is not None
 
+    def forwarded(self, search: Search, way: Diversion) -> None:
+        """Somebody is rung to whom the call was forwarded: the caller is told so (§21.1.3), but for
+        a carrier, and for one who hears somebody already."""
+        caller, early, core = self.caller, self.early, self.core
+        if (early is not None and early.tags) or not core.parties.is_ours(self.party):
+            return
+        assert caller is not None
+        incoming = caller.incoming
+        assert incoming is not None
+        request = incoming.request
+        tag = caller.session.dialog.local_tag
+        lines = caller.contact
+        if request is not None and has_option(request, "supported", "histinfo"):
+            lines += told_line(search.came, way, incoming.flow.sent_by)
+        if takes_reliable(request, False):
+            one = Provisional(181, None, tag, lines, b"", None)
+            self._shown(caller, incoming).send(one)
+        else:
+            incoming.respond(181, to_tag=tag, extra=lines)
+
     def _shown(self, caller: Leg, incoming: InviteServer) -> Early:
         """What the caller is shown."""
         early = self.early
         if early is None:
             early = self.early = Early(self.core, caller, incoming, self._not_acknowledged)
         return early
+
+    def _keeps_to_ourselves(self, leg: Leg) -> bool:
+        """Whether the caller is not to know what that one's call is forwarded to."""
+        parties = self.core.parties
+        return parties.is_ours(leg.party) and not parties.is_ours(self.party)
 
     def _not_acknowledged(self) -> None:
         """No PRACK has come (RFC 3262 §3)."""

@@ -15,12 +15,12 @@ from softswitch.calls import outcome
 from softswitch.calls.attempt import Attempt
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
-from softswitch.calls.diversion import DEFLECTED, DND, Diversion, Diverted
+from softswitch.calls.diversion import DEFLECTED, DND, FOLLOW, Diversion, Diverted, Step
 from softswitch.calls.headers import explanation, reason_of
 from softswitch.calls.inviting import Inviting
 from softswitch.calls.leg import INVITING, WAITING, Leg
-from softswitch.config import ALWAYS, BUSY, NO_ANSWER, UNREACHABLE, Forwarding
-from softswitch.dialplan import Action, Route, Source, Target
+from softswitch.config import ALWAYS, BUSY, NO_ANSWER, UNREACHABLE, FollowStep, Forwarding
+from softswitch.dialplan import Action, Route, Source, Stage, Stages, Target
 from softswitch.sip import (
     CALLING,
     Response,
@@ -73,6 +73,9 @@ class SearchUser(Protocol):
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered. The user says `won_by`, and has to acknowledge."""
 
+    def forwarded(self, search: Search, way: Diversion) -> None:
+        """Somebody is rung to whom the call was forwarded."""
+
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody was found. `lines` are header lines that explain it, `by` is who is to blame:
         callee or switch."""
@@ -88,7 +91,8 @@ class Search(Inviting):
 
     `by_way` is how the call came to those who are rung, if it was forwarded to them; `forwarded`
     are the extensions that have. While one is rung alone that may forward the call, `heeded` is
-    that, and `case` what its phones have said.
+    that, and `case` what its phones have said. `told`: who has forwarded it, and why, as the user
+    was told last.
     """
 
     __slots__ = (
@@ -106,6 +110,7 @@ class Search(Inviting):
         "stages",
         "timeout",
         "timer",
+        "told",
         "user",
     )
 
@@ -122,8 +127,8 @@ class Search(Inviting):
     ) -> None:
         super().__init__(call, party, identity, offer, content, hops, by)
         self.user: SearchUser | None = user
-        self.stages: list[tuple[Target | Destination | Diverted, ...]] = []
-        self.last: list[tuple[Target | Destination | Diverted, ...]] = []  # trunks that are down
+        self.stages: list[Stage | Step] = []
+        self.last: list[Stage | Step] = []  # trunks that are down
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
         self.otherwise: Action | None = None
@@ -135,6 +140,7 @@ class Search(Inviting):
         self.by_way: Diversion | None = None
         self.case = ""
         self.forwarded: set[str] | None = None
+        self.told = "", ""
         self.timer: Timer | None = None
 
     # --- whom to ring
@@ -150,12 +156,10 @@ class Search(Inviting):
         """Do what a route says."""
         action.act(self)
 
-    def ring(
-        self, stages: tuple[tuple[Target, ...], ...], timeout: float, otherwise: Action | None
-    ) -> None:
+    def ring(self, stages: Stages, timeout: float, otherwise: Action | None) -> None:
         """See ``dialplan.Asked``."""
         self.stages = self._defer(stages) if self.some_down else list(stages)
-        self.group = len(stages) > 1 or len(stages[0]) > 1
+        self.group = len(stages) > 1 or len(stages[0].targets) > 1
         self.timeout = timeout
         self.otherwise = otherwise
         if self.user is not None:
@@ -167,14 +171,12 @@ class Search(Inviting):
         for destination in destinations:
             self.invite(destination)
 
-    def _defer(
-        self, stages: tuple[tuple[Target, ...], ...]
-    ) -> list[tuple[Target | Destination | Diverted, ...]]:
+    def _defer(self, stages: Stages) -> list[Stage | Step]:
         """The stages but for trunks that are down: these are tried when nothing else is left."""
         is_up = self.call.core.trunk_states.is_up
-        kept: list[tuple[Target | Destination | Diverted, ...]] = []
+        kept: list[Stage | Step] = []
         for stage in stages:
-            if any(target.kind != "trunk" or is_up(target.name) for target in stage):
+            if any(target.kind != "trunk" or is_up(target.name) for target in stage.targets):
                 kept.append(stage)
             elif stage not in self.last:
                 self.last.append(stage)
@@ -206,57 +208,31 @@ class Search(Inviting):
 
     def _next_stage(self) -> None:
         """Ring the next target or group of targets; with none left, do what the route says then."""
-        call = self.call
-        core = call.core
-        forwardings = core.forwardings
         self.heeded = ""
         while self.stages:
+            stage = self.stages.pop(0)
+            if isinstance(stage, Step) and stage.ends:
+                # Nobody of that list has answered.
+                self._forward(stage.ends, NO_ANSWER, stage.before, again=True)
+                continue
             placed = 0
-            timeout = self.timeout
-            for target in self.stages.pop(0):
+            timeout = stage.timeout or self.timeout
+            for target in stage.targets:
                 way: Diversion | None = None
                 alone = not self.group
                 if isinstance(target, Diverted):
-                    way, target = target.diversion, target.target
-                    timeout, alone = way.timeout, way.alone
-                self.by_way = way
-                if not alone and str(target) == self.party:
-                    # Whoever calls a group in which it is itself does not want to hear it ring.
-                    continue
-                if isinstance(target, Destination):
-                    if core.line_counts.take(target.line, call):
-                        self.invite(target, way)
-                        placed += 1
-                    else:
-                        self._note(FULL)
-                    continue
-                forwarding: Forwarding | None = None
-                if forwardings and target.kind == "extension":
-                    forwarding = forwardings.get(target.name)
-                    if forwarding is not None and self._is_kept_from(
-                        target.name, forwarding, alone, way
-                    ):
-                        continue
-                found = core.destinations(target, call)
-                if found == FULL and self.emergency and core.make_room(str(target)):
-                    found = core.destinations(target, call)
-                if isinstance(found, tuple):
-                    self._note(found)
-                    if forwarding is not None and alone and found[0] != 404:
-                        busy = found[0] == 486
-                        self._forward(target.name, BUSY if busy else UNREACHABLE, way)
-                    continue
-                if forwarding is not None and alone:
-                    self.heeded, self.case = target.name, ""
-                    if forwarding.no_answer and forwarding.after:
-                        timeout = min(timeout or forwarding.after, forwarding.after)
-                for destination in found:
-                    self.invite(destination, way)
-                    placed += 1
+                    way, alone = target.diversion, not target.own
+                    if way is not None:
+                        timeout = stage.timeout or way.timeout
+                        alone = alone and way.alone
+                        if (way.limit or way.until) and not self._has_time(way):
+                            continue
+                    target = target.target
+                placed += self._ring(target, way, alone, timeout)
+                if way is not None and way.spare:
+                    placed += self._ring_spare(way)
             if placed:
-                if timeout:
-                    self._stop_timer()
-                    self.timer = core.timers.after(timeout, self._nobody_answered)
+                self._wait(timeout)
                 return
         action = self.otherwise
         if self.last and (action is None or not action.stages):
@@ -270,6 +246,96 @@ class Search(Inviting):
         else:
             self._fail_as_called()
 
+    def _ring(
+        self,
+        target: Target | Destination,
+        way: Diversion | None,
+        alone: bool,
+        timeout: float,
+    ) -> int:
+        """Ring a target, for so long; how many rings that gives. `alone`: what it says itself of
+        its calls is heeded."""
+        call = self.call
+        core = call.core
+        self.by_way = way
+        if not alone and str(target) == self.party:
+            # Whoever calls a group in which it is itself does not want to hear it ring.
+            return 0
+        if isinstance(target, Destination):
+            if not core.line_counts.take(target.line, call):
+                self._note(FULL)
+                return 0
+            self.invite(target, way)
+            return 1
+        forwardings = core.forwardings
+        forwarding: Forwarding | None = None
+        if forwardings and target.kind == "extension":
+            forwarding = forwardings.get(target.name)
+            if forwarding is not None and self._is_kept_from(
+                target.name, forwarding, alone, way, timeout
+            ):
+                return 0
+        found = core.destinations(target, call)
+        if found == FULL and self.emergency and core.make_room(str(target)):
+            found = core.destinations(target, call)
+        if isinstance(found, tuple):
+            self._note(found)
+            if forwarding is not None and alone and found[0] != 404:
+                busy = found[0] == 486
+                self._forward(target.name, BUSY if busy else UNREACHABLE, way)
+            return 0
+        if forwarding is not None and alone:
+            self.heeded, self.case = target.name, ""
+        for destination in found:
+            self.invite(destination, way)
+        if way is not None:
+            self._tell(way)
+        return len(found)
+
+    def _wait(self, timeout: float) -> None:
+        """Those who ring now do so for that time."""
+        core = self.call.core
+        if self.heeded:
+            forwarding = core.forwardings.get(self.heeded)
+            if forwarding is not None and forwarding.no_answer and forwarding.after:
+                timeout = min(timeout or forwarding.after, forwarding.after)
+        way = self.by_way
+        if way is not None and way.until:
+            left = way.until - core.timers.clock()
+            timeout = min(timeout or left, left)
+        if timeout:
+            self._stop_timer()
+            self.timer = core.timers.after(timeout, self._nobody_answered)
+
+    def _has_time(self, way: Diversion) -> bool:
+        """Whether some is left for those that it leads to. It begins with the first of them."""
+        now = self.call.core.timers.clock()
+        if way.limit:
+            until = now + way.limit
+            way.until = min(way.until, until) if way.until else until
+            way.limit = 0.0
+        return way.until > now
+
+    def _ring_spare(self, way: Diversion) -> int:
+        """Ring whom a number leads to next, if nobody whom it has led to rings; how many rings that
+        gives."""
+        for leg in self.inviting():
+            if leg.attempt is not None and leg.attempt.way is way:
+                return 0
+        placed = 0
+        while way.spare and not placed:
+            for target in way.spare.pop(0).targets:
+                if not isinstance(target, Diverted):
+                    placed += self._ring(target, way, False, 0.0)
+        return placed
+
+    def _tell(self, way: Diversion) -> None:
+        """The user is told of it, once."""
+        told = way.name, way.reason
+        if told != self.told and self.user is not None:
+            self.told = told
+            self.user.forwarded(self, way)
+
     def _note(
         self, failure: tuple[int, str], by: str = "switch", reason: str = "", lines: str = ""
     ) -> None:
@@ -281,10 +347,15 @@ class Search(Inviting):
     # --- forwarding by those who are rung
 
     def _is_kept_from(
-        self, name: str, forwarding: Forwarding, alone: bool, way: Diversion | None
+        self,
+        name: str,
+        forwarding: Forwarding,
+        alone: bool,
+        way: Diversion | None,
+        timeout: float,
     ) -> bool:
-        """Whether an extension is not to be rung: it forwards all its calls, or is not to be
-        disturbed. What to try instead is the next stage then."""
+        """Whether an extension is not to be rung: it forwards all its calls, has a list of where
+        they find it, or is not to be disturbed. What to try instead are the next stages then."""
         if alone and forwarding.always:
             if self._forward(name, ALWAYS, way):
                 return True
@@ -292,7 +363,9 @@ class Search(Inviting):
                 self._note(_LOOP)
                 return True
         if not forwarding.dnd:
-            return False
+            return bool(alone and forwarding.follow) and self._follow(
+                name, forwarding, way, timeout
+            )
         self._note((forwarding.status, forwarding.phrase), "callee")
         if alone:
             self._forward(name, DND, way)
@@ -310,45 +383,134 @@ class Search(Inviting):
             own is not None and own.number != "" and own.number in came.users
         )
 
-    def _forward(self, name: str, why: str, before: Diversion | None) -> bool:
+    def _may_forward(self) -> bool:
+        """Whether the call has not been forwarded too often."""
+        came = self.came
+        before_here = len(came.users) if came is not None else 0
+        return self.redirects + before_here < self.call.core.settings.max_redirects
+
+    def _has_gone(self, name: str) -> None:
+        """An extension has forwarded the call."""
+        self.redirects += 1
+        if self.forwarded is None:
+            self.forwarded = set()
+        self.forwarded.add(name)
+
+    def _forward(self, name: str, why: str, before: Diversion | None, again: bool = False) -> bool:
         """Where an extension forwards its calls for that reason is the next stage; whether it
-        does."""
+        does. `again`: also if it has forwarded the call."""
         core = self.call.core
         forwarding = core.forwardings.get(name)
         number = forwarding.of(BUSY if why == DND else why) if forwarding is not None else ""
-        if not number or self._has_forwarded(name):
+        if not number or (not again and self._has_forwarded(name)):
             return False
-        came = self.came
-        before_here = len(came.users) if came is not None else 0
-        if self.redirects + before_here >= core.settings.max_redirects:
+        if not self._may_forward():
             return False
         route = core.route(number, Source("extension", name))
         if route is None:
             return False
         stages = route.action.stages
-        alone = len(stages) == 1 and len(stages[0]) == 1
-        if alone and stages[0][0].kind == "extension" and str(stages[0][0]) == self.party:
+        if self._is_who_calls(stages):
             # Who gets its calls may still call it: nobody else could.
             return False
-        self.redirects += 1
-        if self.forwarded is None:
-            self.forwarded = set()
-        self.forwarded.add(name)
+        self._has_gone(name)
         if not stages:
             self.stages, self.last, self.otherwise = [], [], route.action
             return True
-        own = core.parties.caller_id(f"extension:{name}")
-        way = Diversion(name, why, own, before)
-        way.caller, way.lines, way.timeout = route.caller, route.lines, route.action.timeout
-        way.alone = alone
-        is_up = core.trunk_states.is_up
-        up: list[tuple[Target | Destination | Diverted, ...]] = []
-        down: list[tuple[Target | Destination | Diverted, ...]] = []
-        for stage in stages:
-            lives = any(target.kind != "trunk" or is_up(target.name) for target in stage)
-            (up if lives else down).append(tuple([Diverted(target, way) for target in stage]))
-        self.stages[:0] = up + down
+        way = self._way(name, why, before, route)
+        self.stages[:0] = self._steps(stages, way)
         return True
+
+    def _is_who_calls(self, stages: Stages) -> bool:
+        """Whether they lead to nobody but the extension that calls."""
+        if len(stages) != 1 or len(stages[0].targets) != 1:
+            return False
+        target = stages[0].targets[0]
+        return target.kind == "extension" and str(target) == self.party
+
+    def _way(self, name: str, why: str, before: Diversion | None, route: Route) -> Diversion:
+        """That of an extension which forwards to where this route leads."""
+        way = Diversion(name, why, self.call.core.parties.caller_id(f"extension:{name}"), before)
+        stages = route.action.stages
+        way.caller, way.lines, way.timeout = route.caller, route.lines, route.action.timeout
+        way.alone = len(stages) == 1 and len(stages[0].targets) == 1
+        return way
+
+    def _steps(self, stages: Stages, way: Diversion) -> list[Stage | Step]:
+        """The stages of a route by that way, those with trunks that are down after the others."""
+        is_up = self.call.core.trunk_states.is_up
+        up: list[Stage | Step] = []
+        down: list[Stage | Step] = []
+        for stage in stages:
+            lives = any(target.kind != "trunk" or is_up(target.name) for target in stage.targets)
+            (up if lives else down).append(_by_way(stage, way))
+        return up + down
+
+    def _follow(
+        self, name: str, forwarding: Forwarding, before: Diversion | None, timeout: float
+    ) -> bool:
+        """Where an extension says that its calls find it are the next stages; whether its phone is
+        not to be rung as usual. `timeout` is how long it would be."""
+        itself = any(name in step.numbers for step in forwarding.follow)
+        if self._has_forwarded(name):
+            if itself:
+                return False
+            self._note(_LOOP)
+            return True
+        if self.party == f"extension:{name}" or not self._may_forward():
+            return False
+        stages: list[Stage | Step] = []
+        for step in forwarding.follow:
+            stages += self._followed(name, step, before, timeout)
+        if not stages:
+            return False
+        self._has_gone(name)
+        stages.append(Step((), 0.0, name, before))
+        self.stages[:0] = stages
+        return True
+
+    def _followed(
+        self, name: str, step: FollowStep, before: Diversion | None, timeout: float
+    ) -> list[Stage | Step]:
+        """The stages of one step of such a list."""
+        core = self.call.core
+        together = len(step.numbers) > 1
+        targets: list[Target | Destination | Diverted] = []
+        for number in step.numbers:
+            if number == name:
+                targets.append(Diverted(Target("extension", name, name), before, True))
+                continue
+            route = core.route(number, Source("extension", name))
+            if route is None or not route.action.stages:
+                continue
+            stages = route.action.stages
+            if self._is_who_calls(stages):
+                continue
+            way = self._way(name, FOLLOW, before, route)
+            steps = self._steps(stages, way)
+            if not together:
+                if step.timeout:
+                    # For all of them together: the last one has what is left.
+                    way.limit = step.timeout
+                    steps[-1] = Step(steps[-1].targets, step.timeout)
+                return steps
+            way.alone = False
+            targets += steps[0].targets
+            way.spare = [Step(_plain(one), 0.0) for one in steps[1:]]
+        if not targets:
+            return []
+        return [Step(tuple(targets), step.timeout or timeout)]
+
+    def _declined(self, leg: Leg, status: int) -> None:
+        """The phone of an extension declines. If that is one of where its calls find it, the others
+        need not be tried: who is called has declined."""
+        name = leg.party[10:]
+        for index, stage in enumerate(self.stages):
+            if isinstance(stage, Step) and stage.ends == name:
+                del self.stages[: index + 1]
+                for other in self.inviting():
+                    self._give_up(other, status, "Declined elsewhere", _declined_line(status))
+                return
 
     def _said(self, leg: Leg, response: Response) -> None:
         """A phone of the extension that may forward the call does not take it. Its other phones
@@ -412,6 +574,7 @@ class Search(Inviting):
         status, reason = response.status, response.reason
         if status == 422 and leg.state == INVITING and self._longer(leg, response):
             return
+        way = leg.attempt.way if leg.attempt is not None else None
         # A timeout and a dead flow are no response of the other side, and have no headers.
         by, cause = ("switch" if response.ours else "remote"), reason_of(response)
         if leg.state != INVITING:
@@ -426,7 +589,7 @@ class Search(Inviting):
             call.leg_ended(leg, status, cause or reason, by)
             leg.close()
         if 300 <= status < 400:
-            self._redirect(leg, response)
+            self._redirect(leg, response, way)
         if leg in self.legs:
             self.legs.remove(leg)
         if response.ours and status in (408, 503) and leg.party.startswith("trunk:"):
@@ -442,8 +605,14 @@ class Search(Inviting):
             self._note((status, reason), who, cause, explanation(response))
         if outcome.ends_search(leg.party.partition(":")[0], status):
             self._spare(leg, status)
+            if way is not None and way.spare:
+                way.spare = _without(way.spare, leg)
+        if status >= 600 and status not in outcome.BUSY and leg.party.startswith("extension:"):
+            self._declined(leg, status)
         if self.heeded:
             self._said(leg, response)
+        if way is not None and way.spare:
+            self._ring_spare(way)
         if not self.inviting():
             self._stop_timer()
             self._next_stage()
@@ -452,17 +621,24 @@ class Search(Inviting):
         """422: it is asked once more, for a session as long as it says (RFC 4028 §7.3); whether
         that can be."""
         least = least_of(response)
-        destination = leg.attempt.destination if leg.attempt is not None else None
-        if destination is None or destination.expires or not 0 < least <= _LONGEST:
+        attempt = leg.attempt
+        destination = attempt.destination if attempt is not None else None
+        if (
+            attempt is None
+            or destination is None
+            or destination.expires
+            or not 0 < least <= _LONGEST
+        ):
             return False
         destination.expires = max(least, self.call.core.settings.session_expires)
         destination.again = leg.session.dialog
+        way = attempt.way
         # Its line goes to the leg that comes in its place.
         leg.line = ""
         self.call.leg_ended(leg, 422, response.reason, "remote")
         leg.close()
         self.legs.remove(leg)
-        self.invite(destination, self.by_way)
+        self.invite(destination, way)
         return True
 
     def _spare(self, leg: Leg, status: int) -> None:
@@ -480,12 +656,15 @@ class Search(Inviting):
         if status >= 600:
             for other in self.inviting():
                 if _concerns(leg, other.party, other.number):
-                    self._give_up(other, status, "Declined elsewhere", "")
+                    self._give_up(other, status, "Declined elsewhere", _declined_line(status))
 
-    def _redirect(self, leg: Leg, response: Response) -> None:
-        """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows."""
+    def _redirect(self, leg: Leg, response: Response, by_way: Diversion | None) -> None:
+        """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows.
+        `by_way` is how the call had come there."""
         core = self.call.core
-        found: list[tuple[Target | Destination | Diverted, ...]] = []
+        # Whether who redirects was not chosen together with others.
+        alone = by_way.alone if by_way is not None else not self.group
+        found: list[Stage | Step] = []
         for text in _by_preference(response):
             if self.redirects >= core.settings.max_redirects:
                 break
@@ -496,21 +675,17 @@ class Search(Inviting):
                 continue
             where = core.redirected(leg.party, leg.number, uri)
             if isinstance(where, Destination):
-                found.append((where,))
+                found.append(Step((where,)))
             elif where is not None and leg.party.startswith("extension:"):
                 name = leg.party[10:]
                 own = core.parties.caller_id(leg.party)
-                way = Diversion(name, DEFLECTED, own, self.by_way)
+                way = Diversion(name, DEFLECTED, own, by_way)
                 way.caller, way.lines, way.timeout = self.caller, self.lines, self.timeout
-                way.alone = len(where) == 1 and len(where[0]) == 1 and self._is_alone()
-                found.extend([tuple([Diverted(one, way) for one in stage]) for stage in where])
+                way.alone = len(where) == 1 and len(where[0].targets) == 1 and alone
+                found.extend([_by_way(stage, way) for stage in where])
             elif where is not None:
                 found.extend(where)
         self.stages[:0] = found
-
-    def _is_alone(self) -> bool:
-        """Whether who rings was not chosen together with others."""
-        return self.by_way.alone if self.by_way is not None else not self.group
 
     def _give_up(self, leg: Leg, status: int, reason: str, line: str) -> None:
         """Stop ringing a leg; its final response is awaited by the leg alone."""
@@ -587,15 +762,30 @@ def _by_preference(response: Response) -> list[str]:
     return [uri for _, uri in sorted(found, key=lambda one: -one[0])]
 
 
-def _without(
-    stages: list[tuple[Target | Destination | Diverted, ...]], leg: Leg
-) -> list[tuple[Target | Destination | Diverted, ...]]:
+def _by_way(stage: Stage, way: Diversion) -> Step:
+    """A stage to which the call was forwarded."""
+    return Step(tuple([Diverted(target, way) for target in stage.targets]), stage.timeout)
+
+
+def _plain(stage: Stage | Step) -> tuple[Target | Destination | Diverted, ...]:
+    """The targets themselves."""
+    return tuple([one.target if isinstance(one, Diverted) else one for one in stage.targets])
+
+
+def _declined_line(status: int) -> str:
+    return f'Reason: SIP;cause={status};text="Declined elsewhere"\r\n'
+
+
+def _without(stages: list[Stage | Step], leg: Leg) -> list[Stage | Step]:
     """The stages without those whom the failure of `leg` concerns."""
-    return [
-        kept
-        for stage in stages
-        if (kept := tuple(target for target in stage if not _is_spared(leg, target)))
-    ]
+    found: list[Stage | Step] = []
+    for stage in stages:
+        kept = [target for target in stage.targets if not _is_spared(leg, target)]
+        if len(kept) == len(stage.targets):
+            found.append(stage)
+        elif kept:
+            found.append(Step(tuple(kept), stage.timeout))
+    return found
 
 
 def _is_spared(leg: Leg, target: Target | Destination | Diverted) -> bool:

@@ -13,11 +13,21 @@ from typing import Final
 
 from softswitch import events
 from softswitch.calls.core import Passage
+from softswitch.calls.diversion import Diversion
 from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk
-from softswitch.sip import SIPFRAG, Response, Session, Timer, fragment, opened, readable
+from softswitch.sip import (
+    REASON_PHRASES,
+    SIPFRAG,
+    Response,
+    Session,
+    Timer,
+    fragment,
+    opened,
+    readable,
+)
 
 BLIND: Final = "blind-transfer"
 ATTENDED: Final = "attended-transfer"
@@ -305,9 +315,18 @@ class BlindTransfer(Transfer):
         self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
     ) -> bool:
         """A provisional response."""
-        if self.notes is not None and response.status != self.notes.last:
-            self.notes.say(response.status, response.reason)
+        status = response.status
+        if self.notes is not None and status != self.notes.last:
+            parties = self.call.core.parties
+            if status != 181 or parties.is_ours(self.by) or not parties.is_ours(leg.party):
+                self.notes.say(status, response.reason)
         return False
+
+    def forwarded(self, search: Search, way: Diversion) -> None:
+        """Somebody is rung to whom the call was forwarded."""
+        notes = self.notes
+        if notes is not None and notes.last != 181 and self.call.core.parties.is_ours(self.by):
+            notes.say(181, REASON_PHRASES[181])
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered: the two talk."""

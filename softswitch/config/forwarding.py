@@ -4,6 +4,7 @@ and as it is in force."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
@@ -27,11 +28,21 @@ def is_forwardable(number: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowStep:
+    """Numbers at which calls of an extension find it at once: its own is its phone. ``timeout`` is
+    seconds, 0: as long as their route says."""
+
+    numbers: tuple[str, ...]
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarding:
     """What is in force of an extension: numbers by ``CASES``, as it would dial them; empty: none.
 
     ``after`` is how many seconds a call rings before it counts as not answered, 0: as long as its
-    route says. ``dnd``: calls do not ring and get ``status`` and ``phrase``.
+    route says. ``dnd``: calls do not ring and get ``status`` and ``phrase``. ``follow`` is where it
+    is to be found, one step after the other, instead of at its phone.
     """
 
     always: str = ""
@@ -42,10 +53,12 @@ class Forwarding:
     dnd: bool = False
     status: int = 486
     phrase: str = "Do Not Disturb"
+    follow: tuple[FollowStep, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is."""
-        return bool(self.always or self.busy or self.no_answer or self.unreachable or self.dnd)
+        forwards = self.always or self.busy or self.no_answer or self.unreachable
+        return bool(forwards or self.dnd or self.follow)
 
     def of(self, case: str) -> str:
         """The number for one of ``CASES``."""
@@ -63,6 +76,7 @@ def _number(text: str) -> str:
 
 
 NumberText = Annotated[Text, AfterValidator(_number)]
+StepSeconds = Annotated[float, Strict(), Field(gt=0, le=86400)]
 
 
 class NoAnswerModel(Section):
@@ -93,6 +107,41 @@ class ForwardModel(Section):
     )
 
 
+class FollowToModel(Section):
+    """A step of ``follow:``, one number."""
+
+    TAG: ClassVar[str] = "<to>"
+
+    to: NumberText = Field(description="the number, as this extension dials it; its own: its phone")
+    timeout: StepSeconds | None = Field(
+        default=None, description="seconds to ring; the route's if absent"
+    )
+
+
+class FollowAllModel(Section):
+    """A step of ``follow:``, several numbers at once."""
+
+    TAG: ClassVar[str] = "<all>"
+
+    all: Annotated[list[NumberText], Field(min_length=1, description="the numbers to ring at once")]
+    timeout: StepSeconds | None = Field(
+        default=None, description="seconds to ring; the route's if absent"
+    )
+
+
+FollowStepModel = Annotated[
+    Annotated[NumberText, Tag("<number>")]
+    | Annotated[FollowToModel, Tag("<to>")]
+    | Annotated[FollowAllModel, Tag("<all>")],
+    Discriminator(
+        lambda value: _step(value),
+        custom_error_type="follow",
+        custom_error_message="Input should be NUMBER, {to: ...} or {all: [...]}",
+    ),
+]
+FollowModel = Annotated[list[FollowStepModel], Field(min_length=1)]
+
+
 class DndModel(Section):
     """``dnd:`` with what callers are told."""
 
@@ -116,13 +165,37 @@ def _kind(value: Any, mapping: str, other: str, model: type[Section]) -> str:
     return mapping if isinstance(value, dict | model) else other
 
 
+def _step(value: Any) -> str | None:
+    if isinstance(value, FollowAllModel) or (isinstance(value, dict) and "all" in value):
+        return "<all>"
+    if isinstance(value, dict | FollowToModel):
+        return "<to>"
+    written = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return "<number>" if written else None
+
+
 def _line(text: str) -> str:
     if not text.isprintable():
         raise ValueError(f"found `{text}`, expected one line of text")
     return text
 
 
-def read_forwarding(forward: ForwardModel | None, dnd: bool | DndModel) -> Forwarding:
+def read_follow(written: Iterable[str | FollowToModel | FollowAllModel]) -> tuple[FollowStep, ...]:
+    """As written."""
+    steps: list[FollowStep] = []
+    for step in written:
+        if isinstance(step, FollowAllModel):
+            steps.append(FollowStep(tuple(step.all), step.timeout or 0.0))
+        elif isinstance(step, FollowToModel):
+            steps.append(FollowStep((step.to,), step.timeout or 0.0))
+        else:
+            steps.append(FollowStep((step,)))
+    return tuple(steps)
+
+
+def read_forwarding(
+    forward: ForwardModel | None, dnd: bool | DndModel, follow: FollowModel | None = None
+) -> Forwarding:
     """As written."""
     forward = forward or ForwardModel()
     no_answer, after = forward.no_answer, 0.0
@@ -142,4 +215,5 @@ def read_forwarding(forward: ForwardModel | None, dnd: bool | DndModel) -> Forwa
         dnd is not False,
         status,
         phrase,
+        read_follow(follow or ()),
     )

@@ -30,7 +30,7 @@ from softswitch.config.addresses import (
     parse_trunk_uri,
 )
 from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdModel
-from softswitch.config.forwarding import DndKey, Forwarding, ForwardModel
+from softswitch.config.forwarding import DndKey, FollowModel, Forwarding, ForwardModel
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written, did_you_mean
 from softswitch.config.time_zones import TimeZoneText
@@ -218,6 +218,9 @@ class Limits(Section):
         default=16, description="early dialogs of one call: phones that ring behind one INVITE"
     )
     max_redirects: Count = Field(default=5, description="3xx contacts tried for one call")
+    max_follow: Count = Field(
+        default=10, description="numbers of the list where calls of one extension find it"
+    )
     max_transfers: Count = Field(default=50, description="transfers of one call")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
     max_remembered_routes: Count = Field(
@@ -366,6 +369,9 @@ class ExtensionModel(Section):
     )
     forward: ForwardModel | None = Field(
         default=None, description="where its calls go instead, and when"
+    )
+    follow: FollowModel | None = Field(
+        default=None, description="where its calls find it, one after the other"
     )
     dnd: DndKey = Field(default=False, description="do not disturb: calls do not ring")
 

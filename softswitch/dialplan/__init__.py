@@ -4,7 +4,7 @@ from softswitch.dialplan.actions import Action, Do
 from softswitch.dialplan.loader import DialplanModel, load_dialplan
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.surroundings import Surroundings
-from softswitch.dialplan.targets import Source, Target
+from softswitch.dialplan.targets import Source, Stage, Stages, Target
 
 __all__ = [
     "Action",
@@ -14,6 +14,8 @@ __all__ = [
     "Route",
     "RouteTemplate",
     "Source",
+    "Stage",
+    "Stages",
     "Surroundings",
     "Target",
     "load_dialplan",

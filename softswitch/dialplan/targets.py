@@ -36,8 +36,15 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.kind}:{self.name}"
 
 
-Stages: TypeAlias = tuple[tuple[Target, ...], ...]
-"""Groups of targets: each is rung at once, one group after the other."""
+class Stage(msgspec.Struct, frozen=True):
+    """Targets that are rung at once, for ``timeout`` seconds; 0: as long as goes for all."""
+
+    targets: tuple[Target, ...]
+    timeout: float = 0.0
+
+
+Stages: TypeAlias = tuple[Stage, ...]
+"""One after the other."""
 
 
 class TargetTemplate(NamedTuple):

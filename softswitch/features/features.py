@@ -3,7 +3,7 @@ configuration says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from softswitch.calls import Features, Journal
@@ -12,6 +12,7 @@ from softswitch.config import (
     NO_ANSWER,
     NOT_FORWARDED,
     Extension,
+    FollowStep,
     Forwarding,
     is_forwardable,
 )
@@ -41,7 +42,8 @@ class PhoneFeatures(Features):
     """For calls (`softswitch.calls.Features`) and for plugins (`softswitch.hookspecs.Features`).
 
     `in_force` has the extensions of which anything is: always the same table, as calls look into
-    it. `journal` gives the journal, if there is one; `route` is the dialplan.
+    it. `journal` gives the journal, if there is one; `route` is the dialplan; `max_follow` how many
+    numbers a list of `set_follow` may have.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class PhoneFeatures(Features):
         extensions: Mapping[str, Extension],
         journal: Callable[[], Journal | None],
         route: Callable[[str, Source], Route | None],
+        max_follow: int = 10,
     ) -> None:
         self._extensions = extensions
         self._journal = journal
         self._route = route
+        self.max_follow = max_follow
         self._wishes: dict[str, Wishes] = {}
         self.in_force: dict[str, Forwarding] = {}
         self.take_up()
@@ -61,8 +65,9 @@ class PhoneFeatures(Features):
         """Extensions of which something was set or is remembered."""
         return len(self._wishes)
 
-    def take_up(self) -> None:
+    def take_up(self, max_follow: int = 0) -> None:
         """The configuration has changed: of extensions that are gone nothing is kept."""
+        self.max_follow = max_follow or self.max_follow
         for name in [name for name in self._wishes if name not in self._extensions]:
             gone = self._wishes.pop(name)
             journal = self._journal()
@@ -163,6 +168,32 @@ class PhoneFeatures(Features):
         wishes.forward, wishes.after = {}, None
         self._changed(wishes)
 
+    def set_follow(self, extension: str, steps: Sequence[FollowStep]) -> None:
+        """Its calls find it there, one step after the other; no steps: at its phone. Raises
+        LookupError if there is no such extension, ValueError if that cannot be."""
+        self.forwarding(extension)
+        most = self.max_follow
+        if sum(len(step.numbers) for step in steps) > most:
+            raise ValueError(f"More Than {most} Numbers")
+        for step in steps:
+            if not step.numbers:
+                raise ValueError("A Step Without A Number")
+            if not 0 <= step.timeout <= _LONGEST:
+                raise ValueError(f"Not Seconds To Ring: {step.timeout:g}")
+            for number in step.numbers:
+                if number != extension:
+                    self._check(extension, number, rings=True)
+        wishes = self._of(extension)
+        wishes.follow = tuple(steps)
+        self._changed(wishes)
+
+    def clear_follow(self, extension: str) -> None:
+        """Its calls find it where the configuration says again. Raises LookupError."""
+        self.forwarding(extension)
+        wishes = self._of(extension)
+        wishes.follow = None
+        self._changed(wishes)
+
     def set_dnd(self, extension: str, on: bool | None) -> None:
         """Not to be disturbed, or None: what the configuration says. Raises LookupError."""
         self.forwarding(extension)
@@ -183,9 +214,10 @@ class PhoneFeatures(Features):
         else:
             journal.commit(then)
 
-    def _check(self, extension: str, number: str) -> None:
-        """Raises ValueError if its calls cannot be forwarded there. Empty: they are not at all."""
-        if not number:
+    def _check(self, extension: str, number: str, rings: bool = False) -> None:
+        """Raises ValueError if its calls cannot be forwarded there. Empty: they are not at all.
+        `rings`: it has to lead to somebody."""
+        if not number and not rings:
             return
         if not is_forwardable(number):
             raise ValueError("Not A Number To Forward To")
@@ -196,6 +228,8 @@ class PhoneFeatures(Features):
             raise ValueError(f"No Route To {number}")
         if isinstance(route.action, Do):
             raise ValueError(f"{number} Is A Star Code")
+        if rings and not route.action.stages:
+            raise ValueError(f"{number} Rings Nobody")
 
     def _of_party(self, party: str, number: str) -> Wishes | None:
         """Of a party for whom a number is to be remembered; None if that is not to be."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from softswitch.config import ALWAYS, BUSY, CASES, NO_ANSWER, UNREACHABLE, Forwarding
+from softswitch.config import ALWAYS, BUSY, CASES, NO_ANSWER, UNREACHABLE, FollowStep, Forwarding
 
 # No other row of the journal begins so.
 _MARK: Final = b"w"
@@ -24,6 +24,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     dnd: bool | None
     dialled: str
     caller: str
+    follow: list[tuple[list[str], float]] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -33,12 +34,13 @@ _decode = msgspec.msgpack.Decoder(_Row).decode
 class Wishes:
     """Of one extension (`softswitch.calls.journal.Kept`).
 
-    `forward` has numbers by ``config.CASES``, empty: no forwarding; for what is not in it, and for
-    None, the configuration says. `dialled` and `caller` are the numbers that it has called last and
-    that has called it last, empty: none.
+    `forward` has numbers by ``config.CASES``, empty: no forwarding; `follow` the steps of where its
+    calls find it, none: its phone. For what is not in it, and for None, the configuration says.
+    `dialled` and `caller` are the numbers that it has called last and that has called it last,
+    empty: none.
     """
 
-    __slots__ = ("after", "caller", "dialled", "dnd", "extension", "forward", "row")
+    __slots__ = ("after", "caller", "dialled", "dnd", "extension", "follow", "forward", "row")
 
     def __init__(self, extension: str) -> None:
         self.extension = extension
@@ -46,18 +48,29 @@ class Wishes:
         self.forward: dict[str, str] = {}
         self.after: float | None = None
         self.dnd: bool | None = None
+        self.follow: tuple[FollowStep, ...] | None = None
         self.dialled = ""
         self.caller = ""
 
     def written(self) -> bytes:
         """The row's bytes, as of now."""
+        follow = self.follow
         return _MARK + _encode(
-            _Row(self.extension, self.forward, self.after, self.dnd, self.dialled, self.caller)
+            _Row(
+                self.extension,
+                self.forward,
+                self.after,
+                self.dnd,
+                self.dialled,
+                self.caller,
+                None if follow is None else [(list(one.numbers), one.timeout) for one in follow],
+            )
         )
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
-        return bool(self.forward or self.dnd is not None or self.dialled or self.caller)
+        said = self.forward or self.dnd is not None or self.follow is not None
+        return bool(said or self.dialled or self.caller)
 
     def over(self, written: Forwarding) -> Forwarding:
         """What is in force, with what the configuration says of it."""
@@ -74,6 +87,8 @@ class Wishes:
                 unreachable=here.get(UNREACHABLE, written.unreachable),
                 after=after,
             )
+        if self.follow is not None:
+            written = replace(written, follow=self.follow)
         return written if self.dnd is None else replace(written, dnd=self.dnd)
 
     def __repr__(self) -> str:
@@ -91,5 +106,7 @@ def decode(row: bytes) -> Wishes:
     wishes = Wishes(read.extension)
     wishes.forward = {case: number for case, number in read.forward.items() if case in CASES}
     wishes.after, wishes.dnd = read.after, read.dnd
+    if read.follow is not None:
+        wishes.follow = tuple([FollowStep(tuple(numbers), wait) for numbers, wait in read.follow])
     wishes.dialled, wishes.caller = read.dialled, read.caller
     return wishes

@@ -3,11 +3,11 @@ said goes when its connection has closed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from softswitch.calls import FULL, Destination, Leg
 from softswitch.config import Extension, Trunk
-from softswitch.dialplan import Dialplan, Source, Target
+from softswitch.dialplan import Dialplan, Source, Stages, Target
 from softswitch.parties.bindings import Binding
 from softswitch.parties.lines import Lines
 from softswitch.parties.registrar import Registrar
@@ -129,7 +129,7 @@ class Destinations:
 
     def redirected(
         self, party: str, number: str, uri: Uri, dialplan: Dialplan
-    ) -> Sequence[tuple[Target, ...]] | Destination | None:
+    ) -> Stages | Destination | None:
         """Where a 3xx of `party`, called as `number`, may lead: a trunk to itself, all else by the
         dialplan.
 

@@ -22,7 +22,7 @@ def plan(folder: Path, route: str) -> Dialplan:
 
 def numbers(action: object) -> list[list[str]]:
     assert isinstance(action, Dial)
-    return [[target.number for target in stage] for stage in action.stages]
+    return [[target.number for target in stage.targets] for stage in action.stages]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from softswitch.dialplan.actions import Dial, Play, Reject
 from softswitch.dialplan.loader import load_dialplan
 from softswitch.dialplan.routing import Dialplan, Route
 from softswitch.dialplan.surroundings import Surroundings
-from softswitch.dialplan.targets import Source, Target
+from softswitch.dialplan.targets import Source, Stage, Target
 
 AROUND = Surroundings(
     frozenset({"1001", "1002", "1003"}),
@@ -58,7 +58,11 @@ routes:
 """,
     )
     assert dialplan.route("1002", PSTN) == Route(
-        "1XXX", "dp.yaml:3", "1002", Dial(((extension("1002"),),), 20.0, Play("voicemail")), {}
+        "1XXX",
+        "dp.yaml:3",
+        "1002",
+        Dial((Stage((extension("1002"),)),), 20.0, Play("voicemail")),
+        {},
     )
     assert dialplan.route("94085551234", ALICE) == Route(
         "9.",
@@ -66,8 +70,8 @@ routes:
         "+14085551234",
         Dial(
             (
-                (Target("trunk", "pstn", "+14085551234"),),
-                (Target("trunk", "backup", "+14085551234"),),
+                Stage((Target("trunk", "pstn", "+14085551234"),)),
+                Stage((Target("trunk", "backup", "+14085551234"),)),
             ),
             180.0,
         ),
@@ -110,7 +114,7 @@ def test_the_first_that_fits_is_taken_though_a_later_one_is_narrower(tmp_path: P
 """,
     )
     assert dialplan.route("1002", PSTN).action == Reject(403)  # type: ignore[union-attr]
-    assert dial(dialplan.route("1002", ALICE)).stages == ((extension("1002"),),)
+    assert dial(dialplan.route("1002", ALICE)).stages == (Stage((extension("1002"),)),)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_the_first_that_fits_is_taken_though_a_later_one_is_narrower(tmp_path: P
 )
 def test_whom_to_dial(tmp_path: Path, what: str, stages: tuple[tuple[str, ...], ...]) -> None:
     dialplan = plan(tmp_path, f'routes: [{{match: "600", dial: {what}}}]')
-    expected = tuple(tuple(extension(number) for number in stage) for stage in stages)
+    expected = tuple(Stage(tuple(extension(number) for number in stage)) for stage in stages)
     assert dial(dialplan.route("600", ALICE)).stages == expected
 
 
@@ -141,7 +145,9 @@ def test_an_extension_nobody_has_is_404_and_never_voicemail(tmp_path: Path) -> N
     route = dialplan.route("1999", ALICE)
     assert route is not None
     assert route.action == Reject(404, "Not Found")
-    assert dial(dialplan.route("7000", ALICE)).stages == ((Target("trunk", "pstn", "7000"),),)
+    assert dial(dialplan.route("7000", ALICE)).stages == (
+        Stage((Target("trunk", "pstn", "7000"),)),
+    )
 
 
 def test_else_may_dial_with_its_own_time_and_else(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from softswitch.config import NumberKeys, Section
 from softswitch.dialplan.actions.kind import Action, Asked, Template
 from softswitch.dialplan.actions.reject import Reject
 from softswitch.dialplan.targets import (
+    Stage,
     Stages,
     TargetTemplate,
     TargetText,
@@ -19,7 +20,8 @@ from softswitch.dialplan.targets import (
 
 
 class Dial(msgspec.Struct, frozen=True):
-    """Ring each stage's targets at once, one stage after the other, ``timeout`` seconds each.
+    """Ring each stage's targets at once, one stage after the other, ``timeout`` seconds each that
+    has no time of its own.
 
     ``otherwise`` is what to do when nobody answered; None passes the failure on to the caller.
     """
@@ -38,10 +40,10 @@ class Dial(msgspec.Struct, frozen=True):
         for i, stage in enumerate(self.stages, 1):
             parties = ", ".join(
                 f"{target} (number {target.number})" if target.kind == "trunk" else str(target)
-                for target in stage
+                for target in stage.targets
             )
-            together = " at once" if len(stage) > 1 else ""
-            lines.append(f"{i}. dial {parties}{together}, {self.timeout:g} s")
+            together = " at once" if len(stage.targets) > 1 else ""
+            lines.append(f"{i}. dial {parties}{together}, {stage.timeout or self.timeout:g} s")
         if self.otherwise is not None:
             lines.append("else, when nobody answered:")
             lines += [f"  {line}" for line in self.otherwise.told()]
@@ -49,9 +51,9 @@ class Dial(msgspec.Struct, frozen=True):
 
 
 class DialTemplate(NamedTuple):
-    """``Dial`` before the number is known."""
+    """``Dial`` before the number is known. Each stage is its targets and its time, if any."""
 
-    stages: tuple[tuple[TargetTemplate, ...], ...]
+    stages: tuple[tuple[tuple[TargetTemplate, ...], float], ...]
     timeout: float
     otherwise: Template | None
 
@@ -61,14 +63,14 @@ class DialTemplate(NamedTuple):
         if not number:
             return Reject(484, "Address Incomplete")
         stages = []
-        for stage in self.stages:
+        for templates, timeout in self.stages:
             found = tuple(
                 target
-                for template in stage
+                for template in templates
                 if (target := template.of(number, extensions)) is not None
             )
             if found:
-                stages.append(found)
+                stages.append(Stage(found, timeout))
         if not stages:
             return Reject(404, "Not Found")
         otherwise = None if self.otherwise is None else self.otherwise.of(number, extensions)
@@ -100,6 +102,21 @@ class AllModel(Section):
     all: Annotated[list[One], Field(min_length=1, description="whom to ring at once")]
 
 
+Timeout = Annotated[float, Strict(), Field(gt=0, le=86400)]
+
+
+class ToStepModel(ToModel):
+    """A step of an order: one target."""
+
+    timeout: Timeout | None = Field(default=None, description="seconds to ring in this step")
+
+
+class AllStepModel(AllModel):
+    """A step of an order: a ring group."""
+
+    timeout: Timeout | None = Field(default=None, description="seconds to ring in this step")
+
+
 class OrderModel(Section):
     """One after the other; a member may itself be a ring group."""
 
@@ -107,8 +124,8 @@ class OrderModel(Section):
         list[
             Annotated[
                 Annotated[TargetText, Tag("<one>")]
-                | Annotated[ToModel, Tag("<to>")]
-                | Annotated[AllModel, Tag("<all>")],
+                | Annotated[ToStepModel, Tag("<to>")]
+                | Annotated[AllStepModel, Tag("<all>")],
                 Discriminator(
                     lambda value: _kind(value, ("all", "to")),
                     custom_error_type="dial",
@@ -158,23 +175,24 @@ class DialKeys(Section):
     WITH: ClassVar[tuple[str, ...]] = ("timeout", "else")
 
     dial: DialModel | None = Field(default=None, description="whom to ring")
-    timeout: Annotated[float, Strict(), Field(gt=0, le=86400)] | None = Field(
-        default=None, description="seconds to ring, each stage of an order by itself"
+    timeout: Timeout | None = Field(
+        default=None,
+        description="seconds to ring; in an order, for each step that has no timeout of its own",
     )
 
 
 def read_dial(keys: DialKeys, timeout: float, otherwise: Template | None) -> DialTemplate:
     """As written. ``timeout`` (seconds) is for who names none."""
     dial = keys.dial
-    groups: list[list[str | ToModel]]
-    if isinstance(dial, OrderModel):
-        groups = [item.all if isinstance(item, AllModel) else [item] for item in dial.order]
-    elif isinstance(dial, AllModel):
-        groups = [dial.all]
-    else:
-        groups = [[dial or ""]]
-    stages = tuple(tuple(_read_one(one) for one in group) for group in groups)
+    steps = dial.order if isinstance(dial, OrderModel) else [dial or ""]
+    stages = tuple(_read_step(step) for step in steps)
     return DialTemplate(stages, keys.timeout or timeout, otherwise)
+
+
+def _read_step(step: str | ToModel | AllModel) -> tuple[tuple[TargetTemplate, ...], float]:
+    group = step.all if isinstance(step, AllModel) else [step]
+    timeout = step.timeout if isinstance(step, ToStepModel | AllStepModel) else None
+    return tuple(_read_one(one) for one in group), timeout or 0.0
 
 
 def _read_one(one: str | ToModel) -> TargetTemplate:

@@ -14,8 +14,8 @@ class Asked(Protocol):
     """Who does what an action says, for a call that nobody has answered: its search."""
 
     def ring(self, stages: Stages, timeout: float, otherwise: Action | None) -> None:
-        """Ring the stages, one after the other, each for ``timeout`` seconds; if nobody answers do
-        ``otherwise``, or tell the caller why (None)."""
+        """Ring the stages, one after the other, each for ``timeout`` seconds if it has none of its
+        own; if nobody answers do ``otherwise``, or tell the caller why (None)."""
 
     def refuse(self, status: int, reason: str) -> None:
         """End the call with that status and phrase (empty: the status's own)."""
@@ -40,7 +40,7 @@ class Action(Protocol):
 
     @property
     def timeout(self) -> float:
-        """For how long it rings each stage, in seconds."""
+        """For how long it rings each stage that has no time of its own, in seconds."""
 
     def told(self) -> list[str]:
         """It in words, a line each, for ``softswitch dialplan test``."""
