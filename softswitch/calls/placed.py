@@ -128,7 +128,8 @@ class PlacedCall(LastingCall):
     def withdraw(self, reason: str) -> None:
         """The call is not wanted any more, though its caller has not said so."""
         if self.search is not None:
-            self.search.give_up(reason, "")
+            # It is no call that anybody has missed.
+            self.search.give_up(reason, f'Reason: SIP;cause=200;text="{reason}"\r\n')
         self.fail(487, reason)
 
     def fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
@@ -243,7 +244,7 @@ class PlacedCall(LastingCall):
         """No PRACK has come (RFC 3262 §3)."""
         if not self.over and not self.answered:
             if self.search is not None:
-                self.search.give_up("No PRACK", "")
+                self.search.give_up("No PRACK", 'Reason: SIP;cause=504;text="No PRACK"\r\n')
             self.fail(504, "No PRACK")
 
     def _passed(self, leg: Leg, response: Response) -> str:

@@ -30,6 +30,23 @@ MANY = Surroundings(frozenset(str(n) for n in range(1000, 1020)), {"pstn": False
             "1:41: `all`: found a mapping, expected NUMBER, extension, trunk:NAME or {to: ...}",
         ),
         ("dial: {all: ['1001'], order: ['1002']}", "1:35: unknown key `all`"),
+        (
+            "dial: {order: [{to: '1001', timeout: 0}]}",
+            "1:65: `timeout`: found `0`, expected more than 0",
+        ),
+        (
+            "dial: {order: [{all: ['1001'], timeout: '10'}]}",
+            "1:68: `timeout`: found `10`, expected a number",
+        ),
+        (
+            "dial: {order: [{all: ['1001'], timout: 10}]}",
+            "1:59: unknown key `timout`: did you mean `timeout`?",
+        ),
+        (
+            "dial: {order: [{all: [{to: '1001', timeout: 10}]}]}",
+            "1:63: unknown key `timeout`",
+        ),
+        ("dial: {all: ['1001'], timeout: 10}", "1:50: unknown key `timeout`"),
         ("dial: yes", "1:34: `dial`: found `yes`, expected extension, NUMBER, trunk:NAME"),
         ("play: 'a b'", "1:34: `play`: found `a b`, expected a name such as echo"),
         ("play: ''", "1:34: `play`: found ``, expected a name such as echo"),

@@ -300,3 +300,30 @@ def test_routing_is_quick(tmp_path: Path) -> None:
         seen.append((time.process_time_ns() - middle) / 500)
     assert min(seen) < 3_000
     assert min(fresh) < 20_000
+
+
+def test_steps_with_a_time_of_their_own(tmp_path: Path) -> None:
+    """The route's is for those without."""
+    dialplan = plan(
+        tmp_path,
+        """routes:
+  - match: "600"
+    dial:
+      order:
+        - "1001"
+        - {all: ["1002", "1003"], timeout: 10}
+        - {to: "trunk:pstn", prepend: "+", timeout: 40.5}
+    timeout: 15
+""",
+    )
+    taken = dial(dialplan.route("600", ALICE))
+    assert taken.stages == (
+        Stage((extension("1001"),)),
+        Stage((extension("1002"), extension("1003")), 10.0),
+        Stage((Target("trunk", "pstn", "+600"),), 40.5),
+    )
+    assert taken.told() == [
+        "1. dial extension:1001, 15 s",
+        "2. dial extension:1002, extension:1003 at once, 10 s",
+        "3. dial trunk:pstn (number +600), 40.5 s",
+    ]
