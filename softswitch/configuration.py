@@ -17,6 +17,9 @@ from softswitch.config import (
     ConfigErrors,
     ConfigModel,
     Extension,
+    ExtensionModel,
+    FollowAllModel,
+    FollowToModel,
     Limits,
     Listen,
     Log,
@@ -32,7 +35,6 @@ from softswitch.config import (
     fill_empty_sections,
     number_forms,
     parse_listen,
-    read_follow,
     read_forwarding,
     read_yaml,
     resolve_paths,
@@ -183,19 +185,28 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     )
 
 
+def _followed(number: str, entry: ExtensionModel) -> list[tuple[tuple[str | int, ...], str]]:
+    """The numbers where its calls find an extension, and where each is written."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    for i, step in enumerate(entry.follow or ()):
+        where = ("extensions", number, "follow", i)
+        if isinstance(step, FollowAllModel):
+            found += [((*where, "all", j), to) for j, to in enumerate(step.all)]
+        elif isinstance(step, FollowToModel):
+            found.append(((*where, "to"), step.to))
+        else:
+            found.append((where, step))
+    return found
+
+
 def _too_many(model: ConfigModel | None) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Lists that are longer than the file says itself that they may be."""
-    for number, entry in model.extensions.items() if model is not None else ():
-        assert model is not None
-        most, found = model.limits.max_follow, 0
-        for i, step in enumerate(read_follow(entry.follow or ())):
-            found += len(step.numbers)
-            if found > most:
-                yield (
-                    ("extensions", number, "follow", i),
-                    f"`follow`: expected at most {most} numbers in all (`limits.max_follow`)",
-                )
-                break
+    if model is None:
+        return
+    most = model.limits.max_follow
+    for number, entry in model.extensions.items():
+        for where, _ in _followed(number, entry)[most : most + 1]:
+            yield where, f"`follow`: expected at most {most} numbers in all (`limits.max_follow`)"
 
 
 def _nowhere(read: YamlFile, model: ConfigModel, dialplan: Dialplan) -> tuple[Mistake, ...]:
@@ -203,13 +214,9 @@ def _nowhere(read: YamlFile, model: ConfigModel, dialplan: Dialplan) -> tuple[Mi
     found = YamlFile(read.file, values=read.values, keys=read.keys)
     for number, entry in model.extensions.items():
         source = Source("extension", number)
-        for i, step in enumerate(read_follow(entry.follow or ())):
-            for to in step.numbers:
-                if to != number and not dialplan.leads(to, source):
-                    found.at(
-                        ("extensions", number, "follow", i),
-                        f"`follow`: no route lets {number} call {to}: it is passed over",
-                    )
+        for where, to in _followed(number, entry):
+            if to != number and not dialplan.leads(to, source):
+                found.at(where, f"`follow`: no route lets {number} call {to}: it is passed over")
         if entry.forward is None:
             continue
         forwarding = read_forwarding(entry.forward, entry.dnd)

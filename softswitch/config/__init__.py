@@ -16,7 +16,6 @@ from softswitch.config.forwarding import (
     FollowToModel,
     Forwarding,
     is_forwardable,
-    read_follow,
     read_forwarding,
 )
 from softswitch.config.mistakes import check_model, resolve_paths
@@ -26,6 +25,7 @@ from softswitch.config.models import (
     Area,
     ConfigModel,
     Extension,
+    ExtensionModel,
     Level,
     Limits,
     Log,
@@ -90,6 +90,7 @@ __all__ = [
     "ConfigModel",
     "Count",
     "Extension",
+    "ExtensionModel",
     "Flag",
     "FollowAllModel",
     "FollowModel",
@@ -130,7 +131,6 @@ __all__ = [
     "number_forms",
     "one_or_more",
     "parse_listen",
-    "read_follow",
     "read_forwarding",
     "read_yaml",
     "resolve_paths",

@@ -204,6 +204,7 @@ async def test_the_openapi_page(site: Site) -> None:
         "/cdrs/{call_id}",
         "/events",
         "/extensions/{number}/dnd",
+        "/extensions/{number}/follow",
         "/extensions/{number}/forward",
         "/health",
         "/metrics",

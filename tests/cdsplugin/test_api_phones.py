@@ -72,6 +72,26 @@ async def test_over_what_the_configuration_says(hq: Site, world: World) -> None:
     assert (await hq.http.delete(of)).json()["dnd"] is True
 
 
+async def test_follow(hq: Site, world: World) -> None:
+    both(hq, world)
+    of = "/extensions/1002/follow"
+    off = {"extension": "1002", "follow": []}
+    assert (await hq.reader.get(of)).json() == off
+    steps = ["1002", {"to": "81", "timeout": 25}, {"all": ["1002", "1003"], "timeout": 7.5}]
+    answer = await hq.http.put(of, json={"follow": steps})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["follow"] == [{"to": "1002", "timeout": None}, *steps[1:]]
+    assert world.rows is not None
+    assert any(map(is_wish, world.rows.rows.values())), "it is on disk"
+    assert (await hq.reader.get(of)).json() == answer.json()
+    again = await hq.http.put(of, json={"follow": answer.json()["follow"]})
+    assert again.json() == answer.json(), "what is read can be written"
+    assert [step.timeout for step in world.switch.forwardings["1002"].follow] == [0.0, 25.0, 7.5]
+    assert (await hq.http.delete(of)).json() == off
+    assert "1002" not in world.switch.forwardings
+    assert (await hq.reader.put(of, json={"follow": []})).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
@@ -81,6 +101,12 @@ async def test_over_what_the_configuration_says(hq: Site, world: World) -> None:
         ("/extensions/1002/forward", {"busy": "a b"}, 422, "Not A Number"),
         ("/extensions/1002/forward", {"bussy": "1001"}, 422, "bussy"),
         ("/extensions/1002/forward", {"no_answer": "1001", "after": 0}, 422, "after"),
+        ("/extensions/1009/follow", {"follow": []}, 404, "no extension `1009`"),
+        ("/extensions/1002/follow", {"follow": ["777"]}, 422, "No Route To 777"),
+        ("/extensions/1002/follow", {"follow": ["1"] * 11}, 422, "More Than 10 Numbers"),
+        ("/extensions/1002/follow", {"follow": [{"to": "1003", "timeout": 0}]}, 422, "timeout"),
+        ("/extensions/1002/follow", {"follow": [{"all": []}]}, 422, "all"),
+        ("/extensions/1002/follow", {}, 422, "follow"),
         ("/extensions/1002/dnd", {"dnd": "perhaps"}, 422, "dnd"),
         ("/extensions/1009/dnd", {"dnd": True}, 404, "no extension `1009`"),
     ],
@@ -101,7 +127,8 @@ async def test_a_disk_that_refuses(hq: Site, world: World) -> None:
     world.rows.refuses = True
     # The first is in force already when it turns out.
     await hq.http.put("/extensions/1002/dnd", json={"dnd": True})
-    for method, path in (("PUT", "dnd"), ("DELETE", "dnd"), ("DELETE", "forward")):
+    deleted = [("DELETE", path) for path in ("dnd", "forward", "follow")]
+    for method, path in (("PUT", "dnd"), *deleted):
         body = {"dnd": False} if method == "PUT" else None
         answer = await hq.http.request(method, f"/extensions/1002/{path}", json=body)
         assert answer.status_code == 503
@@ -148,10 +175,13 @@ def test_a_killed_process_keeps_it(tmp_path: Path) -> None:
     answer = httpx.put(f"{url}/forward", json={"busy": "1002"}, headers=bearer)
     assert answer.status_code == 200, answer.text
     assert httpx.put(f"{url}/dnd", json={"dnd": True}, headers=bearer).status_code == 200
+    steps = {"follow": [{"to": "1001", "timeout": 15}, {"all": ["1001", "1002"], "timeout": None}]}
+    assert httpx.put(f"{url}/follow", json=steps, headers=bearer).status_code == 200
     switch.kill()
     switch = Running(config)
     assert switch.port
     assert httpx.get(f"{url}/forward", headers=bearer).json()["busy"] == "1002"
     assert httpx.get(f"{url}/dnd", headers=bearer).json()["dnd"] is True
+    assert httpx.get(f"{url}/follow", headers=bearer).json()["follow"] == steps["follow"]
     switch.process.terminate()
     assert switch.ends() == 0

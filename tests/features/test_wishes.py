@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from softswitch.config import Extension, Forwarding
+from softswitch.config import Extension, FollowStep, Forwarding
 from softswitch.dialplan import Source
 from softswitch.features import PhoneFeatures, is_wish
 from softswitch.features.wishes import Wishes, decode
@@ -39,12 +39,18 @@ def test_its_row() -> None:
     assert not wishes
     wishes.forward, wishes.after, wishes.dnd = {"busy": "1002"}, 4.0, False
     wishes.dialled, wishes.caller = "1003", "+49"
+    wishes.follow = (FollowStep(("1001", "+49"), 2.5), FollowStep(("1002",)))
     row = wishes.written()
     assert is_wish(row)
     again = decode(row)
-    for name in ("extension", "forward", "after", "dnd", "dialled", "caller"):
+    for name in ("extension", "forward", "after", "dnd", "dialled", "caller", "follow"):
         assert getattr(again, name) == getattr(wishes, name)
     assert bool(again) is True
+    wishes.follow = ()
+    assert decode(wishes.written()).follow == ()
+    # As it was before there were such lists.
+    old = b"w" + msgspec.msgpack.encode(["1001", {}, None, True, "", ""])
+    assert (decode(old).follow, decode(old).dnd) == (None, True)
     with pytest.raises(msgspec.DecodeError):
         decode(b"wrong")
 
