@@ -222,7 +222,7 @@ class PlacedCall(LastingCall):
         lines = caller.contact
         if request is not None and has_option(request, "supported", "histinfo"):
             lines += told_line(search.came, way, incoming.flow.sent_by)
-        if takes_reliable(request, False):
+        if request is not None and takes_reliable(request, False):
             one = Provisional(181, None, tag, lines, b"", None)
             self._shown(caller, incoming).send(one)
         else:
