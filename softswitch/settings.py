@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from softswitch.calls import CallSettings
 from softswitch.configuration import Config
+from softswitch.features import CompletionSettings
 from softswitch.parties import GuessLimits
 from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import TimerSettings
@@ -38,7 +39,15 @@ def call_settings(config: Config) -> CallSettings:
         session_expires=timers.session_expires,
         min_se=timers.min_se,
         max_passed=limits.max_passed,
+        completion_ring=timers.completion_ring,
         session_lines=_session_lines(timers.session_expires, timers.min_se),
+    )
+
+
+def completion_settings(config: Config) -> CompletionSettings:
+    timers = config.timers
+    return CompletionSettings(
+        timers.completion, timers.completion_pause, config.limits.max_completions
     )
 
 

@@ -111,6 +111,8 @@ class PlacedCall(LastingCall):
 
     def cancelled(self, request: Request) -> None:
         """The caller gave up."""
+        if self.core.completes and any(leg.ringing[0] for leg in self.ringing()):
+            self._came_to_nothing(487)
         reason = reason_of(request)
         line = f"Reason: {reason}\r\n" if reason else ""
         self._refuse(487)
@@ -202,7 +204,17 @@ class PlacedCall(LastingCall):
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody has answered."""
+        if self.core.completes:
+            self._came_to_nothing(status)
         self.fail(status, reason, by, lines)
+
+    def _came_to_nothing(self, status: int) -> None:
+        """Who calls may want to be rung when whom it has called is free."""
+        caller = self.caller
+        if caller is not None and caller.incoming is not None:
+            request = caller.incoming.request
+            if request is not None:
+                self.core.features.has_failed(self.party, parse_uri(request.uri).user, status)
 
     def do(self, search: Search, what: str, argument: str, number: str) -> None:
         """The caller has dialled a star code."""
@@ -229,6 +241,9 @@ class PlacedCall(LastingCall):
             key, value, phrase = core.features.set(name, what, argument, number)
         except ValueError as error:
             self.fail(403, str(error))
+            return
+        except LookupError as error:
+            self.fail(404, str(error))
             return
         assert caller.incoming is not None
         assert caller.incoming.request is not None
@@ -263,6 +278,8 @@ class PlacedCall(LastingCall):
         cseq = request.cseq if request is not None else mine.dialog.remote_cseq
         self.answered = True
         self.answered_at = core.timers.clock()
+        if core.completes:
+            core.features.has_talked(self.party)
         self.search = None
         caller.status = response.status
         search.won_by(leg)
