@@ -406,7 +406,7 @@ def test_another_call_in_the_pause(world: World) -> None:
 
 def test_two_wait_for_one(world: World) -> None:
     """First come, first served; and the second is served after the first has had its talk."""
-    alice, bob, carol, c, b = asked(world)
+    alice, bob, _, c, b = asked(world)
     dave = world.phone("1004", "10.9.0.4")
     busy(dave, bob)
     assert dial(dave, "*37") == ON
@@ -547,7 +547,7 @@ def test_it_is_not_forwarded(tmp_path: Path) -> None:
     """She is wanted, and not whom she forwards her calls to."""
     config = CONFIG.replace('"1001": {', '"1001": {forward: {always: "1003"}, ')
     world = World(tmp_path, config, CODES)
-    alice, bob, _, c, b = asked(world)
+    alice, _, _, c, b = asked(world)
     hang_up(c, b)
     before = len(alice.lines)
     world.run(PAUSE + 0.5)
@@ -710,13 +710,11 @@ def test_by_redial(world: World) -> None:
 
 
 def test_forgotten_after_a_while(world: World) -> None:
-    alice, bob, carol = phones(world)
-    c, b = talk(carol, bob)
+    alice, bob, _ = phones(world)
     busy(alice, bob)
     world.run(2701)
     assert dial(alice, "*37") == NOTHING
-    c.received.clear()
-    world.end(busy=True)
+    world.end()
 
 
 def test_asked_twice(world: World) -> None:
