@@ -311,6 +311,8 @@ class CompletingCall(Call):
             self.said = core.call_log.begins(started, routed)
         found = core.destinations(Target("extension", caller, caller), self)
         if isinstance(found, tuple):
+            # It can be rung another time.
+            self.came_to = CALLER_BUSY
             self.not_recalled(*found)
             return
         if core.remembers:
