@@ -22,6 +22,8 @@ CODES = (
   - {match: "*37.", strip: 3, do: complete}
   - {match: "*38", do: {complete: cancel}}
   - {match: "*38.", strip: 3, do: {complete: cancel}}
+  - {match: "610", dial: {all: ["1002", "1003"]}, timeout: 10}
+  - {match: "611", dial: {order: ["1002", "1003"]}, timeout: 10}
   - {match: "*66", do: redial}
   - {match: "*78", do: {dnd: on}}
   - {match: "*79", do: {dnd: off}}
@@ -305,6 +307,25 @@ def test_not_to_be_disturbed(world: World) -> None:
     world.end()
 
 
+def test_not_to_be_disturbed_and_said_otherwise(tmp_path: Path) -> None:
+    """The status is not that of a busy phone; it is waited for the same."""
+    config = CONFIG.replace("{name: Bob,", "{name: Bob, dnd: {status: 480, reason: Away},")
+    world = World(tmp_path, config, CODES)
+    alice, bob, _ = phones(world)
+    a = alice.call("1002")
+    assert a.last.what == "480 INVITE"
+    a.acknowledge(a.last)
+    assert dial(alice, "*37") == ON
+    before = len(alice.lines)
+    world.run(60)
+    assert len(alice.lines) == before
+    assert dial(bob, "*79").startswith("480 ")
+    world.run(PAUSE + 0.5)
+    a = rung(alice, before)
+    hang_up(a, answer(a, bob))
+    world.end()
+
+
 def test_both_busy(world: World) -> None:
     """He is free, and she is not: she is rung when she is."""
     alice, bob, carol, c, b = asked(world)
@@ -315,6 +336,35 @@ def test_both_busy(world: World) -> None:
     assert len(alice.lines) == before
     assert waiting(world) == ["1001 1002"]
     hang_up(a, other)
+    world.run(PAUSE + 0.5)
+    a = rung(alice, before)
+    hang_up(a, answer(a, bob))
+    world.end()
+
+
+def test_she_is_not_to_be_disturbed(world: World) -> None:
+    alice, bob, _, c, b = asked(world)
+    assert dial(alice, "*78").startswith("480 ")
+    hang_up(c, b)
+    before = len(alice.lines)
+    world.run(60)
+    assert len(alice.lines) == before
+    assert dial(alice, "*79").startswith("480 ")
+    before += 1
+    world.run(PAUSE + 0.5)
+    a = rung(alice, before)
+    hang_up(a, answer(a, bob))
+    world.end()
+
+
+def test_she_is_not_registered(world: World) -> None:
+    alice, bob, _, c, b = asked(world)
+    alice.register(f"{alice.contact};expires=0")
+    hang_up(c, b)
+    before = len(alice.lines)
+    world.run(60)
+    assert len(alice.lines) == before
+    alice.register()
     world.run(PAUSE + 0.5)
     a = rung(alice, before)
     hang_up(a, answer(a, bob))
@@ -414,8 +464,11 @@ def test_two_wait_for_one(world: World) -> None:
     before, others = len(alice.lines), len(dave.lines)
     world.run(PAUSE + 0.5)
     a = rung(alice, before)
-    world.run(2)
-    assert len(dave.lines) == others
+    a.reply(180)
+    assert dial(dave, "*37") == ON
+    others += 1
+    world.run(PAUSE + 2)
+    assert len(dave.lines) == others, "one at a time"
     b = answer(a, bob)
     world.run(30)
     assert len(dave.lines) == others
@@ -665,16 +718,16 @@ def test_nothing_to_complete(world: World) -> None:
     world.end()
 
 
-@pytest.mark.parametrize("number", ["600", "601", "81234", "666", "1001"])
+@pytest.mark.parametrize("number", ["610", "611", "81234", "666", "1001"])
 def test_no_extension_of_another(world: World, number: str) -> None:
     """A group, a number outside, one that is refused, her own one."""
-    alice, bob, _ = phones(world)
-    pstn = Agent(world, ("10.2.0.1", 5060))
-    before = {phone: len(phone.lines) for phone in (alice, bob, pstn)}
+    alice, bob, carol = phones(world)
+    others = (alice, bob, carol, Agent(world, ("10.2.0.1", 5060)))
+    before = {phone: len(phone.lines) for phone in others}
     line = alice.call(number)
     before[alice] += 1
     for _ in range(2):
-        for phone in (alice, bob, pstn):
+        for phone in others:
             if len(phone.lines) > before[phone]:
                 before[phone] += 1
                 phone.line.reply(486)
@@ -772,6 +825,19 @@ def test_expired(tmp_path: Path) -> None:
     world.run(60)
     assert len(alice.lines) == before
     world.end()
+
+
+def test_asked_again_it_lasts_anew(tmp_path: Path) -> None:
+    world = made(tmp_path, "timers: {completion: 50}\n", journal=True)
+    alice, _, _, c, b = asked(world)
+    world.run(40)
+    assert dial(alice, "*37") == ON
+    world.run(40)
+    assert waiting(world) == ["1001 1002"]
+    world.restart(1, CONFIG + "timers: {completion: 50}\n", CODES)
+    assert waiting(world) == ["1001 1002"]
+    world.run(11)
+    assert waiting(world) == []
 
 
 def test_45_minutes(world: World) -> None:
