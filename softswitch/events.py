@@ -38,8 +38,8 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 
     A call that the switch places itself (call completion) begins so too, before anybody is rung for
     it: ``leg`` is the caller's, ``address``, ``user_agent`` and ``sip_call_id`` are empty. Each
-    phone of the caller's is a leg besides (LegInvited, by the caller's party), and the one that
-    answers has its LegEnded then, with status 200: it goes on as ``leg``.
+    phone of the caller's is a leg besides (LegInvited), and the one that answers has its LegEnded
+    then, with status 200: it goes on as ``leg``.
     """
 
     call_id: str

@@ -96,7 +96,7 @@ class Recall:
         settings = call.core.settings
         content = SDP_LINE if offer else ""
         hops = settings.max_forwards
-        search = Search(call, self, self.party, self.shown, offer, content, hops, call.party)
+        search = Search(call, self, self.party, self.shown, offer, content, hops)
         # The caller is wanted, not whom its phone would have called instead.
         search.redirects = settings.max_redirects
         self._rung[search] = destination
@@ -177,9 +177,7 @@ class OnBehalf(BlindTransfer):
         call = self.call
         content = SDP_LINE if offer else ""
         hops = call.core.settings.max_forwards
-        self.search = search = Search(
-            call, self, call.party, call.identity, offer, content, hops, ""
-        )
+        self.search = search = Search(call, self, call.party, call.identity, offer, content, hops)
         search.take(self._route)
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:

@@ -172,7 +172,7 @@ def test_busy(world: World) -> None:
     )  # fmt: skip
     assert (started.origin, started.owner) == (True, "hq")
     assert legs(world, call_id) == [
-        (1, "extension:1001", "extension:1001"),
+        (1, "extension:1001", ""),
         (2, "extension:1002", ""),
     ]
     assert talks(world)[-1] == ((0, 2), "dialled", "extension:1001")
@@ -829,7 +829,7 @@ def test_expired(tmp_path: Path) -> None:
 
 def test_asked_again_it_lasts_anew(tmp_path: Path) -> None:
     world = made(tmp_path, "timers: {completion: 50}\n", journal=True)
-    alice, _, _, c, b = asked(world)
+    alice = asked(world)[0]
     world.run(40)
     assert dial(alice, "*37") == ON
     world.run(40)
