@@ -319,7 +319,7 @@ def test_not_to_be_disturbed_and_said_otherwise(tmp_path: Path) -> None:
     before = len(alice.lines)
     world.run(60)
     assert len(alice.lines) == before
-    assert dial(bob, "*79").startswith("480 ")
+    world.switch.phone_features.set_dnd("1002", False)  # as the API does
     world.run(PAUSE + 0.5)
     a = rung(alice, before)
     hang_up(a, answer(a, bob))
@@ -811,6 +811,25 @@ def test_cancelled_while_it_rings(world: World) -> None:
     a.reply(487)
     world.end()
     assert ended(world, completed(world)).disposition == "cancelled"
+
+
+def test_cancelled_while_it_rings_and_another_waits(world: World) -> None:
+    alice, bob, _, c, b = asked(world)
+    dave = world.phone("1004", "10.9.0.4")
+    busy(dave, bob)
+    assert dial(dave, "*37") == ON
+    hang_up(c, b)
+    before, others = len(alice.lines), len(dave.lines)
+    world.run(PAUSE + 0.5)
+    a = rung(alice, before)
+    a.reply(180)
+    assert dial(alice, "*38") == "480 Call Completion Is Off"
+    a.reply(200, to="CANCEL")
+    a.reply(487)
+    world.run(PAUSE + 0.5)
+    d = rung(dave, others)
+    hang_up(d, answer(d, bob, DAVE))
+    world.end()
 
 
 def test_expired(tmp_path: Path) -> None:
