@@ -27,4 +27,8 @@ class CallIDs:
             if carried is not None:
                 named, first = take_up(carried, self._owner)
                 return named, False, first
-        return CarriedCallID(make_call_id(self._now_us(), self._tokens), self._owner), True, True
+        return self.made(), True, True
+
+    def made(self) -> CarriedCallID:
+        """The callID of a call that begins here."""
+        return CarriedCallID(make_call_id(self._now_us(), self._tokens), self._owner)

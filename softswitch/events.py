@@ -35,6 +35,11 @@ class CallStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     ``caller`` is the caller's number (user part of P-Asserted-Identity or From; for a phone its
     extension), ``dialled`` the user part of the Request-URI as received (of one that cannot be
     read, and was refused for it, its first 128 characters).
+
+    A call that the switch places itself (call completion) begins so too, before anybody is rung for
+    it: ``leg`` is the caller's, ``address``, ``user_agent`` and ``sip_call_id`` are empty. Each
+    phone of the caller's is a leg besides (LegInvited), and the one that answers has its LegEnded
+    then, with status 200: it goes on as ``leg``.
     """
 
     call_id: str

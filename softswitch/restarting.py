@@ -15,7 +15,7 @@ from softswitch.calls import (
     is_failure,
     is_goodbye,
 )
-from softswitch.features import PhoneFeatures, is_wish
+from softswitch.features import Completions, PhoneFeatures, is_completion, is_wish
 from softswitch.parties import Registrations, is_registration
 from softswitch.sip import Flow, Network, Response, Timers, Transactions
 
@@ -43,6 +43,7 @@ class Restarting:
         legs: Mapping[str, Leg],
         registrations: Registrations,
         features: PhoneFeatures,
+        completions: Completions,
         *,
         call: Callable[..., Call],
         failure: Callable[..., None],
@@ -54,6 +55,7 @@ class Restarting:
         self._legs = legs
         self._registrations = registrations
         self._features = features
+        self._completions = completions
         self._call = call
         self._failure = failure
         self._goodbye = goodbye
@@ -77,6 +79,8 @@ class Restarting:
                 self._take_up(row, partial(self._registrations.restore, row, data))
             elif is_wish(data):
                 self._take_up(row, partial(self._features.restore, row, data))
+            elif is_completion(data):
+                self._take_up(row, partial(self._completions.restore, row, data))
             elif is_goodbye(data):
                 goodbyes.append((row, data))
             elif not is_failure(data):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from softswitch.calls import CallSettings
 from softswitch.configuration import Config
+from softswitch.features import CompletionSettings
 from softswitch.parties import GuessLimits
 from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import TimerSettings
@@ -39,7 +40,15 @@ def call_settings(config: Config) -> CallSettings:
         min_se=timers.min_se,
         max_passed=limits.max_passed,
         early_dialogs=limits.max_early_dialogs,
+        completion_ring=timers.completion_ring,
         session_lines=_session_lines(timers.session_expires, timers.min_se),
+    )
+
+
+def completion_settings(config: Config) -> CompletionSettings:
+    timers = config.timers
+    return CompletionSettings(
+        timers.completion, timers.completion_pause, config.limits.max_completions
     )
 
 

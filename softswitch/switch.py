@@ -20,14 +20,17 @@ from softswitch.calls import (
     LINE_FULL,
     METHODS,
     Call,
+    CompletingCall,
     Core,
     Destination,
+    Errand,
     Journal,
     Leg,
     LegNumbers,
     Member,
     Passage,
     Refusals,
+    in_use,
     restore,
     restore_failure,
     restore_goodbye,
@@ -36,7 +39,7 @@ from softswitch.calls import (
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Stages, Target
 from softswitch.events import Event, SwitchStarted
-from softswitch.features import PhoneFeatures, remembers
+from softswitch.features import Completions, PhoneFeatures, completes, remembers
 from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
 from softswitch.parties import Parties
@@ -44,6 +47,7 @@ from softswitch.refusing import Refusing
 from softswitch.restarting import Restarting
 from softswitch.settings import (
     call_settings,
+    completion_settings,
     guess_limits,
     kept_until_restart,
     registrar_settings,
@@ -159,7 +163,20 @@ class Switch(Core):
             self.extensions, self._journal, self.route, config.limits.max_follow
         )
         self.forwardings = self.phone_features.in_force
+        self.completions = self.phone_features.completions = Completions(
+            self.extensions,
+            self.forwardings,
+            self._journal,
+            self.route,
+            self.timers,
+            self.now_us,
+            self,
+            completion_settings(config),
+        )
+        self.awaited = self.completions.awaited
+        parties.on_registered = self.completions.changed
         self.remembers = remembers(self.dialplan)
+        self.completes = completes(self.dialplan)
         self.passes_more = self._parties.passes_more()
         owner = plugins.hook.owner_name(config=config) or ""
         self.call_ids = CallIDs(config.switch.call_id_header, owner, now_us, tokens)
@@ -174,6 +191,7 @@ class Switch(Core):
             self.legs,
             self.registrations,
             self.phone_features,
+            self.completions,
             call=partial(restore, self),
             failure=partial(restore_failure, self),
             goodbye=partial(restore_goodbye, self),
@@ -206,6 +224,8 @@ class Switch(Core):
         self._parties.take_up(config, registrar_settings(config), guess_limits(config))
         self.phone_features.take_up(config.limits.max_follow)
         self.remembers = remembers(self.dialplan)
+        self.completes = completes(self.dialplan)
+        self.completions.take_up(completion_settings(config), self.completes)
         self.passes_more = self._parties.passes_more()
         self.refusals.take_up(config.limits.refused_records)
 
@@ -470,7 +490,8 @@ class Switch(Core):
             for leg in call.ringing():
                 if wanted and leg.party != wanted:
                     continue
-                if self.parties.may_pick_up(party, leg.party) and leg.party != party:
+                mine = self.parties.may_pick_up(party, leg.party) and leg.party != party
+                if mine and call.lets_take(leg):
                     found, longest = call, leg
                     break
         return longest
@@ -508,6 +529,26 @@ class Switch(Core):
         self.numbers.end(call.call_id, call.comes_no_more())
         if self.draining and not self.calls and self.on_idle is not None:
             self.on_idle()
+
+    # --- what the switch does by itself (softswitch.features.Phones)
+
+    def is_registered(self, extension: str) -> bool:
+        """Whether a phone of it can be called."""
+        return bool(self.registrar.contacts(extension))
+
+    def is_in_use(self, extension: str) -> bool:
+        """Whether a leg of it rings or talks."""
+        party = f"extension:{extension}"
+        return any(leg.party == party and in_use(leg) for leg in self.legs.values())
+
+    def place(self, caller: str, callee: str, number: str, errand: Errand) -> CompletingCall | None:
+        """Ring one extension, and then call `number` on its behalf; None: not now."""
+        crowded = len(self.calls) >= self._max_calls or len(self.legs) >= self._max_dialogs
+        if crowded or self.draining:
+            return None
+        self.counters.calls += 1
+        made = self.call_ids.made()
+        return CompletingCall.placed(self, made.call_id, made.owner, caller, callee, number, errand)
 
     # --- calls of the process before
 
@@ -556,6 +597,7 @@ class Switch(Core):
             "refused": len(self.refusals),
             "lines": len(self.lines),
             "orbits": len(self.orbits),
+            "completions": len(self.completions),
             **self.transactions.tables(),
             "timers": len(self.timers),
             "bindings": len(self.registrar),

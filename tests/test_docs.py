@@ -144,6 +144,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/office-hours.md", 3),
         ("docs/caller-id.md", 2),
         ("docs/forwarding.md", 2),
+        ("docs/call-completion.md", 2),
         ("docs/ring-groups.md", 2),
         ("docs/pickup-and-park.md", 2),
         ("docs/transfer.md", 2),

@@ -2,6 +2,14 @@
 
 from softswitch.calls.call import Call
 from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id, take_up
+from softswitch.calls.completing import (
+    CALLEE_BUSY,
+    CALLER_BUSY,
+    REACHED,
+    CompletingCall,
+    Errand,
+    in_use,
+)
 from softswitch.calls.core import (
     Caller,
     CallSettings,
@@ -34,6 +42,8 @@ from softswitch.calls.restoring import RESTARTED, restore, restore_failure, rest
 from softswitch.calls.search import FULL
 
 __all__ = [
+    "CALLEE_BUSY",
+    "CALLER_BUSY",
     "DRAINING",
     "FULL",
     "KNOWN_METHODS",
@@ -41,6 +51,7 @@ __all__ = [
     "LOOP",
     "METHODS",
     "PASSED",
+    "REACHED",
     "RESTARTED",
     "SUM_UP_EVERY",
     "TO_CARRIERS",
@@ -48,8 +59,10 @@ __all__ = [
     "CallSettings",
     "Caller",
     "CarriedCallID",
+    "CompletingCall",
     "Core",
     "Destination",
+    "Errand",
     "Features",
     "Journal",
     "KnownParties",
@@ -61,6 +74,7 @@ __all__ = [
     "Refusals",
     "TrunkStates",
     "decode",
+    "in_use",
     "is_failure",
     "is_goodbye",
     "make_call_id",

@@ -357,7 +357,8 @@ class Call(MergingCall):
             raise BadRefer(481, "No Such Dialog")
         caller = self.caller
         assert caller is not None
-        ringing = leg.state == INVITING and _search_of(leg) is not None
+        assert isinstance(leg.call, Call)
+        ringing = leg.state == INVITING and _search_of(leg) is not None and leg.call.lets_take(leg)
         allowed = caller.between or leg.party == self.party
         if not allowed and not (ringing and self.core.parties.may_pick_up(self.party, leg.party)):
             raise BadRefer(403, "Not Yours To Replace")
@@ -373,6 +374,10 @@ class Call(MergingCall):
         if kept is None or self._busy(leg) or self._busy(kept):
             raise BadRefer(491, "Being Transferred")
         return leg
+
+    def lets_take(self, leg: Leg) -> bool:
+        """Whether somebody else may take the call that rings at a leg."""
+        return True
 
     def _leg_of(self, replaces: Replaces) -> Leg | None:
         for ours, theirs in (

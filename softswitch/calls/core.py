@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from softswitch import events
@@ -34,6 +34,7 @@ class CallSettings:
     `session_expires` is the session interval that is asked for (RFC 4028), with the header lines
     that do so; `min_se` the shortest one that is taken. `max_passed` is in characters, of the
     headers of one message that go through, `early_dialogs` how many may ring behind one INVITE.
+    `completion_ring`: how long who has asked for a call's completion is rung.
     """
 
     no_response: float = 5.0
@@ -52,6 +53,7 @@ class CallSettings:
     session_lines: str = "Session-Expires: 600\r\n"
     max_passed: int = 2048
     early_dialogs: int = 16
+    completion_ring: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,9 @@ class Features:
     (`softswitch.features`)."""
 
     def set(self, extension: str, what: str, argument: str, number: str) -> tuple[str, str, str]:
-        """Do as `dialplan.Asked.do` says, of an extension: forward, dnd. Returns the name and value
-        of what was set, and a phrase that says it; ValueError, its text a phrase, if that cannot
-        be."""
+        """Do as `dialplan.Asked.do` says, of an extension: forward, dnd, complete. Returns the name
+        and value of what was set, and a phrase that says it; ValueError, its text a phrase, if that
+        cannot be, LookupError if there is nothing to complete."""
         raise NotImplementedError
 
     def has_called(self, party: str, number: str) -> None:
@@ -91,6 +93,19 @@ class Features:
 
     def was_called(self, party: str, number: str) -> None:
         """A party is called by a number that it may see."""
+        raise NotImplementedError
+
+    def has_failed(self, party: str, number: str, status: int) -> None:
+        """A call of a party to that number came to nothing; 487: the party has given it up."""
+        raise NotImplementedError
+
+    def has_talked(self, party: str) -> None:
+        """A call of a party was answered."""
+        raise NotImplementedError
+
+    def leg_over(self, party: str, active: bool) -> None:
+        """A leg of a party that is `awaited` is over. `active`: somebody was there, as it has
+        called or answered."""
         raise NotImplementedError
 
     def last(self, extension: str, what: str) -> str:
@@ -323,6 +338,10 @@ class Core(Surroundings):
     """Of the extensions that have any."""
     remembers: bool
     """Whether `features` is to be told who calls whom, as somebody may ask for it."""
+    completes: bool
+    """Whether `features` is to be told whose calls came to nothing."""
+    awaited: Mapping[str, object]
+    """The parties of whose legs `features` is to be told that they are over."""
 
     def emit(self, event: events.Event) -> None:
         """Tell every plugin."""

@@ -418,6 +418,9 @@ class LastingCall(Transferring):
         if leg.ended:
             return
         leg.ended = True
+        core = self.core
+        if core.awaited and leg.party in core.awaited:
+            core.features.leg_over(leg.party, leg.came_in or leg.status > 0)
         self.tell(
             events.LegEnded(
                 call_id=self.call_id,

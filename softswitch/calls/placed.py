@@ -116,6 +116,8 @@ class PlacedCall(LastingCall):
 
     def cancelled(self, request: Request) -> None:
         """The caller gave up."""
+        if self.core.completes and any(has_rung(leg) for leg in self.ringing()):
+            self._came_to_nothing(487)
         reason = reason_of(request)
         line = f"Reason: {reason}\r\n" if reason else ""
         self._refuse(487)
@@ -259,7 +261,17 @@ class PlacedCall(LastingCall):
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody has answered."""
+        if self.core.completes:
+            self._came_to_nothing(status)
         self.fail(status, reason, by, lines)
+
+    def _came_to_nothing(self, status: int) -> None:
+        """Who calls may want to be rung when whom it has called is free."""
+        caller = self.caller
+        if caller is not None and caller.incoming is not None:
+            request = caller.incoming.request
+            if request is not None:
+                self.core.features.has_failed(self.party, parse_uri(request.uri).user, status)
 
     def do(self, search: Search, what: str, argument: str, number: str) -> None:
         """The caller has dialled a star code."""
@@ -286,6 +298,9 @@ class PlacedCall(LastingCall):
             key, value, phrase = core.features.set(name, what, argument, number)
         except ValueError as error:
             self.fail(403, str(error))
+            return
+        except LookupError as error:
+            self.fail(404, str(error))
             return
         assert caller.incoming is not None
         assert caller.incoming.request is not None
@@ -325,6 +340,8 @@ class PlacedCall(LastingCall):
         cseq = request.cseq if request is not None else caller.session.dialog.remote_cseq
         self.answered = True
         self.answered_at = core.timers.clock()
+        if core.completes:
+            core.features.has_talked(self.party)
         self.search = None
         caller.status = response.status
         search.won_by(leg)
@@ -453,10 +470,7 @@ class PlacedCall(LastingCall):
             user_agent=decoded(leg.user_agent, most),
         )
         self.tell(event)
-        client = leg.attempt.invite if leg.attempt is not None else None
-        if client is not None:
-            # Neither its ACK nor its CANCEL repeats these, and they are much of a call's memory.
-            client.request.extra, client.request.body = "", b""
+        forget_invite(leg)
         return event
 
     def before_the_answer(
@@ -628,3 +642,16 @@ class PlacedCall(LastingCall):
                     return one, theirs
             return None
         return (ringing[0], ringing[0].session) if len(ringing) == 1 else None
+
+
+def forget_invite(leg: Leg) -> None:
+    """A leg has been answered: neither ACK nor CANCEL of its INVITE repeats all of it, and that is
+    much of a call's memory."""
+    client = leg.attempt.invite if leg.attempt is not None else None
+    if client is not None:
+        client.request.extra, client.request.body = "", b""
+
+
+def has_rung(leg: Leg) -> bool:
+    """Whether a leg that is rung has said so."""
+    return leg.attempt is not None and leg.attempt.told[0] > 0

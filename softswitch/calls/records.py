@@ -99,7 +99,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     known by if it comes again (§17.2.3, §8.2.2.2), empty when that cannot be any more. `next_leg`
     is the next free leg number of the call at this switch. `base` is its time base
     (`softswitch.calls.numbers`), which holds since the machine's start that `boot` names
-    (`softswitch.steady`); empty: no longer than the process.
+    (`softswitch.steady`); empty: no longer than the process. `placed`: no leg came in, the switch
+    has placed the call itself (`softswitch.calls.completing`).
     """
 
     call_id: str
@@ -126,6 +127,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     talks: tuple[TalkRecord, ...] = ()
     next_talk: int = 2
     parked: tuple[ParkedRecord, ...] = ()
+    placed: bool = False
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

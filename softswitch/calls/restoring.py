@@ -18,6 +18,7 @@ import msgspec
 from softswitch import events
 from softswitch.calls.attempt import Attempt
 from softswitch.calls.call import Call
+from softswitch.calls.completing import CompletingCall
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
@@ -95,7 +96,9 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     Raises ValueError for a record that makes no sense.
     """
     answered_at, request = 0, None
-    if record.answered:
+    if record.placed and not record.answered:
+        pass  # nobody waits for an answer but those who have it
+    elif record.answered:
         if all(one.invite for one in record.legs):
             raise ValueError(f"an answered call of {len(record.legs)} legs")
         answered_at = _answered_at(record)
@@ -103,11 +106,12 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         request = _received(record)
     identity = Caller(record.number, record.name, record.private)
     party = record.party or record.legs[0].party
-    call = Call(core, record.call_id, record.owner, record.origin, party, identity)
+    kind: type[Call] = CompletingCall if record.placed else Call
+    call = kind(core, record.call_id, record.owner, record.origin, party, identity)
     call.travelled, call.update = record.travelled, record.update
     call.number, call.came = record.passage, record.came
     call.base = _base(core, record)
-    legs = [_leg(call, flows, one) for one in record.legs]
+    legs = [_leg(call, flows, one, record.placed) for one in record.legs]
     known = {leg.index for leg in legs if flows.knows(leg)}
     if known:
         # They went on in another call, and the process was killed before it could forget this row.
@@ -135,6 +139,11 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
                 # again, after T1 and not at once, as most have heard it and take it for a stray.
                 core.timers.after(core.transactions.settings.t1, call.answer_left)
             _absorb(call, caller, record, answered_at)
+    elif record.placed:
+        for leg, one in zip(legs, record.legs, strict=True):
+            if one.invite is None:
+                _confirm(core, leg, one)
+                call.legs.append(leg)
     else:
         assert request is not None
         assert caller is not None
@@ -159,8 +168,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         )
     )
     for leg, one in zip(legs, record.legs, strict=True):
-        if record.answered and one.invite is not None:
-            # It was rung for a transfer, which has ended.
+        if (record.answered or record.placed) and one.invite is not None:
+            # It was rung for a transfer, which has ended, or by the switch itself.
             _await_end(core, leg, one, None)
             leg.cancel("")
             call.leg_ended(leg, 487, RESTARTED, "switch")
@@ -241,7 +250,7 @@ def _take(core: Core, line: str, holder: object) -> str:
         return ""  # a trunk that is not in the configuration any more
 
 
-def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
+def _leg(call: Call, flows: Flows, record: LegRecord, placed: bool = False) -> Leg:
     flow = record.flow
     if record.nat and flow.transport != "udp":
         # Its connection is gone. Where it took connections itself, it still may; what its Contact
@@ -263,7 +272,7 @@ def _leg(call: Call, flows: Flows, record: LegRecord) -> Leg:
     session = Session(call.core, dialog)
     session.nat = record.nat
     session.theirs, session.ours, session.origin = record.theirs, record.ours, record.origin
-    came_in = record.came_in or record.index == call.number
+    came_in = record.came_in or (record.index == call.number and not placed)
     leg = Leg(call, record.index, record.party, record.number, session, came_in)
     leg.line = record.line
     leg.between = record.between

@@ -222,6 +222,10 @@ class Limits(Section):
         default=10, description="numbers of the list where calls of one extension find it"
     )
     max_transfers: Count = Field(default=50, description="transfers of one call")
+    max_completions: Count = Field(
+        default=5,
+        description="extensions that one waits for to be free, and that wait for one",
+    )
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
     max_remembered_routes: Count = Field(
         default=MAX_REMEMBERED, description="routes remembered, by number and caller"
@@ -272,6 +276,15 @@ class Timers(Section):
     )
     parked: SecondsOrOff = Field(
         default=120.0, description="after this who has parked a call is rung; 0: never"
+    )
+    completion: Seconds = Field(
+        default=2700.0, description="how long a phone waits for another one to be free"
+    )
+    completion_pause: Seconds = Field(
+        default=5.0, description="how long that one must have been free until the phone is rung"
+    )
+    completion_ring: Seconds = Field(
+        default=20.0, description="how long the phone is rung that has waited"
     )
     max_duration: SecondsOrOff = Field(
         default=0.0, description="longest answered call; it is hung up after this"

@@ -1,7 +1,21 @@
 """What people dial stars for, and the API asks for: where their calls go, not to be disturbed, whom
-they have called last."""
+they have called last, to be rung when that one is free."""
 
+from softswitch.features.completion_rows import is_completion
+from softswitch.features.completions import (
+    Completions,
+    CompletionSettings,
+    completes,
+)
 from softswitch.features.features import PhoneFeatures, remembers
 from softswitch.features.wishes import is_wish
 
-__all__ = ["PhoneFeatures", "is_wish", "remembers"]
+__all__ = [
+    "CompletionSettings",
+    "Completions",
+    "PhoneFeatures",
+    "completes",
+    "is_completion",
+    "is_wish",
+    "remembers",
+]

@@ -17,6 +17,7 @@ from softswitch.config import (
     is_forwardable,
 )
 from softswitch.dialplan import Dialplan, Do, Route, Source
+from softswitch.features.completions import COMPLETE, Completions
 from softswitch.features.wishes import Wishes, decode
 
 _LONGEST: Final = 86_400.0
@@ -40,6 +41,7 @@ def remembers(dialplan: Dialplan) -> bool:
 
 class PhoneFeatures(Features):
     """For calls (`softswitch.calls.Features`) and for plugins (`softswitch.hookspecs.Features`).
+    `completions` are those of the same phones.
 
     `in_force` has the extensions of which anything is: always the same table, as calls look into
     it. `journal` gives the journal, if there is one; `route` is the dialplan; `max_follow` how many
@@ -57,6 +59,7 @@ class PhoneFeatures(Features):
         self._journal = journal
         self._route = route
         self.max_follow = max_follow
+        self.completions: Completions | None = None
         self._wishes: dict[str, Wishes] = {}
         self.in_force: dict[str, Forwarding] = {}
         self.take_up()
@@ -98,6 +101,10 @@ class PhoneFeatures(Features):
 
     def set(self, extension: str, what: str, argument: str, number: str) -> tuple[str, str, str]:
         """See `softswitch.calls.Features`."""
+        if what == COMPLETE and self.completions is not None:
+            if argument == "cancel":
+                return self.completions.cancel(extension, number)
+            return self.completions.ask(extension, number)
         if what == "dnd":
             on = argument == "on" if argument else not self.forwarding(extension).dnd
             self.set_dnd(extension, on)
@@ -127,6 +134,28 @@ class PhoneFeatures(Features):
         if wishes is not None and wishes.caller != number:
             wishes.caller = number
             self._changed_a_little(wishes)
+
+    def has_failed(self, party: str, number: str, status: int) -> None:
+        """See `softswitch.calls.Features`."""
+        kind, _, name = party.partition(":")
+        if kind != "extension" or self.completions is None:
+            return
+        route = self._route(number, Source("extension", name))
+        action = route.action if route is not None else None
+        if isinstance(action, Do) and action.what in ("redial", "return"):
+            number = self.last(name, action.what)
+        self.completions.has_failed(name, number, status)
+
+    def has_talked(self, party: str) -> None:
+        """See `softswitch.calls.Features`."""
+        kind, _, name = party.partition(":")
+        if kind == "extension" and self.completions is not None:
+            self.completions.has_talked(name)
+
+    def leg_over(self, party: str, active: bool) -> None:
+        """See `softswitch.calls.Features`."""
+        if self.completions is not None:
+            self.completions.leg_over(party, active)
 
     def last(self, extension: str, what: str) -> str:
         """See `softswitch.calls.Features`."""
@@ -248,6 +277,8 @@ class PhoneFeatures(Features):
         journal = self._journal()
         if journal is not None:
             journal.changed(wishes)
+        if self.completions is not None:
+            self.completions.changed(wishes.extension)
 
     def _changed_a_little(self, wishes: Wishes) -> None:
         journal = self._journal()

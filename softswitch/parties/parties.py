@@ -10,6 +10,7 @@ from softswitch.config import CallerId, NumberForm
 from softswitch.configuration import Config
 from softswitch.dialplan import Source
 from softswitch.parties.authentication import Authentication
+from softswitch.parties.bindings import Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.lines import Lines
@@ -59,6 +60,8 @@ class Parties(KnownParties):
         boot: str,
     ) -> None:
         switch, clock = config.switch, timers.clock
+        self.on_registered: Callable[[str], None] | None = None
+        """Called with an extension of which a phone is new, or has moved."""
         # The same tables for all who look into them, so that they can be changed (`take_up`).
         self.extensions = dict(config.extensions)
         self.trunk_entries = dict(config.trunks)
@@ -75,7 +78,7 @@ class Parties(KnownParties):
             clock,
             settings,
             wall=lambda: now_us() / 1e6,
-            registered=say_registered,
+            registered=self._registered,
             unregistered=say_unregistered,
         )
         self.registrations = Registrations(
@@ -100,6 +103,11 @@ class Parties(KnownParties):
         self.trunk_checks = TrunkChecks(
             switch.name, self.trunks, self.targets, timers, tokens, transactions
         )
+
+    def _registered(self, extension: str, binding: Binding) -> None:
+        say_registered(extension, binding)
+        if self.on_registered is not None:
+            self.on_registered(extension)
 
     def passes(self, party: str) -> frozenset[str]:
         """The headers that may go to and come from a party (`softswitch.calls.passing`)."""

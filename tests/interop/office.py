@@ -36,6 +36,7 @@ extensions:
   "1004": {{password: secret-1004}}
 dialplan: dialplan.yaml
 media: {{mode: bypass}}
+timers: {{completion_pause: 2}}
 cds:
   listen: tcp:127.0.0.1:{link}
   database: office.db
@@ -49,6 +50,7 @@ routes:
   - {match: "70X", do: park}
   - {match: "*72.", strip: 3, do: {forward: always}}
   - {match: "*73", do: {forward: off}}
+  - {match: "*37", do: complete}
 """
 
 
@@ -217,6 +219,25 @@ class Talks:
         finally:
             rung.answers(True)
         self._begin(caller, who, "pickup", who, (before, time.time()))
+
+    def completed(self, who: Handset, other: Handset, third: Handset) -> None:
+        """`who` calls in vain, and is rung when `other` has talked with a third one."""
+        other.answers(False)
+        try:
+            who.call(other.number)
+            self._place.until(lambda: other.with_whom() == who.number, f"call at {other.number}")
+            self._place.until(who.rings, f"ringing at {other.number}")
+            who.hang_up()
+            self._place.idle(who, other)
+        finally:
+            other.answers(True)
+        who.dial("*37")
+        self.connect(other, third)
+        before = time.time()
+        self.hang_up(third, other)
+        for phone in (who, other):
+            self._answered(phone, 1)
+        self._begin(who, other, "dialled", who, (before, time.time()))
 
     def hang_up(self, who: Handset, other: Handset) -> None:
         """Of the two that are left; that is the end of all calls."""

@@ -75,7 +75,7 @@ def test_responses_are_tied_to_their_transaction(file: Path) -> None:
 def test_every_scenario_is_run() -> None:
     run = {name for pair in UDP for name in (pair.caller, pair.callee)}
     # Run through the switch alone: what gives up, or vanishes, is in between.
-    through_a_switch = {"uac-no-answer", "uas-bye-unanswered"}
+    through_a_switch = {"uac-no-answer", "uas-bye-unanswered", "uac-auth-refused", "uas-recalled"}
     through_a_switch |= {name for cast in CASTS for name in cast.scenarios}
     through_a_switch |= {name for case in CASES for name in (case.caller, case.callee)}
     assert {file.stem for file in FILES} == run | through_a_switch

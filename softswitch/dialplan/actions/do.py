@@ -23,6 +23,7 @@ class Feature(NamedTuple):
 
 
 FEATURES: Final[Mapping[str, Feature]] = {
+    "complete": Feature(("cancel",)),
     "dnd": Feature(("on", "off")),
     "forward": Feature(("always", "busy", "no_answer", "unreachable", "off"), alone=False),
     "park": Feature(meant=True),
