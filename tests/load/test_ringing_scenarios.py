@@ -86,6 +86,16 @@ CASES = (
         sees_not=("sip:1002@",),
         how="forward",
     ),
+    # Its own phone is not there.
+    Case(
+        "follow-me",
+        "uac-answered",
+        "uas-answered",
+        number="1003",
+        sees=("From: .*<sip:8116@", r"Diversion: .*\+4930777.*follow-me"),
+        sees_not=("sip:1003@",),
+        how="forward",
+    ),
     Case(
         "closed",
         "uac-failed",
@@ -117,7 +127,8 @@ def configuration(address: str) -> tuple[dict[str, Any], dict[str, Any]]:
                 **case.route,
             }
         )
-    forwarded = next(n for n, case in enumerate(CASES) if case.name == "forwarded")
+    names = [case.name for case in CASES]
+    forwarded, follow = names.index("forwarded"), names.index("follow-me")
     switch = {
         "switch": {"name": "load", "listen": [f"udp:{address}"]},
         "extensions": {
@@ -125,6 +136,11 @@ def configuration(address: str) -> tuple[dict[str, Any], dict[str, Any]]:
                 "password": "secret",
                 "forward": {"always": f"{2000 + forwarded}"},
                 "caller_id": {"number": "+4930999"},
+            },
+            "1003": {
+                "password": "secret",
+                "follow": [{"to": "1003", "timeout": 5}, f"{2000 + follow}"],
+                "caller_id": {"number": "+4930777"},
             },
         },
         "trunks": trunks
