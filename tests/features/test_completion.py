@@ -262,6 +262,23 @@ def test_no_answer(world: World, given_up: bool) -> None:
     world.end()
 
 
+def test_a_call_that_fails_is_a_sign(world: World) -> None:
+    """He has dialled something: he is there."""
+    alice, bob, _ = phones(world)
+    a = alice.call("1002")
+    bob.line.reply(480)
+    a.acknowledge(a.last)
+    assert dial(alice, "*37") == ON
+    before = len(alice.lines)
+    world.run(60)
+    assert len(alice.lines) == before
+    assert dial(bob, "666") == "403 Not You"
+    world.run(PAUSE + 0.5)
+    a = rung(alice, before)
+    hang_up(a, answer(a, bob))
+    world.end()
+
+
 def test_given_up_before_it_rang(world: World) -> None:
     alice, bob, _ = phones(world)
     a = alice.call("1002")
@@ -550,6 +567,9 @@ def test_he_does_not_answer(world: World) -> None:
     assert (end.disposition, end.sip_status) == ("no-answer", 480)
     assert waiting(world) == []
     assert dial(alice, "*37") == ON
+    before = len(alice.lines)
+    world.run(60)
+    assert len(alice.lines) == before, "a sign is waited for that he is there"
     assert dial(alice, "*38") == "480 Call Completion Is Off"
     world.end()
     assert not [e for e in world.of(events.TalkBegan) if e.call_id == completed(world)]
@@ -1018,6 +1038,7 @@ def test_killed_while_it_is_placed(kept: World, answered: bool) -> None:
     world.restart(5, CONFIG, CODES)
     if answered:
         assert a.last.what == "BYE"
+        assert a.count("BYE") == 1
         a.reply(200, to="BYE")
         ringing = bob.line
     else:
@@ -1050,6 +1071,8 @@ def test_killed_while_they_talk(kept: World) -> None:
             line.reply(200, to="OPTIONS")
     assert "BYE" not in a.what
     assert waiting(world) == []
+    (call,) = world.switch.calls
+    assert [leg.came_in for leg in call.legs] == [False, False], "of both it made the dialog"
     a.invite(SDP)
     assert b.last.what == "INVITE"
     b.reply(200, BOB)
