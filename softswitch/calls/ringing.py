@@ -225,6 +225,10 @@ class RingingCall(LastingCall):
         if early is None or not isinstance(relayed, Relayed) or relayed.leg.state != INVITING:
             # There is nobody who would answer an offer.
             transaction.respond(488 if body and not answers else 200)
+        elif body and not answers and not (session.agreed and relayed.session.agreed):
+            # One of them has no answer yet, and may get no other offer (RFC 3262 §5).
+            transaction.respond(488)
+            relayed.session.send("PRACK", rack_line(relayed.number, relayed.cseq))
         else:
             self._acknowledge_too(session, relayed, request, transaction, answers)
         if early is not None:
