@@ -20,6 +20,7 @@ from softswitch.config import (
     ExtensionModel,
     FollowAllModel,
     FollowToModel,
+    InCall,
     Limits,
     Listen,
     Log,
@@ -64,6 +65,7 @@ class Config:
     dialplan: Dialplan
     log: Log
     media: Media
+    in_call: InCall
     limits: Limits
     timers: Timers
     sections: Mapping[str, BaseModel]
@@ -169,6 +171,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         dialplan=dialplan,
         log=resolve_paths(model.log, folder),
         media=model.media,
+        in_call=model.in_call,
         limits=model.limits,
         timers=model.timers,
         sections={
@@ -299,6 +302,23 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
                         ("trunks", name, key),
                         f"`{key}` is for carriers: one of our switches is told who calls",
                     )
+    codes = {
+        key: text
+        for key, value in _raw(read, "in_call").items()
+        if isinstance(text := as_written(value), str) and text
+    }
+    for key, code in codes.items():
+        for other, longer in codes.items():
+            # Of two that are the same the second one written is told.
+            if other != key and longer.startswith(code):
+                if longer == code and list(codes).index(key) > list(codes).index(other):
+                    continue
+                yield (
+                    ("in_call", other),
+                    f"`{other}`: {longer} begins with {code}, which is `{key}`"
+                    if longer != code
+                    else f"`{other}`: {code} is `{key}` already",
+                )
     timers = {
         key: value if isinstance(value, int | float) else Timers.model_fields[key].default
         for key in Timers.model_fields

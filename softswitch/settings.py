@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from softswitch.calls import CallSettings
+from softswitch.calls import BACK, COMPLETE, CONSULT, TRANSFER, CallSettings, InCallCodes
 from softswitch.configuration import Config
 from softswitch.features import CompletionSettings
 from softswitch.parties import GuessLimits
@@ -50,6 +50,21 @@ def completion_settings(config: Config) -> CompletionSettings:
     return CompletionSettings(
         timers.completion, timers.completion_pause, config.limits.max_completions
     )
+
+
+def in_call_codes(config: Config) -> InCallCodes | None:
+    """What phones may dial within calls; None if nothing."""
+    section = config.in_call
+    written = {
+        section.transfer: TRANSFER,
+        section.consult: CONSULT,
+        section.complete: COMPLETE,
+        section.back: BACK,
+    }
+    written.pop("", None)
+    if not written:
+        return None
+    return InCallCodes(written, config.timers.digits, config.limits.max_number)
 
 
 def registrar_settings(config: Config) -> RegistrarSettings:

@@ -23,6 +23,7 @@ from softswitch.calls import (
     CompletingCall,
     Core,
     Destination,
+    Dialling,
     Errand,
     Journal,
     Leg,
@@ -49,6 +50,7 @@ from softswitch.settings import (
     call_settings,
     completion_settings,
     guess_limits,
+    in_call_codes,
     kept_until_restart,
     registrar_settings,
     timers_of,
@@ -184,6 +186,8 @@ class Switch(Core):
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
         self.orbits = {}
+        self.codes = in_call_codes(config)
+        self.dialling = {}
         self.restarting = Restarting(
             network,
             self.timers,
@@ -219,6 +223,7 @@ class Switch(Core):
         self.site = config.switch.site
         self.transactions.take_up(timers_of(config), config.limits.max_transactions)
         self.settings = call_settings(config)
+        self.codes = in_call_codes(config)
         self._take_up_limits(config)
         self.dialplan = config.dialplan.by(partial(_seconds, self.now_us))
         self._parties.take_up(config, registrar_settings(config), guess_limits(config))
@@ -518,6 +523,10 @@ class Switch(Core):
             self.legs.pop(f"{leg.session.dialog.call_id} {tag}", None)
             return
         self.legs.pop(leg.key, None)
+        if self.dialling:
+            dialling = self.dialling.pop(leg.key, None)
+            if isinstance(dialling, Dialling):
+                dialling.stop()
         if self.draining and not self.legs and self.on_idle is not None:
             self.on_idle()
 
@@ -597,6 +606,7 @@ class Switch(Core):
             "refused": len(self.refusals),
             "lines": len(self.lines),
             "orbits": len(self.orbits),
+            "dialling": len(self.dialling),
             "completions": len(self.completions),
             **self.transactions.tables(),
             "timers": len(self.timers),

@@ -2,6 +2,7 @@
 
 from softswitch.calls.call import Call
 from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id, take_up
+from softswitch.calls.codes import BACK, COMPLETE, CONSULT, TRANSFER, InCallCodes
 from softswitch.calls.completing import (
     CALLEE_BUSY,
     CALLER_BUSY,
@@ -22,6 +23,7 @@ from softswitch.calls.core import (
     TrunkStates,
 )
 from softswitch.calls.destination import Destination
+from softswitch.calls.dialling import Dialling
 from softswitch.calls.headers import KNOWN_METHODS, METHODS, unsupported
 from softswitch.calls.journal import Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
@@ -42,8 +44,11 @@ from softswitch.calls.restoring import RESTARTED, restore, restore_failure, rest
 from softswitch.calls.search import FULL
 
 __all__ = [
+    "BACK",
     "CALLEE_BUSY",
     "CALLER_BUSY",
+    "COMPLETE",
+    "CONSULT",
     "DRAINING",
     "FULL",
     "KNOWN_METHODS",
@@ -55,6 +60,7 @@ __all__ = [
     "RESTARTED",
     "SUM_UP_EVERY",
     "TO_CARRIERS",
+    "TRANSFER",
     "Call",
     "CallSettings",
     "Caller",
@@ -62,8 +68,10 @@ __all__ = [
     "CompletingCall",
     "Core",
     "Destination",
+    "Dialling",
     "Errand",
     "Features",
+    "InCallCodes",
     "Journal",
     "KnownParties",
     "Leg",

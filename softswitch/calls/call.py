@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from softswitch.calls.codes import BACK, COMPLETE, CONSULT
+from softswitch.calls.consultation import Consultation
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.diversion import came_with
 from softswitch.calls.early import takes_reliable
@@ -22,6 +24,7 @@ from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
     ATTENDED,
     PARK,
+    TRANSFERRED,
     AttendedTransfer,
     BlindTransfer,
     Notes,
@@ -228,6 +231,89 @@ class Call(MergingCall):
         if text and len(text) <= self.most and text.isascii() and text.isprintable():
             search.passed = [Passed("referred-by", f"Referred-By: {text}\r\n")]
         return search
+
+    # --- codes dialled within a call (`softswitch.calls.codes`)
+
+    def heeds(self, leg: Member, what: str) -> bool:
+        """Whether a leg may dial that code just now."""
+        assert isinstance(leg, Leg)
+        if self.over or not self.answered:
+            return False
+        if what in (COMPLETE, BACK):
+            return self._consulted_by(leg) is not None
+        kept = leg.talk.other(leg) if leg.talk is not None else None
+        return (
+            kept is not None
+            and not (kept.session.ack_for or leg.session.ack_for)
+            and not (self._busy(leg) or self._busy(kept))
+            and self._transferred < self.core.settings.max_transfers
+        )
+
+    def _consulted_by(self, leg: Leg) -> Consultation | None:
+        """The consultation of a leg, if somebody waits for what comes of it."""
+        for one in self.consultations():
+            if one.referrer is leg and one.holds:
+                return one
+        return None
+
+    def dialled_code(self, leg: Member, what: str, number: str) -> None:
+        """A leg has dialled that code, and the number that follows it, if one does."""
+        assert isinstance(leg, Leg)
+        if what in (COMPLETE, BACK):
+            consultation = self._consulted_by(leg)
+            if consultation is not None and what == COMPLETE:
+                consultation.complete()
+            elif consultation is not None:
+                consultation.back()
+            return
+        talk = leg.talk
+        kept = talk.other(leg) if talk is not None else None
+        if talk is None or kept is None:
+            return
+        self._transferred += 1
+        if what == CONSULT:
+            consultation = Consultation(self, leg, kept, number)
+            self._add(consultation)
+            talk.end()
+            kept.free()
+            leg.free()
+            consultation.start()
+            return
+        transfer = BlindTransfer(self, leg, leg.party, kept, number)
+        self._add(transfer)
+        transfer.tell(0)
+        talk.end()
+        kept.free()
+        transfer.start(self._begin_search)
+
+    def consult(self, consultation: Consultation, offer: bytes) -> None:
+        """Find whom the one who asks has dialled, with or without an offer."""
+        core, asks = self.core, consultation.referrer
+        assert asks is not None
+        route = core.route(consultation.to, core.parties.source_of(consultation.by))
+        if route is None:
+            consultation.came_to_nothing(404, "No Route")
+            return
+        own = asks.index == self.number
+        identity = self.identity if own else core.parties.named(asks.party, asks.number)
+        content = SDP_LINE if offer else ""
+        hops = core.settings.max_forwards
+        consultation.search = search = Search(
+            self, consultation, asks.party, identity, offer, content, hops, consultation.by
+        )
+        search.take(route)
+
+    def hand_over(self, consultation: Consultation, search: Search) -> None:
+        """Who rings yet rings for the one who waits from now on."""
+        kept, asks = consultation.kept, consultation.referrer
+        transfer = BlindTransfer(self, asks, consultation.by, kept, consultation.to)
+        transfer.search, transfer.begin = search, self._begin_search
+        search.user, search.party = transfer, kept.party
+        self._add(transfer)
+        transfer.tell(0)
+        transfer.referrer = consultation.referrer = None
+        if asks is not None:
+            self.let_go(asks, "Transferred", TRANSFERRED)
 
     def _begin_elsewhere(self, refer: Refer, transfer: BlindTransfer, offer: bytes) -> None:
         """The dialog that is to be replaced is at another of our switches."""

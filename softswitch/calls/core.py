@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from softswitch import events
+from softswitch.calls.codes import InCallCodes
 from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
@@ -282,6 +283,14 @@ class Passage:
         """A party asks that whom it talks with talk to somebody else (REFER)."""
         raise NotImplementedError
 
+    def heeds(self, leg: Member, what: str) -> bool:
+        """Whether a leg may dial that code just now (`softswitch.calls.codes`)."""
+        raise NotImplementedError
+
+    def dialled_code(self, leg: Member, what: str, number: str) -> None:
+        """A leg has dialled that code, and the number that follows it, if one does."""
+        raise NotImplementedError
+
     def renamed(self, leg: Member, value: str) -> None:
         """The neighbour behind a leg says that the call is part of another (the callID header)."""
         raise NotImplementedError
@@ -316,8 +325,9 @@ class Passage:
 class Core(Surroundings):
     """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
     both in microseconds; `boot` names the machine's start since which the latter goes on. `orbits`
-    are the calls that are parked, by number. `passes_more`: some party's `pass_headers` has more
-    than the usual ones."""
+    are the calls that are parked, by number. `codes` are those of calls (None: there are none),
+    `dialling` what legs have dialled of them, by the legs' keys. `passes_more`: some party's
+    `pass_headers` has more than the usual ones."""
 
     name: str
     site: str
@@ -327,6 +337,8 @@ class Core(Surroundings):
     numbers: LegNumbers
     call_log: CallLog | None
     orbits: dict[str, object]
+    codes: InCallCodes | None
+    dialling: dict[str, object]
     passes_more: bool
     line_counts: LineCounts
     trunk_states: TrunkStates

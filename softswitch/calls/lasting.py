@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from softswitch import events
+from softswitch.calls.consultation import Consultation, Consulting
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.early import Early
 from softswitch.calls.headers import reason_of
@@ -16,12 +17,7 @@ from softswitch.calls.parked import Parked
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, probe
-from softswitch.calls.transfer import (
-    RETURNED,
-    BlindTransfer,
-    Transfer,
-    Transferring,
-)
+from softswitch.calls.transfer import RETURNED, Transfer
 from softswitch.sip import (
     LATE,
     LONG,
@@ -41,7 +37,7 @@ TOLD_LATE: Final = 0.05
 _NORMAL: Final = 'Reason: Q.850;cause=16;text="Normal call clearing"\r\n'
 
 
-class LastingCall(Transferring):
+class LastingCall(Consulting):
     """A call without its beginning.
 
     `caller` is the leg that came in, `legs` are those that are answered and not over; `search` is
@@ -175,15 +171,28 @@ class LastingCall(Transferring):
             tuple([talk.record() for talk in self.talks()]),
             numbers.peek_talk(self.call_id),
             tuple([parked.record() for parked in self.parked()]) if self.transfers else (),
+            consultations=tuple(
+                [record for one in self.consultations() if (record := one.record()) is not None]
+            )
+            if self.transfers
+            else (),
         )
 
     def ringing(self) -> list[Leg]:
         """Legs that are rung."""
         legs = self.search.inviting() if self.search is not None else []
         for transfer in self.transfers or ():
-            if isinstance(transfer, BlindTransfer) and transfer.search is not None:
-                legs += transfer.search.inviting()
+            legs += transfer.rung()
         return legs
+
+    def consultations(self) -> list[Consultation]:
+        """Those that are under way."""
+        return [one for one in self.transfers or () if isinstance(one, Consultation)]
+
+    def waiting(self) -> list[Leg]:
+        """Legs that talk with nobody, and are to."""
+        legs = [one.kept for one in self.parked()]
+        return legs + [one.kept for one in self.consultations() if one.holds]
 
     def parked(self) -> list[Parked]:
         """Legs that wait to be retrieved."""
@@ -258,13 +267,15 @@ class LastingCall(Transferring):
         self._asked = False
         self._watch(wait or self.core.settings.session_check)
         # A transfer that was under way has ended with the process: its parties talk again.
-        parked = [one.kept for one in self.parked()]
-        alone = [leg for leg in self.legs if leg.talk is None and leg not in parked]
+        waiting = self.waiting()
+        alone = [leg for leg in self.legs if leg.talk is None and leg not in waiting]
         if len(alone) == 2:
             self.begin_talk(alone[0], alone[1], RETURNED, alone[1].party)
         else:
             for leg in alone:
                 self.left_alone(leg, 503, "Restarted")
+        for one in self.consultations():
+            one.resumed()
 
     def _ask_all(self) -> None:
         self._check = None
@@ -363,7 +374,7 @@ class LastingCall(Transferring):
     def left_alone(self, leg: Member, status: int, reason: str) -> None:
         """Hang up a leg if it has nobody to talk with, and say why."""
         assert isinstance(leg, Leg)
-        if leg.up and leg.talk is None and not any(one.kept is leg for one in self.parked()):
+        if leg.up and leg.talk is None and leg not in self.waiting():
             text = reason.replace('"', "'").replace("\\", "")
             self.let_go(leg, reason, f'Reason: SIP;cause={status};text="{text}"\r\n')
 

@@ -88,6 +88,17 @@ class ParkedRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     by: str
 
 
+class ConsultationRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A consultation (`softswitch.calls.consultation`), by the numbers of its legs (-1: none)."""
+
+    state: str
+    kept: int
+    referrer: int
+    target: int
+    to: str
+    by: str
+
+
 class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One passage of a call. `legs`: the caller's first, then who talks with it or is rung; of an
     answered call all that are left. `passage` is the number of the leg that came in, `party` whose
@@ -128,6 +139,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     next_talk: int = 2
     parked: tuple[ParkedRecord, ...] = ()
     placed: bool = False
+    consultations: tuple[ConsultationRecord, ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -19,6 +19,7 @@ from softswitch import events
 from softswitch.calls.attempt import Attempt
 from softswitch.calls.call import Call
 from softswitch.calls.completing import CompletingCall
+from softswitch.calls.consultation import JOINS, Consultation
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.headers import content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
@@ -132,6 +133,7 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
                 call.legs.append(leg)
         _talks(call, legs, record)
         _parked(call, record)
+        _consultations(call, record)
         if caller is not None:
             first = next(one for one in record.legs if one.index == caller.index)
             if first.answer and not first.answer_key:
@@ -248,6 +250,22 @@ def _take(core: Core, line: str, holder: object) -> str:
         return line if line and core.line_counts.take(line, holder) else ""
     except KeyError:
         return ""  # a trunk that is not in the configuration any more
+
+
+def _consultations(call: Call, record: CallRecord) -> None:
+    of = {leg.index: leg for leg in call.legs}
+    for one in record.consultations:
+        if one.kept not in of or one.referrer not in of:
+            continue
+        consultation = Consultation(call, of[one.referrer], of[one.kept], one.to)
+        consultation.by = one.by
+        if one.state == JOINS:
+            consultation.joins()
+        elif one.target in of:
+            consultation.goes_on(one.state, of[one.target])
+        else:
+            continue
+        call.transfers = [*(call.transfers or ()), consultation]
 
 
 def _leg(call: Call, flows: Flows, record: LegRecord, placed: bool = False) -> Leg:

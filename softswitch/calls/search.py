@@ -225,7 +225,7 @@ class Search(Trying):
             ):
                 return 0
         found = core.destinations(target, call)
-        if found == FULL and self.emergency and core.make_room(str(target)):
+        if self.emergency and found == FULL and core.make_room(str(target)):
             found = core.destinations(target, call)
         if isinstance(found, tuple):
             self._note(found)

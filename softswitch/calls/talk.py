@@ -13,6 +13,7 @@ from typing import Final
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.core import Passage
+from softswitch.calls.dialling import dials
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
 from softswitch.calls.leg import OVER, TALKING, WAITING, Heard, Leg
 from softswitch.calls.records import TalkRecord
@@ -315,6 +316,9 @@ def may_come(
                 transaction.respond(200, extra=leg.contact)
                 call.renamed(leg, carried)
                 return False
+        elif method == "INFO":
+            codes = call.core.codes
+            return codes is None or not dials(call, codes, leg, request, transaction)
         return True
     if method == "OPTIONS":
         transaction.respond(200, extra=leg.allow_line(call.update))

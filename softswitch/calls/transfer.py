@@ -196,6 +196,10 @@ class Transfer:
         """A leg has hung up."""
         raise NotImplementedError
 
+    def rung(self) -> list[Leg]:
+        """The legs that are rung for it."""
+        return []
+
     def stop(self, ending: Passage) -> None:
         """That call ends."""
         if self.timer is not None:
@@ -240,7 +244,12 @@ class Transfer:
         self.done = True
         self.tell(200)
         self.say(200, "OK", final=True)
-        if self.referrer is not None:
+        if self.referrer is None:
+            return
+        if self.notes is None:
+            # It has dialled a code: a phone that would hear nothing of it, and not leave.
+            self.let_go()
+        else:
             self.timer = self.call.core.timers.after(STAYS, self.let_go)
 
     def let_go(self) -> None:
@@ -305,6 +314,10 @@ class BlindTransfer(Transfer):
     def parts(self, leg: Leg) -> bool:
         """See `Transfer`."""
         return leg is self.referrer
+
+    def rung(self) -> list[Leg]:
+        """See `Transfer`."""
+        return self.search.inviting() if self.search is not None else []
 
     # what its search says (`search.SearchUser`)
 

@@ -56,6 +56,7 @@ MAX_REMEMBERED = 10_000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTENSION = re.compile(r"[A-Za-z0-9*#+._-]+")
+_CODE = re.compile(r"[0-9*#]{1,8}")
 _HEADER = re.compile(r"[A-Za-z0-9-.!%*_+`'~]+")
 
 
@@ -68,6 +69,12 @@ def _name(text: str) -> str:
 def _extension(text: str) -> str:
     if text == "extension" or not _EXTENSION.fullmatch(text):
         raise ValueError("expected a number, or a name of letters and digits, for an extension")
+    return text
+
+
+def _code(text: str) -> str:
+    if not _CODE.fullmatch(text):
+        raise ValueError(f"found `{text}`, expected a code of digits, `*` and `#`, such as *2")
     return text
 
 
@@ -138,6 +145,26 @@ class Media(Section):
 
     mode: Annotated[Literal["bypass", "relay", "rtpengine"], AfterValidator(_media_mode)] = Field(
         default="bypass", description="bypass: the phones send audio to each other"
+    )
+
+
+CodeText = Annotated[Text, AfterValidator(_code)]
+
+
+class InCall(Section):
+    """``in_call:``, what phones dial within a call; empty: nothing."""
+
+    transfer: CodeText = Field(
+        default="", description="before a number: the other one goes there (blind transfer)"
+    )
+    consult: CodeText = Field(
+        default="", description="before a number: the other one waits, and that number is called"
+    )
+    complete: CodeText = Field(
+        default="", description="who waits and who was consulted talk with each other"
+    )
+    back: CodeText = Field(
+        default="", description="who was consulted is hung up on: back to the one who waits"
     )
 
 
@@ -262,6 +289,10 @@ class Timers(Section):
     restart_check: SecondsOrOff = Field(
         default=1.0,
         description="how soon after a restart both sides of its calls are asked if they are there",
+    )
+    digits: Seconds = Field(
+        default=3.0,
+        description="between digits that are dialled within a call; after that a number is whole",
     )
     ring_back: SecondsOrOff = Field(
         default=20.0,
@@ -456,6 +487,7 @@ class ConfigModel(Section):
     )
     log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
+    in_call: InCall = Field(default=InCall(), description="codes that phones dial within a call")
     limits: Limits = Field(default=Limits(), description="what the switch holds at most")
     timers: Timers = Field(default=Timers(), description="seconds")
 

@@ -56,21 +56,22 @@ class Destinations:
         extension = self._extensions.get(target.name)
         if not bindings:
             return (480, "Not Registered") if extension else (404, "No Such Extension")
+        party = str(target)
         found: list[Destination] = []
         for binding in bindings:
             flow = self._flow_to_phone(binding)
             if flow is None:
                 continue
-            if not self._lines.take(str(target), holder):
+            if not self._lines.take(party, holder):
                 return 486, "Busy Here"
             found.append(
                 Destination(
-                    str(target),
+                    party,
                     target.number or target.name,
                     # §19.1.5: header components of a Contact are not part of the Request-URI.
                     binding.uri.partition("?")[0],
                     flow,
-                    line=str(target),
+                    line=party,
                     nat=True,
                     user_agent=binding.user_agent,
                     reliable=extension is None or extension.prack,
@@ -103,18 +104,19 @@ class Destinations:
         flow = self.flow_to_trunk(trunk)
         if flow is None:
             return 503, "Trunk Is Unreachable"
-        if not self._lines.take(str(target), holder):
+        party = str(target)
+        if not self._lines.take(party, holder):
             return FULL
         host = f"[{to.host}]" if ":" in to.host else to.host
         port = f":{to.port}" if to.port != 5060 else ""
         kind = f";transport={to.transport}" if to.transport != "udp" else ""
         return [
             Destination(
-                str(target),
+                party,
                 target.number,
                 f"sip:{escape_user(target.number)}@{host}{port}{kind}",
                 flow,
-                line=str(target),
+                line=party,
                 switch=trunk.switch,
                 nat=trunk.nat,
                 carrier=None if trunk.switch else trunk,

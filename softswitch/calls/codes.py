@@ -1,0 +1,51 @@
+"""Digits that a phone sends within a call (SIP INFO), and the codes that they may become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from softswitch.sip import Request
+
+TRANSFER: Final = "transfer"
+CONSULT: Final = "consult"
+COMPLETE: Final = "complete"
+BACK: Final = "back"
+
+_RELAYED: Final = "application/dtmf-relay"
+_PLAIN: Final = "application/dtmf"
+_SIGNALS: Final = {str(number): str(number) for number in range(10)} | {
+    "*": "*",
+    "#": "#",
+    # As numbers of RFC 4733 §3.2.
+    "10": "*",
+    "11": "#",
+}
+_LONGEST_BODY: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class InCallCodes:
+    """What is dialled within a call: `meanings` by code. No code is the beginning of another.
+    `wait`: seconds between digits; a number has `most` digits at most."""
+
+    meanings: dict[str, str]
+    wait: float
+    most: int
+
+
+def digit_of(request: Request) -> str:
+    """The digit that an INFO brings: 0 to 9, * or #; empty if it brings none."""
+    body = request.body
+    if not body or len(body) > _LONGEST_BODY:
+        return ""
+    kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
+    if kind == _PLAIN:
+        return _SIGNALS.get(body.decode("latin-1").strip(), "")
+    if kind != _RELAYED:
+        return ""
+    for line in body.decode("latin-1").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip().lower() == "signal":
+            return _SIGNALS.get(value.strip(), "")
+    return ""
