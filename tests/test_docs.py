@@ -147,7 +147,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/call-completion.md", 2),
         ("docs/ring-groups.md", 2),
         ("docs/pickup-and-park.md", 2),
-        ("docs/transfer.md", 2),
+        ("docs/transfer.md", 4),
     ],
 )
 def test_configurations_run_as_printed(

@@ -130,7 +130,9 @@ class Stage:
 
     def arguments(self, target: str) -> tuple[str, ...]:
         """What the scenarios know each other by."""
-        keys = ("-key", "target", f"{target}@{self.remote}", "-key", "consulted", target)
+        keys = ["-key", "target", f"{target}@{self.remote}", "-key", "consulted", target]
+        for place, digit in enumerate(target, 1):
+            keys += ["-key", f"d{place}", digit]
         return (*keys, "-cid_str", "%u-%p-%s", "-max_recv_loops", "1")
 
 
@@ -145,6 +147,20 @@ def together(cast: Cast, stage: Stage) -> tuple[SippResult, ...]:
         caller = stage.calls(cast).wait(PATIENCE)
         _ended(callee, target)
     return caller, callee.counted, target.counted
+
+
+def coded(cast: Cast, stage: Stage) -> tuple[SippResult, ...]:
+    """The callee is a phone, which dials codes within the call."""
+    phone = cast.phones[1]
+    registered = run_sipp(
+        "uac-register",
+        stage.remote,
+        number=phone,
+        port=stage.ports[1],
+        args=("-au", phone, "-ap", f"secret-{phone}"),
+    )
+    assert registered.successful == 1, registered
+    return together(cast, stage)
 
 
 def parked(cast: Cast, stage: Stage) -> tuple[SippResult, ...]:
@@ -201,6 +217,9 @@ CONSULTED = Talk("caller", "target", "dialled", "caller")
 BLIND = Talk("caller", "target", "blind-transfer", "callee")
 BY_CALLER = Talk("callee", "target", "blind-transfer", "caller")
 ATTENDED = Talk("callee", "target", "attended-transfer", "caller")
+ASKED = Talk("callee", "target", "dialled", "callee")
+CODED = Talk("caller", "target", "attended-transfer", "callee")
+RETURNED = Talk("caller", "callee", "returned", "callee")
 MERGED = (
     Record((DIALLED, ATTENDED), "callee"),
     Record((CONSULTED,), "switch", into=True),
@@ -258,6 +277,51 @@ CASTS = (
         holds=(0, 200, 300),
         held={"dialled": 200, "park": 300},
         play=parked,
+    ),
+    # --- phones without a transfer key
+    Cast(
+        "code-transfer",
+        "uac-transferred",
+        "uas-code-transfer",
+        "uas-answered",
+        (Record((DIALLED, BLIND), "caller"),),
+        holds=(400, 200, 50),
+        held={"dialled": 200, "blind-transfer": 400},
+        phones=("", "1004", ""),
+        play=coded,
+    ),
+    Cast(
+        "code-consult",
+        "uac-held",
+        "uas-code-consult",
+        "uas-transferred",
+        (Record((DIALLED, ASKED, CODED), "caller"),),
+        holds=(300, 200, 50),
+        held={"attended-transfer": 300},
+        phones=("", "1005", ""),
+        play=coded,
+    ),
+    Cast(
+        "code-back",
+        "uac-held",
+        "uas-code-back",
+        "uas-answered",
+        (Record((DIALLED, ASKED, RETURNED), "caller"),),
+        holds=(300, 200, 50),
+        held={"returned": 300},
+        phones=("", "1006", ""),
+        play=coded,
+    ),
+    Cast(
+        "code-busy",
+        "uac-held",
+        "uas-code-busy",
+        "uas-busy",
+        (Record((DIALLED, RETURNED), "caller"),),
+        holds=(300, 200, 50),
+        held={"returned": 300},
+        phones=("", "1007", ""),
+        play=coded,
     ),
     # --- phones that make it hard
     Cast(

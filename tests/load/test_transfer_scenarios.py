@@ -54,9 +54,10 @@ def start_switch(directory: Path, stages: dict[str, Stage], address: str) -> Pro
         "switch": {"name": "load", "listen": [f"udp:{address}"]},
         "extensions": {
             number: {"password": f"secret-{number}", "pickup": ["desk"]}
-            for number in ("1002", "1003")
+            for number in sorted({phone for cast in CASTS for phone in cast.phones if phone})
         },
         "trunks": trunks,
+        "in_call": {"transfer": "##", "consult": "*2", "complete": "*3", "back": "*1"},
         "dialplan": "dialplan.yaml",
         "cds": {"listen": f"tcp:{HOST}:{free_port()}", "database": "load.db", "linger": 0.5},
     }
