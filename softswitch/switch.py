@@ -57,6 +57,7 @@ from softswitch.settings import (
 )
 from softswitch.sip import (
     Answer,
+    BadRefer,
     Flow,
     InviteServer,
     Network,
@@ -67,6 +68,7 @@ from softswitch.sip import (
     Transactions,
     Uri,
     parse_uri,
+    read_target_dialog,
     too_brief,
     unreachable_from,
 )
@@ -315,12 +317,18 @@ class Switch(Core):
             )
         if method == "REGISTER":
             return self._not_understood(request) or self.authentication.check(request, flow)
+        if method == "REFER" and "target-dialog" in request.headers:
+            missing = self._not_understood(request)
+            if missing is not None:
+                return missing
+            request.party = self.sources.of(request, flow)
+            return None if request.party is not None else self.authentication.check(request, flow)
         if method == "BYE":
             return Answer(481)
         return Answer(405 if method in KNOWN_METHODS else 501, None, ALLOW_LINE)
 
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
-        """A request that `screen` let through: within a dialog, or INVITE or REGISTER."""
+        """A request that `screen` let through: within a dialog, or INVITE, REGISTER or REFER."""
         if request.to_tag:
             leg = request.party
             assert isinstance(leg, Leg)
@@ -329,6 +337,8 @@ class Switch(Core):
             leg.within_dialog(request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._invite(request, transaction, flow)
+        elif request.method == "REFER":
+            self._refer(request, transaction, flow)
         else:
             self.registering.request(request, transaction, flow)
 
@@ -346,6 +356,22 @@ class Switch(Core):
     def _not_understood(self, request: Request) -> Answer | None:
         missing = unsupported(request)
         return Answer(420, None, missing) if missing else None
+
+    def _refer(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        """A REFER about a dialog that it does not come in (RFC 4538): only by who is in that."""
+        assert not isinstance(transaction, InviteServer)
+        try:
+            call_id, ours, theirs = read_target_dialog(request)
+        except BadRefer as error:
+            transaction.respond(error.status, error.reason)
+            return
+        leg = self.legs.get(f"{call_id} {ours}")
+        if leg is None or leg.call is None or leg.session.dialog.remote_tag != theirs:
+            transaction.respond(481)
+        elif leg.party != str(request.party):
+            transaction.respond(403, "Not Your Dialog")
+        else:
+            leg.call.referred(leg, request, transaction, flow)
 
     def _invite(self, request: Request, transaction: InviteServer, flow: Flow) -> None:
         source = request.party

@@ -13,7 +13,7 @@ from softswitch.calls.consultation import Consultation
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.diversion import came_with
 from softswitch.calls.early import takes_reliable
-from softswitch.calls.headers import SDP_LINE, content_lines
+from softswitch.calls.headers import SDP_LINE, contact_line, content_lines
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.merging import MergingCall
 from softswitch.calls.parked import Parked
@@ -110,14 +110,22 @@ class Call(MergingCall):
 
     # --- transfers
 
-    def referred(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
-        """A party asks that whom it talks with talk to somebody else (REFER)."""
+    def referred(
+        self,
+        leg: Member,
+        request: Request,
+        transaction: NonInviteServer,
+        outside: Flow | None = None,
+    ) -> None:
+        """A party asks that whom it talks with talk to somebody else (REFER). `outside`: the
+        request came by it, and not within the leg's dialog (RFC 4538)."""
         assert isinstance(leg, Leg)
         if not leg.refers:
             transaction.respond(405, extra=leg.allow_line(self.update))
             return
         try:
             refer = read_refer(request)
+            session = self._subscribed(leg, request, outside) if outside is not None else None
         except BadRefer as error:
             transaction.respond(error.status, error.reason)
             return
@@ -158,10 +166,13 @@ class Call(MergingCall):
                 found.call.withdraw("Transferred")
         transfer.referred_by = refer.referred_by
         self._transferred += 1
-        event_id = f";id={request.cseq}" if self._transferred > 1 else ""
+        within = session is None
+        event_id = f";id={request.cseq}" if within and self._transferred > 1 else ""
         sub = "" if refer.wants_notes else "Refer-Sub: false\r\n"
-        transaction.respond(202, extra=leg.contact + sub)
-        transfer.notes = Notes(leg, event_id, refer.wants_notes)
+        contact = leg.contact if outside is None else contact_line(outside)
+        tag = session.dialog.local_tag if session is not None else ""
+        transaction.respond(202, to_tag=tag, extra=contact + sub)
+        transfer.notes = Notes(leg, event_id, refer.wants_notes, session, contact)
         transfer.say(100, "Trying")
         if isinstance(transfer, AttendedTransfer):
             self._begin_together(transfer, transfer.other_call)
@@ -174,6 +185,16 @@ class Call(MergingCall):
             leg.talk.end()
             kept.free()
             transfer.start(begin)
+
+    def _subscribed(self, leg: Leg, request: Request, flow: Flow) -> Session:
+        """The dialog that a REFER has made itself (RFC 3515 §2.4.4). Raises BadRefer."""
+        try:
+            dialog = Dialog.from_request(request, self.core.tokens.token(), flow)
+        except ValueError as error:
+            raise BadRefer(400, "Bad Contact Or Record-Route") from error
+        session = Session(self.core, dialog)
+        session.nat = leg.session.nat
+        return session
 
     def _replaced(self, leg: Leg, refer: Refer) -> Leg | None:
         """The other leg of the one who transfers; None: it is at another of our switches. Raises

@@ -279,8 +279,15 @@ class Passage:
         """A PRACK of the caller, who has had the answer meanwhile."""
         raise NotImplementedError
 
-    def referred(self, leg: Member, request: Request, transaction: NonInviteServer) -> None:
-        """A party asks that whom it talks with talk to somebody else (REFER)."""
+    def referred(
+        self,
+        leg: Member,
+        request: Request,
+        transaction: NonInviteServer,
+        outside: Flow | None = None,
+    ) -> None:
+        """A party asks that whom it talks with talk to somebody else (REFER). `outside`: the
+        request came by it, and not within the leg's dialog (RFC 4538)."""
         raise NotImplementedError
 
     def heeds(self, leg: Member, what: str) -> bool:

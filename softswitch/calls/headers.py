@@ -16,7 +16,7 @@ it may be used."""
 _TIMER: Final = "Supported: 100rel, timer\r\n"
 ALLOW: Final = f"Allow: {METHODS}\r\n{_TIMER}"
 ALLOW_UPDATE: Final = f"Allow: {METHODS}, UPDATE\r\n{_TIMER}"
-_REFERS: Final = "Supported: 100rel, timer, replaces, norefersub\r\n"
+_REFERS: Final = "Supported: 100rel, timer, replaces, norefersub, tdialog\r\n"
 ALLOW_REFER: Final = f"Allow: {METHODS}, REFER\r\n{_REFERS}"
 ALLOW_ALL: Final = f"Allow: {METHODS}, REFER, UPDATE\r\n{_REFERS}"
 
@@ -40,7 +40,7 @@ KNOWN_METHODS = frozenset(
 )
 """What is refused with 405 where it is not taken; all else is 501 (§8.2.1, §21.5.2)."""
 
-SUPPORTED: Final = frozenset(("100rel", "timer", "replaces", "norefersub"))
+SUPPORTED: Final = frozenset(("100rel", "timer", "replaces", "norefersub", "tdialog"))
 """Option tags of what may be required."""
 
 _CONTENT_HEADERS = (

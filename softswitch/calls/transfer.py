@@ -45,12 +45,22 @@ TRANSFERRED: Final = 'Reason: SIP;cause=200;text="Transferred"\r\n'
 
 class Notes:
     """The NOTIFYs of one REFER, to the leg that sent it: one at a time, of several that are due
-    the last. `id` is the Event's parameter, empty for the first REFER of a dialog."""
+    the last. `id` is the Event's parameter, empty for the first REFER of a dialog. `session` and
+    `contact` are those of a dialog of its own, if the REFER did not come in the leg's."""
 
-    __slots__ = ("_due", "_id", "_leg", "_sending", "_wanted", "last")
+    __slots__ = ("_contact", "_due", "_id", "_leg", "_sending", "_session", "_wanted", "last")
 
-    def __init__(self, leg: Leg, event_id: str, wanted: bool) -> None:
+    def __init__(
+        self,
+        leg: Leg,
+        event_id: str,
+        wanted: bool,
+        session: Session | None = None,
+        contact: str = "",
+    ) -> None:
         self._leg = leg
+        self._session = session
+        self._contact = contact
         self._id = event_id
         self._wanted = wanted
         self._sending = False
@@ -60,7 +70,7 @@ class Notes:
     def say(self, status: int, reason: str, final: bool = False) -> None:
         """This is how it stands, and if `final` how it ended."""
         self.last = status
-        if not self._wanted or not self._leg.up:
+        if not self._wanted or not self._is_there():
             return
         if self._sending:
             self._due = status, reason, final
@@ -72,13 +82,22 @@ class Notes:
         self._wanted = False
         self._due = None
 
+    def left(self) -> None:
+        """The leg is over: nobody is there, unless the dialog is another one."""
+        if self._session is None:
+            self.stop()
+
+    def _is_there(self) -> bool:
+        return self._session is not None or self._leg.up
+
     def _send(self, status: int, reason: str, final: bool) -> None:
-        leg = self._leg
+        leg, session = self._leg, self._session
         self._sending = True
         state = "terminated;reason=noresource" if final else f"active;expires={EXPIRES}"
-        leg.session.send(
+        (session or leg.session).send(
             "NOTIFY",
-            f"{leg.contact}Event: refer{self._id}\r\nSubscription-State: {state}\r\n{SIPFRAG}",
+            f"{self._contact or leg.contact}Event: refer{self._id}\r\n"
+            f"Subscription-State: {state}\r\n{SIPFRAG}",
             fragment(status, reason),
             self._answered,
         )
@@ -93,7 +112,7 @@ class Notes:
             # It takes none, or knows of no such subscription (any more).
             self._wanted, self._due = False, None
         due, self._due = self._due, None
-        if due is not None and self._leg.up:
+        if due is not None and self._is_there():
             self._send(*due)
 
 
@@ -259,7 +278,7 @@ class Transfer:
             self.timer = None
         referrer, self.referrer = self.referrer, None
         if self.notes is not None:
-            self.notes.stop()
+            self.notes.left()
         if referrer is not None and referrer.call is not None:
             referrer.call.let_go(referrer, "Transferred", TRANSFERRED)
         self.finish()
@@ -271,7 +290,7 @@ class Transfer:
             self.timer.cancel()
             self.timer = None
         if self.notes is not None:
-            self.notes.stop()
+            self.notes.left()
 
     def finish(self) -> None:
         """Let go of it if nothing more is to be done."""

@@ -42,6 +42,7 @@ from softswitch.sip.refer import (
     fragment,
     read_refer,
     read_replaces,
+    read_target_dialog,
 )
 from softswitch.sip.sdp import (
     Origin,
@@ -143,6 +144,7 @@ __all__ = [
     "rack_line",
     "read_refer",
     "read_replaces",
+    "read_target_dialog",
     "readable",
     "same_media",
     "sends_as",

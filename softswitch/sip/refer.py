@@ -50,19 +50,35 @@ class BadRefer(ValueError):
 
 def read_replaces(value: str) -> Replaces:
     """The value of a Replaces header. Raises BadRefer."""
+    call_id, params = _dialog(value, "Bad Replaces", "to-tag", "from-tag")
+    return Replaces(call_id, params["to-tag"], params["from-tag"], "early-only" in params)
+
+
+def read_target_dialog(request: Request) -> tuple[str, str, str]:
+    """The dialog that a request outside of it is about: its Call-ID, our tag and that of the one
+    who asks (RFC 4538 §7). Raises BadRefer."""
+    values = request.headers.get("target-dialog", [])
+    if len(values) != 1:
+        raise BadRefer(400, "Bad Target-Dialog")
+    call_id, params = _dialog(values[0], "Bad Target-Dialog", "remote-tag", "local-tag")
+    return call_id, params["remote-tag"], params["local-tag"]
+
+
+def _dialog(value: str, bad: str, *tags: str) -> tuple[str, dict[str, str]]:
+    """The Call-ID and the parameters of a header that names a dialog by these tags. Raises BadRefer
+    with the phrase `bad`."""
     call_id, _, rest = value.partition(";")
     params: dict[str, str] = {}
     for name, text in _PARAM_RE.findall(";" + rest):
         if name.lower() in params:
-            raise BadRefer(400, "Bad Replaces")
+            raise BadRefer(400, bad)
         params[name.lower()] = text
-    to_tag, from_tag = params.get("to-tag", ""), params.get("from-tag", "")
     call_id = call_id.strip()
-    if not _CALL_ID_RE.fullmatch(call_id) or not (
-        _TAG_RE.fullmatch(to_tag) and _TAG_RE.fullmatch(from_tag)
+    if not _CALL_ID_RE.fullmatch(call_id) or not all(
+        _TAG_RE.fullmatch(params.get(tag, "")) for tag in tags
     ):
-        raise BadRefer(400, "Bad Replaces")
-    return Replaces(call_id, to_tag, from_tag, "early-only" in params)
+        raise BadRefer(400, bad)
+    return call_id, params
 
 
 def read_refer(request: Request) -> Refer:

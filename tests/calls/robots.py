@@ -22,6 +22,7 @@ class Robot(Agent):
         self.dice = dice
         self.vanishes = 0.03
         self.transfers: tuple[str, ...] = ()  # numbers that it transfers to
+        self.codes: tuple[str, ...] = ()  # that it dials within calls, each with a number perhaps
         self.answers: dict[tuple[str, str], tuple[str, str]] = {}
         self.heard: set[tuple[str, str]] = set()
         self.waiting: dict[tuple[str, str], Callable[[Message | None], bool]] = {}
@@ -242,6 +243,8 @@ class RobotLine(Line):
             agent.after(0, 30, dice.choice([self._reinvite, self._reinvite, self._info]))
         if agent.transfers and dice.random() < 0.5:
             agent.after(0, 30, self._refer)
+        for _ in range(dice.randrange(4) if agent.codes else 0):
+            agent.after(0, 30, self._dial)
         if dice.random() < agent.vanishes:
             agent.after(0, 20, self._vanish)
 
@@ -275,6 +278,16 @@ class RobotLine(Line):
         agent.ask(self, "REFER", done, extra=f"{self.contact}Refer-To: {to}\r\n")
         if dice.random() < 0.3:
             agent.after(0, 0.1, self._hang_up)
+
+    def _dial(self, digits: str = "") -> None:
+        """A code, digit by digit."""
+        digits = digits or self.agent.dice.choice(self.agent.codes)
+        if self.state == "up" and not self.dead:
+            body = f"Signal={digits[0]}\r\nDuration=160"
+            kind = "Content-Type: application/dtmf-relay\r\n"
+            self.agent.ask(self, "INFO", lambda m: m is None or m.status >= 200, body, kind)
+            if len(digits) > 1:
+                self.agent.after(0.05, 0.6, lambda: self._dial(digits[1:]))
 
     def _info(self) -> None:
         if self.state == "up" and not self.dead:

@@ -18,6 +18,8 @@ REFER = CONFIG.replace("keepalive: 0}", "keepalive: 0, refer: true}") + (
     "timers: {session_check: 30, restart_check: 1}\n"
 )
 
+CODES = REFER + 'in_call: {transfer: "##", consult: "*2", complete: "*3", back: "*1"}\n'
+
 
 def robots_of(world: World, dice: random.Random) -> list[Robot]:
     for number, host in (("1001", "10.9.0.1"), ("1001", "10.9.0.2"), ("1002", "10.9.0.3")):
@@ -72,6 +74,51 @@ def test_robots_transfer(
     how = {event.how for event in world.of(TalkBegan)}
     assert how >= {"dialled", "blind-transfer", "attended-transfer"}
     assert world.of(CallMerged)
+    raised = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert not raised
+
+
+@pytest.mark.parametrize(
+    ("seed", "loss", "double", "delay", "kills"),
+    [
+        (51, 0.0, 0.0, 0.0, 0),
+        (52, 0.0, 0.3, 0.3, 0),
+        (53, 0.1, 0.1, 0.1, 0),
+        (54, 0.25, 0.1, 1.0, 0),
+        (55, 0.0, 0.0, 0.0, 12),
+        (56, 0.1, 0.0, 0.2, 12),
+    ],
+)
+def test_robots_dial_codes(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    seed: int,
+    loss: float,
+    double: float,
+    delay: float,
+    kills: int,
+) -> None:
+    world = World(tmp_path, CODES, journal=kills > 0)
+    dice = random.Random(seed)
+    robots = robots_of(world, dice)
+    for robot in robots:
+        robot.codes = ("*21002#", "*21001", "##601", "*2603#", "*3", "*3", "*1", "##77", "5", "*")
+        robot.transfers = ("1001", "1002", "600") if robot.name in ("pstn", "1002") else ()
+    world.chance.seed(seed)
+    world.loss, world.double, world.delay = loss, double, delay
+    for _ in range(200):
+        robot = dice.choice(robots[:3])
+        robot.after(0, 300, lambda robot=robot: robot.place(dice.choice(("1001", "1002", "600"))))
+    for _ in range(kills):
+        world.run(dice.random() * 50)
+        world.kill()
+        world.run(dice.choice((0.0, 0.01, 3.0)) * dice.random())
+        world.start(CODES)
+    world.run(600)
+    world.end(idle=900)
+    how = [event.how for event in world.of(TalkBegan)]
+    assert len(set(how) & {"blind-transfer", "attended-transfer", "returned"}) > 1, set(how)
+    assert not world.switch.dialling
     raised = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert not raised
 
