@@ -30,7 +30,6 @@ class Errand:
 
     call: str | None
     dtmf: str | None
-    dtmf_method: str
     duration: float | None
     registers: bool
     stays: bool  # until told to quit, whatever becomes of the call or of the registration
@@ -80,8 +79,8 @@ class _Run:
 
     def send_digits(self, number: int | None) -> None:
         if number in self.phone.calls:
-            digits, method = self.errand.dtmf or "", self.errand.dtmf_method
-            self.attempt(lambda: self.phone.dtmf(digits, number, method))
+            digits = self.errand.dtmf or ""
+            self.attempt(lambda: self.phone.dtmf(digits, number))
 
     def hang_up(self, number: int | None) -> None:
         if number in self.phone.calls:
@@ -201,7 +200,12 @@ def _own_stdout(log_level: int) -> int:
 @click.option("--echo", is_flag=True, help="Send back what is heard.")
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE.wav")
 @click.option("--dtmf", metavar="DIGITS", help="Send these digits once a call is answered.")
-@click.option("--dtmf-method", type=click.Choice(["rfc4733", "info"]), default="rfc4733")
+@click.option(
+    "--dtmf-method",
+    type=click.Choice(["rfc4733", "info"]),
+    default="rfc4733",
+    help="How digits are sent: in the audio, or by SIP INFO.",
+)
 @click.option("--duration", type=float, metavar="SECONDS", help="Hang up so long after an answer.")
 @click.option("--transfer", metavar="NUMBER|URI", help="Then transfer it, instead of hanging up.")
 @click.option("--json", "as_json", is_flag=True, help="Each event a line of JSON.")
@@ -279,6 +283,7 @@ def command(
         ),
         max_calls=max_calls,
         prack=prack or "",
+        dtmf_method=dtmf_method,
         play=play,
         tone=tone,
         echo=echo,
@@ -286,7 +291,7 @@ def command(
         log_level=log_level,
         codecs=codecs or PhoneSettings().codecs,
     )
-    errand = Errand(call, dtmf, dtmf_method, duration, registrar is not None, driven, transfer)
+    errand = Errand(call, dtmf, duration, registrar is not None, driven, transfer)
     with os.fdopen(_own_stdout(log_level), "w", buffering=1) as out:
 
         def say(event: PhoneEvent) -> None:

@@ -40,7 +40,8 @@ class PhoneSettings:
     ``domain`` stands in the phone's own address and in the numbers it dials; when it differs from
     the registrar, requests still go to the registrar. ``play`` is a WAV file (16-bit PCM, any
     rate), ``tone`` a frequency in Hz, ``echo`` sends back what is heard. ``prack`` is what it does
-    of reliable provisional responses (RFC 3262): ``use`` them, ``require`` them, or nothing.
+    of reliable provisional responses (RFC 3262): ``use`` them, ``require`` them, or nothing;
+    ``dtmf_method`` how it sends digits: ``rfc4733`` or ``info``.
     """
 
     user: str = "phone"
@@ -56,6 +57,7 @@ class PhoneSettings:
     answering: Answering = Answering()
     max_calls: int = MOST_CALLS
     prack: str = ""
+    dtmf_method: str = "rfc4733"
     play: Path | None = None
     tone: float | None = None
     echo: bool = False

@@ -365,14 +365,14 @@ class Softphone:
         line, replaced = self._of(number), self._of(other)
         self._do(lambda: line.call.xferReplaces(replaced.call, pj.CallOpParam(True)))
 
-    def dtmf(self, digits: str, number: int | None = None, method: str = "rfc4733") -> None:
-        """Send digits: ``rfc4733`` in the audio stream, ``info`` by SIP INFO."""
+    def dtmf(self, digits: str, number: int | None = None) -> None:
+        """Send digits: in the audio stream (RFC 4733), or by SIP INFO."""
         line = self._of(number)
         if not DIGITS.fullmatch(digits):
             raise PhoneError(f"{digits!r}: digits are 0-9, A-D, * and #, with ',' for a pause")
         prm = pj.CallSendDtmfParam()
         prm.digits = digits
-        info = method == "info"
+        info = self.settings.dtmf_method == "info"
         prm.method = pj.PJSUA_DTMF_METHOD_SIP_INFO if info else pj.PJSUA_DTMF_METHOD_RFC2833
         self._do(lambda: line.call.sendDtmf(prm))
 

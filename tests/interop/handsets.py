@@ -86,7 +86,8 @@ class Ours(PhoneChild):
     def __init__(self, registrar: str, number: str, hz: int, *options: str) -> None:
         self.number, self.hz = number, hz
         account = ("--registrar", registrar, "--user", number, "--password", f"secret-{number}")
-        super().__init__(number, *account, "--tone", str(hz), *(options or ("--answer",)))
+        more = ("--tone", str(hz), "--dtmf-method", "info")
+        super().__init__(number, *account, *more, *(options or ("--answer",)))
 
     def _numbers(self) -> dict[int, bool]:
         found: dict[int, bool] = {}
@@ -142,6 +143,10 @@ class Ours(PhoneChild):
                 self.expect("media", 1, state="active")
                 return
         raise LabError(f"{self.name} has not resumed{self.recently()}")
+
+    def press(self, digits: str) -> None:
+        """Digits within the call, by SIP INFO."""
+        self.send(f"dtmf {digits}")
 
     def transfer(self, number: str) -> None:
         self.send(f"transfer {number}")

@@ -37,6 +37,7 @@ extensions:
 dialplan: dialplan.yaml
 media: {{mode: bypass}}
 timers: {{completion_pause: 2}}
+in_call: {{transfer: "##", consult: "*2", complete: "*3", back: "*1"}}
 cds:
   listen: tcp:127.0.0.1:{link}
   database: office.db
@@ -151,6 +152,34 @@ class Talks:
         self._place.until_engaged()
         moment = before, time.time()
         self._end(who, kept, moment)
+        self._begin(kept, who, "returned", who, moment)
+
+    def consulted(self, who: Ours, kept: Handset, target: Handset) -> None:
+        """By code: the one waits, and `who` talks with the other in its one call."""
+        before = time.time()
+        who.press(f"*2{target.number}#")
+        self._place.hears_nobody(kept)
+        self._answered(target, 1)
+        self._place.hear_each_other(who, target)
+        self._end(who, kept, (before, time.time()))
+        self._begin(who, target, "dialled", who, (before, time.time()))
+
+    def brought_together(self, who: Ours, kept: Handset, target: Handset) -> None:
+        """By code: the two others talk."""
+        before = time.time()
+        who.press("*3")
+        self._place.idle(who)
+        moment = before, time.time()
+        self._end(who, target, moment)
+        self._begin(kept, target, "attended-transfer", who, moment)
+
+    def went_back(self, who: Ours, kept: Handset, target: Handset) -> None:
+        """By code: the first two talk again."""
+        before = time.time()
+        who.press("*1")
+        self._place.idle(target)
+        moment = before, time.time()
+        self._end(who, target, moment)
         self._begin(kept, who, "returned", who, moment)
 
     def attended(self, who: Handset, kept: Handset, target: Handset, asked: int) -> None:

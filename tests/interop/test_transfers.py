@@ -13,7 +13,7 @@ from itertools import product
 from statistics import median
 
 import pytest
-from handsets import Handset
+from handsets import Handset, Ours
 from office import MAKES, Office, Offices, Talks
 from running_switch import require
 
@@ -178,6 +178,29 @@ def test_attended_before_the_target_answers(offices: Offices) -> None:
 
     makes = [("pjsua2", "linphone"), ("pjsua2", "baresip"), ("linphone", "pjsua2")]
     offices.at_once(attended, [*makes, ("linphone", "baresip")])
+
+
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("ends", ["together", "back"])
+def test_consulted_by_code(offices: Offices, by: str, ends: str) -> None:
+    """Without a transfer key: digits within the call, by SIP INFO."""
+
+    def consult(place: Office, make: str) -> None:
+        who, kept, target = place.parts("pjsua2", make)
+        assert isinstance(who, Ours)
+        talks = Talks(place)
+        connect(talks, who, kept, by)
+        talks.consulted(who, kept, target)
+        if ends == "together":
+            talks.brought_together(who, kept, target)
+            place.hear_each_other(kept, target)
+            talks.hang_up(target, kept)
+        else:
+            talks.went_back(who, kept, target)
+            place.hear_each_other(who, kept)
+            talks.hang_up(who, kept)
+
+    offices.at_once(consult, ["baresip", "linphone"])
 
 
 def test_parked_and_retrieved(offices: Offices) -> None:

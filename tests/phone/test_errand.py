@@ -32,7 +32,7 @@ def test_another_call_that_ends_does_not_end_the_errand(
     monkeypatch: pytest.MonkeyPatch, answered: bool
 ) -> None:
     monkeypatch.setattr(headless, "Softphone", Phone)
-    errand = Errand("600", None, "info", None, registers=True, stays=False)
+    errand = Errand("600", None, None, registers=True, stays=False)
     run = _Run(None, errand, lambda event: None)  # type: ignore[arg-type]
     run.event(PhoneEvent("registered", None, {}))
     # It is in the group that it calls, or somebody calls it just now.
