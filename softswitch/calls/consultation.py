@@ -29,6 +29,8 @@ from softswitch.sip import Response, Session, opened
 
 RINGS: Final = "rings"
 TALKS: Final = "talks"
+FOUND: Final = "found"
+"""In the journal: they talk, but have not been brought together yet."""
 COMPLETES: Final = "completes"
 JOINS: Final = "joins"
 _BACK: Final = 'Reason: SIP;cause=200;text="Consulted"\r\n'
@@ -86,7 +88,12 @@ class Consultation(Transfer):
             kept = self.kept.index
             return ConsultationRecord(JOINS, kept, referrer.index, -1, self.to, self.by)
         return ConsultationRecord(
-            self.state, self.kept.index, referrer.index, target.index, self.to, self.by
+            FOUND if self.state == TALKS and self.join is not None else self.state,
+            self.kept.index,
+            referrer.index,
+            target.index,
+            self.to,
+            self.by,
         )
 
     def concerns(self, leg: Leg) -> bool:
@@ -162,6 +169,8 @@ class Consultation(Transfer):
 
     def do(self, search: Search, what: str, argument: str, number: str) -> None:
         """See `search.SearchUser`."""
+        self.search = None
+        search.close()
         self.came_to_nothing(403, "Not By Transfer")
 
     def came_to_nothing(self, status: int, reason: str) -> None:
@@ -424,6 +433,8 @@ class Consultation(Transfer):
         elif self.state == COMPLETES:
             self.state = TALKS
             self.complete()
+        elif self.state == FOUND:
+            self._again(target)
 
     # --- the end
 

@@ -324,6 +324,11 @@ class Passage:
         """The caller gets this failure, and the call is over."""
         raise NotImplementedError
 
+    def vanished(self, leg: Member, why: str) -> None:
+        """A party is not there any more: `why` goes into the record and to all who are hung up
+        on."""
+        raise NotImplementedError
+
     def hang_up_all(self, why: str) -> None:
         """The switch ends the call: `why` goes into the record and to all parties."""
         raise NotImplementedError

@@ -145,7 +145,7 @@ class Dialling:
             self._whole(call)
             return
         self._number += digit
-        if len(self._number) > self._codes.most:
+        if len(self._number) >= self._codes.most:
             self._whole(call)
         else:
             self._wait()
@@ -202,7 +202,7 @@ class Dialling:
         if response.status in _GONE and call is not None:
             self._going.clear()
             if leg.talk is not None and leg.talk is other.talk:
-                call.hang_up_all("the other side is gone")
+                call.vanished(other, "the other side is gone")
             return
         self._go_on()
 

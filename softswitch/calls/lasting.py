@@ -317,7 +317,8 @@ class LastingCall(Consulting):
         if talk is not None:
             talk.end()
         if self.transfers:
-            self._left_in_transfer(leg, other, reason)
+            line = f"Reason: {reason}\r\n" if reason else _NORMAL
+            self._left_in_transfer(leg, other, reason, line)
         elif other is not None:
             self._hang_up(other, reason, f"Reason: {reason}\r\n" if reason else _NORMAL, leg)
         if self.legs:
@@ -327,14 +328,32 @@ class LastingCall(Consulting):
         else:
             self.said_all()
 
-    def _left_in_transfer(self, leg: Leg, other: Leg | None, reason: str) -> None:
+    def vanished(self, leg: Member, why: str) -> None:
+        """See `Passage`: who talks with others, or waits for somebody, goes on."""
+        assert isinstance(leg, Leg)
+        if not self.transfers or not leg.up or self.over:
+            self.hang_up_all(why)
+            return
+        talk = leg.talk
+        other = talk.other(leg) if talk is not None else None
+        if talk is not None:
+            talk.end()
+        line = f'Reason: SIP;cause=480;text="{why}"\r\n'
+        self._by = self._by or "switch"
+        self._hang_up(leg, why, line, other)
+        self._left_in_transfer(leg, other, why, line)
+        if self.legs:
+            self.changed()
+        elif not self.over:
+            self._end("answered", 200, why, "switch")
+
+    def _left_in_transfer(self, leg: Leg, other: Leg | None, reason: str, line: str) -> None:
         """A leg has hung up while somebody is transferred: who it talked with may go on."""
         transfers = list(self.transfers or ())
         parts = any(transfer.parts(leg) for transfer in transfers)
         for transfer in transfers:
             transfer.left(leg)
         if other is not None and not parts and other.up:
-            line = f"Reason: {reason}\r\n" if reason else _NORMAL
             self._hang_up(other, reason, line, leg)
             for transfer in list(self.transfers or ()):
                 transfer.left(other)

@@ -307,7 +307,7 @@ class Leg(Member):
         if self.bye_waits is not None:
             self._bye_that_waited(call)
         else:
-            call.hang_up_all("no ACK")
+            call.vanished(self, "no ACK")
 
     def _bye_that_waited(self, call: Passage) -> None:
         reason, self.bye_waits = self.bye_waits or "", None
@@ -441,7 +441,7 @@ class Leg(Member):
             self.refresh_target(response)
             self.timed(granted(response))
         elif status in _GONE:
-            self.call.hang_up_all("a side vanished")
+            self.call.vanished(self, "a side vanished")
         elif self.refresh is not None:
             terms = self.refresh.terms
             if status == 422:
@@ -453,7 +453,7 @@ class Leg(Member):
 
     def _not_refreshed(self) -> None:
         if self.call is not None:
-            self.call.hang_up_all("the session was not refreshed")
+            self.call.vanished(self, "the session was not refreshed")
 
     # --- its life after the process
 

@@ -217,7 +217,7 @@ class Talk(Heard):
             failure = outcome.for_caller(status, response.reason)
             transaction.respond(*failure, extra=explanation(response))
             if status in _GONE:
-                call.hang_up_all("the other side is gone")
+                call.vanished(other, "the other side is gone")
             else:
                 mine.settle()
                 theirs.settle()
@@ -397,7 +397,7 @@ def _other_answered(
         lines += explanation(response)
     transaction.respond(status, response.reason, extra=lines, body=body)
     if status in _GONE and leg.talk is not None and leg.talk is other.talk:
-        call.hang_up_all("the other side is gone")
+        call.vanished(other, "the other side is gone")
     elif update and status < 300 and request.body:
         tell_media(call, leg, request.body, answer)
 
@@ -427,7 +427,7 @@ def _probed(call: Passage, leg: Leg, response: Response) -> None:
     kind, _, name = leg.party.partition(":")
     if kind == "trunk" and response.ours and not call.core.trunk_states.is_checked(name):
         return
-    call.hang_up_all("a side vanished")
+    call.vanished(leg, "a side vanished")
 
 
 def probe(call: Passage, leg: Leg) -> None:

@@ -440,6 +440,22 @@ def test_killed_while_they_consult(journalled: World) -> None:
     over_after(world, b, c)
 
 
+def test_killed_before_they_hear_each_other(journalled: World) -> None:
+    """What was under way is done once more."""
+    world = journalled
+    a, b, c = consulting(world)
+    c.reply(200, CAROL)
+    assert a.last.what == "INVITE"
+    world.restart(1, config=CODES)
+    assert "a=inactive" in take(b, body=BOB)
+    joined(a, c, SDP, CAROL)
+    answer_probes(world, a, b, c)
+    press(a, "*3")
+    joined(b, c, BOB, CAROL)
+    a.reply(200, to="BYE")
+    over_after(world, b, c)
+
+
 def test_killed_while_it_rings(journalled: World) -> None:
     """The consultation ends with the process; the two first ones talk again."""
     world = journalled
