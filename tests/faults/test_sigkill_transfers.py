@@ -263,6 +263,8 @@ def merged(two: Two, first: bool, settled: bool = True) -> tuple[list[Seen], Lin
         two.gets(b2, "BYE")
         b.bye()
         joined(two, a, c)
+        # Both servers hold the same within a second.
+        two.phones.pause(1.0)
     return [hers, his] if first else [his, hers], a, c, since
 
 
