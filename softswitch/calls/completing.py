@@ -21,15 +21,13 @@ from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import Diversion
-from softswitch.calls.headers import SDP_LINE
-from softswitch.calls.join import Join
+from softswitch.calls.headers import SDP_LINE, reason_line
 from softswitch.calls.leg import DIALLED, INVITING, Leg
-from softswitch.calls.placed import forget_invite
 from softswitch.calls.records import CallRecord
 from softswitch.calls.search import Search
 from softswitch.calls.transfer import NOT_ACCEPTABLE, BlindTransfer
 from softswitch.dialplan import Route, Target
-from softswitch.sip import Response, Session, Timer, first_codec, granted, held, opened, readable
+from softswitch.sip import Response, Session, Timer, held, opened, readable
 
 REACHED: Final = 0
 CALLER_BUSY: Final = 1
@@ -191,24 +189,13 @@ class OnBehalf(BlindTransfer):
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """See `BlindTransfer`."""
         self.search = None
-        search.won_by(leg)
-        call, kept = self.call, self.kept
+        call = self.call
         assert isinstance(call, CompletingCall)
         self.found_leg = leg
-        answered = call.leg_joined(leg, response)
         call.answered = True
         call.answered_at = call.core.timers.clock()
-        talk = self.talk = call.begin_talk(kept, leg, leg.how, leg.by or self.by)
-        talk.joining = True
-        join = self.join = Join(call, kept, leg, self._joined, self._not_joined)
-        leg.session.theirs = response.body
+        answered = self.meet(search, self.kept, leg, response, leg.how, leg.by or self.by)
         self.done = True
-        if search.offer:
-            leg.session.ours = search.offer
-            leg.session.ack(response.cseq)
-            join.answered(search.offer)
-        else:
-            join.offered(response.cseq)
         call.reached(answered, leg, response)
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
@@ -280,39 +267,12 @@ class CompletingCall(Call):
     def _begin(self, caller: str, callee: str) -> None:
         """Tell that it exists, and ring who has asked for it."""
         core, number = self.core, self.dialled
-        started = events.CallStarted(
-            call_id=self.call_id,
-            at=self.now_us(),
-            switch=self.switch_name,
-            site=core.site,
-            owner=self.owner,
-            origin=True,
-            caller=self.identity.number,
-            caller_name=self.identity.name,
-            dialled=readable(number, self.most),
-            party=self.party,
-            address="",
-            user_agent="",
-            sip_call_id="",
-            leg=self.number,
-        )
-        self.tell(started)
+        started = self.tell_start(number, self.party)
         route = core.route(number, core.parties.source_of(self.party))
         if route is None or not route.action.stages:
             self.fail(404, "No Route")
             return
-        routed = events.CallRouted(
-            call_id=self.call_id,
-            at=self.now_us(),
-            switch=self.switch_name,
-            match=route.match,
-            where=route.where,
-            number=readable(route.number, self.most),
-            properties=route.properties,
-            incoming=self.number,
-            once=route.once,
-        )
-        self.tell(routed)
+        routed = self.tell_route(route, route.properties, route.once)
         if core.call_log is not None:
             self.said = core.call_log.begins(started, routed)
         found = core.destinations(Target("extension", caller, caller), self)
@@ -352,16 +312,10 @@ class CompletingCall(Call):
         self.tell_leg_ended(leg, response.status, _AS_THE_CALLER, "switch")
         leg.ended = False
         leg.index = self.number
-        leg.status = response.status
-        body = response.body
-        allow = response.get("allow") or ""
-        leg.codec = first_codec(body) if body else ""
-        leg.updates = self.update = "UPDATE" in allow
-        if "session-expires" in response.headers:
-            leg.timed(granted(response))
+        self.has_leg(leg, response)
+        self.update = leg.updates
         self.caller = leg
-        self.legs.append(leg)
-        forget_invite(leg)
+        body = response.body
         session = leg.session
         answer = held(body) if body and not offer else b""
         session.theirs, session.ours = body, offer or answer
@@ -407,8 +361,7 @@ class CompletingCall(Call):
 
     def fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
         """See `Passage`: the caller, whose phone rings or was answered, is hung up on."""
-        text = reason.replace('"', "'").replace("\\", "")
-        line = f'Reason: SIP;cause={status};text="{text}"\r\n'
+        line = reason_line(status, reason)
         self._stop_ringing(reason, line)
         for leg in list(self.legs):
             self._hang_up(leg, reason, line)

@@ -12,6 +12,7 @@ from typing import Final
 
 from softswitch.calls.core import Passage
 from softswitch.calls.diversion import Diversion
+from softswitch.calls.headers import reason_line
 from softswitch.calls.holding import Hold
 from softswitch.calls.join import GONE, Join
 from softswitch.calls.leg import Leg
@@ -33,7 +34,6 @@ FOUND: Final = "found"
 """In the journal: they talk, but have not been brought together yet."""
 COMPLETES: Final = "completes"
 JOINS: Final = "joins"
-_BACK: Final = 'Reason: SIP;cause=200;text="Consulted"\r\n'
 
 
 class Consulting(Transferring):
@@ -139,21 +139,10 @@ class Consultation(Transfer):
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """See `search.SearchUser`: the two talk."""
         self.search = None
-        search.won_by(leg)
-        call, referrer = self.call, self.referrer
+        referrer = self.referrer
         assert referrer is not None
         self.target, self.state = leg, TALKS
-        call.leg_joined(leg, response)
-        talk = call.begin_talk(referrer, leg, leg.how, leg.by or self.by)
-        talk.joining = True
-        join = self.join = Join(call, referrer, leg, self._joined, self._not_joined)
-        leg.session.theirs = response.body
-        if search.offer:
-            leg.session.ours = search.offer
-            leg.session.ack(response.cseq)
-            join.answered(search.offer)
-        else:
-            join.offered(response.cseq)
+        self.meet(search, referrer, leg, response, leg.how, leg.by or self.by)
 
     def forwarded(self, search: Search, way: Diversion) -> None:
         """See `search.SearchUser`."""
@@ -215,7 +204,7 @@ class Consultation(Transfer):
             self._return()
         elif target is not None:
             self._drop_join()
-            self.call.let_go(target, "Consulted", _BACK)
+            self.call.let_go(target, "Consulted", reason_line(200, "Consulted"))
             self._return(afresh=True)
 
     # --- somebody hangs up
@@ -351,10 +340,10 @@ class Consultation(Transfer):
             # Who was consulted cannot be: back to who waits.
             if leg is not referrer or status not in GONE:
                 self.target = None
-                self.call.let_go(target, reason, _line(status, reason))
+                self.call.let_go(target, reason, reason_line(status, reason))
                 self._return(afresh=True)
             else:
-                self.call.let_go(referrer, reason, _line(status, reason))
+                self.call.let_go(referrer, reason, reason_line(status, reason))
             return
         one = pair[0] if pair is not None else referrer
         talk = one.talk if one is not None else None
@@ -385,13 +374,13 @@ class Consultation(Transfer):
             return
         if leg is target and status in GONE:
             self.target = None
-            self.call.let_go(target, reason, _line(status, reason))
+            self.call.let_go(target, reason, reason_line(status, reason))
             self._return(afresh=True)
             return
         if leg is self.kept and status in GONE:
             self.waits = False
             self._stop_hold()
-            self.call.let_go(self.kept, reason, _line(status, reason))
+            self.call.let_go(self.kept, reason, reason_line(status, reason))
         self._again(target)
 
     def _again(self, target: Leg) -> None:
@@ -463,8 +452,3 @@ class Consultation(Transfer):
         self.target = None
         self._pair = None
         self.finish()
-
-
-def _line(status: int, reason: str) -> str:
-    text = reason.replace('"', "'").replace("\\", "")
-    return f'Reason: SIP;cause={status};text="{text}"\r\n'

@@ -72,6 +72,12 @@ def unsupported(request: Request) -> str:
     return f"Unsupported: {wanted}\r\n" if wanted else ""
 
 
+def reason_line(status: int, text: str) -> str:
+    """The Reason header line of what this switch ends by itself (RFC 3326)."""
+    text = text.replace('"', "'").replace("\\", "")
+    return f'Reason: SIP;cause={status};text="{text}"\r\n'
+
+
 _REASONS = 4  # one a protocol: there are two, SIP and Q.850
 
 

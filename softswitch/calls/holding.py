@@ -7,6 +7,7 @@ from typing import Final
 
 from softswitch.calls.core import Passage
 from softswitch.calls.headers import SDP_LINE
+from softswitch.calls.join import pause
 from softswitch.calls.leg import Leg
 from softswitch.sip import Response, Timer, granted, held
 
@@ -80,11 +81,7 @@ class Hold:
         elif not self.over and (status == 491 or (status == 500 and response.get("retry-after"))):
             self._tries += 1
             if self._tries < _TRIES:
-                core = leg.call.core
-                chance = int(core.tokens.token(4), 16) / 0xFFFF
-                # §14.1: in steps of 10 ms, and longer for who has made the dialog's Call-ID.
-                pause = round(chance * 2.0, 2) if leg.came_in else round(2.1 + chance * 1.9, 2)
-                self._timer = core.timers.after(pause, self._offer)
+                self._timer = leg.call.core.timers.after(pause(leg, status), self._offer)
         else:
             self.refused = True
         session.settle()

@@ -285,16 +285,9 @@ class Join:
             self._tries += 1
             if self._tries < _TRIES:
                 again = partial(self._offer, leg, body, agreed, refused)
-                self._timer = self._call.core.timers.after(self._pause(leg, status), again)
+                self._timer = self._call.core.timers.after(pause(leg, status), again)
                 return
         refused(leg, status, response.reason)
-
-    def _pause(self, leg: Leg, status: int) -> float:
-        """§14.1: who made the dialog's Call-ID waits longer than the other, in steps of 10 ms."""
-        chance = int(self._call.core.tokens.token(4), 16) / 0xFFFF
-        if status != 491:
-            return 1.0
-        return round(chance * 2.0, 2) if leg.came_in else round(2.1 + chance * 1.9, 2)
 
     # --- the end
 
@@ -342,3 +335,12 @@ class Join:
                 session.outgoing = None
                 outgoing.cancel()
         self._done = self._failed = None
+
+
+def pause(leg: Leg, status: int) -> float:
+    """Seconds until an offer that this refused is made again. §14.1: who made the dialog's Call-ID
+    waits longer than the other, in steps of 10 ms."""
+    if status != 491 or leg.call is None:
+        return 1.0
+    chance = int(leg.call.core.tokens.token(4), 16) / 0xFFFF
+    return round(chance * 2.0, 2) if leg.came_in else round(2.1 + chance * 1.9, 2)

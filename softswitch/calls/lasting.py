@@ -10,7 +10,7 @@ from softswitch import events
 from softswitch.calls.consultation import Consultation, Consulting
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.early import Early
-from softswitch.calls.headers import reason_of
+from softswitch.calls.headers import reason_line, reason_of
 from softswitch.calls.last_words import LastWord, leaves
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.parked import Parked
@@ -18,6 +18,7 @@ from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, probe
 from softswitch.calls.transfer import RETURNED, Transfer
+from softswitch.dialplan import Route
 from softswitch.sip import (
     LATE,
     LONG,
@@ -216,6 +217,54 @@ class LastingCall(Consulting):
     def __repr__(self) -> str:
         return f"<call {self.call_id}>"
 
+    def tell_start(
+        self,
+        dialled: str,
+        party: str,
+        address: str = "",
+        user_agent: str = "",
+        sip_call_id: str = "",
+    ) -> events.CallStarted:
+        """Tell that the call exists, and who calls: that one's address, and what its INVITE says
+        (none: no leg came in)."""
+        started = events.CallStarted(
+            call_id=self.call_id,
+            at=self.now_us(),
+            switch=self.switch_name,
+            site=self.core.site,
+            owner=self.owner,
+            origin=self.origin or self.first,
+            caller=self.identity.number,
+            caller_name=self.identity.name,
+            dialled=readable(dialled, self.most),
+            party=party,
+            address=address,
+            user_agent=user_agent,
+            sip_call_id=sip_call_id,
+            leg=self.number,
+            came=self.came,
+        )
+        self.tell(started)
+        return started
+
+    def tell_route(
+        self, route: Route, properties: dict[str, str], once: dict[str, str] | None = None
+    ) -> events.CallRouted:
+        """Tell which route it takes, and the properties that it gets by that."""
+        routed = events.CallRouted(
+            call_id=self.call_id,
+            at=self.now_us(),
+            switch=self.switch_name,
+            match=route.match,
+            where=route.where,
+            number=readable(route.number, self.most),
+            properties=properties,
+            incoming=self.number,
+            once=once if once is not None else {},
+        )
+        self.tell(routed)
+        return routed
+
     def begin_talk(self, first: Leg, second: Leg, how: str, by: str) -> Talk:
         """From now on these two talk."""
         talk = Talk(self, self.core.numbers.talk(self.call_id), first, second, how, by)
@@ -316,11 +365,11 @@ class LastingCall(Consulting):
             self._by = by
         if talk is not None:
             talk.end()
+        line = f"Reason: {reason}\r\n" if reason else _NORMAL
         if self.transfers:
-            line = f"Reason: {reason}\r\n" if reason else _NORMAL
             self._left_in_transfer(leg, other, reason, line)
         elif other is not None:
-            self._hang_up(other, reason, f"Reason: {reason}\r\n" if reason else _NORMAL, leg)
+            self._hang_up(other, reason, line, leg)
         if self.legs:
             self.changed()
         elif not self.over:
@@ -338,7 +387,7 @@ class LastingCall(Consulting):
         other = talk.other(leg) if talk is not None else None
         if talk is not None:
             talk.end()
-        line = f'Reason: SIP;cause=480;text="{why}"\r\n'
+        line = reason_line(480, why)
         self._by = self._by or "switch"
         self._hang_up(leg, why, line, other)
         self._left_in_transfer(leg, other, why, line)
@@ -394,8 +443,7 @@ class LastingCall(Consulting):
         """Hang up a leg if it has nobody to talk with, and say why."""
         assert isinstance(leg, Leg)
         if leg.up and leg.talk is None and leg not in self.waiting():
-            text = reason.replace('"', "'").replace("\\", "")
-            self.let_go(leg, reason, f'Reason: SIP;cause={status};text="{text}"\r\n')
+            self.let_go(leg, reason, reason_line(status, reason))
 
     def hang_up_talk(self, talk: Talk, reason: str) -> None:
         """Those who talk so cannot: neither hears the other."""
@@ -409,7 +457,7 @@ class LastingCall(Consulting):
         """The switch ends the call: `why` goes into the record and to all parties."""
         if self.over:
             return
-        line = f'Reason: SIP;cause=480;text="{why}"\r\n'
+        line = reason_line(480, why)
         if not self.answered:
             failure = (503, why)
             if self.search is not None:

@@ -192,26 +192,9 @@ class MergingCall(PlacedCall):
         talks = [(talk.first, talk.second, talk.how, talk.by) for talk in self.talks()]
         for talk in self.talks():
             talk.end()
-        dialog = came_in.session.dialog
-        older.tell(
-            events.CallStarted(
-                call_id=older.call_id,
-                at=older.now_us(),
-                switch=older.switch_name,
-                site=core.site,
-                owner=older.owner,
-                origin=False,
-                caller=self.identity.number,
-                caller_name=self.identity.name,
-                dialled="",
-                party=came_in.party,
-                address=address_of(came_in),
-                user_agent=decoded(came_in.user_agent, self.most),
-                sip_call_id=readable(dialog.call_id, self.most),
-                leg=older.number,
-                came=older.came,
-            )
-        )
+        agent = decoded(came_in.user_agent, self.most)
+        sip_call_id = readable(came_in.session.dialog.call_id, self.most)
+        older.tell_start("", came_in.party, address_of(came_in), agent, sip_call_id)
         self.tell_leg_ended(came_in, came_in.status, MERGED, "switch")
         self.legs.remove(came_in)
         came_in.ended = False

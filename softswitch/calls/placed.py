@@ -7,7 +7,13 @@ from functools import partial
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.core import Member
-from softswitch.calls.headers import SDP_LINE, contact_line, content_lines, reason_of
+from softswitch.calls.headers import (
+    SDP_LINE,
+    contact_line,
+    content_lines,
+    reason_line,
+    reason_of,
+)
 from softswitch.calls.last_words import failed
 from softswitch.calls.lasting import address_of
 from softswitch.calls.leg import WAITING, Leg
@@ -56,18 +62,7 @@ class PlacedCall(RingingCall):
             return
         assert leg is not None
         assert leg.incoming is not None
-        routed = events.CallRouted(
-            call_id=self.call_id,
-            at=self.now_us(),
-            switch=self.switch_name,
-            match=route.match,
-            where=route.where,
-            number=readable(route.number, self.most),
-            properties=route.properties,
-            incoming=self.number,
-            once=route.once,
-        )
-        self.tell(routed)
+        routed = self.tell_route(route, route.properties, route.once)
         self.emergency = route.emergency
         lines = core.call_log
         if lines is not None:
@@ -85,27 +80,9 @@ class PlacedCall(RingingCall):
     def _tell_start(self, request: Request, dialled: str) -> events.CallStarted:
         leg = self.caller
         assert leg is not None
-        dialog = leg.session.dialog
-        most = self.most
-        started = events.CallStarted(
-            call_id=self.call_id,
-            at=self.now_us(),
-            switch=self.switch_name,
-            site=self.core.site,
-            owner=self.owner,
-            origin=self.origin or self.first,
-            caller=self.identity.number,
-            caller_name=self.identity.name,
-            dialled=readable(dialled, most),
-            party=leg.party,
-            address=address_of(leg),
-            user_agent=decoded(request.get("user-agent") or "", most),
-            sip_call_id=readable(dialog.call_id, most),
-            leg=leg.index,
-            came=self.came,
-        )
-        self.tell(started)
-        return started
+        agent = decoded(request.get("user-agent") or "", self.most)
+        sip_call_id = readable(leg.session.dialog.call_id, self.most)
+        return self.tell_start(dialled, leg.party, address_of(leg), agent, sip_call_id)
 
     def cancelled(self, request: Request) -> None:
         """The caller gave up."""
@@ -124,7 +101,7 @@ class PlacedCall(RingingCall):
         """The call is not wanted any more, though its caller has not said so."""
         if self.search is not None:
             # It is no call that anybody has missed.
-            self.search.give_up(reason, f'Reason: SIP;cause=200;text="{reason}"\r\n')
+            self.search.give_up(reason, reason_line(200, reason))
         self.fail(487, reason)
 
     def fail(self, status: int, reason: str, by: str = "switch", lines: str = "") -> None:
@@ -206,18 +183,7 @@ class PlacedCall(RingingCall):
         dialled = parse_uri(caller.incoming.request.uri).user
         route = core.route(dialled, core.parties.source_of(self.party))
         if route is not None:
-            self.tell(
-                events.CallRouted(
-                    call_id=self.call_id,
-                    at=self.now_us(),
-                    switch=self.switch_name,
-                    match=route.match,
-                    where=route.where,
-                    number=readable(route.number, self.most),
-                    properties={key: value},
-                    incoming=self.number,
-                )
-            )
+            self.tell_route(route, {key: value})
         self._refuse(480, phrase)
         self.leg_ended(caller, 480, phrase, "switch")
         self._end("answered", 480, phrase, "switch")
@@ -325,14 +291,8 @@ class PlacedCall(RingingCall):
 
     def leg_joined(self, leg: Leg, response: Response) -> events.LegAnswered:
         """A leg was answered, and belongs to the call's living ones."""
-        body = response.body
+        self.has_leg(leg, response)
         most = self.most
-        leg.status = response.status
-        leg.codec = first_codec(body) if body else ""
-        leg.updates = "UPDATE" in (response.get("allow") or "")
-        if "session-expires" in response.headers:
-            leg.timed(granted(response))
-        self.legs.append(leg)
         event = events.LegAnswered(
             call_id=self.call_id,
             at=self.now_us(),
@@ -344,8 +304,21 @@ class PlacedCall(RingingCall):
             user_agent=decoded(leg.user_agent, most),
         )
         self.tell(event)
-        forget_invite(leg)
         return event
+
+    def has_leg(self, leg: Leg, response: Response) -> None:
+        """This leg has answered with a 2xx, and is one of the call's living ones."""
+        body = response.body
+        leg.status = response.status
+        leg.codec = first_codec(body) if body else ""
+        leg.updates = "UPDATE" in (response.get("allow") or "")
+        if "session-expires" in response.headers:
+            leg.timed(granted(response))
+        self.legs.append(leg)
+        client = leg.attempt.invite if leg.attempt is not None else None
+        if client is not None:
+            # Neither its ACK nor its CANCEL repeats these, and they are much of a call's memory.
+            client.request.extra, client.request.body = "", b""
 
     def alone(
         self,
@@ -379,14 +352,6 @@ class PlacedCall(RingingCall):
         )
         session.theirs, session.ours = request.body, body
         session.accepted(transaction.flow, data, request.cseq, leg.not_acked, transaction.key)
-
-
-def forget_invite(leg: Leg) -> None:
-    """A leg has been answered: neither ACK nor CANCEL of its INVITE repeats all of it, and that is
-    much of a call's memory."""
-    client = leg.attempt.invite if leg.attempt is not None else None
-    if client is not None:
-        client.request.extra, client.request.body = "", b""
 
 
 def has_rung(leg: Leg) -> bool:

@@ -234,6 +234,34 @@ class Transfer:
             # It has been a leg of a call that is over already.
             referrer.call.let_go(referrer, "Transferred", TRANSFERRED)
 
+    def meet(
+        self, search: Search, first: Leg, leg: Leg, response: Response, how: str, by: str
+    ) -> events.LegAnswered:
+        """`leg` was found on behalf of `first`: from now on the two talk, and are brought together
+        (`_joined`, `_not_joined`)."""
+        search.won_by(leg)
+        call = self.call
+        answered = call.leg_joined(leg, response)
+        talk = call.begin_talk(first, leg, how, by)
+        talk.joining = True
+        join = self.join = Join(call, first, leg, self._joined, self._not_joined)
+        leg.session.theirs = response.body
+        if search.offer:
+            leg.session.ours = search.offer
+            leg.session.ack(response.cseq)
+            join.answered(search.offer)
+        else:
+            join.offered(response.cseq)
+        return answered
+
+    def _joined(self) -> None:
+        """They hear each other."""
+        raise NotImplementedError
+
+    def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
+        """They cannot: by whose fault, and why."""
+        raise NotImplementedError
+
     def say(self, status: int, reason: str, final: bool = False) -> None:
         """Tell who asked, if it is there."""
         if self.notes is not None:
@@ -304,7 +332,7 @@ class BlindTransfer(Transfer):
     `begin` starts a search, with or without an offer; None: nobody is to be called like that.
     """
 
-    __slots__ = ("begin", "found_leg", "returning", "search", "talk", "unfound", "wasfound")
+    __slots__ = ("begin", "found_leg", "returning", "search", "unfound", "wasfound")
 
     def __init__(
         self,
@@ -319,7 +347,6 @@ class BlindTransfer(Transfer):
         self.search: Search | None = None
         self.begin: Callable[[BlindTransfer, bytes], None] | None = None
         self.found_leg: Leg | None = None
-        self.talk: Talk | None = None
         self.returning = False
         # What is to be done with who was kept, if nobody is found, and if somebody is.
         self.unfound: Callable[[], None] | None = None
@@ -363,23 +390,11 @@ class BlindTransfer(Transfer):
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A leg was answered: the two talk."""
         self.search = None
-        search.won_by(leg)
-        call, kept = self.call, self.kept
         if self.wasfound is not None:
             self.wasfound()
         self.found_leg = leg
-        call.leg_joined(leg, response)
-        talk = self.talk = call.begin_talk(kept, leg, self.how, self.by)
-        talk.joining = True
-        join = self.join = Join(call, kept, leg, self._joined, self._not_joined)
-        leg.session.theirs = response.body
+        self.meet(search, self.kept, leg, response, self.how, self.by)
         self.worked()
-        if search.offer:
-            leg.session.ours = search.offer
-            leg.session.ack(response.cseq)
-            join.answered(search.offer)
-        else:
-            join.offered(response.cseq)
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """Nobody was found."""
@@ -465,16 +480,18 @@ class BlindTransfer(Transfer):
 
     def _joined(self) -> None:
         self.join = None
-        if self.talk is not None:
-            self.talk.joined()
+        talk = self.kept.talk
+        if isinstance(talk, Talk):
+            talk.joined()
         self.finish()
 
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
         """The two are connected and do not hear each other."""
         self.join = None
         self.finish()
-        if self.talk is not None:
-            self.call.hang_up_talk(self.talk, reason)
+        talk = self.kept.talk
+        if isinstance(talk, Talk):
+            self.call.hang_up_talk(talk, reason)
 
 
 class AttendedTransfer(Transfer):
