@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -307,18 +308,13 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
         for key, value in _raw(read, "in_call").items()
         if isinstance(text := as_written(value), str) and text
     }
-    for key, code in codes.items():
-        for other, longer in codes.items():
-            # Of two that are the same the second one written is told.
-            if other != key and longer.startswith(code):
-                if longer == code and list(codes).index(key) > list(codes).index(other):
-                    continue
-                yield (
-                    ("in_call", other),
-                    f"`{other}`: {longer} begins with {code}, which is `{key}`"
-                    if longer != code
-                    else f"`{other}`: {code} is `{key}` already",
-                )
+    for (key, code), (other, later) in combinations(codes.items(), 2):
+        if later == code:
+            yield ("in_call", other), f"`{other}`: {code} is `{key}` already"
+        elif later.startswith(code):
+            yield ("in_call", other), f"`{other}`: {later} begins with {code}, which is `{key}`"
+        elif code.startswith(later):
+            yield ("in_call", key), f"`{key}`: {code} begins with {later}, which is `{other}`"
     timers = {
         key: value if isinstance(value, int | float) else Timers.model_fields[key].default
         for key in Timers.model_fields

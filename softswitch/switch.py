@@ -163,11 +163,8 @@ class Switch(Core):
         self.lines = self.line_counts = parties.lines
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
-        self.features = self.phone_features = PhoneFeatures(
-            self.extensions, self._journal, self.route, config.limits.max_follow
-        )
-        self.forwardings = self.phone_features.in_force
-        self.completions = self.phone_features.completions = Completions(
+        self.forwardings = {}
+        self.completions = Completions(
             self.extensions,
             self.forwardings,
             self._journal,
@@ -178,6 +175,14 @@ class Switch(Core):
             completion_settings(config),
         )
         self.awaited = self.completions.awaited
+        self.features = self.phone_features = PhoneFeatures(
+            self.extensions,
+            self._journal,
+            self.route,
+            self.completions,
+            self.forwardings,
+            config.limits.max_follow,
+        )
         parties.on_registered = self.completions.changed
         self.remembers = remembers(self.dialplan)
         self.completes = completes(self.dialplan)

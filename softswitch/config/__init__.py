@@ -15,6 +15,7 @@ from softswitch.config.forwarding import (
     FollowStep,
     FollowToModel,
     Forwarding,
+    StepSeconds,
     is_forwardable,
     read_forwarding,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "SectionTaken",
     "Shape",
     "Stamp",
+    "StepSeconds",
     "SwitchSection",
     "Text",
     "TimeZoneText",

@@ -85,7 +85,7 @@ class NoAnswerModel(Section):
     TAG: ClassVar[str] = "<after>"
 
     to: NumberText = Field(description="the number")
-    after: Annotated[float, Strict(), Field(gt=0, le=86400)] | None = Field(
+    after: StepSeconds | None = Field(
         default=None, description="seconds to ring before; the route's if absent"
     )
 

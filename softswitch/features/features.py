@@ -43,9 +43,9 @@ class PhoneFeatures(Features):
     """For calls (`softswitch.calls.Features`) and for plugins (`softswitch.hookspecs.Features`).
     `completions` are those of the same phones.
 
-    `in_force` has the extensions of which anything is: always the same table, as calls look into
-    it. `journal` gives the journal, if there is one; `route` is the dialplan; `max_follow` how many
-    numbers a list of `set_follow` may have.
+    `in_force` is filled here, and has the extensions of which anything is: always the same table,
+    as calls look into it. `journal` gives the journal, if there is one; `route` is the dialplan;
+    `max_follow` how many numbers a list of `set_follow` may have.
     """
 
     def __init__(
@@ -53,15 +53,17 @@ class PhoneFeatures(Features):
         extensions: Mapping[str, Extension],
         journal: Callable[[], Journal | None],
         route: Callable[[str, Source], Route | None],
+        completions: Completions,
+        in_force: dict[str, Forwarding],
         max_follow: int = 10,
     ) -> None:
         self._extensions = extensions
         self._journal = journal
         self._route = route
         self.max_follow = max_follow
-        self.completions: Completions | None = None
+        self._completions = completions
         self._wishes: dict[str, Wishes] = {}
-        self.in_force: dict[str, Forwarding] = {}
+        self.in_force = in_force
         self.take_up()
 
     def __len__(self) -> int:
@@ -101,10 +103,10 @@ class PhoneFeatures(Features):
 
     def set(self, extension: str, what: str, argument: str, number: str) -> tuple[str, str, str]:
         """See `softswitch.calls.Features`."""
-        if what == COMPLETE and self.completions is not None:
+        if what == COMPLETE:
             if argument == "cancel":
-                return self.completions.cancel(extension, number)
-            return self.completions.ask(extension, number)
+                return self._completions.cancel(extension, number)
+            return self._completions.ask(extension, number)
         if what == "dnd":
             on = argument == "on" if argument else not self.forwarding(extension).dnd
             self.set_dnd(extension, on)
@@ -138,24 +140,23 @@ class PhoneFeatures(Features):
     def has_failed(self, party: str, number: str, status: int) -> None:
         """See `softswitch.calls.Features`."""
         kind, _, name = party.partition(":")
-        if kind != "extension" or self.completions is None:
+        if kind != "extension":
             return
         route = self._route(number, Source("extension", name))
         action = route.action if route is not None else None
         if isinstance(action, Do) and action.what in ("redial", "return"):
             number = self.last(name, action.what)
-        self.completions.has_failed(name, number, status)
+        self._completions.has_failed(name, number, status)
 
     def has_talked(self, party: str) -> None:
         """See `softswitch.calls.Features`."""
         kind, _, name = party.partition(":")
-        if kind == "extension" and self.completions is not None:
-            self.completions.has_talked(name)
+        if kind == "extension":
+            self._completions.has_talked(name)
 
     def leg_over(self, party: str, active: bool) -> None:
         """See `softswitch.calls.Features`."""
-        if self.completions is not None:
-            self.completions.leg_over(party, active)
+        self._completions.leg_over(party, active)
 
     def last(self, extension: str, what: str) -> str:
         """See `softswitch.calls.Features`."""
@@ -277,8 +278,7 @@ class PhoneFeatures(Features):
         journal = self._journal()
         if journal is not None:
             journal.changed(wishes)
-        if self.completions is not None:
-            self.completions.changed(wishes.extension)
+        self._completions.changed(wishes.extension)
 
     def _changed_a_little(self, wishes: Wishes) -> None:
         journal = self._journal()

@@ -42,6 +42,7 @@ def test_what_is_written(tmp_path: Path, keys: str, meanings: dict[str, str]) ->
         ('{transfer: "123456789"}', 21, "expected a code of digits"),
         ('{transferr: "#1"}', 11, "did you mean `transfer`?"),
         ('{transfer: "*1", back: "*12"}', 33, "`back`: *12 begins with *1, which is `transfer`"),
+        ('{transfer: "*12", back: "*1"}', 21, "`transfer`: *12 begins with *1, which is `back`"),
         ('{transfer: "*1", back: "*1"}', 33, "`back`: *1 is `transfer` already"),
     ],
 )

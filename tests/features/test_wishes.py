@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
+from softswitch.calls import Errand
 from softswitch.config import Extension, FollowStep, Forwarding
 from softswitch.dialplan import Source
-from softswitch.features import PhoneFeatures, is_wish
+from softswitch.features import Completions, CompletionSettings, PhoneFeatures, is_wish
 from softswitch.features.wishes import Wishes, decode
+from softswitch.sip import Timers
 
 
 def written(**said: object) -> Forwarding:
@@ -55,13 +59,38 @@ def test_its_row() -> None:
         decode(b"wrong")
 
 
+class NoPhones:
+    """None of them is there."""
+
+    def is_registered(self, extension: str) -> bool:
+        return False
+
+    def is_in_use(self, extension: str) -> bool:
+        return False
+
+    def place(self, caller: str, callee: str, number: str, errand: Errand) -> None:
+        return None
+
+
+def features_of(
+    extensions: dict[str, Extension], route: Callable[[str, Source], None]
+) -> PhoneFeatures:
+    table: dict[str, Forwarding] = {}
+    timers = Timers(lambda: 0.0)
+    settings = CompletionSettings()
+    completions = Completions(
+        extensions, table, lambda: None, route, timers, lambda: 0, NoPhones(), settings
+    )
+    return PhoneFeatures(extensions, lambda: None, route, completions, table)
+
+
 def test_a_changed_configuration() -> None:
     """What it says anew is in force but for what was set; of who is gone nothing is kept."""
     extensions = {
         "1001": Extension("1001", "A", "a"),
         "1002": Extension("1002", "B", "b", forwarding=written(busy="1001")),
     }
-    features = PhoneFeatures(extensions, lambda: None, lambda number, source: None)
+    features = features_of(extensions, lambda number, source: None)
     table = features.in_force
     assert table.keys() == {"1002"}
     features.set_dnd("1001", True)
@@ -85,7 +114,7 @@ def test_it_may_forward_where_it_may_call() -> None:
     def route(number: str, source: Source) -> None:
         asked.append((number, source))
 
-    features = PhoneFeatures({"1001": Extension("1001", "A", "a")}, lambda: None, route)
+    features = features_of({"1001": Extension("1001", "A", "a")}, route)
     with pytest.raises(ValueError, match="No Route To 1002"):
         features.set("1001", "forward", "busy", "1002")
     assert asked == [("1002", Source("extension", "1001"))]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
-from pydantic import Discriminator, Field, Strict, Tag
+from pydantic import Discriminator, Field, Tag
 
-from softswitch.config import NumberKeys, Section
+from softswitch.config import NumberKeys, Section, StepSeconds
 from softswitch.dialplan.actions.kind import Action, Asked, Template
 from softswitch.dialplan.actions.reject import Reject
 from softswitch.dialplan.targets import (
@@ -102,19 +102,16 @@ class AllModel(Section):
     all: Annotated[list[One], Field(min_length=1, description="whom to ring at once")]
 
 
-Timeout = Annotated[float, Strict(), Field(gt=0, le=86400)]
-
-
 class ToStepModel(ToModel):
     """A step of an order: one target."""
 
-    timeout: Timeout | None = Field(default=None, description="seconds to ring in this step")
+    timeout: StepSeconds | None = Field(default=None, description="seconds to ring in this step")
 
 
 class AllStepModel(AllModel):
     """A step of an order: a ring group."""
 
-    timeout: Timeout | None = Field(default=None, description="seconds to ring in this step")
+    timeout: StepSeconds | None = Field(default=None, description="seconds to ring in this step")
 
 
 class OrderModel(Section):
@@ -175,7 +172,7 @@ class DialKeys(Section):
     WITH: ClassVar[tuple[str, ...]] = ("timeout", "else")
 
     dial: DialModel | None = Field(default=None, description="whom to ring")
-    timeout: Timeout | None = Field(
+    timeout: StepSeconds | None = Field(
         default=None,
         description="seconds to ring; in an order, for each step that has no timeout of its own",
     )
