@@ -223,12 +223,30 @@ def test_too_often(tmp_path: Path) -> None:
     over(world, a, b)
 
 
-def test_hung_up_while_dialling(world: World) -> None:
+def test_a_number_without_end(tmp_path: Path) -> None:
+    """It ends where no number may be longer."""
+    world = World(tmp_path, f"{CODES}limits: {{max_number: 6}}\n")
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    press(a, "##100300")
+    assert not carol.lines
+    assert talks(world)[-1][1] == "returned", "nobody has it, without another digit"
+    press(a, "5")
+    assert heard(b) == "5"
+    b.reply(200, to="INFO")
+    over(world, a, b)
+
+
+@pytest.mark.parametrize("digits", ["##10", "*"])
+def test_hung_up_while_dialling(world: World, digits: str) -> None:
+    """Nothing is kept of it."""
     alice, bob, _ = phones(world)
     a, b = talk(alice, bob)
-    press(a, "##10")
+    press(a, digits)
+    assert world.switch.dialling
     a.bye()
     b.reply(200, to="BYE")
+    assert not world.switch.dialling
     world.end()
 
 

@@ -32,6 +32,28 @@ def test_who_has_transferred_is_hung_up_on(journalled: World, leaves: bool) -> N
     assert not [row for row in world.rows.rows.values() if row[:1] == b"g"]
 
 
+def test_what_was_said_is_not_kept(journalled: World) -> None:
+    """It was hung up on by this process: no other has to."""
+    world = journalled
+    a, b1, b2, c = two_calls(world, True)
+    attended(b2, b1)
+    c.reply(200, CAROL)
+    a.reply(200, SDP)
+    heard(b2)
+    b1.reply(200, to="BYE")
+    world.run(0.5)
+    assert world.rows is not None
+    assert [row for row in world.rows.rows.values() if row[:1] == b"g"]
+    world.run(2)
+    assert b2.last.what == "BYE"
+    b2.reply(200, to="BYE")
+    world.run(0.5)
+    assert not [row for row in world.rows.rows.values() if row[:1] == b"g"]
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
+
+
 def test_it_leaves_while_the_switch_is_away(journalled: World) -> None:
     world = journalled
     a, b1, b2, c = two_calls(world, True)

@@ -89,6 +89,7 @@ def test_back(world: World) -> None:
     b.reply(200, ANSWER, "User-to-User: 33\r\nP-Asserted-Identity: <sip:x@y>\r\n")
     answer = a.find("200 INVITE")
     assert answer["user-to-user"] == "33"
+    assert b"\r\nUser-to-User: 33\r\n" in answer.data, "as it is written, for who looks for that"
     assert "p-asserted-identity" not in answer
     a.ack()
     a.bye()

@@ -563,3 +563,44 @@ def test_a_phone_that_does_it_wrongly_is_not_asked(tmp_path: Path) -> None:
     phone.line.reply(200, ANSWER)
     a.ack()
     ends(world, a, phone.line)
+
+
+def test_the_second_of_two_forks_answers(world: World) -> None:
+    """What it has agreed on counts, and its own order of requests."""
+    a, b = placed(world)
+    one, two = "Contact: <sip:one@10.2.0.1>\r\n", "Contact: <sip:two@10.2.0.1>\r\n"
+    b.reply(183, ANSWER, reliably(5), tag="one", contact=one)
+    first = a.last
+    b.reply(183, OTHER, reliably(90), tag="two", contact=two)
+    prack(a, of=first)
+    b.reply(200, to="PRACK")
+    second = a.find("183 INVITE")
+    a.cseq, a.remote = 1, second["to"]
+    prack(a, of=second)
+    b.reply(200, to="PRACK")
+    b.reply(200, "", tag="two", contact=two)
+    assert (a.last.what, a.last.body) == ("200 INVITE", "")
+    assert a.last.tag("to") == second.tag("to")
+    a.ack()
+    assert descriptions(world) == {0: (OTHER, SDP), 1: (SDP, OTHER)}
+    a.send("INFO")
+    assert (b.last.uri, b.last.tag("to"), b.last.cseq) == ("sip:two@10.2.0.1", "two", 3)
+    b.reply(200, to="INFO")
+    ends(world, a, b)
+
+
+def test_forks_without_end(tmp_path: Path) -> None:
+    """Beyond the limit they may ring, but are not told apart; one of them may have the call."""
+    config = f"{CONFIG}limits: {{max_early_dialogs: 3}}\n"
+    world = World(tmp_path, config=config)
+    a, b = placed(world, "")
+    for number in range(50):
+        b.reply(183, ANSWER, reliably(5), tag=f"fork{number}")
+    assert b.count("PRACK") == 4, "the first, and as many as may be"
+    assert a.count("183 INVITE") == 3
+    for message in [m for m in b.received if m.what == "PRACK"]:
+        b.reply(200, to=message)
+    b.reply(200, OTHER, tag="fork49")
+    assert a.find("200 INVITE").body == OTHER
+    a.ack()
+    ends(world, a, b)
