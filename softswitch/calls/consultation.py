@@ -26,7 +26,7 @@ from softswitch.calls.transfer import (
     Transfer,
     Transferring,
 )
-from softswitch.sip import Response, Session, opened
+from softswitch.sip import Response, Session, is_held, opened
 
 RINGS: Final = "rings"
 TALKS: Final = "talks"
@@ -387,7 +387,8 @@ class Consultation(Transfer):
         """The consultation goes on."""
         self.state = TALKS
         self.call.changed()
-        if self.waits:
+        if self.waits and not is_held(self.kept.session.ours):
+            # It has heard of the other one already, or has not been told yet that it waits.
             self._stop_hold()
             self._hold_on()
         if isinstance(target.talk, Talk):

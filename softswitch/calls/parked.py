@@ -53,7 +53,6 @@ class Parked(Transfer):
         back.unfound = self._waits_on
         back.wasfound = self._end
         self._returning = back
-        self._stop_hold()
         if not self.call.return_to(back):
             self._waits_on()
 
@@ -80,14 +79,11 @@ class Parked(Transfer):
         super().stop(ending)
         self._end()
 
-    def _stop_hold(self) -> None:
+    def _end(self) -> None:
+        self.done = True
         hold, self._hold = self._hold, None
         if hold is not None:
             hold.stop()
-
-    def _end(self) -> None:
-        self.done = True
-        self._stop_hold()
         self._returning = None
         if self.timer is not None:
             self.timer.cancel()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import CONFIG, HOLD, SDP, Line, World
+from calls.call_world import CONFIG, HOLD, PLAN, SDP, Line, World
 from calls.transfers import BOB, CAROL, phones, port, talk, talks
 from softswitch import events
 
@@ -37,8 +37,9 @@ def heard(line: Line) -> str:
 
 
 def take(line: Line, *, body: str = "") -> str:
-    """It agrees to the newest re-INVITE; the offer that it was made."""
-    offer = line.find("INVITE").body
+    """It agrees to the re-INVITE that it has just got; the offer that it was made."""
+    assert line.last.what == "INVITE"
+    offer = line.last.body
     line.reply(200, body or SDP)
     return offer
 
@@ -343,6 +344,35 @@ def test_a_number_that_leads_nowhere(world: World) -> None:
     over(world, a, b)
 
 
+def test_who_waits_is_not_rung_for_itself(tmp_path: Path) -> None:
+    """It is in the group that rings for it from now on."""
+    plan = f'{PLAN}  - {{match: "620", dial: {{order: ["1003", "1002"]}}}}\n'
+    world = World(tmp_path, CODES, plan)
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    press(a, "*2620#")
+    take(b, body=BOB)
+    press(a, "*3")
+    a.reply(200, to="BYE")
+    carol.line.reply(486)
+    assert len(bob.lines) == 1
+    alice.line.reply(486)  # she is rung, as nobody is there
+    assert b.last.what == "BYE"
+    b.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_star_code_is_nobody_to_be_consulted(tmp_path: Path) -> None:
+    world = World(tmp_path, CODES, f'{PLAN}  - {{match: "*8", do: pickup}}\n')
+    alice, bob, _ = phones(world)
+    a, b = talk(alice, bob)
+    press(a, "*2*8#")
+    take(b, body=BOB)
+    take(b, body=BOB)
+    over(world, a, b)
+    assert talks(world)[-1][1] == "returned"
+
+
 def test_who_was_consulted_hangs_up(world: World) -> None:
     a, b, c = consulted(world)
     c.bye()
@@ -458,14 +488,23 @@ def test_killed_while_they_consult(journalled: World) -> None:
     over_after(world, b, c)
 
 
-def test_killed_before_they_hear_each_other(journalled: World) -> None:
+@pytest.mark.parametrize("held", [True, False])
+def test_killed_before_they_hear_each_other(journalled: World, held: bool) -> None:
     """What was under way is done once more."""
     world = journalled
-    a, b, c = consulting(world)
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    press(a, "*21003#")
+    if held:
+        take(b, body=BOB)
+    c = carol.line
     c.reply(200, CAROL)
     assert a.last.what == "INVITE"
     world.restart(1, config=CODES)
-    assert "a=inactive" in take(b, body=BOB)
+    if held:
+        assert b.last.what == "ACK", "it knows that it waits"
+    else:
+        assert "a=inactive" in take(b, body=BOB)
     joined(a, c, SDP, CAROL)
     answer_probes(world, a, b, c)
     press(a, "*3")
