@@ -66,6 +66,20 @@ class Two:
         """When a message of that kind came."""
         return self.phones.until(lambda: came(line, what), what).at
 
+    def hold_it(self, since: float) -> None:
+        """Both servers have the talk of an attended transfer that was made then."""
+
+        def has(site: Site) -> bool:
+            calls = [site.get(f"/calls/{one['call_id']}") for one in site.get("/calls")["calls"]]
+            return any(
+                talk["how"] == "attended-transfer"
+                and datetime.fromisoformat(talk["began_at"]).timestamp() > since - SLACK
+                for call in calls
+                for talk in call["talks"]
+            )
+
+        self.phones.until(lambda: all(has(site) for site in self.sites), "one call at both")
+
     def killed(self, site: Site) -> None:
         """SIGKILL, and start it again."""
         site.kill()
@@ -263,8 +277,7 @@ def merged(two: Two, first: bool, settled: bool = True) -> tuple[list[Seen], Lin
         two.gets(b2, "BYE")
         b.bye()
         joined(two, a, c)
-        # Both servers hold the same within a second.
-        two.phones.pause(1.0)
+        two.hold_it(since)
     return [hers, his] if first else [his, hers], a, c, since
 
 
