@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from running_switch import Interop
 
@@ -46,7 +44,6 @@ def test_one_that_rings_is_given_up(interop: Interop) -> None:
     here = interop.phone("--prack", "require")
     here.send("call 1001")
     here.expect("ringing", 5)
-    time.sleep(1)
     here.send("hangup")
     there.expect("ended")
     here.expect("ended")
