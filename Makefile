@@ -22,8 +22,9 @@ PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linpho
 run: $(BIN)/.installed $(COMPILE) sipp
 	$(BIN)/softswitch lab $(LAB)
 
+# Most of a test is waiting for others, so there are more of them than cores.
 test: $(BIN)/.installed-test $(COMPILE) peers
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST)
 
 types: $(BIN)/.installed-test
 	$(BIN)/mypy
