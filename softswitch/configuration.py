@@ -323,6 +323,8 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
     for small, great in (
         ("min_expires", "default_expires"),
         ("default_expires", "max_expires"),
+        ("min_subscription", "default_subscription"),
+        ("default_subscription", "max_subscription"),
         ("t1", "t2"),
         ("guess_delay", "guess_longest"),
     ):

@@ -52,6 +52,13 @@ class Features(Protocol):
     def set_dnd(self, extension: str, on: bool | None) -> None:
         """Not to be disturbed, or to be, or None: what the configuration says."""
 
+    def mailbox(self, extension: str) -> tuple[int, int]:
+        """How many messages wait in its mailbox that nobody has heard, and how many others."""
+
+    def set_mailbox(self, extension: str, new: int, old: int) -> None:
+        """So many wait: its phones that ask for it show it. Raises ValueError, with a text for
+        people, if that cannot be."""
+
     def refused(self) -> bool:
         """Whether the disk takes nothing at present: what is set now need not survive."""
 

@@ -15,7 +15,15 @@ from softswitch.calls import (
     is_failure,
     is_goodbye,
 )
-from softswitch.features import Completions, PhoneFeatures, is_completion, is_wish
+from softswitch.features import (
+    Completions,
+    Mailboxes,
+    PhoneFeatures,
+    is_completion,
+    is_mailbox,
+    is_wish,
+)
+from softswitch.notifier import Notifier, is_subscription
 from softswitch.parties import Registrations, is_registration
 from softswitch.sip import Flow, Network, Response, Timers, Transactions
 
@@ -44,6 +52,8 @@ class Restarting:
         registrations: Registrations,
         features: PhoneFeatures,
         completions: Completions,
+        mailboxes: Mailboxes,
+        notifier: Notifier,
         *,
         call: Callable[..., Call],
         failure: Callable[..., None],
@@ -56,6 +66,8 @@ class Restarting:
         self._registrations = registrations
         self._features = features
         self._completions = completions
+        self._mailboxes = mailboxes
+        self._notifier = notifier
         self._call = call
         self._failure = failure
         self._goodbye = goodbye
@@ -74,6 +86,7 @@ class Restarting:
         self._journal = journal
         calls: list[tuple[int, bytes]] = []
         goodbyes: list[tuple[int, bytes]] = []
+        subscriptions: list[tuple[int, bytes]] = []
         for row, data in rows:
             if is_registration(data):
                 self._take_up(row, partial(self._registrations.restore, row, data))
@@ -81,6 +94,10 @@ class Restarting:
                 self._take_up(row, partial(self._features.restore, row, data))
             elif is_completion(data):
                 self._take_up(row, partial(self._completions.restore, row, data))
+            elif is_mailbox(data):
+                self._take_up(row, partial(self._mailboxes.restore, row, data))
+            elif is_subscription(data):
+                subscriptions.append((row, data))
             elif is_goodbye(data):
                 goodbyes.append((row, data))
             elif not is_failure(data):
@@ -91,6 +108,9 @@ class Restarting:
         for row, data in goodbyes:
             if journal is not None:
                 self._take_up(row, partial(self._goodbye, self, journal, row, data))
+        # After all of which they tell.
+        for row, data in subscriptions:
+            self._take_up(row, partial(self._notifier.restore, row, data))
         if answered or ended:
             log.warning(
                 "restarted: %d calls go on, %d were not answered and have ended", answered, ended

@@ -7,6 +7,7 @@ from dataclasses import replace
 from softswitch.calls import BACK, COMPLETE, CONSULT, TRANSFER, CallSettings, InCallCodes
 from softswitch.configuration import Config
 from softswitch.features import CompletionSettings
+from softswitch.notifier import NotifierSettings
 from softswitch.parties import GuessLimits
 from softswitch.parties import Settings as RegistrarSettings
 from softswitch.sip import TimerSettings
@@ -65,6 +66,20 @@ def in_call_codes(config: Config) -> InCallCodes | None:
     if not written:
         return None
     return InCallCodes(written, config.timers.digits, config.limits.max_number)
+
+
+def notifier_settings(config: Config) -> NotifierSettings:
+    timers, limits = config.timers, config.limits
+    return NotifierSettings(
+        timers.min_subscription,
+        timers.default_subscription,
+        timers.max_subscription,
+        timers.notify_pause,
+        limits.max_subscriptions,
+        limits.max_subscriptions_each,
+        limits.max_publications,
+        limits.max_presence,
+    )
 
 
 def registrar_settings(config: Config) -> RegistrarSettings:

@@ -40,9 +40,10 @@ from softswitch.calls import (
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Stages, Target
 from softswitch.events import Event, SwitchStarted
-from softswitch.features import Completions, PhoneFeatures, completes, remembers
+from softswitch.features import Completions, Mailboxes, PhoneFeatures, completes, remembers
 from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
+from softswitch.notifier import PACKAGES, Afar, Notifier, Subscription
 from softswitch.parties import Parties
 from softswitch.refusing import Refusing
 from softswitch.restarting import Restarting
@@ -52,6 +53,7 @@ from softswitch.settings import (
     guess_limits,
     in_call_codes,
     kept_until_restart,
+    notifier_settings,
     registrar_settings,
     timers_of,
 )
@@ -76,7 +78,8 @@ from softswitch.sip import forget as forget_parsed
 
 log = logging.getLogger(__name__)
 
-ALLOW_LINE = f"Allow: {METHODS}, REFER, REGISTER, UPDATE\r\n"
+ALLOW_LINE = f"Allow: {METHODS}, PUBLISH, REFER, REGISTER, SUBSCRIBE, UPDATE\r\n"
+_EVENTS_LINE = f"Allow-Events: {PACKAGES}\r\n"
 _BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
 _LATER = "Retry-After: 10\r\n"
 
@@ -175,15 +178,17 @@ class Switch(Core):
             completion_settings(config),
         )
         self.awaited = self.completions.awaited
+        self.mailboxes = Mailboxes(self.extensions, self._journal)
         self.features = self.phone_features = PhoneFeatures(
             self.extensions,
             self._journal,
             self.route,
             self.completions,
             self.forwardings,
+            self.mailboxes,
             config.limits.max_follow,
         )
-        parties.on_registered = self.completions.changed
+        parties.on_registered = self._registered
         self.remembers = remembers(self.dialplan)
         self.completes = completes(self.dialplan)
         self.passes_more = self._parties.passes_more()
@@ -193,6 +198,28 @@ class Switch(Core):
         self.calls: set[Call] = set()
         self.legs: dict[str, Leg] = {}
         self.orbits = {}
+        self.notifier = Notifier(
+            self,
+            network,
+            self.name,
+            self.extensions,
+            self.trunk_entries,
+            self.registrar,
+            self.targets,
+            self.route,
+            parties.source_of,
+            parties.may_pick_up,
+            self.legs,
+            self.orbits,
+            self.forwardings,
+            self.mailboxes,
+            self._journal,
+            now_us,
+            notifier_settings(config),
+        )
+        self.lamps = self.notifier.lamps
+        parties.on_unregistered = self.notifier.registered
+        self.phone_features.on_changed = self.notifier.registered
         self.codes = in_call_codes(config)
         self.dialling = {}
         self.restarting = Restarting(
@@ -203,6 +230,8 @@ class Switch(Core):
             self.registrations,
             self.phone_features,
             self.completions,
+            self.mailboxes,
+            self.notifier,
             call=partial(restore, self),
             failure=partial(restore_failure, self),
             goodbye=partial(restore_goodbye, self),
@@ -240,6 +269,13 @@ class Switch(Core):
         self.completions.take_up(completion_settings(config), self.completes)
         self.passes_more = self._parties.passes_more()
         self.refusals.take_up(config.limits.refused_records)
+        self.mailboxes.take_up()
+        self.notifier.take_up(notifier_settings(config))
+
+    def _registered(self, extension: str) -> None:
+        """A phone of it is new, or has moved."""
+        self.completions.changed(extension)
+        self.notifier.registered(extension)
 
     def _take_up_limits(self, config: Config) -> None:
         # Every call asks for these; of the configuration's model each costs a search.
@@ -261,6 +297,8 @@ class Switch(Core):
     def emit(self, event: Event) -> None:
         """Tell every plugin, and that there is something new to be stored."""
         self.listeners.tell(event)
+        if self.lamps.awake:
+            self.lamps.told(event)
         self.on_told()
 
     def stored(self, then: Callable[[], None]) -> Callable[[], None] | None:
@@ -308,6 +346,9 @@ class Switch(Core):
             if leg is not None:
                 request.party = leg
                 return None
+            request.party = self.notifier.party_of(request)
+            if request.party is not None:
+                return None
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
             request.party = self.sources.of(request, flow)
@@ -318,24 +359,32 @@ class Switch(Core):
                 request.party = self.sources.of(request, flow)
             # A switch that takes no calls says so to the trunks that ask (§11.2).
             return self._not_understood(request) or Answer(
-                503 if self.draining else 200, None, f"{ALLOW_LINE}Accept: application/sdp\r\n"
+                503 if self.draining else 200,
+                None,
+                f"{ALLOW_LINE}{_EVENTS_LINE}Accept: application/sdp\r\n",
             )
+        if method == "SUBSCRIBE" or method == "PUBLISH":
+            return self._not_understood(request) or self._who(request, flow)
         if method == "REGISTER":
             return self._not_understood(request) or self.authentication.check(request, flow)
         if method == "REFER" and "target-dialog" in request.headers:
-            missing = self._not_understood(request)
-            if missing is not None:
-                return missing
-            request.party = self.sources.of(request, flow)
-            return None if request.party is not None else self.authentication.check(request, flow)
+            return self._not_understood(request) or self._who(request, flow)
         if method == "BYE":
             return Answer(481)
         return Answer(405 if method in KNOWN_METHODS else 501, None, ALLOW_LINE)
+
+    def _who(self, request: Request, flow: Flow) -> Answer | None:
+        """Notes the trunk or the phone from which a request comes, or says what it is answered."""
+        request.party = self.sources.of(request, flow)
+        return None if request.party is not None else self.authentication.check(request, flow)
 
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         """A request that `screen` let through: within a dialog, or INVITE, REGISTER or REFER."""
         if request.to_tag:
             leg = request.party
+            if isinstance(leg, (Subscription, Afar)):
+                self.notifier.within(leg, request, transaction)
+                return
             assert isinstance(leg, Leg)
             if self.trunks.down and leg.party.startswith("trunk:"):
                 self.trunks.heard(leg.party[6:])
@@ -344,6 +393,12 @@ class Switch(Core):
             self._invite(request, transaction, flow)
         elif request.method == "REFER":
             self._refer(request, transaction, flow)
+        elif request.method == "SUBSCRIBE":
+            assert isinstance(request.party, Source)
+            self.notifier.subscribe(request, transaction, flow, request.party)
+        elif request.method == "PUBLISH":
+            assert isinstance(request.party, Source)
+            self.notifier.publish(request, transaction, request.party)
         else:
             self.registering.request(request, transaction, flow)
 
@@ -546,6 +601,8 @@ class Switch(Core):
         """From now on requests find this leg by its dialog, or by that of another tag of ours."""
         assert isinstance(leg, Leg)
         self.legs[leg.key if not tag else f"{leg.session.dialog.call_id} {tag}"] = leg
+        if self.lamps.awake:
+            self.lamps.took(leg)
 
     def forget(self, leg: Member, tag: str = "") -> None:
         """The leg is over, or its dialog of that tag."""
@@ -554,6 +611,8 @@ class Switch(Core):
             self.legs.pop(f"{leg.session.dialog.call_id} {tag}", None)
             return
         self.legs.pop(leg.key, None)
+        if self.lamps.awake:
+            self.lamps.lost(leg)
         if self.dialling:
             dialling = self.dialling.pop(leg.key, None)
             if isinstance(dialling, Dialling):
@@ -603,6 +662,7 @@ class Switch(Core):
     def opened(self) -> None:
         """The switch listens: what restored calls had to say goes out."""
         self.restarting.opened()
+        self.notifier.opened()
         self.on_told()
 
     # --- keeping up
@@ -643,4 +703,6 @@ class Switch(Core):
             "timers": len(self.timers),
             "bindings": len(self.registrar),
             "registrations": len(self.registrations),
+            "mailboxes": len(self.mailboxes),
+            **self.notifier.tables(),
         }

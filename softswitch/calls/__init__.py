@@ -24,8 +24,8 @@ from softswitch.calls.core import (
 )
 from softswitch.calls.destination import Destination
 from softswitch.calls.dialling import Dialling
-from softswitch.calls.headers import KNOWN_METHODS, METHODS, unsupported
-from softswitch.calls.journal import Journal
+from softswitch.calls.headers import KNOWN_METHODS, METHODS, contact_line, unsupported
+from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg
 from softswitch.calls.numbers import LegNumbers
@@ -49,6 +49,7 @@ __all__ = [
     "CALLER_BUSY",
     "COMPLETE",
     "CONSULT",
+    "CSEQ_AHEAD",
     "DRAINING",
     "FULL",
     "KNOWN_METHODS",
@@ -81,6 +82,7 @@ __all__ = [
     "Passage",
     "Refusals",
     "TrunkStates",
+    "contact_line",
     "decode",
     "in_use",
     "is_failure",

@@ -253,6 +253,16 @@ class Limits(Section):
         default=5,
         description="extensions that one waits for to be free, and that wait for one",
     )
+    max_subscriptions: Count = Field(
+        default=20_000, description="subscriptions of phones and other switches (lamps...), in all"
+    )
+    max_subscriptions_each: Count = Field(
+        default=200, description="subscriptions of one extension, or of one other switch"
+    )
+    max_publications: Count = Field(
+        default=5, description="presence documents that an extension has published at once"
+    )
+    max_presence: Count = Field(default=8192, description="bytes of one presence document")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
     max_remembered_routes: Count = Field(
         default=MAX_REMEMBERED, description="routes remembered, by number and caller"
@@ -265,6 +275,7 @@ def _interval(value: int) -> int:
     return value
 
 
+WholeSeconds = Annotated[int, Strict(), Field(ge=1, le=86_400 * 7)]
 SessionInterval = Annotated[int, Strict(), Field(ge=0, le=86400), AfterValidator(_interval)]
 
 
@@ -316,6 +327,18 @@ class Timers(Section):
     )
     completion_ring: Seconds = Field(
         default=20.0, description="how long the phone is rung that has waited"
+    )
+    min_subscription: WholeSeconds = Field(
+        default=60, description="shortest subscription (lamps...) or publication; less gets 423"
+    )
+    default_subscription: WholeSeconds = Field(
+        default=3600, description="how long one lasts that asks for no time"
+    )
+    max_subscription: WholeSeconds = Field(
+        default=7200, description="longest one; who asks for more gets this"
+    )
+    notify_pause: SecondsOrOff = Field(
+        default=0.1, description="between two NOTIFYs of one subscription"
     )
     max_duration: SecondsOrOff = Field(
         default=0.0, description="longest answered call; it is hung up after this"

@@ -8,14 +8,17 @@ from softswitch.features.completions import (
     completes,
 )
 from softswitch.features.features import PhoneFeatures, remembers
+from softswitch.features.mailboxes import Mailboxes, is_mailbox
 from softswitch.features.wishes import is_wish
 
 __all__ = [
     "CompletionSettings",
     "Completions",
+    "Mailboxes",
     "PhoneFeatures",
     "completes",
     "is_completion",
+    "is_mailbox",
     "is_wish",
     "remembers",
 ]

@@ -18,6 +18,7 @@ from softswitch.config import (
 )
 from softswitch.dialplan import Dialplan, Do, Route, Source
 from softswitch.features.completions import COMPLETE, Completions
+from softswitch.features.mailboxes import Mailboxes
 from softswitch.features.wishes import Wishes, decode
 
 _LONGEST: Final = 86_400.0
@@ -41,7 +42,7 @@ def remembers(dialplan: Dialplan) -> bool:
 
 class PhoneFeatures(Features):
     """For calls (`softswitch.calls.Features`) and for plugins (`softswitch.hookspecs.Features`).
-    `completions` are those of the same phones.
+    `completions` and `mailboxes` are those of the same phones.
 
     `in_force` is filled here, and has the extensions of which anything is: always the same table,
     as calls look into it. `journal` gives the journal, if there is one; `route` is the dialplan;
@@ -55,6 +56,7 @@ class PhoneFeatures(Features):
         route: Callable[[str, Source], Route | None],
         completions: Completions,
         in_force: dict[str, Forwarding],
+        mailboxes: Mailboxes,
         max_follow: int = 10,
     ) -> None:
         self._extensions = extensions
@@ -64,6 +66,9 @@ class PhoneFeatures(Features):
         self._completions = completions
         self._wishes: dict[str, Wishes] = {}
         self.in_force = in_force
+        self._mailboxes = mailboxes
+        self.on_changed: Callable[[str], None] | None = None
+        """Called with an extension of which something else is in force."""
         self.take_up()
 
     def __len__(self) -> int:
@@ -231,6 +236,17 @@ class PhoneFeatures(Features):
         wishes.dnd = on
         self._changed(wishes)
 
+    def mailbox(self, extension: str) -> tuple[int, int]:
+        """How many messages wait in its mailbox that nobody has heard, and how many others. Raises
+        LookupError if there is no such extension."""
+        self.forwarding(extension)
+        return self._mailboxes.of(extension)
+
+    def set_mailbox(self, extension: str, new: int, old: int) -> None:
+        """So many wait: its phones show it. Raises LookupError if there is no such extension,
+        ValueError if that cannot be."""
+        self._mailboxes.set(extension, new, old)
+
     def refused(self) -> bool:
         """Whether the disk takes nothing at present: what is set now need not survive."""
         journal = self._journal()
@@ -279,6 +295,8 @@ class PhoneFeatures(Features):
         if journal is not None:
             journal.changed(wishes)
         self._completions.changed(wishes.extension)
+        if self.on_changed is not None:
+            self.on_changed(wishes.extension)
 
     def _changed_a_little(self, wishes: Wishes) -> None:
         journal = self._journal()

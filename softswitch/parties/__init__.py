@@ -1,18 +1,21 @@
 """Who asks and may, and who can be reached: authentication, registrar, trunks, lines,
 destinations."""
 
+from softswitch.parties.bindings import Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.parties import Parties
-from softswitch.parties.registrar import Settings
+from softswitch.parties.registrar import Registrar, Settings
 from softswitch.parties.registrations import Registrations, is_registration
 from softswitch.parties.screening import GuessLimits
 from softswitch.parties.sources import Sources
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
+    "Binding",
     "Callers",
     "GuessLimits",
     "Parties",
+    "Registrar",
     "Registrations",
     "Settings",
     "Sources",

@@ -16,7 +16,7 @@ from softswitch.parties.destinations import Destinations
 from softswitch.parties.lines import Lines
 from softswitch.parties.registered import say_registered, say_unregistered
 from softswitch.parties.registering import Registering
-from softswitch.parties.registrar import Registrar, Settings
+from softswitch.parties.registrar import Gone, Registrar, Settings
 from softswitch.parties.registrations import Registrations
 from softswitch.parties.screening import Guesses, GuessLimits
 from softswitch.parties.sources import Sources
@@ -62,6 +62,8 @@ class Parties(KnownParties):
         switch, clock = config.switch, timers.clock
         self.on_registered: Callable[[str], None] | None = None
         """Called with an extension of which a phone is new, or has moved."""
+        self.on_unregistered: Callable[[str], None] | None = None
+        """Called with an extension of which a phone is gone."""
         # The same tables for all who look into them, so that they can be changed (`take_up`).
         self.extensions = dict(config.extensions)
         self.trunk_entries = dict(config.trunks)
@@ -79,7 +81,7 @@ class Parties(KnownParties):
             settings,
             wall=lambda: now_us() / 1e6,
             registered=self._registered,
-            unregistered=say_unregistered,
+            unregistered=self._unregistered,
         )
         self.registrations = Registrations(
             self.registrar, self.extensions, timers, journal, ahead, boot
@@ -108,6 +110,11 @@ class Parties(KnownParties):
         say_registered(extension, binding)
         if self.on_registered is not None:
             self.on_registered(extension)
+
+    def _unregistered(self, extension: str, binding: Binding, why: Gone) -> None:
+        say_unregistered(extension, binding, why)
+        if self.on_unregistered is not None:
+            self.on_unregistered(extension)
 
     def passes(self, party: str) -> frozenset[str]:
         """The headers that may go to and come from a party (`softswitch.calls.passing`)."""

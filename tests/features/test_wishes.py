@@ -10,7 +10,13 @@ import pytest
 from softswitch.calls import Errand
 from softswitch.config import Extension, FollowStep, Forwarding
 from softswitch.dialplan import Source
-from softswitch.features import Completions, CompletionSettings, PhoneFeatures, is_wish
+from softswitch.features import (
+    Completions,
+    CompletionSettings,
+    Mailboxes,
+    PhoneFeatures,
+    is_wish,
+)
 from softswitch.features.wishes import Wishes, decode
 from softswitch.sip import Timers
 
@@ -81,7 +87,8 @@ def features_of(
     completions = Completions(
         extensions, table, lambda: None, route, timers, lambda: 0, NoPhones(), settings
     )
-    return PhoneFeatures(extensions, lambda: None, route, completions, table)
+    mailboxes = Mailboxes(extensions, lambda: None)
+    return PhoneFeatures(extensions, lambda: None, route, completions, table, mailboxes)
 
 
 def test_a_changed_configuration() -> None:

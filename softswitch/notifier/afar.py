@@ -1,0 +1,235 @@
+"""What another of our switches tells of one of its numbers: a subscription of ours (RFC 6665 §4.1).
+
+One for each number that somebody here watches, however many do. It lasts as long as they do: what
+ends it there (a restart that lost it, a link that is down) is asked for again, later each time. No
+I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from softswitch.calls import contact_line
+from softswitch.config import Trunk
+from softswitch.notifier.dialog_info import DIALOG_INFO
+from softswitch.notifier.pidf import PIDF
+from softswitch.sip import (
+    ClientRequest,
+    Dialog,
+    Flow,
+    NonInviteServer,
+    Request,
+    Response,
+    ServerTransaction,
+    Session,
+    Surroundings,
+    Timer,
+    escape_user,
+)
+
+_FIRST_AGAIN: Final = 1.0
+"""Seconds until it is asked again for the first time; twice as long each time, and at most..."""
+_LAST_AGAIN: Final = 30.0
+_REFUSED_AGAIN: Final = 300.0
+"""The same after a refusal, which is not for the moment: that number may not be watched there."""
+_REFUSED: Final = frozenset((403, 404, 405, 406, 415, 489, 501))
+_ACCEPTED: Final = {"dialog": DIALOG_INFO, "presence": PIDF}
+
+
+class Ways(Protocol):
+    """Where our other switches are."""
+
+    def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
+        """A flow there; None if nothing leads there."""
+
+
+class Afar:
+    """`number` at the switch behind `trunk`, by `package`. `body` is what was told last: None while
+    nothing is known. `changed` is given it when it is another one; `named` the keys by which its
+    NOTIFYs were found before and are found from now on."""
+
+    __slots__ = (
+        "_again", "_around", "_changed", "_dialog", "_expires", "_left", "_name", "_named",
+        "_session", "_tag", "_timer", "_trunk", "_ways", "body", "call_id", "number", "package",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        around: Surroundings,
+        ways: Ways,
+        name: str,
+        trunk: Trunk,
+        number: str,
+        package: str,
+        expires: int,
+        changed: Callable[[bytes | None], None],
+        named: Callable[[str, str], None],
+    ) -> None:
+        self._around = around
+        self._ways = ways
+        self._name = name
+        self._trunk = trunk
+        self.number = number
+        self.package = package
+        self._expires = expires
+        self._changed = changed
+        self._named = named
+        self.body: bytes | None = None
+        self.call_id = ""
+        self._tag = ""
+        self._dialog: Dialog | None = None
+        self._session: Session | None = None
+        self._timer: Timer | None = None
+        self._again = _FIRST_AGAIN
+        self._left = False
+
+    @property
+    def key(self) -> str:
+        """What its NOTIFYs are found by."""
+        return f"{self.call_id} {self._tag}"
+
+    def ask(self) -> None:
+        """Subscribe."""
+        flow = self._ways.flow_to_trunk(self._trunk)
+        if flow is None:
+            self._later()
+            return
+        around = self._around
+        to = self._trunk.to
+        host = f"[{to.host}]" if ":" in to.host else to.host
+        port = f":{to.port}" if to.port != 5060 else ""
+        kind = f";transport={to.transport}" if to.transport != "udp" else ""
+        uri = f"sip:{escape_user(self.number)}@{host}{port}{kind}"
+        before = self.key
+        self.call_id, self._tag = around.tokens.token(), around.tokens.token()
+        self._named(before, self.key)
+        local = f"<sip:{escape_user(self._name)}@{flow.sent_by}>;tag={self._tag}"
+        self._dialog = dialog = Dialog(self.call_id, local, self._tag, f"<{uri}>", flow)
+        dialog.target = uri
+        dialog.local_cseq = 1
+        self._session = Session(around, dialog)
+        request = ClientRequest(
+            "SUBSCRIBE",
+            uri,
+            around.tokens.branch(),
+            local,
+            f"<{uri}>",
+            self.call_id,
+            1,
+            extra=self._lines(flow, self._expires),
+        )
+        around.transactions.send(request, flow, self._answered)
+
+    def leave(self) -> None:
+        """Nobody here wants to know any more."""
+        self._left = True
+        self._stop()
+        session, dialog = self._session, self._dialog
+        if session is not None and dialog is not None and dialog.confirmed:
+            session.send("SUBSCRIBE", self._lines(dialog.flow, 0))
+
+    def notified(self, request: Request, transaction: ServerTransaction) -> None:
+        """A NOTIFY within its dialog (§4.1.3)."""
+        assert isinstance(transaction, NonInviteServer)
+        dialog = self._dialog
+        if dialog is None or self._left:
+            transaction.respond(481)
+            return
+        if not dialog.confirmed:
+            # It came before the answer to our SUBSCRIBE did.
+            dialog.remote_tag, dialog.remote = request.from_tag, request.headers["from"][0]
+            dialog.confirmed = True
+        if request.from_tag != dialog.remote_tag:
+            transaction.respond(481)
+            return
+        if not dialog.in_order(request):
+            transaction.respond(500, "CSeq Out Of Order")
+            return
+        kind = (request.get("content-type") or "").partition(";")[0].strip().lower()
+        if request.body and kind != _ACCEPTED[self.package]:
+            transaction.respond(415, extra=f"Accept: {_ACCEPTED[self.package]}\r\n")
+            return
+        dialog.refresh_target(request)
+        transaction.respond(200)
+        if request.body:
+            self._told(request.body)
+        state = (request.get("subscription-state") or "").partition(";")[0].strip().lower()
+        if state == "terminated":
+            self._stop()
+            self._dialog = self._session = None
+            self._later()
+
+    def _lines(self, flow: Flow, expires: int) -> str:
+        return (
+            f"{contact_line(flow)}Event: {self.package}\r\nExpires: {expires}\r\n"
+            f"Accept: {_ACCEPTED[self.package]}\r\n"
+        )
+
+    def _answered(self, response: Response) -> None:
+        if response.status < 200:
+            return
+        dialog = self._dialog
+        if self._left or dialog is None:
+            return
+        if response.status >= 300:
+            self._dialog = self._session = None
+            self._told(None)
+            if response.status in _REFUSED:
+                self._again = _REFUSED_AGAIN
+            self._later()
+            return
+        was_confirmed, dialog.confirmed = dialog.confirmed, False
+        try:
+            if was_confirmed and response.to_tag != dialog.remote_tag:
+                dialog.confirmed = True
+            else:
+                dialog.follow(response)
+        except ValueError:
+            dialog.confirmed = True  # without a Contact it is refreshed where it was asked for
+        self._again = _FIRST_AGAIN
+        text = (response.get("expires") or "").strip()
+        granted = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
+        self._after(max(1.0, 0.9 * (granted or self._expires)), self._refresh)
+
+    def _refresh(self) -> None:
+        self._timer = None
+        session, dialog = self._session, self._dialog
+        if session is not None and dialog is not None:
+            session.send("SUBSCRIBE", self._lines(dialog.flow, self._expires), b"", self._refreshed)
+
+    def _refreshed(self, response: Response) -> None:
+        if response.status < 200 or self._left:
+            return
+        if response.status < 300:
+            self._after(0.9 * self._expires, self._refresh)
+            return
+        self._dialog = self._session = None
+        if response.status == 481:
+            self.ask()  # it was started anew, and knows nothing of us
+        else:
+            self._told(None)
+            self._later()
+
+    def _told(self, body: bytes | None) -> None:
+        if body != self.body:
+            self.body = body
+            self._changed(body)
+
+    def _later(self) -> None:
+        if not self._left:
+            self._after(self._again, self._once_more)
+            self._again = min(2 * self._again, max(_LAST_AGAIN, self._again))
+
+    def _once_more(self) -> None:
+        self._timer = None
+        self.ask()
+
+    def _after(self, seconds: float, what: Callable[[], None]) -> None:
+        self._stop()
+        self._timer = self._around.timers.after(seconds, what)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
