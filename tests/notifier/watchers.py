@@ -15,7 +15,12 @@ class Watch(Line):
     """One subscription. `answers` is what NOTIFYs get (0: nothing)."""
 
     def __init__(
-        self, agent: Agent, number: str, package: str = "dialog", extra: str = "", expires: int = 600
+        self,
+        agent: Agent,
+        number: str,
+        package: str = "dialog",
+        extra: str = "",
+        expires: int = 600,
     ) -> None:
         super().__init__(agent, f"s{next(agent.world.serial)}@{agent.host_port}", number)
         agent.lines.append(self)
