@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from calls.call_world import CONFIG, PLAN, World
 from calls.transfers import CAROL, GROUPS, phones, refer, talk
 from notifier.watchers import Watch, lamp
+
 from softswitch.configuration import load_config
 
 PARKING = PLAN + '  - {match: "70X", do: park}\n'
@@ -181,7 +181,7 @@ def test_limits(tmp_path: Path) -> None:
 def test_a_group_and_who_sees_whom(tmp_path: Path) -> None:
     """Who may pick up sees who calls, and what a Replaces names; others see the state alone."""
     world = World(tmp_path, GROUPS)
-    alice, bob, carol = phones(world)
+    _alice, bob, carol = phones(world)
     dave = world.phone("1004", "10.9.0.4")
     of_group, of_bob, of_alice = Watch(dave, "600"), Watch(carol, "1002"), Watch(bob, "1001")
     a = dave.call("600")
@@ -233,7 +233,7 @@ def test_an_orbit(tmp_path: Path) -> None:
 
 
 def test_only_the_same_phone_within_the_dialog(world: World) -> None:
-    _, bob, carol = phones(world)
+    _, _bob, carol = phones(world)
     watch = Watch(carol, "1002")
     was = watch.local
     watch.local = was.replace("tag=w", "tag=x")

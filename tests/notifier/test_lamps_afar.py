@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from calls.call_world import Agent, Line, World
 from calls.test_by_chance import BRANCH
 from calls.transfers import phones, talk

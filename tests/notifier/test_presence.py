@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from calls.call_world import CONFIG, Agent, Message, World
 from calls.transfers import phones, talk
 from notifier.watchers import Watch
+
 from softswitch.notifier.pidf import read_presence
 from softswitch.notifier.xml import BadXml
 from softswitch.sip.digest import answer
@@ -71,7 +71,7 @@ def test_what_the_switch_knows_itself(world: World) -> None:
 
 
 def test_published(world: World) -> None:
-    alice, bob, carol = phones(world)
+    _alice, bob, carol = phones(world)
     watch = Watch(carol, "1002", package="presence", expires=7200)
     done = publish(bob, extra=f"{KIND}Expires: 600\r\n")
     assert (done.status, done["expires"]) == (200, "600")
@@ -107,7 +107,7 @@ def test_published(world: World) -> None:
 
 
 def test_what_is_refused(world: World) -> None:
-    _, bob, carol = phones(world)
+    _, bob, _carol = phones(world)
     assert publish(bob, about="1001").status == 403
     assert publish(bob, event="dialog").status == 489
     assert publish(bob, "").status == 400

@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from calls.call_world import Agent, Line, Message
+
 from softswitch.sip.digest import answer
 
 NS = "{urn:ietf:params:xml:ns:dialog-info}"
