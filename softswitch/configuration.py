@@ -166,6 +166,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 caller_forms=number_forms(entry.caller_format),
                 pass_headers=_names(entry.pass_headers),
                 prack=entry.prack,
+                messages=entry.messages,
             )
             for name, entry in model.trunks.items()
         },

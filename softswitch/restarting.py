@@ -23,6 +23,7 @@ from softswitch.features import (
     is_mailbox,
     is_wish,
 )
+from softswitch.messages import Messages, is_message
 from softswitch.notifier import Notifier, is_subscription
 from softswitch.parties import Registrations, is_registration
 from softswitch.sip import Flow, Network, Response, Timers, Transactions
@@ -54,6 +55,7 @@ class Restarting:
         completions: Completions,
         mailboxes: Mailboxes,
         notifier: Notifier,
+        messages: Messages,
         *,
         call: Callable[..., Call],
         failure: Callable[..., None],
@@ -68,6 +70,7 @@ class Restarting:
         self._completions = completions
         self._mailboxes = mailboxes
         self._notifier = notifier
+        self._messages = messages
         self._call = call
         self._failure = failure
         self._goodbye = goodbye
@@ -96,6 +99,8 @@ class Restarting:
                 self._take_up(row, partial(self._completions.restore, row, data))
             elif is_mailbox(data):
                 self._take_up(row, partial(self._mailboxes.restore, row, data))
+            elif is_message(data):
+                self._take_up(row, partial(self._messages.restore, row, data))
             elif is_subscription(data):
                 subscriptions.append((row, data))
             elif is_goodbye(data):

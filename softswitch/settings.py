@@ -7,6 +7,7 @@ from dataclasses import replace
 from softswitch.calls import BACK, COMPLETE, CONSULT, TRANSFER, CallSettings, InCallCodes
 from softswitch.configuration import Config
 from softswitch.features import CompletionSettings
+from softswitch.messages import MessageSettings
 from softswitch.notifier import NotifierSettings
 from softswitch.parties import GuessLimits
 from softswitch.parties import Settings as RegistrarSettings
@@ -79,6 +80,13 @@ def notifier_settings(config: Config) -> NotifierSettings:
         limits.max_subscriptions_each,
         limits.max_publications,
         limits.max_presence,
+    )
+
+
+def message_settings(config: Config) -> MessageSettings:
+    timers, limits = config.timers, config.limits
+    return MessageSettings(
+        limits.max_messages, limits.max_message_body, timers.message_kept, timers.message_again
     )
 
 

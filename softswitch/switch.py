@@ -43,6 +43,7 @@ from softswitch.events import Event, SwitchStarted
 from softswitch.features import Completions, Mailboxes, PhoneFeatures, completes, remembers
 from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
+from softswitch.messages import Messages
 from softswitch.notifier import PACKAGES, Afar, Notifier, Subscription
 from softswitch.parties import Parties
 from softswitch.refusing import Refusing
@@ -53,6 +54,7 @@ from softswitch.settings import (
     guess_limits,
     in_call_codes,
     kept_until_restart,
+    message_settings,
     notifier_settings,
     registrar_settings,
     timers_of,
@@ -218,6 +220,19 @@ class Switch(Core):
             notifier_settings(config),
         )
         self.lamps = self.notifier.lamps
+        self.messages = Messages(
+            self,
+            self.extensions,
+            self.trunk_entries,
+            self.targets.phones,
+            self.targets.flow_to_trunk,
+            self.route,
+            self.callers.of,
+            parties.caller_id,
+            self._journal,
+            now_us,
+            message_settings(config),
+        )
         parties.on_unregistered = self.notifier.registered
         self.phone_features.on_changed = self.notifier.registered
         self.codes = in_call_codes(config)
@@ -232,6 +247,7 @@ class Switch(Core):
             self.completions,
             self.mailboxes,
             self.notifier,
+            self.messages,
             call=partial(restore, self),
             failure=partial(restore_failure, self),
             goodbye=partial(restore_goodbye, self),
@@ -271,11 +287,13 @@ class Switch(Core):
         self.refusals.take_up(config.limits.refused_records)
         self.mailboxes.take_up()
         self.notifier.take_up(notifier_settings(config))
+        self.messages.take_up(message_settings(config))
 
     def _registered(self, extension: str) -> None:
         """A phone of it is new, or has moved."""
         self.completions.changed(extension)
         self.notifier.registered(extension)
+        self.messages.registered(extension)
 
     def _take_up_limits(self, config: Config) -> None:
         # Every call asks for these; of the configuration's model each costs a search.
@@ -363,7 +381,7 @@ class Switch(Core):
                 None,
                 f"{ALLOW_LINE}{_EVENTS_LINE}Accept: application/sdp\r\n",
             )
-        if method == "SUBSCRIBE" or method == "PUBLISH":
+        if method == "MESSAGE" or method == "SUBSCRIBE" or method == "PUBLISH":
             return self._not_understood(request) or self._who(request, flow)
         if method == "REGISTER":
             return self._not_understood(request) or self.authentication.check(request, flow)
@@ -396,6 +414,9 @@ class Switch(Core):
         elif request.method == "SUBSCRIBE":
             assert isinstance(request.party, Source)
             self.notifier.subscribe(request, transaction, flow, request.party)
+        elif request.method == "MESSAGE":
+            assert isinstance(request.party, Source)
+            self.messages.request(request, transaction, flow, request.party)
         elif request.method == "PUBLISH":
             assert isinstance(request.party, Source)
             self.notifier.publish(request, transaction, request.party)
@@ -663,6 +684,7 @@ class Switch(Core):
         """The switch listens: what restored calls had to say goes out."""
         self.restarting.opened()
         self.notifier.opened()
+        self.messages.opened()
         self.on_told()
 
     # --- keeping up
@@ -705,4 +727,5 @@ class Switch(Core):
             "registrations": len(self.registrations),
             "mailboxes": len(self.mailboxes),
             **self.notifier.tables(),
+            **self.messages.tables(),
         }

@@ -1,4 +1,5 @@
-"""What phones of the switch in this process have set: where their calls go, not to be disturbed."""
+"""What phones of the switch in this process have set, and are shown: where their calls go, not to be
+disturbed, that messages wait."""
 
 from __future__ import annotations
 
@@ -47,6 +48,24 @@ class ForwardIn(BaseModel):
 
 class ForwardOut(ForwardIn):
     """Where the calls of an extension go, whoever said so."""
+
+    extension: str = Field(examples=["1001"])
+
+
+Messages = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class MailboxIn(BaseModel):
+    """The messages that wait in a mailbox."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    new: Messages = Field(description="those that nobody has heard")
+    old: Messages = 0
+
+
+class MailboxOut(MailboxIn):
+    """What the phones of an extension are shown of its mailbox."""
 
     extension: str = Field(examples=["1001"])
 
@@ -235,6 +254,20 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
     async def clear_dnd(number: Number) -> DndOut:
         """As the configuration says again."""
         return await disturb(number, None)
+
+    @router.get("/extensions/{number}/mailbox", dependencies=reading, responses=_READING)
+    async def mailbox(number: Number) -> MailboxOut:
+        """How many messages wait for an extension, as far as the switch was told."""
+        new, old = of(number).mailbox(number)
+        return MailboxOut(extension=number, new=new, old=old)
+
+    @router.put("/extensions/{number}/mailbox", dependencies=writing, responses=_WRITING)
+    async def set_mailbox(number: Number, wanted: MailboxIn) -> MailboxOut:
+        """Tell how many wait: the phones of the extension that ask for it light their lamp."""
+        features = writable(number)
+        features.set_mailbox(number, wanted.new, wanted.old)
+        await stored(features)
+        return MailboxOut(extension=number, new=wanted.new, old=wanted.old)
 
     async def disturb(number: str, on: bool | None) -> DndOut:
         features = writable(number)

@@ -1,6 +1,7 @@
 """Calls: legs, searches, talks, transfers; journal and restore; refused calls."""
 
 from softswitch.calls.call import Call
+from softswitch.calls.caller_id import shown
 from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id, take_up
 from softswitch.calls.codes import BACK, COMPLETE, CONSULT, TRANSFER, InCallCodes
 from softswitch.calls.completing import (
@@ -94,6 +95,7 @@ __all__ = [
     "restore_failure",
     "restore_goodbye",
     "same_request",
+    "shown",
     "take_up",
     "unsupported",
 ]

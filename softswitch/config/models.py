@@ -263,6 +263,8 @@ class Limits(Section):
         default=5, description="presence documents that an extension has published at once"
     )
     max_presence: Count = Field(default=8192, description="bytes of one presence document")
+    max_messages: Count = Field(default=50, description="text messages that wait for one extension")
+    max_message_body: Count = Field(default=8192, description="bytes of one text message")
     max_number: Count = Field(default=MAX_NUMBER, description="characters of a dialled number")
     max_remembered_routes: Count = Field(
         default=MAX_REMEMBERED, description="routes remembered, by number and caller"
@@ -339,6 +341,13 @@ class Timers(Section):
     )
     notify_pause: SecondsOrOff = Field(
         default=0.1, description="between two NOTIFYs of one subscription"
+    )
+    message_kept: Seconds = Field(
+        default=259_200.0, description="how long a text message waits for a phone that is away"
+    )
+    message_again: SecondsOrOff = Field(
+        default=60.0,
+        description="after this a phone that did not take one is tried again; 0: when it registers",
     )
     max_duration: SecondsOrOff = Field(
         default=0.0, description="longest answered call; it is hung up after this"
@@ -487,6 +496,9 @@ class TrunkModel(Section):
         "whatever its Contact says",
     )
     refer: Flag = Field(default=False, description="whether it may transfer calls (REFER)")
+    messages: Flag = Field(
+        default=False, description="whether text messages are sent there; to our switches always"
+    )
     prack: Flag = Field(
         default=True, description="whether responses that ring are acknowledged (RFC 3262)"
     )
@@ -540,7 +552,7 @@ class Trunk:
     ``nat``: requests within its calls follow its messages and not its Contact; ``refer``: it may
     transfer calls, ``prack``: it may have and give reliable provisional responses. ``caller_id`` is
     what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity;
-    ``caller_forms`` are those that its callers' numbers get.
+    ``caller_forms`` are those that its callers' numbers get; ``messages``: it takes text messages.
     """
 
     name: str
@@ -553,6 +565,7 @@ class Trunk:
     nat: bool = False
     refer: bool = False
     prack: bool = True
+    messages: bool = False
     pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False

@@ -79,6 +79,15 @@ class Destinations:
             )
         return found or (480, "Unreachable")
 
+    def phones(self, extension: str) -> list[tuple[str, Flow]]:
+        """Where its phones are that can be reached: their URIs, and the way there."""
+        found = []
+        for binding in self._registrar.contacts(extension):
+            flow = self._flow_to_phone(binding)
+            if flow is not None:
+                found.append((binding.uri.partition("?")[0], flow))
+        return found
+
     def _flow_to_phone(self, binding: Binding) -> Flow | None:
         """A flow to where a phone is; None if nothing leads there: its connection is gone, and it
         does not say that it listens where that came from."""

@@ -17,8 +17,8 @@ AWAY = """<?xml version="1.0"?>
 <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"
  xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:1002@10.0.0.1">
 <tuple id="a"><status><basic>open</basic></status></tuple>
-<dm:person id="p"><rpid:activities><rpid:away/></rpid:activities><dm:note>Back &lt;soon&gt;</dm:note>
-</dm:person></presence>"""
+<dm:person id="p"><rpid:activities><rpid:away/></rpid:activities>
+<dm:note>Back &lt;soon&gt;</dm:note></dm:person></presence>"""
 KIND = "Content-Type: application/pidf+xml\r\n"
 
 

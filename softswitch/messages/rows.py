@@ -1,0 +1,44 @@
+"""Messages that wait for a phone: in rows of the journal, to outlive the process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+# No other row of the journal begins so.
+_MARK: Final = b"t"
+
+
+class MessageRow(msgspec.Struct, frozen=True, array_like=True):
+    """For `extension`, sent to `number` by one who is shown as `sender` and `name`; `kind` is the
+    Content-Type, `at` when it came, in microseconds of UTC, `call_id` that by which the phone gets
+    it, each time the same."""
+
+    extension: str
+    number: str
+    sender: str
+    name: str
+    kind: str
+    body: bytes
+    at: int
+    call_id: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(MessageRow).decode
+
+
+def is_message(row: bytes) -> bool:
+    """Whether a row of the journal is one of these."""
+    return row.startswith(_MARK)
+
+
+def encode_message(row: MessageRow) -> bytes:
+    """Its bytes."""
+    return _MARK + _encode(row)
+
+
+def decode_message(row: bytes) -> MessageRow:
+    """What a row says. Raises msgspec.DecodeError if it is none."""
+    return _decode(row[len(_MARK) :])
