@@ -80,7 +80,7 @@ from softswitch.sip import forget as forget_parsed
 
 log = logging.getLogger(__name__)
 
-ALLOW_LINE = f"Allow: {METHODS}, PUBLISH, REFER, REGISTER, SUBSCRIBE, UPDATE\r\n"
+ALLOW_LINE = f"Allow: {METHODS}, NOTIFY, PUBLISH, REFER, REGISTER, SUBSCRIBE, UPDATE\r\n"
 _EVENTS_LINE = f"Allow-Events: {PACKAGES}\r\n"
 _BODIES = "Accept: application/sdp, multipart/mixed, multipart/alternative\r\n"
 _LATER = "Retry-After: 10\r\n"

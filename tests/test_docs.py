@@ -145,6 +145,8 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/caller-id.md", 2),
         ("docs/forwarding.md", 2),
         ("docs/call-completion.md", 2),
+        ("docs/busy-lamps.md", 2),
+        ("docs/messages.md", 2),
         ("docs/ring-groups.md", 2),
         ("docs/pickup-and-park.md", 2),
         ("docs/transfer.md", 4),

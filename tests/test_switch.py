@@ -525,7 +525,9 @@ def test_methods_outside_of_a_dialog(world: World) -> None:
     assert carrier.request("OPTIONS", "Require: foo\r\n").status == 420
     for method in ("PRACK", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "UPDATE", "MESSAGE"):
         response = carrier.request(method)
-        assert response.status in (401, 405, 481), (method, response.start)
+        # A carrier may not watch, and writes to nobody here.
+        known = {"SUBSCRIBE": 403, "PUBLISH": 489, "MESSAGE": 404}.get(method)
+        assert response.status in ((known,) if known else (401, 405, 481)), response.start
         if response.status == 405:
             assert "INVITE" in response["allow"]
     assert carrier.request("BYE").status == 481

@@ -1,5 +1,5 @@
-"""What phones of the switch in this process have set, and are shown: where their calls go, not to be
-disturbed, that messages wait."""
+"""What phones of the switch in this process have set, and are shown: where their calls go, not to
+be disturbed, that messages wait."""
 
 from __future__ import annotations
 

@@ -206,6 +206,7 @@ async def test_the_openapi_page(site: Site) -> None:
         "/extensions/{number}/dnd",
         "/extensions/{number}/follow",
         "/extensions/{number}/forward",
+        "/extensions/{number}/mailbox",
         "/health",
         "/metrics",
     }

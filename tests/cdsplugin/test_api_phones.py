@@ -185,3 +185,20 @@ def test_a_killed_process_keeps_it(tmp_path: Path) -> None:
     assert httpx.get(f"{url}/follow", headers=bearer).json()["follow"] == steps["follow"]
     switch.process.terminate()
     assert switch.ends() == 0
+
+
+async def test_mailbox(hq: Site, world: World) -> None:
+    both(hq, world)
+    of = "/extensions/1002/mailbox"
+    none = {"extension": "1002", "new": 0, "old": 0}
+    assert (await hq.reader.get(of)).json() == none
+    answer = await hq.http.put(of, json={"new": 2, "old": 5})
+    assert answer.json() == {"extension": "1002", "new": 2, "old": 5}
+    assert world.rows is not None
+    assert any(row.startswith(b"m") for row in world.rows.rows.values()), "it is on disk"
+    assert (await hq.reader.get(of)).json() == answer.json()
+    assert (await hq.reader.put(of, json={"new": 0})).status_code == 403
+    for bad in ({"new": -1}, {"old": 1}, {"new": 1, "x": 1}, {"new": 10**9}):
+        assert (await hq.http.put(of, json=bad)).status_code == 422, bad
+    assert (await hq.http.put("/extensions/4711/mailbox", json={"new": 1})).status_code == 404
+    assert (await hq.http.put(of, json={"new": 0})).json() == none
