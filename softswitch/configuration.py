@@ -31,6 +31,8 @@ from softswitch.config import (
     SwitchSection,
     Timers,
     Trunk,
+    TrunkAccount,
+    TrunkModel,
     YamlFile,
     as_written,
     check_model,
@@ -167,6 +169,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 pass_headers=_names(entry.pass_headers),
                 prack=entry.prack,
                 messages=entry.messages,
+                account=_account(entry),
             )
             for name, entry in model.trunks.items()
         },
@@ -187,6 +190,21 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         surroundings=around,
         warnings=(*nowhere, *dialplan.warnings),
         journal=_journal_path(model.switch, folder),
+    )
+
+
+def _account(entry: TrunkModel) -> TrunkAccount | None:
+    """Ours at a carrier, if there is one."""
+    if not entry.user:
+        return None
+    return TrunkAccount(
+        entry.user,
+        entry.password,
+        entry.auth_user or entry.user,
+        entry.realm,
+        entry.register_,
+        entry.contact_user or entry.user,
+        entry.register_expires,
     )
 
 
@@ -270,6 +288,18 @@ def _dialplan_of(
     return (path.parent / name if isinstance(name, str) and name else None), around
 
 
+def _account_mistakes(
+    name: str, trunk: dict[str, Any]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is missing beside what is said of our account at a carrier."""
+    for key in ("register", "password", "auth_user", "realm", "contact_user", "register_expires"):
+        if trunk.get(key) and not trunk.get("user"):
+            yield ("trunks", name, key), f"`{key}` without `user`, which says who we are there"
+            return
+    if trunk.get("user") and not trunk.get("password"):
+        yield ("trunks", name, "user"), "`user` without `password`, which its challenges ask for"
+
+
 def _raw(read: YamlFile, section: str) -> dict[str, Any]:
     value = read.value.get(section) if isinstance(read.value, dict) else None
     return value if isinstance(value, dict) else {}
@@ -304,6 +334,9 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
                         ("trunks", name, key),
                         f"`{key}` is for carriers: one of our switches is told who calls",
                     )
+    for name, trunk in _raw(read, "trunks").items():
+        if isinstance(trunk, dict):
+            yield from _account_mistakes(name, trunk)
     codes = {
         key: text
         for key, value in _raw(read, "in_call").items()

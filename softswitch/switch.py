@@ -168,6 +168,8 @@ class Switch(Core):
         self.lines = self.line_counts = parties.lines
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
+        self.accounts = parties.accounts
+        self.enrolments = parties.enrolments
         self.forwardings = {}
         self.completions = Completions(
             self.extensions,
@@ -229,6 +231,7 @@ class Switch(Core):
             self.route,
             self.callers.of,
             parties.caller_id,
+            self.accounts,
             self._journal,
             now_us,
             message_settings(config),
@@ -683,6 +686,7 @@ class Switch(Core):
     def opened(self) -> None:
         """The switch listens: what restored calls had to say goes out."""
         self.restarting.opened()
+        self.enrolments.open()
         self.notifier.opened()
         self.messages.opened()
         self.on_told()
@@ -704,6 +708,7 @@ class Switch(Core):
     def drain(self) -> None:
         """No new calls from here on."""
         self.draining = True
+        self.enrolments.leave()
 
     def hang_up_all(self, why: str) -> None:
         """End every call now."""

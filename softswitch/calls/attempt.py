@@ -200,7 +200,9 @@ class Attempt(Ringing):
             other.follow(response)
         core = call.core
         flow = session.flow_of(other)
-        ack = other.request("ACK", core.tokens.branch(), cseq=response.cseq).encode(flow)
+        ack = other.request(
+            "ACK", core.tokens.branch(), cseq=response.cseq, extra=session.credentials
+        ).encode(flow)
         core.transactions.carry(ack, flow)
         core.transactions.send(other.request("BYE", core.tokens.branch()), flow)
 

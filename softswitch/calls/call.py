@@ -79,6 +79,8 @@ class Call(MergingCall):
         call.number = core.numbers.next(call_id)
         session = Session(core, dialog)
         session.nat = source.kind == "extension"
+        if core.accounts:
+            session.account = core.accounts.get(party)
         session.theirs = request.body
         call.caller = leg = Leg(call, call.number, party, identity.number, session, True)
         leg.between = source.switch

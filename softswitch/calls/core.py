@@ -14,6 +14,7 @@ from softswitch.config import CallerId, Forwarding
 from softswitch.dialplan import Route, Source, Stages, Target
 from softswitch.log import CallLog
 from softswitch.sip import (
+    Account,
     Flow,
     InviteServer,
     NonInviteServer,
@@ -337,7 +338,8 @@ class Passage:
 class Core(Surroundings):
     """What a call needs of its switch. `now_us` is the time of day, `steady_us` what nobody sets,
     both in microseconds; `boot` names the machine's start since which the latter goes on. `orbits`
-    are the calls that are parked, by number. `codes` are those of calls (None: there are none),
+    are the calls that are parked, by number, `accounts` what answers the challenges of a party.
+    `codes` are those of calls (None: there are none),
     `dialling` what legs have dialled of them, by the legs' keys. `passes_more`: some party's
     `pass_headers` has more than the usual ones."""
 
@@ -349,6 +351,7 @@ class Core(Surroundings):
     numbers: LegNumbers
     call_log: CallLog | None
     orbits: dict[str, object]
+    accounts: dict[str, Account]
     codes: InCallCodes | None
     dialling: dict[str, object]
     passes_more: bool

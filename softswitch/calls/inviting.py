@@ -121,6 +121,8 @@ class Inviting(Rung):
         dialog.local_cseq = cseq
         session = Session(core, dialog)
         session.nat = destination.nat
+        if core.accounts:
+            session.account = core.accounts.get(destination.party)
         leg = Leg(
             call,
             core.numbers.next(call.call_id),
@@ -178,6 +180,8 @@ class Inviting(Rung):
             extra=extra,
             body=self.offer,
         )
+        if session.account is not None:
+            session.authorize(request)
         call.tell(
             events.LegInvited(
                 call_id=call.call_id,

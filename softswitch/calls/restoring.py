@@ -289,6 +289,7 @@ def _leg(call: Call, flows: Flows, record: LegRecord, placed: bool = False) -> L
     dialog.remote_cseq = record.remote_cseq
     session = Session(call.core, dialog)
     session.nat = record.nat
+    session.account = call.core.accounts.get(record.party)
     session.theirs, session.ours, session.origin = record.theirs, record.ours, record.origin
     came_in = record.came_in or (record.index == call.number and not placed)
     leg = Leg(call, record.index, record.party, record.number, session, came_in)

@@ -35,6 +35,8 @@ from softswitch.config.models import (
     SwitchSection,
     Timers,
     Trunk,
+    TrunkAccount,
+    TrunkModel,
 )
 from softswitch.config.numbers import (
     AS_IT_IS,
@@ -123,6 +125,8 @@ __all__ = [
     "TimeZoneText",
     "Timers",
     "Trunk",
+    "TrunkAccount",
+    "TrunkModel",
     "Where",
     "YamlFile",
     "as_written",

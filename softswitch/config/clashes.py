@@ -69,11 +69,13 @@ def trunk_clashes(
                 claims.insert(0, _Claim(trunk, where, source, to.transport))
             except ValueError:
                 other = names.setdefault((to.host, to.port, to.transport), trunk)
-                if other != trunk:
+                if other != trunk and not _told_apart(trunks, other, trunk):
                     yield where, f"`to`: {text} is where trunk `{other}` is already"
         for claim in claims:
             same_network = claimed.setdefault(claim.source.network, [])
             clash = next((other for other in same_network if other.clashes(claim)), None)
+            if clash and _told_apart(trunks, clash.trunk, trunk):
+                continue
             if clash:
                 yield (
                     claim.where,
@@ -81,6 +83,18 @@ def trunk_clashes(
                     "be either's",
                 )
             same_network.append(claim)
+
+
+def _told_apart(trunks: Mapping[str, Any], one: str, other: str) -> bool:
+    """Whether both are accounts with one carrier, which calls each by the number that is registered
+    for it."""
+    called: list[object] = []
+    for name in (one, other):
+        written = trunks.get(name)
+        if not isinstance(written, dict) or written.get("register") is not True:
+            return False
+        called.append(written.get("contact_user") or written.get("user"))
+    return called[0] != called[1]
 
 
 def _leads_to(to: TrunkAddress, listen: Listen) -> bool:

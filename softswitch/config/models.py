@@ -464,6 +464,27 @@ class TrunkModel(Section):
         description="SIP URI to send its calls to, such as sip:192.0.2.1:5060"
     )
     switch: Flag = Field(default=False, description="one of our switches: the callID travels")
+    register_: Flag = Field(
+        default=False,
+        alias="register",
+        description="whether the switch registers there, as phones do: a carrier that wants it",
+    )
+    user: Text = Field(default="", description="our user there, for registration and challenges")
+    password: Text = Field(default="", description="what answers its challenges")
+    auth_user: Text = Field(
+        default="", description="the user name of challenges, if that is another one than user"
+    )
+    realm: Text = Field(
+        default="", description="the only realm whose challenges are answered; empty: any"
+    )
+    contact_user: Text = Field(
+        default="",
+        description="the number by which it calls us, if it calls the address that was registered; "
+        "by default user",
+    )
+    register_expires: Annotated[int, Strict(), Field(ge=30, le=86_400)] = Field(
+        default=600, description="seconds that a registration is asked for"
+    )
     sources: Annotated[
         tuple[Annotated[TrunkSource, text_then(parse_trunk_source)], ...],
         BeforeValidator(one_or_more),
@@ -545,6 +566,21 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
+class TrunkAccount:
+    """What we are at a carrier. ``auth_user`` and ``password`` answer its challenges, of ``realm``
+    alone if that is not empty. ``registers``: for ``expires`` seconds at a time, as ``user``, at
+    the Contact ``contact_user``."""
+
+    user: str
+    password: str = field(repr=False)
+    auth_user: str
+    realm: str
+    registers: bool
+    contact_user: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
 class Trunk:
     """Another switch or a carrier.
 
@@ -552,7 +588,8 @@ class Trunk:
     ``nat``: requests within its calls follow its messages and not its Contact; ``refer``: it may
     transfer calls, ``prack``: it may have and give reliable provisional responses. ``caller_id`` is
     what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity;
-    ``caller_forms`` are those that its callers' numbers get; ``messages``: it takes text messages.
+    ``caller_forms`` are those that its callers' numbers get; ``messages``: it takes text messages;
+    ``account`` is ours there, if there is one.
     """
 
     name: str
@@ -566,6 +603,7 @@ class Trunk:
     refer: bool = False
     prack: bool = True
     messages: bool = False
+    account: TrunkAccount | None = None
     pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False

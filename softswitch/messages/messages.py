@@ -21,6 +21,8 @@ from softswitch.dialplan import Do, Route, Source, Target
 from softswitch.messages.rows import MessageRow, decode_message
 from softswitch.messages.waiting import Queue, Waiting, request_of
 from softswitch.sip import (
+    Account,
+    Exchange,
     Flow,
     NonInviteServer,
     Request,
@@ -64,6 +66,7 @@ class Messages:
         route: Callable[[str, Source], Route | None],
         caller_of: Callable[[Request, Source], Caller],
         own_caller_id: Callable[[str], CallerId | None],
+        accounts: Mapping[str, Account],
         journal: Callable[[], Journal | None],
         now_us: Callable[[], int],
         settings: MessageSettings,
@@ -75,6 +78,7 @@ class Messages:
         self._route = route
         self._caller_of = caller_of
         self._own_caller_id = own_caller_id
+        self._accounts = accounts
         self._journal = journal
         self._now_us = now_us
         self.phones = phones
@@ -221,11 +225,11 @@ class Messages:
         port = f":{trunk.to.port}" if trunk.to.port != 5060 else ""
         uri = f"sip:{escape_user(number)}@{host}{port}"
         self._passed_on += 1
-        self._around.transactions.send(
-            request_of(row, uri, flow, tokens.branch(), hops, tokens.token()),
-            flow,
-            partial(self._answered_there, transaction),
-        )
+        request = request_of(row, uri, flow, tokens.branch(), hops, tokens.token())
+        account = self._accounts.get(f"trunk:{trunk.name}")
+        if account is not None:
+            request.authorizer = Exchange(account)
+        self._around.transactions.send(request, flow, partial(self._answered_there, transaction))
 
     def _answered_there(self, transaction: NonInviteServer | None, response: Response) -> None:
         if response.status < 200:

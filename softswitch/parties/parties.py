@@ -13,6 +13,7 @@ from softswitch.parties.authentication import Authentication
 from softswitch.parties.bindings import Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
+from softswitch.parties.enrolments import Enrolments
 from softswitch.parties.lines import Lines
 from softswitch.parties.registered import say_registered, say_unregistered
 from softswitch.parties.registering import Registering
@@ -22,7 +23,7 @@ from softswitch.parties.screening import Guesses, GuessLimits
 from softswitch.parties.sources import Sources
 from softswitch.parties.trunk_checks import TrunkChecks
 from softswitch.parties.trunks import Trunks
-from softswitch.sip import Digest, Network, Timers, Tokens, Transactions, Uri
+from softswitch.sip import Account, Digest, Network, Timers, Tokens, Transactions, Uri
 
 _Table = TypeVar("_Table")
 
@@ -102,8 +103,15 @@ class Parties(KnownParties):
         self.targets = Destinations(
             self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
         )
+        self.accounts: dict[str, Account] = {}
+        self.enrolments = Enrolments(
+            self.accounts, self.targets, timers, tokens, transactions, "softswitch"
+        )
+        self.enrolments.take_up(self.trunk_entries)
+        self.sources.contacts = self.enrolments.contacts
+        self.trunks.on_found = self.enrolments.found
         self.trunk_checks = TrunkChecks(
-            switch.name, self.trunks, self.targets, timers, tokens, transactions
+            switch.name, self.trunks, self.targets, timers, tokens, transactions, self.accounts
         )
 
     def _registered(self, extension: str, binding: Binding) -> None:
@@ -196,3 +204,4 @@ class Parties(KnownParties):
         self.callers.forms = forms_of(config)
         self.trunks.take_up(self.trunk_entries.values())
         self.sources.take_up(self.trunk_entries)
+        self.enrolments.take_up(self.trunk_entries)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from softswitch.config import Trunk
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.trunks import Trunks
-from softswitch.sip import ClientRequest, Flow, Response, Timers, Tokens, Transactions
+from softswitch.sip import (
+    Account,
+    ClientRequest,
+    Exchange,
+    Flow,
+    Response,
+    Timers,
+    Tokens,
+    Transactions,
+)
 
 
 class TrunkChecks:
@@ -21,6 +31,7 @@ class TrunkChecks:
         timers: Timers,
         tokens: Tokens,
         transactions: Transactions,
+        accounts: Mapping[str, Account],
     ) -> None:
         self._name = name
         self._trunks = trunks
@@ -28,6 +39,7 @@ class TrunkChecks:
         self._timers = timers
         self._tokens = tokens
         self._transactions = transactions
+        self._accounts = accounts
 
     def ask(self) -> None:
         """Ask the trunks that are due. Call every second."""
@@ -41,20 +53,20 @@ class TrunkChecks:
     def _ping(self, trunk: Trunk, flow: Flow) -> None:
         tag = self._tokens.token()
         uri = f"sip:{trunk.to.host}:{trunk.to.port}"
-        self._transactions.send(
-            ClientRequest(
-                "OPTIONS",
-                uri,
-                self._tokens.branch(),
-                f"<sip:{self._name}@{flow.sent_by}>;tag={tag}",
-                f"<{uri}>",
-                self._tokens.token(),
-                1,
-                extra=f"Contact: <sip:{flow.sent_by}>\r\nAccept: application/sdp\r\n",
-            ),
-            flow,
-            partial(self._pinged, trunk.name),
+        request = ClientRequest(
+            "OPTIONS",
+            uri,
+            self._tokens.branch(),
+            f"<sip:{self._name}@{flow.sent_by}>;tag={tag}",
+            f"<{uri}>",
+            self._tokens.token(),
+            1,
+            extra=f"Contact: <sip:{flow.sent_by}>\r\nAccept: application/sdp\r\n",
         )
+        account = self._accounts.get(f"trunk:{trunk.name}")
+        if account is not None:
+            request.authorizer = Exchange(account)
+        self._transactions.send(request, flow, partial(self._pinged, trunk.name))
 
     def _pinged(self, trunk: str, response: Response) -> None:
         if response.status >= 200:

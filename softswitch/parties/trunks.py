@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from softswitch.calls import TrunkStates
@@ -58,6 +58,8 @@ class Trunks(TrunkStates):
     ) -> None:
         self._trunks: dict[str, Trunk] = {}
         self._states: dict[str, _State] = {}
+        self.on_found: Callable[[str], None] | None = None
+        """Called with a trunk whose addresses are others now."""
         self.down = 0
         """Trunks that are not up."""
         self._down_after = down_after
@@ -136,6 +138,12 @@ class Trunks(TrunkStates):
                 return trunk
         return None
 
+    def is_from(self, name: str, host: str) -> bool:
+        """Whether a trunk may come from that address."""
+        if any(one == host for one, _ in self.addresses(name)):
+            return True
+        return any(trunk.name == name for _, trunk in self._owners(host))
+
     def _owners(self, host: str) -> Owners:
         """Who may come from `host`, the narrowest network first."""
         try:
@@ -186,6 +194,8 @@ class Trunks(TrunkStates):
             state.addresses = before
             self._index_addresses()
             raise
+        if state.addresses != before and self.on_found is not None:
+            self.on_found(name)
 
     def addresses(self, name: str) -> tuple[tuple[str, int], ...]:
         """Where to send a trunk's requests, the best first; empty as long as its name is

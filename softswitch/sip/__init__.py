@@ -1,5 +1,6 @@
 """SIP (RFC 3261): messages, transport, transactions, dialogs, digest."""
 
+from softswitch.sip.account import Account, Exchange
 from softswitch.sip.client_transaction import ClientRequest, InviteClient, local_response
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.digest import (
@@ -80,6 +81,7 @@ __all__ = [
     "REASON_PHRASES",
     "RELIABLE",
     "SIPFRAG",
+    "Account",
     "Address",
     "Answer",
     "Authenticated",
@@ -87,6 +89,7 @@ __all__ = [
     "ClientRequest",
     "Dialog",
     "Digest",
+    "Exchange",
     "Flow",
     "InviteClient",
     "InviteServer",

@@ -22,15 +22,27 @@ from softswitch.sip.transaction_states import (
 )
 
 
+class Authorizer:
+    """Who answers challenges of a request (401, 407)."""
+
+    __slots__ = ()
+
+    def answered(self, request: ClientRequest, response: Response) -> bool:
+        """Make the request anew, with another branch and CSeq and with what answers the challenge;
+        False if that cannot be answered."""
+        raise NotImplementedError
+
+
 class ClientRequest:
     """A request that we send: the parts that its ACK and its CANCEL must repeat (§9.1, §17.1.1.3).
 
-    `routes` and `extra` are header lines, each ended by CRLF.
+    `routes` and `extra` are header lines, each ended by CRLF. `authorizer` answers its challenges;
+    without one its sender gets them.
     """
 
     __slots__ = (
-        "body", "branch", "call_id", "cseq", "extra", "from_", "max_forwards", "method",
-        "routes", "to", "uri",
+        "authorizer", "body", "branch", "call_id", "cseq", "extra", "from_", "max_forwards",
+        "method", "routes", "to", "uri",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +70,7 @@ class ClientRequest:
         self.max_forwards = max_forwards
         self.extra = extra
         self.body = body
+        self.authorizer: Authorizer | None = None
 
     def encode(self, flow: Flow) -> bytes:
         """The request as bytes, its one Via naming the side of `flow` that is ours."""
@@ -90,6 +103,10 @@ class ClientRequest:
             max_forwards=self.max_forwards,
             extra=extra,
         )
+
+
+def _ignore(response: Response) -> None:
+    """Nobody is told."""
 
 
 def local_response(status: int, reason: str) -> Response:
@@ -160,6 +177,8 @@ class InviteClient:
                 self._data = b""
                 self._ack = self.request.ack(response.headers["to"][0]).encode(self.flow)
                 self._send_ack()
+                if (status == 401 or status == 407) and self._authorized(response):
+                    return
                 # Timer D: at least 32 s over UDP, zero over a reliable transport.
                 tell, self.on_response = self.on_response, None
                 if self.flow.reliable:
@@ -173,6 +192,29 @@ class InviteClient:
                 self._send_ack()
         elif state == ACCEPTED and 200 <= status < 300:
             self._tell(response)
+
+    def _authorized(self, response: Response) -> bool:
+        """A challenge: the INVITE goes again with what answers it, as another transaction whose
+        user sees none of it. What is left of this one acknowledges the challenge if that comes
+        again."""
+        request, layer = self.request, self._layer
+        if request.authorizer is None or self.cancelling:
+            return False
+        old = InviteClient(layer, request, self.flow, _ignore)
+        if not request.authorizer.answered(request, response):
+            return False
+        self._stop_timer()
+        old.key, old.state, old._ack, old.on_response = self.key, COMPLETED, self._ack, None
+        layer.clients.pop(self.key, None)
+        if not self.flow.reliable:
+            layer.clients[old.key] = old
+            old._wait(max(32.0, layer.timeout))
+        self.key = request.branch + "INVITE"
+        self.state = CALLING
+        self._ack = b""
+        layer.clients[self.key] = self
+        self.start(request.encode(self.flow))
+        return True
 
     def cancel(self, reason: str = "") -> None:
         """Ask for the end of the INVITE: now, or after the first provisional response (§9.1).
@@ -260,7 +302,7 @@ class NonInviteClient:
     """Figure 6. One timer: E until F, then K."""
 
     __slots__ = (
-        "_data", "_interval", "_layer", "_left", "_next", "_timer", "flow", "key",
+        "_data", "_interval", "_layer", "_left", "_next", "_request", "_timer", "flow", "key",
         "on_response", "reconnected", "state",
     )  # fmt: skip
 
@@ -273,6 +315,8 @@ class NonInviteClient:
     ) -> None:
         self._layer = layer
         self.key = request.branch + request.method
+        # Only if it may have to be sent anew.
+        self._request = request if request.authorizer is not None else None
         self.flow = flow
         self.on_response = on_response
         self.state = TRYING
@@ -299,6 +343,8 @@ class NonInviteClient:
             self.state = PROCEEDING
         else:
             self._stop_timer()
+            if self._request is not None and self._authorized(self._request, response):
+                return
             self._data = b""
             self.on_response = None
             if self.flow.reliable:
@@ -308,6 +354,21 @@ class NonInviteClient:
                 self._timer = self._layer.timers.after(self._layer.settings.t4, self._terminate)
         if tell is not None:
             tell(response)
+
+    def _authorized(self, request: ClientRequest, response: Response) -> bool:
+        """A challenge: the request goes again with what answers it, as another transaction whose
+        user sees none of it."""
+        if response.status != 401 and response.status != 407:
+            return False
+        authorizer = request.authorizer
+        if authorizer is None or not authorizer.answered(request, response):
+            return False
+        self._layer.clients.pop(self.key, None)
+        self.key = request.branch + request.method
+        self.state = TRYING
+        self._layer.clients[self.key] = self
+        self.start(request.encode(self.flow))
+        return True
 
     def transport_error(self) -> None:
         """The flow is dead: on another, or as if a 503 had come."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from softswitch.sip.account import Account, Exchange
 from softswitch.sip.client_transaction import ClientRequest, InviteClient
 from softswitch.sip.dialog import Dialog, Unacknowledged
 from softswitch.sip.flow import Flow
@@ -42,17 +43,20 @@ class Session:
     sent; `agreed`: by reliable responses, before the answer (RFC 3262 §5). `rseq` is the last such
     response of the peer's (0: none), `provisionals` are ours to it. `ack_for` is the CSeq of an
     INVITE in another session whose 2xx brought the offer that this peer's ACK is to answer (0:
-    none).
+    none). `account` is what answers the peer's challenges, `credentials` the header lines that
+    the last INVITE went with.
     """
 
     __slots__ = (
         "_around",
         "_origin",
+        "account",
         "ack_cseq",
         "ack_data",
         "ack_for",
         "agreed",
         "answer",
+        "credentials",
         "dialog",
         "nat",
         "ours",
@@ -68,6 +72,8 @@ class Session:
         self._around = around
         self.dialog = dialog
         self.nat = False
+        self.account: Account | None = None
+        self.credentials = ""
         self.pending: InviteServer | None = None  # a re-INVITE of the peer, not answered yet
         self.outgoing: InviteClient | None = None  # a re-INVITE of ours, not answered yet
         self.answer: Unacknowledged | None = None  # our 2xx, not acknowledged yet
@@ -109,7 +115,25 @@ class Session:
 
     def request(self, method: str, extra: str = "", body: bytes = b"") -> ClientRequest:
         """A request within the dialog."""
-        return self.dialog.request(method, self._around.tokens.branch(), extra=extra, body=body)
+        request = self.dialog.request(method, self._around.tokens.branch(), extra=extra, body=body)
+        if self.account is not None:
+            exchange = Exchange(self.account, self.dialog)
+            if method == "INVITE":
+                exchange.told = self._authorized
+            exchange.before(request)
+            request.authorizer = exchange
+        return request
+
+    def authorize(self, request: ClientRequest) -> None:
+        """The INVITE that makes the dialog is answered for as well."""
+        if self.account is not None:
+            exchange = Exchange(self.account, self.dialog)
+            exchange.told = self._authorized
+            request.authorizer = exchange
+
+    def _authorized(self, lines: str) -> None:
+        # The ACK of its 2xx goes with the same (§22.1).
+        self.credentials = lines
 
     def send(
         self,
@@ -133,6 +157,8 @@ class Session:
     def ack(self, cseq: int, content: str = "", body: bytes = b"") -> None:
         """The ACK of the peer's 2xx; kept, since a 2xx that comes again wants it again."""
         around = self._around
+        if self.credentials:
+            content = self.credentials + content
         request = self.dialog.request(
             "ACK", around.tokens.branch(), cseq=cseq, extra=content, body=body
         )
@@ -215,6 +241,8 @@ class Session:
         """That of another dialog with the same peer, or behind it."""
         session = Session(self._around, dialog)
         session.nat = self.nat
+        session.account = self.account
+        session.credentials = self.credentials
         return session
 
     # --- descriptions

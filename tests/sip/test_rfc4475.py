@@ -68,7 +68,9 @@ OUTCOMES = {
     "dblreq": Outcome("3.1.1.8", 401, "one REGISTER; the INVITE behind its body is ignored"),
     "semiuri": Outcome("3.1.1.9", 200, "valid; semicolons belong to the user part"),
     "transports": Outcome("3.1.1.10", 200, "valid; unknown transports in Vias further down"),
-    "mpart01": Outcome("3.1.1.11", 405, "valid; MESSAGE is no method of this switch yet"),
+    "mpart01": Outcome(
+        "3.1.1.11", 403, "valid; its route leads to a carrier that takes no messages"
+    ),
     "unreason": Outcome("3.1.1.12", DROPPED, "valid response; to no request of ours"),
     "noreason": Outcome("3.1.1.13", DROPPED, "valid response; to no request of ours"),
     # 3.1.2 Invalid messages

@@ -1,0 +1,187 @@
+"""Carriers that challenge: within the call nobody notices, and the record knows one leg."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calls.call_world import ANSWER, SDP, World
+from calls.carrier import ACCOUNT, Carrier
+from calls.transfers import phones
+from softswitch.events import LegInvited
+
+
+def made(folder: Path, config: str = ACCOUNT, **more: bool) -> tuple[World, Carrier]:
+    world = World(folder, config, **more)
+    return world, Carrier(world)
+
+
+@pytest.mark.parametrize("status", [401, 407])
+@pytest.mark.parametrize("algorithms", [("MD5",), ("SHA-256", "MD5"), ("SHA-512-256", "MD5")])
+@pytest.mark.parametrize("qop", ['qop="auth", ', 'qop="auth-int,auth", ', ""])
+def test_a_call(tmp_path: Path, status: int, algorithms: tuple[str, ...], qop: str) -> None:
+    world, carrier = made(tmp_path)
+    carrier.status, carrier.algorithms, carrier.qop = status, algorithms, qop
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    (first,) = carrier.challenged
+    (second,) = carrier.passed
+    assert "authorization" not in first
+    assert "proxy-authorization" not in first
+    assert second["call-id"] == first["call-id"]
+    assert second["from"] == first["from"]
+    assert ";tag=" not in second["to"]
+    assert second.cseq == first.cseq + 1
+    assert second.branch != first.branch
+    assert second.body == first.body
+    line = carrier.line
+    line.reply(180)
+    line.reply(200, ANSWER)
+    a.ack()
+    ack = line.find("ACK")
+    assert ack.cseq == second.cseq
+    header = "authorization" if status == 401 else "proxy-authorization"
+    assert ack[header] == second[header], "RFC 3261 §22.1"
+    assert [m.what for m in alice.inbox if m.status and m.method == "INVITE"][-2:] == [
+        "180 INVITE",
+        "200 INVITE",
+    ]
+    assert len(world.of(LegInvited)) == 1
+    a.bye()
+    bye = line.find("BYE")
+    assert header in bye, "what was asked for last is sent unasked within the dialog"
+    assert bye.cseq == second.cseq + 1
+    line.reply(200, to="BYE")
+    world.end()
+
+
+def test_the_challenge_comes_again(tmp_path: Path) -> None:
+    """Its ACK was lost: it is acknowledged again, and nothing else happens."""
+    world, carrier = made(tmp_path)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    first = carrier.challenged[0]
+    acks = carrier.line.count("ACK")
+    count = len(carrier.passed)
+    carrier.answer(first, 401, 'WWW-Authenticate: Digest realm="x", nonce="y"\r\n')
+    assert len(carrier.passed) == count
+    assert carrier.line.count("ACK") == acks + 1
+    assert carrier.line.last.cseq == first.cseq
+    a.cancel()
+    cancel = carrier.line.find("CANCEL") if "CANCEL" in carrier.line.what else None
+    carrier.line.reply(180)
+    cancel = carrier.line.find("CANCEL")
+    assert cancel.cseq == carrier.passed[0].cseq
+    assert cancel.branch == carrier.passed[0].branch
+    carrier.line.reply(200, to="CANCEL")
+    carrier.line.reply(487)
+    world.end()
+
+
+def test_a_wrong_password(tmp_path: Path) -> None:
+    """Once, and the call goes on to the next trunk."""
+    world, carrier = made(tmp_path)
+    carrier.secret = "another"
+    backup = world.agent("10.3.0.1", "backup")
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("95550100")
+    assert len(carrier.challenged) == 2
+    assert backup.line.what == ["INVITE"]
+    backup.line.reply(486)
+    assert alice.line.last.status == 486
+    assert "authorization" not in backup.line.find("INVITE")
+    world.end()
+
+
+def test_a_nonce_that_is_used_up(tmp_path: Path) -> None:
+    """Each request may need another one (stale)."""
+    world, carrier = made(tmp_path)
+    carrier.uses = 1
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    carrier.line.reply(200, ANSWER)
+    a.ack()
+    a.invite(SDP)
+    assert [m.method for m in carrier.passed] == ["INVITE", "INVITE"]
+    carrier.line.reply(200, ANSWER)
+    a.ack()
+    assert carrier.line.last.what == "ACK"
+    assert carrier.line.last.cseq == carrier.passed[-1].cseq
+    a.send("INFO", "Signal=1", "Content-Type: application/dtmf-relay\r\n")
+    assert carrier.line.last.what == "INFO"
+    carrier.line.reply(200, to="INFO")
+    assert a.last.what == "200 INFO"
+    a.bye()
+    carrier.line.reply(200, to="BYE")
+    assert [m.method for m in carrier.passed] == ["INVITE", "INVITE", "INFO", "BYE"]
+    cseqs = [m.cseq for m in carrier.inbox if m.method not in ("ACK",) and not m.status]
+    assert cseqs == sorted(set(cseqs))
+    world.end()
+
+
+def test_a_realm_that_is_not_the_carriers(tmp_path: Path) -> None:
+    world, carrier = made(tmp_path, ACCOUNT.replace("s3cret}", "s3cret, realm: carrier.example}"))
+    carrier.realm = "thief.example"
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("85550100")
+    assert len(carrier.challenged) == 1
+    assert alice.line.last.status in (401, 407, 502, 500, 403)
+    world.end()
+
+
+def test_no_other_trunk_gets_the_password(tmp_path: Path) -> None:
+    world, _ = made(tmp_path)
+    backup = Carrier(world, ("10.3.0.1", 5060))
+    carrier = Carrier(world)
+    carrier.asks = set()
+    carrier.answers["INVITE"] = (503, "")
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("95550100")
+    assert len(backup.challenged) == 1
+    assert backup.passed == []
+    world.end()
+
+
+def test_a_call_from_the_carrier(tmp_path: Path) -> None:
+    """What we send within it is challenged as well."""
+    world, carrier = made(tmp_path)
+    _, bob, _ = phones(world)
+    line = carrier.call("1002")
+    bob.line.reply(200)
+    line.ack()
+    bob.line.bye()
+    bye = line.find("BYE")
+    assert "authorization" in bye
+    line.reply(200, to=bye)
+    assert bob.line.last.what == "200 BYE"
+    world.end()
+
+
+def test_after_a_restart(tmp_path: Path) -> None:
+    world, carrier = made(tmp_path, journal=True)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    carrier.line.reply(200, ANSWER)
+    a.ack()
+    world.restart(config=ACCOUNT)
+    world.run(3)
+    a.bye()
+    assert carrier.line.last.what == "BYE"
+    carrier.line.reply(200, to="BYE")
+    assert a.last.what == "200 BYE"
+    world.rest()
+
+
+def test_a_caller_who_gives_up_between(tmp_path: Path) -> None:
+    """The challenge crosses the CANCEL."""
+    world, carrier = made(tmp_path)
+    world.dead.add(carrier.address)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    a.cancel()
+    world.dead.clear()
+    world.run(40)
+    assert a.find("487 INVITE")
+    assert carrier.passed == []
+    world.end()
