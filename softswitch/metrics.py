@@ -69,8 +69,17 @@ class SwitchMetrics:
             "softswitch_trunk_up", "1 if the trunk answers (or is not asked).", labels=["trunk"]
         )
         busy = GaugeMetricFamily("softswitch_trunk_calls", "Calls on the trunk.", labels=["trunk"])
+        registered = GaugeMetricFamily(
+            "softswitch_trunk_registered",
+            "1 if the switch is registered with the trunk that wants it.",
+            labels=["trunk"],
+        )
         for trunk in switch.config.trunks:
+            enrolment = switch.enrolments.of(trunk)
+            if enrolment is not None:
+                registered.add_metric([trunk], enrolment.state == "registered")
             up.add_metric([trunk], switch.trunks.is_up(trunk))
             busy.add_metric([trunk], switch.trunks.calls(trunk))
         yield up
+        yield registered
         yield busy
