@@ -359,6 +359,7 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
         ("default_expires", "max_expires"),
         ("min_subscription", "default_subscription"),
         ("default_subscription", "max_subscription"),
+        ("dns_least", "dns_longest"),
         ("t1", "t2"),
         ("guess_delay", "guess_longest"),
     ):

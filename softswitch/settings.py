@@ -43,6 +43,7 @@ def call_settings(config: Config) -> CallSettings:
         max_passed=limits.max_passed,
         early_dialogs=limits.max_early_dialogs,
         completion_ring=timers.completion_ring,
+        trunk_pause=timers.trunk_pause,
         session_lines=_session_lines(timers.session_expires, timers.min_se),
     )
 

@@ -560,6 +560,10 @@ class Switch(Core):
         """Where a target of the dialplan is just now: see `Destinations.of`."""
         return self.targets.of(target, holder)
 
+    def elsewhere(self, before: Destination, number: str, holder: object) -> Destination | None:
+        """Another address of a trunk: see `Destinations.elsewhere`."""
+        return self.targets.elsewhere(before, number, holder)
+
     def make_room(self, party: str) -> bool:
         """End a call that has a line of a trunk, for one of an emergency; whether there is one."""
         found: Call | None = None

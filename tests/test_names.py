@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,16 +18,22 @@ from softswitch.config import Trunk
 from softswitch.config.addresses import parse_trunk_uri
 from softswitch.names import Found, Names
 from softswitch.parties import Trunks
+from softswitch.sip import Located
 
 
 def trunk(name: str, host: str) -> Trunk:
     return Trunk(name, parse_trunk_uri(f"sip:{host}"))
 
 
+def at(host: str, ttl: float = 0.0) -> Located:
+    return Located("udp", ((host, 5060),), ttl)
+
+
 class Switch:
     """As much of a switch as has trunks."""
 
     def __init__(self, *trunks: Trunk) -> None:
+        self.config = SimpleNamespace(timers=SimpleNamespace(dns_least=0.0, dns_longest=3600.0))
         self.trunk_entries = {one.name: one for one in trunks}
         self.trunks = Trunks(trunks)
 
@@ -71,7 +78,7 @@ def test_one_that_hangs_keeps_no_other_waiting() -> None:
     async def test(make: Callable[[Switch], Names], dns: Dns) -> None:
         hang = [trunk(f"dead{n}", f"dead{n}.example.com") for n in range(20)]
         switch = Switch(*hang, trunk("a", "a.example.com"), trunk("b", "192.0.2.1"))
-        dns.known["a.example.com"] = [("192.0.2.9", 5060)]
+        dns.known["a.example.com"] = at("192.0.2.9")
         began = time.monotonic()
         await make(switch).begin()
         assert time.monotonic() - began < 20 * names.AT_START
@@ -97,7 +104,6 @@ def test_it_is_said_once_that_a_name_is_not_found_and_that_it_is_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(names, "AGAIN_AFTER", 0.0)
-    monkeypatch.setattr(names, "LOOK_UP_EVERY", 0.0)
     caplog.set_level(logging.INFO)
 
     async def test(make: Callable[[Switch], Names], dns: Dns) -> None:
@@ -106,7 +112,7 @@ def test_it_is_said_once_that_a_name_is_not_found_and_that_it_is_again(
         dns.known["a.example.com"] = OSError("no such name")
         for _ in range(3):
             await looking.begin()
-        dns.known["a.example.com"] = [("192.0.2.9", 5060)]
+        dns.known["a.example.com"] = at("192.0.2.9")
         await looking.begin()
         dns.known["a.example.com"] = OSError("no such name")
         await looking.begin()
@@ -130,7 +136,7 @@ def test_the_answer_for_a_trunk_that_has_moved_is_no_matter() -> None:
         moved = trunk("a", "new.example.com")
         switch.trunk_entries = {"a": moved}
         switch.trunks.take_up([moved])
-        dns.known["new.example.com"] = [("192.0.2.7", 5060)]
+        dns.known["new.example.com"] = at("192.0.2.7")
         await looking.begin()
         dns.close()
         await asyncio.sleep(0.05)
@@ -141,5 +147,7 @@ def test_the_answer_for_a_trunk_that_has_moved_is_no_matter() -> None:
 
 
 def test_what_the_system_says() -> None:
-    assert ("127.0.0.1", 5060) in names.look_up(trunk("a", "localhost"))  # type: ignore[operator]
+    found = names.look_up(trunk("a", "localhost"))
+    assert isinstance(found, Located)
+    assert ("127.0.0.1", 5060) in found.addresses
     assert isinstance(names.look_up(trunk("a", "x" * 64 + ".example")), Exception)

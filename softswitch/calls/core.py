@@ -36,7 +36,8 @@ class CallSettings:
     `session_expires` is the session interval that is asked for (RFC 4028), with the header lines
     that do so; `min_se` the shortest one that is taken. `max_passed` is in characters, of the
     headers of one message that go through, `early_dialogs` how many may ring behind one INVITE.
-    `completion_ring`: how long who has asked for a call's completion is rung.
+    `completion_ring`: how long who has asked for a call's completion is rung. `trunk_pause`: for so
+    long an address of a trunk that did not take a call is the last choice.
     """
 
     no_response: float = 5.0
@@ -56,6 +57,7 @@ class CallSettings:
     max_passed: int = 2048
     early_dialogs: int = 16
     completion_ring: float = 20.0
+    trunk_pause: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,14 @@ class TrunkStates:
 
     def failed(self, name: str) -> None:
         """A call to it was not answered at all."""
+        raise NotImplementedError
+
+    def failed_at(self, name: str, address: tuple[str, int], seconds: float) -> None:
+        """One of its addresses takes no calls, for so long."""
+        raise NotImplementedError
+
+    def busy(self, name: str, seconds: float) -> None:
+        """It takes no calls for so long, it says."""
         raise NotImplementedError
 
 
@@ -376,6 +386,11 @@ class Core(Surroundings):
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now, or the status and phrase of why nowhere."""
+        raise NotImplementedError
+
+    def elsewhere(self, before: Destination, number: str, holder: object) -> Destination | None:
+        """Another address of the trunk that did not take a call, with its line taken; None if all
+        were tried."""
         raise NotImplementedError
 
     def make_room(self, party: str) -> bool:

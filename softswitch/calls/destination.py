@@ -30,6 +30,7 @@ class Destination:
         "party",
         "reliable",
         "switch",
+        "tried",
         "uri",
         "user_agent",
     )
@@ -60,6 +61,7 @@ class Destination:
         self.expires = 0
         self.again: Dialog | None = None
         self.reliable = reliable
+        self.tried: tuple[tuple[str, int], ...] = ()
 
     @property
     def address(self) -> str:

@@ -78,6 +78,18 @@ def reason_line(status: int, text: str) -> str:
     return f'Reason: SIP;cause={status};text="{text}"\r\n'
 
 
+_LONGEST = 3600
+
+
+def retry_after(response: Response) -> float:
+    """The seconds for which it asks not to be asked again, an hour at most; 0: it does not
+    (§20.33)."""
+    text = (response.get("retry-after") or "").partition(";")[0].partition("(")[0].strip()
+    if not text.isascii() or not text.isdecimal():
+        return 0.0
+    return float(min(int(text[:10]), _LONGEST))
+
+
 _REASONS = 4  # one a protocol: there are two, SIP and Q.850
 
 

@@ -16,7 +16,7 @@ from softswitch.calls.attempt import Attempt
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import DEFLECTED, Diversion, Diverted, Step
-from softswitch.calls.headers import explanation, reason_of
+from softswitch.calls.headers import explanation, reason_of, retry_after
 from softswitch.calls.leg import INVITING, WAITING, Leg
 from softswitch.calls.trying import NOBODY, Trying, going_by
 from softswitch.config import BUSY, NO_ANSWER, UNREACHABLE, Forwarding
@@ -333,7 +333,9 @@ class Search(Trying):
         status, reason = response.status, response.reason
         if status == 422 and leg.state == INVITING and self._longer(leg, response):
             return
-        way = leg.attempt.way if leg.attempt is not None else None
+        attempt = leg.attempt
+        way = attempt.way if attempt is not None else None
+        destination = attempt.destination if attempt is not None else None
         # A timeout and a dead flow are no response of the other side, and have no headers.
         by, cause = ("switch" if response.ours else "remote"), reason_of(response)
         if leg.state != INVITING:
@@ -351,9 +353,12 @@ class Search(Trying):
             self._redirect(leg, response, way)
         if leg in self.legs:
             self.legs.remove(leg)
-        if response.ours and status in (408, 503) and leg.party.startswith("trunk:"):
-            # Nothing came, or nothing leads there: the next calls need not wait for it.
-            call.core.trunk_states.failed(leg.party[6:])
+        if leg.party.startswith("trunk:") and (status == 503 or (status == 408 and response.ours)):
+            if destination is not None and self._elsewhere(destination, leg, response, way):
+                return
+            if response.ours:
+                # Nothing came, or nothing leads there: the next calls need not wait for it.
+                call.core.trunk_states.failed(leg.party[6:])
         if status == 408 and response.ours:
             self._note(_silence(leg))
         elif status == 503 and response.ours and leg.party.startswith("extension:"):
@@ -398,6 +403,22 @@ class Search(Trying):
         leg.close()
         self.legs.remove(leg)
         self.invite(destination, way)
+        return True
+
+    def _elsewhere(
+        self, destination: Destination, leg: Leg, response: Response, way: Diversion | None
+    ) -> bool:
+        """An address of a trunk takes no calls: whether another one is tried (RFC 3263 §4.3)."""
+        core = self.call.core
+        name, states = leg.party[6:], core.trunk_states
+        after = retry_after(response)
+        states.failed_at(name, destination.flow.remote, max(after, core.settings.trunk_pause))
+        other = core.elsewhere(destination, leg.number, self.call)
+        if other is None:
+            if after:
+                states.busy(name, after)
+            return False
+        self.invite(other, way)
         return True
 
     def _spare(self, leg: Leg, status: int) -> None:

@@ -1,6 +1,6 @@
 """Configuration as people write it: values, models, places in YAML, mistakes."""
 
-from softswitch.config.addresses import Listen, parse_listen
+from softswitch.config.addresses import AVAILABLE, Listen, parse_listen
 from softswitch.config.caller_id import CallerId, CallerIdModel
 from softswitch.config.clashes import trunk_clashes
 from softswitch.config.forwarding import (
@@ -77,6 +77,7 @@ from softswitch.config.values import (
 __all__ = [
     "ALWAYS",
     "AS_IT_IS",
+    "AVAILABLE",
     "BUSY",
     "CASES",
     "IN_JSON_A_TEXT",

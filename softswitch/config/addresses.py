@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias, cast
 
@@ -44,13 +44,16 @@ class Listen:
 class TrunkAddress:
     """Where a trunk's calls are sent. ``host`` is a name or an IP address without brackets.
 
-    ``user`` is the user part of the ``to`` URI, empty if it has none.
+    ``user`` is the user part of the ``to`` URI, empty if it has none. ``said_port`` and
+    ``said_transport``: the URI names them; else the DNS may (RFC 3263).
     """
 
     host: str
     port: int
     transport: Transport
     user: str = ""
+    said_port: bool = field(default=True, compare=False)
+    said_transport: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,17 @@ def parse_listen(text: str) -> Listen:
     return Listen(cast(Transport, transport), str(address), _port(match["port"], text, least=0))
 
 
+def parse_resolver(text: str) -> tuple[str, int]:
+    """``192.0.2.53``, ``192.0.2.53:5353``, ``[2001:db8::53]:5353``. Raises ValueError."""
+    host, port = text, 53
+    match = _HOST_PORT.fullmatch(text)
+    if match:
+        host, port = match["six"] or match["host"] or "", _port(match["port"], text)
+    if not _is_address(host):
+        raise ValueError(f"found `{text}`, expected the IP address of a DNS server")
+    return host, port
+
+
 def parse_trunk_uri(text: str) -> TrunkAddress:
     """``sip:[USER@]HOST[:PORT][;transport=tcp]``. Raises ValueError, saying what was expected."""
     example = "sip:192.0.2.1:5060 or sip:pbx.example.com;transport=tcp"
@@ -119,7 +133,14 @@ def parse_trunk_uri(text: str) -> TrunkAddress:
     if re.fullmatch(r"[0-9.]+", host) and not _is_address(host):
         raise ValueError(f"found `{text}`: `{host}` is no IP address")
     port = DEFAULT_PORT if uri.port is None else _port(str(uri.port), text)
-    return TrunkAddress(host, port, cast(Transport, transport), uri.user)
+    return TrunkAddress(
+        host,
+        port,
+        cast(Transport, transport),
+        uri.user,
+        uri.port is not None,
+        bool(uri.params.get("transport")),
+    )
 
 
 def parse_trunk_source(text: str) -> TrunkSource:

@@ -26,6 +26,7 @@ from softswitch.config.addresses import (
     TrunkAddress,
     TrunkSource,
     parse_listen,
+    parse_resolver,
     parse_trunk_source,
     parse_trunk_uri,
 )
@@ -114,6 +115,10 @@ class SwitchSection(Section):
         BeforeValidator(one_or_more),
         Field(min_length=1),
     ] = Field(description="where to listen for SIP, such as [udp:0.0.0.0:5060, tcp:0.0.0.0:5060]")
+    resolver: Annotated[
+        tuple[Annotated[tuple[str, int], text_then(parse_resolver), IN_JSON_A_TEXT], ...],
+        BeforeValidator(one_or_more),
+    ] = Field(default=(), description="DNS servers for names of trunks; by default the system's")
     call_id_header: Annotated[Text, AfterValidator(_header)] = Field(
         default="X-CDS-Call-ID", description="SIP header that carries the callID between switches"
     )
@@ -378,6 +383,16 @@ class Timers(Section):
     )
     max_expires: Annotated[int, Strict(), Field(ge=1)] = Field(
         default=7200, description="longest registration; longer is cut to this"
+    )
+    dns_least: Seconds = Field(
+        default=30.0, description="what the DNS says of a trunk is not asked for sooner than this"
+    )
+    dns_longest: Seconds = Field(
+        default=3600.0, description="nor is it believed for longer, whatever its TTL"
+    )
+    trunk_pause: Seconds = Field(
+        default=30.0,
+        description="an address of a trunk that did not take a call is the last choice so long",
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
     tcp_first: Seconds = Field(

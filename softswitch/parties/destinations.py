@@ -109,34 +109,66 @@ class Destinations:
         if trunk is None:
             # The call began before the configuration was read again.
             return 503, "No Such Trunk"
-        to = trunk.to
         flow = self.flow_to_trunk(trunk)
         if flow is None:
             return 503, "Trunk Is Unreachable"
-        party = str(target)
+        found = self._at_trunk(trunk, target.number, flow, holder)
+        return FULL if found is None else [found]
+
+    def elsewhere(self, before: Destination, number: str, holder: object) -> Destination | None:
+        """Another address of the trunk that did not take a call (RFC 3263 §4.3), with its line
+        taken; None if all were tried."""
+        trunk = self._names.get(before.party[6:])
+        if trunk is None:
+            return None
+        tried = (*before.tried, before.flow.remote)
+        address = self._trunks.elsewhere(trunk.name, tried)
+        if address is None:
+            return None
+        flow = self._network.flow_to(self._trunks.transport(trunk.name), *address)
+        found = None if flow is None else self._at_trunk(trunk, number, flow, holder)
+        if found is not None:
+            found.tried = tried
+        return found
+
+    def _at_trunk(
+        self, trunk: Trunk, number: str, flow: Flow, holder: object
+    ) -> Destination | None:
+        """There, with its line taken; None if it has none."""
+        to = trunk.to
+        party = f"trunk:{trunk.name}"
         if not self._lines.take(party, holder):
-            return FULL
+            return None
         host = f"[{to.host}]" if ":" in to.host else to.host
         port = f":{to.port}" if to.port != 5060 else ""
         kind = f";transport={to.transport}" if to.transport != "udp" else ""
-        return [
-            Destination(
-                party,
-                target.number,
-                f"sip:{escape_user(target.number)}@{host}{port}{kind}",
-                flow,
-                line=party,
-                switch=trunk.switch,
-                nat=trunk.nat,
-                carrier=None if trunk.switch else trunk,
-                reliable=trunk.prack,
-            )
-        ]
+        return Destination(
+            party,
+            number,
+            f"sip:{escape_user(number)}@{host}{port}{kind}",
+            flow,
+            line=party,
+            switch=trunk.switch,
+            nat=trunk.nat,
+            carrier=None if trunk.switch else trunk,
+            reliable=trunk.prack,
+        )
 
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
         """A flow to where a trunk is; None if its name was not found, or nothing leads there."""
         addresses = self._trunks.addresses(trunk.name)
-        return self._network.flow_to(trunk.to.transport, *addresses[0]) if addresses else None
+        if not addresses:
+            return None
+        return self._network.flow_to(self._trunks.transport(trunk.name), *addresses[0])
+
+    def flows_to_trunk(self, trunk: Trunk) -> list[Flow]:
+        """Flows to all of its addresses."""
+        transport = self._trunks.transport(trunk.name)
+        flows = [
+            self._network.flow_to(transport, *address)
+            for address in self._trunks.addresses(trunk.name)
+        ]
+        return [flow for flow in flows if flow is not None]
 
     def redirected(
         self, party: str, number: str, uri: Uri, dialplan: Dialplan

@@ -97,7 +97,7 @@ class Parties(KnownParties):
         )
         self.registering = Registering(self.registrar, self.guesses)
         self.callers = Callers(self.extensions, config.limits.max_text, forms_of(config))
-        self.trunks = Trunks(self.trunk_entries.values())
+        self.trunks = Trunks(self.trunk_entries.values(), clock=clock)
         self.sources = Sources(self.trunks, self.trunk_entries)
         self.lines = Lines(self.extensions, self.trunks)
         self.targets = Destinations(

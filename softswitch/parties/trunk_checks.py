@@ -44,11 +44,11 @@ class TrunkChecks:
     def ask(self) -> None:
         """Ask the trunks that are due. Call every second."""
         for trunk in self._trunks.due(self._timers.clock()):
-            flow = self._targets.flow_to_trunk(trunk)
-            if flow is None:
+            flows = self._targets.flows_to_trunk(trunk)
+            if not flows:
                 self._trunks.answered(trunk.name, 503)
-                continue
-            self._ping(trunk, flow)
+            for flow in flows:
+                self._ping(trunk, flow)
 
     def _ping(self, trunk: Trunk, flow: Flow) -> None:
         tag = self._tokens.token()
@@ -66,8 +66,8 @@ class TrunkChecks:
         account = self._accounts.get(f"trunk:{trunk.name}")
         if account is not None:
             request.authorizer = Exchange(account)
-        self._transactions.send(request, flow, partial(self._pinged, trunk.name))
+        self._transactions.send(request, flow, partial(self._pinged, trunk.name, flow.remote))
 
-    def _pinged(self, trunk: str, response: Response) -> None:
+    def _pinged(self, trunk: str, address: tuple[str, int], response: Response) -> None:
         if response.status >= 200:
-            self._trunks.answered(trunk, response.status)
+            self._trunks.answered(trunk, response.status, address)

@@ -33,10 +33,14 @@ Owners: TypeAlias = tuple[tuple[int | None, Trunk], ...]
 class _State:
     """What changes of a trunk while the switch runs."""
 
-    __slots__ = ("addresses", "calls", "due_at", "failures", "up")
+    __slots__ = ("addresses", "bad", "calls", "due_at", "failures", "transport", "until", "up")
 
     def __init__(self) -> None:
         self.addresses: tuple[tuple[str, int], ...] = ()
+        self.transport = ""
+        # Until when an address is the last choice, in seconds of the clock.
+        self.bad: dict[tuple[str, int], float] = {}
+        self.until = 0.0  # not before then, it has said itself
         self.calls = 0
         self.failures = 0
         self.up = True
@@ -53,6 +57,7 @@ class Trunks(TrunkStates):
         self,
         trunks: Iterable[Trunk],
         *,
+        clock: Callable[[], float] = lambda: 0.0,
         down_after: int = DOWN_AFTER,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
@@ -62,6 +67,7 @@ class Trunks(TrunkStates):
         """Called with a trunk whose addresses are others now."""
         self.down = 0
         """Trunks that are not up."""
+        self._clock = clock
         self._down_after = down_after
         self._max_remembered = max_remembered
         # (transport, address, port) of each `to`; over a connection (transport, address) besides.
@@ -90,7 +96,9 @@ class Trunks(TrunkStates):
                 continue
             numeric = _canonical(trunk.to.host) is not None
             state.addresses = ((trunk.to.host, trunk.to.port),) if numeric else ()
+            state.transport = trunk.to.transport
             state.up, state.failures, state.due_at = True, 0, None
+            state.bad, state.until = {}, 0.0
         self.down = sum(not state.up for state in self._states.values())
         self._remembered.clear()
         self._index_networks()
@@ -172,7 +180,7 @@ class Trunks(TrunkStates):
         self._exact = {}
         self._peers = {}
         for name, trunk in self._trunks.items():
-            transport = trunk.to.transport
+            transport = self._states[name].transport or trunk.to.transport
             for host, port in self._states[name].addresses:
                 canonical = _canonical(host)
                 if canonical is None:
@@ -181,13 +189,18 @@ class Trunks(TrunkStates):
                 if transport != "udp":
                     self._peers.setdefault((transport, canonical), []).append((port, trunk))
 
-    def set_addresses(self, name: str, addresses: Iterable[tuple[str, int]]) -> None:
-        """What the host name of a trunk's `to` resolved to: (IP address, port), the best first.
+    def set_addresses(
+        self, name: str, addresses: Iterable[tuple[str, int]], transport: str = ""
+    ) -> None:
+        """What the host name of a trunk's `to` resolved to: (IP address, port), the best first, by
+        that transport (empty: that of the `to`).
 
         KeyError for an unknown trunk, ValueError for what is no address; then nothing changes.
         """
         state = self._states[name]
         before, state.addresses = state.addresses, tuple(addresses)
+        state.transport = transport or self._trunks[name].to.transport
+        state.bad = {one: until for one, until in state.bad.items() if one in state.addresses}
         try:
             self._index_addresses()
         except ValueError:
@@ -200,7 +213,43 @@ class Trunks(TrunkStates):
     def addresses(self, name: str) -> tuple[tuple[str, int], ...]:
         """Where to send a trunk's requests, the best first; empty as long as its name is
         unresolved."""
-        return self._states[name].addresses
+        state = self._states[name]
+        if state.bad:
+            now = self._clock()
+            bad = [one for one in state.addresses if state.bad.get(one, 0.0) > now]
+            return (*(one for one in state.addresses if one not in bad), *bad)
+        return state.addresses
+
+    def transport(self, name: str) -> str:
+        """By which its requests go."""
+        return self._states[name].transport
+
+    def elsewhere(self, name: str, tried: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
+        """Another address of a trunk, that was not tried (RFC 3263 §4.3)."""
+        state = self._states.get(name)
+        if state is None or len(state.addresses) < 2:
+            return None
+        tried = set(tried)
+        return next((one for one in self.addresses(name) if one not in tried), None)
+
+    def failed_at(self, name: str, address: tuple[str, int], seconds: float) -> None:
+        """An address of a trunk takes no calls: it is the last choice for so long, a trunk of one
+        address for as long as it has said itself (Retry-After)."""
+        state = self._states.get(name)
+        if state is None:
+            return
+        until = self._clock() + seconds
+        if len(state.addresses) > 1:
+            state.bad[address] = max(until, state.bad.get(address, 0.0))
+
+    def busy(self, name: str, seconds: float) -> None:
+        """It takes no calls for so long, it says."""
+        trunk, state = self._trunks.get(name), self._states.get(name)
+        if trunk is None or state is None or trunk.keepalive <= 0:
+            return
+        state.until = max(state.until, self._clock() + seconds)
+        if state.up:
+            self._turned(name, state, False)
 
     # --- calls
 
@@ -255,7 +304,8 @@ class Trunks(TrunkStates):
         state = self._states.get(name)
         if state is not None:
             state.failures = 0
-            if not state.up:
+            if not state.up and (not state.until or self._clock() >= state.until):
+                state.until = 0.0
                 self._turned(name, state, True)
 
     def failed(self, name: str) -> None:
@@ -300,8 +350,12 @@ class Trunks(TrunkStates):
             default=None,
         )
 
-    def answered(self, name: str, status: int | None) -> bool:
+    def answered(
+        self, name: str, status: int | None, address: tuple[str, int] | None = None
+    ) -> bool:
         """Takes the final status of an OPTIONS, None without one; returns whether `is_up` changed.
+        `address` is where it went: of several, those that do not answer are the last choice, and
+        the trunk is down when all of them are.
 
         Any answer is a sign of life (a carrier may refuse OPTIONS with 403 or 405) but 503, which
         asks for calls to go elsewhere, and 408, which is what a transaction says that timed out.
@@ -311,6 +365,15 @@ class Trunks(TrunkStates):
             return False
         state = self._states[name]
         before = state.up
+        well = status is not None and status not in (_OVERLOADED, _TIMED_OUT)
+        if address is not None and len(state.addresses) > 1:
+            if well:
+                state.bad.pop(address, None)
+            else:
+                # Until it is asked the next time but one.
+                state.bad[address] = self._clock() + 2 * self._trunks[name].keepalive + 64.0
+            if not well and any(one not in state.bad for one in state.addresses):
+                return False
         if status is not None and status not in (_OVERLOADED, _TIMED_OUT):
             self.heard(name)
         else:

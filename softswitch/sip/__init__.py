@@ -24,6 +24,7 @@ from softswitch.sip.header_values import (
     uri_scheme,
 )
 from softswitch.sip.hosts import is_numeric, network_of, unreachable_from
+from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
@@ -89,13 +90,17 @@ __all__ = [
     "ClientRequest",
     "Dialog",
     "Digest",
+    "Dns",
     "Exchange",
     "Flow",
     "InviteClient",
     "InviteServer",
+    "Located",
     "MalformedCredentials",
     "MalformedMessage",
+    "Naptr",
     "Network",
+    "NoSuchName",
     "NonInviteServer",
     "Origin",
     "Outbox",
@@ -108,6 +113,7 @@ __all__ = [
     "Response",
     "ServerTransaction",
     "Session",
+    "Srv",
     "Surroundings",
     "Terms",
     "Timer",
@@ -136,6 +142,7 @@ __all__ = [
     "is_numeric",
     "least_of",
     "local_response",
+    "locate",
     "network_of",
     "opened",
     "parse",

@@ -25,7 +25,7 @@ extensions:
   "1001": {{name: Foreign, password: foreign-secret}}
   "1002": {{name: Ours, password: our-secret}}
 trunks:
-  proxy: {{to: "sip:127.0.0.1:{proxy}"}}
+  proxy: {{to: "sip:127.0.0.1:{proxy}"{account}}}
 dialplan: dialplan.yaml
 media: {{mode: bypass}}
 cds:
@@ -82,11 +82,14 @@ class Interop:
 
 
 @contextmanager
-def running(folder: Path, digest: str) -> Iterator[Interop]:
-    """The switch, with its files in ``folder``; it must end cleanly."""
+def running(folder: Path, digest: str, account: str = "") -> Iterator[Interop]:
+    """The switch, with its files in ``folder``; it must end cleanly. ``account`` are more keys of
+    the trunk."""
     sip, proxy, link, api = (free_port() for _ in range(4))
     config = folder / "interop.yaml"
-    config.write_text(CONFIG.format(sip=sip, proxy=proxy, link=link, api=api, digest=digest))
+    config.write_text(
+        CONFIG.format(sip=sip, proxy=proxy, link=link, api=api, digest=digest, account=account)
+    )
     (folder / "dialplan.yaml").write_text(DIALPLAN)
     switch = SwitchChild("interop", config)
     interop = Interop(f"127.0.0.1:{sip}", proxy, folder / "interop.db", switch, [])
