@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -47,6 +48,7 @@ from softswitch.config import (
     with_sections,
 )
 from softswitch.dialplan import Dialplan, Source, Surroundings, load_dialplan
+from softswitch.sip import Certificate, TlsError, client_context, server_context
 
 PLAYABLE: Final[frozenset[str]] = frozenset()
 """What routes may ``play``: nothing, as long as there is nobody who speaks for the switch."""
@@ -116,6 +118,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     for where, message in _too_many(model):
         read.at(where, message)
     dialplan_path, around = _dialplan_of(read, model, path)
+    for where, message in _tls_mistakes(model, path.parent):
+        read.at(where, message)
     mistakes = sorted(read.mistakes)
     dialplan, seen = None, None
     files: list[tuple[Path, Stamp]] = []
@@ -170,6 +174,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 prack=entry.prack,
                 messages=entry.messages,
                 account=_account(entry),
+                ca=None if entry.ca is None else folder / entry.ca,
+                verify=entry.verify,
             )
             for name, entry in model.trunks.items()
         },
@@ -191,6 +197,51 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         warnings=(*nowhere, *dialplan.warnings),
         journal=_journal_path(model.switch, folder),
     )
+
+
+def certificates(switch: SwitchSection, folder: Path) -> list[Certificate]:
+    """What the switch shows over TLS; paths are from there."""
+    tls = switch.tls
+    if tls is None:
+        return []
+    return [Certificate(folder / one.certificate, folder / one.key) for one in (tls, *tls.more)]
+
+
+def tls_context(switch: SwitchSection, folder: Path) -> ssl.SSLContext | None:
+    """For those who connect; None if the switch has no certificate. Raises TlsError."""
+    if switch.tls is None:
+        return None
+    clients = None if switch.tls.clients is None else folder / switch.tls.clients
+    return server_context(certificates(switch, folder), clients)
+
+
+def _tls_mistakes(
+    model: ConfigModel | None, folder: Path
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Certificates that cannot be used, and those that are missing."""
+    if model is None:
+        return
+    switch = model.switch
+    if switch.tls is None:
+        for i, listen in enumerate(switch.listen):
+            if listen.transport in ("tls", "wss"):
+                where = ("switch", "listen", i)
+                yield where, f"`{listen}` without `switch.tls`, which names its certificate"
+                return
+    try:
+        tls_context(switch, folder)
+    except TlsError as error:
+        yield ("switch", "tls"), f"`tls`: {error}"
+    secure = any(listen.transport == "tls" for listen in switch.listen)
+    for name, entry in model.trunks.items():
+        if entry.to.transport == "tls" and not secure:
+            what = "`to`: over TLS, but nothing in `switch.listen` is: add `tls:`"
+            yield ("trunks", name, "to"), what
+        if entry.ca is not None:
+            try:
+                client_context(folder / entry.ca)
+            except TlsError as error:
+                yield ("trunks", name, "ca"), f"`ca`: {error}"
 
 
 def _account(entry: TrunkModel) -> TrunkAccount | None:

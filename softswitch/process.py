@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 
 from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
+from softswitch.certificates import Certificates
 from softswitch.configuration import Config
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
@@ -26,6 +27,7 @@ from softswitch.plugins import call, call_all, in_order, one_line
 from softswitch.reload import Reload
 from softswitch.sip import (
     Outbox,
+    Outside,
     Timers,
     Tokens,
     Transport,
@@ -36,6 +38,8 @@ from softswitch.switch import Switch
 
 log = logging.getLogger(__name__)
 
+CERTIFICATES_LOOK = 10.0
+"""Seconds between looks whether a certificate was renewed."""
 IDLE_CHECK = 10.0
 """Seconds between looks whether there is time to tidy up."""
 SWITCH_INTERVAL = 0.05
@@ -168,7 +172,9 @@ class Process:
         metrics = SwitchMetrics(switch, transport)
         REGISTRY.register(metrics)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
+        certificates = Certificates(switch, transport)
         try:
+            certificates.open(self._config)
             for listen in self._config.switch.listen:
                 await transport.listen(listen.transport, listen.host, listen.port)
         except OSError as error:
@@ -182,11 +188,11 @@ class Process:
         switch.opened()
         names = Names(loop, switch)
         await names.begin()
-        reload = Reload(
-            self._config, self._plugins, partial(self._take_up, switch, transport, names)
-        )
+        take_up = partial(self._take_up, switch, transport, names, certificates)
+        reload = Reload(self._config, self._plugins, take_up)
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks = self._tasks(loop, switch, names)
+        tasks.append(loop.create_task(_every(CERTIFICATES_LOOK, certificates.look)))
         tasks.append(loop.create_task(reload.run()))
         for source in compiled.stale():
             log.warning("%s was changed after it was compiled: compile or install anew", source)
@@ -244,6 +250,8 @@ class Process:
             boot=boot(),
         )
         transport.on_closed = switch.registrar.closed
+        transport.let_in(config.switch.origins)
+        transport.known_as(_outside(config))
         switch.on_told = outbox.told
         outbox.store = switch.stored
         return switch, transport
@@ -319,13 +327,21 @@ class Process:
                 log.info("%d legs did not say goodbye", len(switch.legs))
 
     def _take_up(
-        self, switch: Switch, transport: Transport, names: Names, config: Config
+        self,
+        switch: Switch,
+        transport: Transport,
+        names: Names,
+        certificates: Certificates,
+        config: Config,
     ) -> list[str]:
         """Go on by another configuration. Returns the keys that could not be taken up."""
         later: list[str] = []
         self._config = config
         switch.take_up(config)
         transport.limit(_transport_limits(config))
+        transport.known_as(_outside(config))
+        transport.let_in(config.switch.origins)
+        certificates.renew(config)
         transport.outbox.take_up(config.timers.store_every, config.timers.store_within)
         try:
             self._lines.take_up(config.log)
@@ -335,6 +351,12 @@ class Process:
         transport.show(SipTrace(self._lines) if self._lines.trace_sip else None)
         names.look_up()
         return later
+
+
+def _outside(config: Config) -> Outside | None:
+    """By which host others know this switch, if it is behind a NAT."""
+    switch = config.switch
+    return None if switch.public is None else Outside(switch.public, switch.local)
 
 
 def _transport_limits(config: Config) -> TransportLimits:

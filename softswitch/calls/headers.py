@@ -55,7 +55,9 @@ def contact_line(flow: Flow) -> str:
     """Our Contact towards a peer."""
     if flow.transport == "udp":
         return f"Contact: <sip:{flow.sent_by}>\r\n"
-    return f"Contact: <sip:{flow.sent_by};transport={flow.transport}>\r\n"
+    # RFC 7118 §5.2: ws, whether over TLS or not.
+    kind = "ws" if flow.transport == "wss" else flow.transport
+    return f"Contact: <sip:{flow.sent_by};transport={kind}>\r\n"
 
 
 def unsupported(request: Request) -> str:

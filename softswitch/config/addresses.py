@@ -13,9 +13,11 @@ from softswitch.sip import parse_uri
 
 Transport: TypeAlias = Literal["udp", "tcp", "tls", "ws", "wss"]
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
-AVAILABLE = ("udp", "tcp")
+AVAILABLE = ("udp", "tcp", "tls")
+"""By which trunks can be reached; phones come by WebSocket as well."""
 
 DEFAULT_PORT = 5060
+DEFAULT_TLS_PORT = 5061
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\[\]]*)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]+)")
 
 
@@ -77,15 +79,13 @@ class TrunkSource:
 
 
 def parse_listen(text: str) -> Listen:
-    """``udp:127.0.0.1:5060`` or ``tcp:[::1]:5060``. Raises ValueError, saying what was expected."""
+    """``udp:127.0.0.1:5060`` or ``wss:[::1]:443``. Raises ValueError, saying what was expected."""
     transport, colon, rest = text.partition(":")
     if not colon:
         raise ValueError(f"found `{text}`, expected TRANSPORT:ADDRESS:PORT as in udp:0.0.0.0:5060")
     if transport not in TRANSPORTS:
         hint = did_you_mean(transport, TRANSPORTS)
         raise ValueError(f"found `{text}`: unknown transport `{transport}`{hint}")
-    if transport not in AVAILABLE:
-        raise ValueError(f"found `{text}`: {transport} is not available yet, only udp and tcp")
     match = _HOST_PORT.fullmatch(rest)
     if not match:
         example = f"{transport}:0.0.0.0:5060 or {transport}:[::1]:5060"
@@ -111,7 +111,8 @@ def parse_resolver(text: str) -> tuple[str, int]:
 
 
 def parse_trunk_uri(text: str) -> TrunkAddress:
-    """``sip:[USER@]HOST[:PORT][;transport=tcp]``. Raises ValueError, saying what was expected."""
+    """``sip:[USER@]HOST[:PORT][;transport=tcp]``, ``sips:HOST``. Raises ValueError, saying what was
+    expected."""
     example = "sip:192.0.2.1:5060 or sip:pbx.example.com;transport=tcp"
     try:
         uri = parse_uri(text)
@@ -119,28 +120,46 @@ def parse_trunk_uri(text: str) -> TrunkAddress:
         if digits := re.search(r":([0-9]+)(?=[;?]|$)", text):
             _port(digits[1], text)
         raise ValueError(f"found `{text}`, expected a SIP URI such as {example}") from None
-    if uri.scheme == "sips":
-        raise ValueError(f"found `{text}`: TLS is not available yet; use sip:, over udp or tcp")
-    if uri.scheme != "sip" or not uri.host:
+    if uri.scheme not in ("sip", "sips") or not uri.host:
         raise ValueError(f"found `{text}`, expected a SIP URI such as {example}")
-    transport = (uri.params.get("transport") or "udp").lower()
+    secure = uri.scheme == "sips"
+    said = (uri.params.get("transport") or "").lower()
+    if secure and said not in ("", "tls", "tcp"):
+        raise ValueError(f"found `{text}`: sips: is TLS, not {said}")
+    transport = "tls" if secure else said or "udp"
     if transport not in TRANSPORTS:
         hint = did_you_mean(transport, TRANSPORTS)
         raise ValueError(f"found `{text}`: unknown transport `{transport}`{hint}")
     if transport not in AVAILABLE:
-        raise ValueError(f"found `{text}`: {transport} is not available yet, only udp and tcp")
+        raise ValueError(f"found `{text}`: no trunk is reached by {transport}, which browsers use")
     host = uri.host.strip("[]")
     if re.fullmatch(r"[0-9.]+", host) and not _is_address(host):
         raise ValueError(f"found `{text}`: `{host}` is no IP address")
-    port = DEFAULT_PORT if uri.port is None else _port(str(uri.port), text)
+    default = DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
+    port = default if uri.port is None else _port(str(uri.port), text)
     return TrunkAddress(
         host,
         port,
         cast(Transport, transport),
         uri.user,
         uri.port is not None,
-        bool(uri.params.get("transport")),
+        secure or bool(said),
     )
+
+
+def parse_public(text: str) -> str:
+    """An IP address, or a host name. Raises ValueError, saying what was expected."""
+    if _is_address(text) or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]", text):
+        return text
+    raise ValueError(f"found `{text}`, expected the address by which others reach this switch")
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """``192.0.2.0/24``. Raises ValueError, saying what was expected."""
+    source = parse_trunk_source(text)
+    if source.port is not None:
+        raise ValueError(f"found `{text}`, expected a network without a port")
+    return source.network
 
 
 def parse_trunk_source(text: str) -> TrunkSource:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,8 @@ from softswitch.config.addresses import (
     TrunkAddress,
     TrunkSource,
     parse_listen,
+    parse_network,
+    parse_public,
     parse_resolver,
     parse_trunk_source,
     parse_trunk_uri,
@@ -98,6 +101,25 @@ def _file_or_off(value: object) -> Path | bool:
     raise ValueError("expected a file, or `off`")
 
 
+class CertificateModel(Section):
+    """A certificate and its key."""
+
+    certificate: Path = Field(description="file with the certificate and what leads to a root, PEM")
+    key: Path = Field(description="file with its key, PEM, without a passphrase")
+
+
+class TlsSection(CertificateModel):
+    """``switch.tls``."""
+
+    more: tuple[CertificateModel, ...] = Field(
+        default=(), description="certificates for other names, chosen by what is asked for (SNI)"
+    )
+    clients: Path | None = Field(
+        default=None,
+        description="file of the authorities whose certificates all have to show who connect",
+    )
+
+
 class SwitchSection(Section):
     """``switch:``, who this switch is and where it listens."""
 
@@ -115,6 +137,24 @@ class SwitchSection(Section):
         BeforeValidator(one_or_more),
         Field(min_length=1),
     ] = Field(description="where to listen for SIP, such as [udp:0.0.0.0:5060, tcp:0.0.0.0:5060]")
+    tls: TlsSection | None = Field(
+        default=None, description="the certificate for what listens by tls: and wss:"
+    )
+    origins: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), TEXTS] = Field(
+        default=(), description="pages whose scripts may connect by WebSocket; by default all"
+    )
+    public: Annotated[Text, AfterValidator(parse_public)] | None = Field(
+        default=None,
+        description="the address by which those outside reach a switch that is behind a NAT",
+    )
+    local: Annotated[
+        tuple[Annotated[IPv4Network | IPv6Network, text_then(parse_network), IN_JSON_A_TEXT], ...],
+        BeforeValidator(one_or_more),
+        TEXTS,
+    ] = Field(
+        default=(),
+        description="networks that reach it by its own address, besides private ones",
+    )
     resolver: Annotated[
         tuple[Annotated[tuple[str, int], text_then(parse_resolver), IN_JSON_A_TEXT], ...],
         BeforeValidator(one_or_more),
@@ -489,6 +529,13 @@ class TrunkModel(Section):
     auth_user: Text = Field(
         default="", description="the user name of challenges, if that is another one than user"
     )
+    ca: Path | None = Field(
+        default=None,
+        description="over TLS: file of the authorities that are believed; by default the system's",
+    )
+    verify: Flag = Field(
+        default=True, description="over TLS: whether its certificate has to be right for its name"
+    )
     realm: Text = Field(
         default="", description="the only realm whose challenges are answered; empty: any"
     )
@@ -604,7 +651,8 @@ class Trunk:
     transfer calls, ``prack``: it may have and give reliable provisional responses. ``caller_id`` is
     what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity;
     ``caller_forms`` are those that its callers' numbers get; ``messages``: it takes text messages;
-    ``account`` is ours there, if there is one.
+    ``account`` is ours there, if there is one. Over TLS it is believed by the authorities in ``ca``
+    (None: the system's), if ``verify``.
     """
 
     name: str
@@ -619,6 +667,8 @@ class Trunk:
     prack: bool = True
     messages: bool = False
     account: TrunkAccount | None = None
+    ca: Path | None = None
+    verify: bool = True
     pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False

@@ -146,6 +146,10 @@ class Trunks(TrunkStates):
                 return trunk
         return None
 
+    def at(self, transport: str, host: str, port: int) -> Trunk | None:
+        """The trunk whose calls are sent there."""
+        return self._exact.get((transport, host, port))
+
     def is_from(self, name: str, host: str) -> bool:
         """Whether a trunk may come from that address."""
         if any(one == host for one, _ in self.addresses(name)):

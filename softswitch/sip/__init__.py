@@ -23,7 +23,7 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import is_numeric, network_of, unreachable_from
+from softswitch.sip.hosts import Outside, is_numeric, network_of, unreachable_from
 from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
@@ -66,8 +66,10 @@ from softswitch.sip.session_timer import (
     least_of,
     too_brief,
 )
+from softswitch.sip.tcp import TlsPeer
 from softswitch.sip.texts import MAX_TEXT, decoded, printable, readable
 from softswitch.sip.timers import LATE, LONG, Timer, Timers, TimerSettings
+from softswitch.sip.tls import Certificate, TlsError, client_context, server_context
 from softswitch.sip.tokens import Tokens
 from softswitch.sip.transaction import Answer, ServerTransaction, Transactions, server_key
 from softswitch.sip.transaction_states import CALLING, PROCEEDING
@@ -87,6 +89,7 @@ __all__ = [
     "Answer",
     "Authenticated",
     "BadRefer",
+    "Certificate",
     "ClientRequest",
     "Dialog",
     "Digest",
@@ -104,6 +107,7 @@ __all__ = [
     "NonInviteServer",
     "Origin",
     "Outbox",
+    "Outside",
     "Provisional",
     "Provisionals",
     "Refer",
@@ -119,6 +123,8 @@ __all__ = [
     "Timer",
     "TimerSettings",
     "Timers",
+    "TlsError",
+    "TlsPeer",
     "Tokens",
     "Transactions",
     "Transport",
@@ -130,6 +136,7 @@ __all__ = [
     "answer_lines",
     "asked",
     "claimed_user",
+    "client_context",
     "decoded",
     "escape_user",
     "first_codec",
@@ -159,6 +166,7 @@ __all__ = [
     "same_media",
     "sends_as",
     "sequence_of",
+    "server_context",
     "server_key",
     "split_list",
     "too_brief",

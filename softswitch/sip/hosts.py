@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 
@@ -34,6 +36,30 @@ def unreachable_from(host: str, source: str) -> bool:
     if _LOOPBACK_RE.match(host):
         return not _LOOPBACK_RE.match(source)
     return bool(_PRIVATE_RE.match(host)) and not _PRIVATE_RE.match(source)
+
+
+class Outside:
+    """By which host peers know a switch that is behind a NAT: `public`, but for those in its own
+    networks. Those are private addresses, and what `local` has besides."""
+
+    def __init__(self, public: str, local: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+        self._public = public
+        self._local = tuple(local)
+
+    def __call__(self, host: str) -> str:
+        """Empty: by its own address."""
+        if _PRIVATE_RE.match(host) or _LOOPBACK_RE.match(host):
+            return ""
+        if (":" in host) != (":" in self._public) and is_numeric(self._public):
+            return ""  # of another kind: it is not what that peer's packets come to
+        if self._local:
+            try:
+                address = ipaddress.ip_address(host)
+            except ValueError:
+                return ""
+            if any(address in network for network in self._local):
+                return ""
+        return self._public
 
 
 def host_port(host: str, port: int) -> str:

@@ -1,4 +1,5 @@
-"""TCP: connections in both directions, their bytes in as parsed messages, and out (§18)."""
+"""Connections in both directions, their bytes in as parsed messages, and out (§18): TCP, and what
+goes over it, TLS and WebSocket."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
-from typing import Final, cast
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, cast
 
 from softswitch.sip.door import Door
 from softswitch.sip.flow import Flow, Receiver, Trace, TransportLimits
@@ -17,6 +19,8 @@ from softswitch.sip.message import MalformedMessage, Request
 from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.parser import parse
 from softswitch.sip.received import mark_source
+from softswitch.sip.tls import TlsLayer
+from softswitch.sip.ws import WsLayer
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +30,25 @@ _FULL_EVERY: Final = 10.0  # seconds between lines about connections for which t
 
 
 class TcpFlow(asyncio.Protocol):
-    """A peer over one TCP connection, in or out."""
+    """A peer over one connection, in or out. `peer` is how it is to prove who it is, if the switch
+    connects to it over TLS."""
 
     reliable = True
-    transport = "tcp"
 
-    def __init__(self, owner: TcpTransport, remote: tuple[str, int]) -> None:
+    def __init__(
+        self, owner: TcpTransport, remote: tuple[str, int], peer: TlsPeer | None = None
+    ) -> None:
         self._owner = owner
+        self.transport = owner.kind
         self.remote = remote
-        self._framer = StreamFramer(owner.limits.max_message_size)
+        most = owner.limits.max_message_size
+        self._web = WsLayer(most, owner.origins) if owner.is_web else None
+        self._framer = StreamFramer(most if self._web is None else 0)
+        self._tls: TlsLayer | None = None
+        if peer is not None:
+            self._tls = TlsLayer(peer.context, peer.name)
+        elif owner.context is not None:
+            self._tls = TlsLayer(owner.context)
         self._transport: asyncio.Transport | None = None
         # What was sent before the connection was made, and the bytes of it.
         self._waiting: list[tuple[bytes, Callable[[], None] | None]] = []
@@ -71,24 +85,71 @@ class TcpFlow(asyncio.Protocol):
         owner.opened(self)
         if not self._known:
             self._deadline = owner.loop.call_later(owner.limits.first_message, self._late)
+        if self._tls is not None:
+            if self._known:
+                self._deadline = owner.loop.call_later(owner.limits.connect_timeout, self._late)
+            self._write(self._tls.start())
+            return
+        self._say_what_waits()
+
+    def _say_what_waits(self) -> None:
         waiting, self._waiting = self._waiting, []
         for data, on_error in waiting:
             self.transmit(data, None, on_error)
 
+    def _write(self, data: bytes) -> None:
+        """Bytes of the wire."""
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _decrypted(self, tls: TlsLayer, data: bytes) -> bytes:
+        was_ready = tls.ready
+        said, back = tls.feed(data)
+        self._write(back)
+        if tls.ready and not was_ready:
+            if self._known and self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+            self._say_what_waits()
+        if tls.lost and not self.closed:
+            if not tls.ready:
+                # Who cannot be believed, or does not believe us: nothing is said to it.
+                level = logging.WARNING if self._known else logging.DEBUG
+                log.log(
+                    level,
+                    "%s:%s: no TLS: %s",
+                    *(self.transport, host_port(*self.remote), tls.lost),
+                )
+                self.abort()
+            else:
+                self.close()
+        return said
+
     def data_received(self, data: bytes) -> None:
         self._last_seen = self._owner.loop.time()
-        framer = self._framer
+        if self._tls is not None:
+            data = self._decrypted(self._tls, data)
+            if not data:
+                return
         limits = self._owner.limits
-        messages = framer.feed(data)
-        while framer.pings:
-            framer.pings -= 1
-            self.transmit(PONG, None, None)
+        framer = self._framer
+        if self._web is not None:
+            messages, back = self._web.feed(data)
+            if back:
+                self._put_on_wire(back)
+            lost = self._web.lost
+        else:
+            messages = framer.feed(data)
+            while framer.pings:
+                framer.pings -= 1
+                self.transmit(PONG, None, None)
+            lost = framer.lost
         if messages and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
         for one in messages:
             if self._owner.trace is not None:
-                self._owner.trace.received("tcp", self.remote, one)
+                self._owner.trace.received(self.transport, self.remote, one)
             try:
                 message = parse(
                     one,
@@ -105,7 +166,7 @@ class TcpFlow(asyncio.Protocol):
                     self._owner.door.know(self)
             except MalformedMessage as error:
                 self._owner.malformed += 1
-                if is_http(one):
+                if self._web is None and is_http(one):
                     log.debug("tcp:%s speaks HTTP; connection closed", host_port(*self.remote))
                     self.send(HTTP_REFUSED)
                     self.close()
@@ -113,10 +174,16 @@ class TcpFlow(asyncio.Protocol):
                 log.debug("from tcp:%s: %s", host_port(*self.remote), error)
             except Exception:
                 log.exception("a message from tcp:%s was not handled", host_port(*self.remote))
-        if framer.lost and not self.closed:
-            self._owner.malformed += 1
-            log.info("tcp:%s: %s; connection closed", host_port(*self.remote), framer.lost)
+        if lost and not self.closed:
+            self._owner.malformed += self._web is None
+            log.info(
+                "%s:%s: %s; connection closed",
+                *(self.transport, host_port(*self.remote), lost),
+            )
             self.close()
+
+    def _put_on_wire(self, data: bytes) -> None:
+        self._write(data if self._tls is None else self._tls.send(data))
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         """Queue `data` on the connection. `on_error` is called later if it cannot be sent."""
@@ -131,7 +198,7 @@ class TcpFlow(asyncio.Protocol):
             if on_error is not None:
                 self._owner.loop.call_soon(on_error)
             return
-        if transport is None:
+        if transport is None or (self._tls is not None and not self._tls.ready):
             self._queued += len(data)
             if self._queued > self._owner.limits.max_queued:
                 if on_error is not None:
@@ -140,12 +207,18 @@ class TcpFlow(asyncio.Protocol):
             self._waiting.append((data, on_error))
             return
         if self._owner.trace is not None:
-            self._owner.trace.sent("tcp", self.remote, data)
+            self._owner.trace.sent(self.transport, self.remote, data)
         if on_error is not None:
             self._relied_on = True
+        if self._web is not None:
+            data = self._web.send(data)
+        if self._tls is not None:
+            data = self._tls.send(data)
         transport.write(data)
         if transport.get_write_buffer_size() > self._owner.limits.max_queued:
-            log.warning("tcp:%s does not read; connection closed", host_port(*self.remote))
+            log.warning(
+                "%s:%s does not read; connection closed", self.transport, host_port(*self.remote)
+            )
             self.abort()
 
     def failed(self) -> None:
@@ -193,6 +266,10 @@ class TcpFlow(asyncio.Protocol):
     def hang_up(self) -> None:
         """Nothing is to be sent any more."""
         if self._transport is not None:
+            if self._web is not None:
+                self._put_on_wire(self._web.close())
+            if self._tls is not None:
+                self._write(self._tls.close())
             self._transport.close()
 
     def abort(self) -> None:
@@ -214,8 +291,18 @@ class _Closing:
         self._flow.hang_up()
 
 
+class TlsPeer(NamedTuple):
+    """Whom the switch connects to over TLS: the name that its certificate has to have, and what is
+    believed of it."""
+
+    name: str
+    context: ssl.SSLContext
+
+
 class TcpTransport:
-    """One listening TCP address and the connections of both directions."""
+    """One listening address and the connections of both directions. `kind` is its transport: tcp,
+    tls, ws or wss. `context` is what those get who connect over TLS, `origins` the pages that may
+    connect by WebSocket (none: all)."""
 
     def __init__(
         self,
@@ -224,11 +311,20 @@ class TcpTransport:
         limits: TransportLimits,
         outbox: Outbox,
         lost: Callable[[Flow], None] | None = None,
+        kind: str = "tcp",
+        context: ssl.SSLContext | None = None,
+        origins: Sequence[str] = (),
     ) -> None:
         """`lost` is told of connections that have closed, if anything was sent on them that
         somebody relies on."""
         self.outbox = outbox
         self.lost = lost
+        self.kind = kind
+        self.is_web = kind in ("ws", "wss")
+        self.context = context
+        self.origins = origins
+        self.outside: Callable[[str], str] | None = None
+        """By which host a peer knows this switch, if by another than its own; empty: its own."""
         self.loop = loop
         self.receiver = receiver
         self.limits = limits
@@ -270,6 +366,10 @@ class TcpTransport:
 
     def sent_by(self, host: str) -> str:
         """What a Via or Contact calls this address for a peer at `host`."""
+        if self.outside is not None:
+            public = self.outside(host)
+            if public:
+                return host_port(public, self.address[1])
         if self.address[0] in ("0.0.0.0", "::"):
             return host_port(local_address_for(host), self.address[1])
         return host_port(*self.address)
@@ -310,12 +410,15 @@ class TcpTransport:
         flow = self._flows.get((host, port))
         return flow if flow is not None and not flow.closed else None
 
-    def flow_to(self, host: str, port: int) -> TcpFlow:
-        """The open connection to a peer, else a new one that is being opened."""
+    def flow_to(self, host: str, port: int, peer: TlsPeer | None = None) -> TcpFlow | None:
+        """The open connection to a peer, else a new one that is being opened. None if nobody is
+        connected to so: by WebSocket, or over TLS without anything to believe it by."""
         known = self.connection(host, port)
         if known is not None:
             return known
-        flow = TcpFlow(self, (host, port))
+        if self.kind != "tcp" and peer is None:
+            return None
+        flow = TcpFlow(self, (host, port), peer)
         if len(self._ours) >= self.limits.max_opened:
             log.warning("tcp:%s not connected to: limits.max_opened", host_port(host, port))
             flow.closed = True

@@ -1,17 +1,19 @@
-"""Transports (RFC 3261 §18): all sockets of a switch, UDP and TCP."""
+"""Transports (RFC 3261 §18): all sockets of a switch, UDP, TCP, TLS and WebSocket."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from softswitch.sip.flow import Flow, ListenError, Receiver, Trace, TransportLimits
 from softswitch.sip.hosts import host_port, is_numeric
 from softswitch.sip.outbox import Outbox
-from softswitch.sip.tcp import BACKLOG, TcpFlow, TcpTransport
+from softswitch.sip.tcp import BACKLOG, TcpFlow, TcpTransport, TlsPeer
 from softswitch.sip.udp import UdpFlow, UdpSocket
 
 _SOCKET_BUFFER: Final = 8 * 1024 * 1024
@@ -39,6 +41,12 @@ class Transport:
         self._trace: Trace | None = None
         self.on_closed: Callable[[tuple[str, str, int]], None] | None = None
         """Called when a connection is gone, with its transport, the peer's address and port."""
+        self.context: ssl.SSLContext | None = None
+        """What those get who connect over TLS; see `renew`."""
+        self._origins: Sequence[str] = ()
+        self.peer_at: Callable[[str, int], TlsPeer | None] | None = None
+        """How who is at an address has to prove over TLS who it is."""
+        self._outside: Callable[[str], str] | None = None
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -68,18 +76,50 @@ class Transport:
         if transport == "udp":
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
             udp.trace = self._trace
+            udp.outside = self._outside
             self._udp.append(udp)
             return udp.address
-        tcp = TcpTransport(self._loop, self._receiver, self._limits, self.outbox, self._lost)
+        tcp = TcpTransport(
+            self._loop,
+            self._receiver,
+            self._limits,
+            self.outbox,
+            self._lost,
+            transport,
+            self.context if transport in ("tls", "wss") else None,
+            self._origins,
+        )
         tcp.trace = self._trace
-        tcp.on_closed = self._tcp_closed
+        tcp.outside = self._outside
+        tcp.on_closed = partial(self._tcp_closed, transport)
         await tcp.listen(bound)
         self._tcp.append(tcp)
         return tcp.address
 
-    def _tcp_closed(self, host: str, port: int) -> None:
+    def _tcp_closed(self, transport: str, host: str, port: int) -> None:
         if self.on_closed is not None:
-            self.on_closed(("tcp", host, port))
+            self.on_closed((transport, host, port))
+
+    def let_in(self, origins: Sequence[str]) -> None:
+        """The pages that may connect by WebSocket from now on; none: all."""
+        self._origins = origins
+        for tcp in self._tcp:
+            tcp.origins = origins
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Show other certificates from now on; connections that are open stay so."""
+        self.context = context
+        for tcp in self._tcp:
+            if tcp.context is not None:
+                tcp.context = context
+
+    def known_as(self, outside: Callable[[str], str] | None) -> None:
+        """Peers at a host know this switch by what this gives, where that is not empty."""
+        self._outside = outside
+        for udp in self._udp:
+            udp.outside = outside
+        for tcp in self._tcp:
+            tcp.outside = outside
 
     def flow_to(self, transport: str, host: str, port: int) -> UdpFlow | TcpFlow | None:
         """A flow to a numeric address, from a socket of its family; None if there is none."""
@@ -92,16 +132,21 @@ class Transport:
             for udp in self._udp:
                 if (":" in udp.address[0]) == six:
                     return UdpFlow(udp, (host, port), (host, port))
-        elif transport == "tcp":
-            for tcp in self._tcp:
-                if (":" in tcp.address[0]) == six:
-                    return tcp.flow_to(host, port)
+            return None
+        peer = None
+        if transport == "tls" and self.peer_at is not None:
+            peer = self.peer_at(host, port)
+        for tcp in self._tcp:
+            if tcp.kind == transport and (":" in tcp.address[0]) == six:
+                flow = tcp.flow_to(host, port, peer)
+                if flow is not None:
+                    return flow
         return None
 
     def connection(self, transport: str, host: str, port: int) -> TcpFlow | None:
         """The open connection to a peer; None if there is none."""
-        if transport == "tcp":
-            for tcp in self._tcp:
+        for tcp in self._tcp:
+            if tcp.kind == transport:
                 flow = tcp.connection(host.strip("[]"), port)
                 if flow is not None:
                     return flow
@@ -110,7 +155,7 @@ class Transport:
     @property
     def addresses(self) -> list[tuple[str, str, int]]:
         """What is listened on: (transport, host, port)."""
-        return [("udp", *u.address) for u in self._udp] + [("tcp", *t.address) for t in self._tcp]
+        return [("udp", *u.address) for u in self._udp] + [(t.kind, *t.address) for t in self._tcp]
 
     @property
     def malformed(self) -> int:

@@ -79,6 +79,9 @@ class UdpSocket:
         self._buffer = memoryview(bytearray(limits.max_message_size + 1))
         self.address: tuple[str, int] = bound.getsockname()[:2]
         self._wildcard = self.address[0] in ("0.0.0.0", "::")
+        self._outside: Callable[[str], str] | None = None
+        # Whether all peers know it by its own address.
+        self._plain = not self._wildcard
         self._sent_by = host_port(*self.address)
         self._sent_by_to: dict[str, str] = {}
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
@@ -191,15 +194,29 @@ class UdpSocket:
 
     def sent_by(self, host: str) -> str:
         """What a Via or Contact calls this socket for a peer at `host`."""
-        if not self._wildcard:
+        if self._plain:
             return self._sent_by
         known = self._sent_by_to.get(host)
         if known is None:
             if len(self._sent_by_to) > 10_000:
                 self._sent_by_to.clear()
-            known = host_port(local_address_for(host), self.address[1])
+            ours = self._outside(host) if self._outside is not None else ""
+            if not ours:
+                ours = local_address_for(host) if self._wildcard else self.address[0]
+            known = host_port(ours, self.address[1])
             self._sent_by_to[host] = known
         return known
+
+    @property
+    def outside(self) -> Callable[[str], str] | None:
+        """By which host a peer knows this switch, if by another than its own; empty: its own."""
+        return self._outside
+
+    @outside.setter
+    def outside(self, outside: Callable[[str], str] | None) -> None:
+        self._outside = outside
+        self._plain = not self._wildcard and outside is None
+        self._sent_by_to.clear()
 
     def stop_reading(self) -> None:
         """Take nothing more."""

@@ -1,0 +1,305 @@
+"""TLS: sockets that are, certificates made here, renewed, wrong, and chosen by name."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from softswitch.config import ConfigErrors
+from softswitch.configuration import load_config
+from softswitch.lab.children import SwitchChild
+from softswitch.lab.ports import free_port
+
+HOUR = datetime.timedelta(hours=1)
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self.folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.path = folder / f"{name}.pem"
+        certificate = self._signed(self._name, self._key.public_key(), [], True)
+        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _signed(self, subject, key, names, authority, days=1):  # type: ignore[no-untyped-def]
+        now = datetime.datetime.now(datetime.UTC)
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 48 * HOUR)
+            .not_valid_after(now + days * 24 * HOUR)
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), True)
+        )
+        if names:
+            built = built.add_extension(x509.SubjectAlternativeName(names), False)
+        return built.sign(self._key, hashes.SHA256())
+
+    def issue(self, *names: str, file: str = "", days: int = 1) -> tuple[Path, Path]:
+        """A certificate for these names (IP addresses too), and its key."""
+        import ipaddress
+
+        alternatives: list[x509.GeneralName] = []
+        for name in names:
+            try:
+                alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
+            except ValueError:
+                alternatives.append(x509.DNSName(name))
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        certificate = self._signed(subject, key.public_key(), alternatives, False, days)
+        base = self.folder / (file or names[0].replace("*", "any"))
+        chain, secret = base.with_suffix(".cert.pem"), base.with_suffix(".key.pem")
+        chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        secret.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return chain, secret
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+CONFIG = """
+switch:
+  name: hq
+  listen: ["udp:127.0.0.1:{udp}", "tls:127.0.0.1:{tls}", "wss:127.0.0.1:{wss}"]
+  tls: {{certificate: {chain}, key: {key}{more}}}
+extensions: {{"1001": {{password: a}}}}
+dialplan: plan.yaml
+"""
+
+
+class Served:
+    """A switch process, and the ports where it listens."""
+
+    def __init__(self, folder: Path, chain: Path, key: Path, more: str = "") -> None:
+        self.udp, self.tls, self.wss = (free_port() for _ in range(3))
+        self.config = folder / "hq.yaml"
+        (folder / "plan.yaml").write_text("routes: []\n")
+        self.config.write_text(
+            CONFIG.format(
+                udp=self.udp, tls=self.tls, wss=self.wss, chain=chain.name, key=key.name, more=more
+            )
+        )
+        self.process = SwitchChild("hq", self.config)
+
+    def options(self, context: ssl.SSLContext, name: str = "localhost", port: int = 0) -> str:
+        """What an OPTIONS over TLS is answered."""
+        with connect(context, port or self.tls, name) as sock:
+            return options(sock)
+
+
+@contextmanager
+def closed(process: SwitchChild) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.stop()
+
+
+def connect(context: ssl.SSLContext, port: int, name: str = "localhost") -> ssl.SSLSocket:
+    raw = socket.create_connection(("127.0.0.1", port), 5)
+    raw.settimeout(5)
+    return context.wrap_socket(raw, server_hostname=name)
+
+
+def refused(context: ssl.SSLContext, port: int) -> bool:
+    """Whether nothing can be said there: with TLS 1.3 that shows with the first answer."""
+    try:
+        with connect(context, port) as sock:
+            return not options(sock)
+    except OSError:
+        return True
+
+
+def options(sock: ssl.SSLSocket) -> str:
+    sock.sendall(
+        b"OPTIONS sip:hq SIP/2.0\r\nVia: SIP/2.0/TLS me:5061;branch=z9hG4bK1;rport\r\n"
+        b"From: <sip:me@me>;tag=1\r\nTo: <sip:hq>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n"
+        b"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+    return sock.recv(4096).decode().partition("\r\n")[0]
+
+
+def believing(*authorities: Authority) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    for one in authorities:
+        context.load_verify_locations(one.path)
+    return context
+
+
+@pytest.fixture
+def served(tmp_path: Path, authority: Authority) -> Iterator[Served]:
+    served = Served(tmp_path, *authority.issue("localhost", "127.0.0.1"))
+    with closed(served.process):
+        served.process.until_ready(20)
+        yield served
+
+
+def test_sip_over_tls(served: Served, authority: Authority) -> None:
+    context = believing(authority)
+    assert served.options(context) == "SIP/2.0 200 OK"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        served.options(ssl.create_default_context())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        served.options(context, "other.example")
+    assert served.options(context) == "SIP/2.0 200 OK"
+
+
+def test_what_comes_in_pieces_and_all_at_once(served: Served, authority: Authority) -> None:
+    with connect(believing(authority), served.tls) as sock:
+        message = (
+            b"OPTIONS sip:hq SIP/2.0\r\nVia: SIP/2.0/TLS me;branch=z9hG4bK%d\r\n"
+            b"From: <sip:a@b>;tag=1\r\nTo: <sip:hq>\r\nCall-ID: c%d\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 7\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        )
+        for byte in message % (1, 1):
+            sock.sendall(bytes([byte]))
+        assert sock.recv(4096).startswith(b"SIP/2.0 200 OK")
+        sock.sendall(b"".join(message % (n, n) for n in range(2, 300)))
+        got = b""
+        while got.count(b"SIP/2.0 200 OK") < 298:
+            got += sock.recv(65536)
+        sock.sendall(b"\r\n\r\n")
+        assert sock.recv(10) == b"\r\n"
+
+
+def test_who_speaks_no_tls(served: Served, authority: Authority) -> None:
+    for junk in (b"OPTIONS sip:hq SIP/2.0\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 9000, b"\0"):
+        with socket.create_connection(("127.0.0.1", served.tls), 5) as raw:
+            raw.settimeout(5)
+            raw.sendall(junk)
+            if len(junk) > 1:
+                while raw.recv(4096):
+                    pass
+    assert served.options(believing(authority)) == "SIP/2.0 200 OK"
+
+
+def test_a_certificate_is_renewed(served: Served, authority: Authority, tmp_path: Path) -> None:
+    """As a program does that replaces the files, and by SIGHUP: connections go on."""
+    context = believing(authority)
+    with connect(context, served.tls) as sock:
+        assert options(sock) == "SIP/2.0 200 OK"
+        was = sock.getpeercert(True)
+        authority.issue("localhost", "127.0.0.1")
+        deadline = time.monotonic() + 20
+        while True:
+            with connect(context, served.tls) as other:
+                if other.getpeercert(True) != was:
+                    break
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        assert options(sock) == "SIP/2.0 200 OK"
+        # One that cannot be used leaves the other in force.
+        (tmp_path / "localhost.key.pem").write_text("no key\n")
+        os.kill(served.process.pid, signal.SIGHUP)
+        time.sleep(1)
+        assert served.options(context) == "SIP/2.0 200 OK"
+
+
+def test_by_name(tmp_path: Path, authority: Authority) -> None:
+    chain, key = authority.issue("one.example")
+    two, two_key = authority.issue("two.example", "*.three.example")
+    more = f", more: [{{certificate: {two.name}, key: {two_key.name}}}]"
+    served = Served(tmp_path, chain, key, more)
+    with closed(served.process):
+        served.process.until_ready(20)
+        context = believing(authority)
+        for name in ("one.example", "two.example", "a.three.example"):
+            assert served.options(context, name) == "SIP/2.0 200 OK", name
+        with pytest.raises(ssl.SSLCertVerificationError):
+            served.options(context, "four.example")
+
+
+def test_clients_with_certificates(tmp_path: Path, authority: Authority) -> None:
+    clients = Authority(tmp_path, "clients")
+    chain, key = authority.issue("localhost")
+    served = Served(tmp_path, chain, key, ", clients: clients.pem")
+    with closed(served.process):
+        served.process.until_ready(20)
+        context = believing(authority)
+        assert refused(context, served.tls)
+        context.load_cert_chain(*clients.issue("phone"))
+        assert served.options(context) == "SIP/2.0 200 OK"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda chain, key: chain.unlink(), "No such file"),
+        (lambda chain, key: chain.write_text("nothing"), "localhost.cert.pem"),
+        (lambda chain, key: key.write_text("nothing"), "localhost"),
+        (lambda chain, key: key.unlink(), "localhost.key.pem"),
+    ],
+)
+def test_mistakes(tmp_path: Path, authority: Authority, spoil, says: str) -> None:  # type: ignore[no-untyped-def]
+    chain, key = authority.issue("localhost")
+    spoil(chain, key)
+    (tmp_path / "plan.yaml").write_text("routes: []\n")
+    config = tmp_path / "hq.yaml"
+    config.write_text(CONFIG.format(udp=1, tls=2, wss=3, chain=chain.name, key=key.name, more=""))
+    with pytest.raises(ConfigErrors) as raised:
+        load_config(config)
+    assert "hq.yaml:5:8: `tls`:" in str(raised.value)
+    assert says in str(raised.value)
+
+
+def test_another_ones_key(tmp_path: Path, authority: Authority) -> None:
+    chain, _ = authority.issue("localhost")
+    _, other = authority.issue("other")
+    (tmp_path / "plan.yaml").write_text("routes: []\n")
+    config = tmp_path / "hq.yaml"
+    config.write_text(CONFIG.format(udp=1, tls=2, wss=3, chain=chain.name, key=other.name, more=""))
+    with pytest.raises(ConfigErrors, match="is not the key of the certificate"):
+        load_config(config)
+
+
+def test_tls_without_a_certificate(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("routes: []\n")
+    config = tmp_path / "hq.yaml"
+    config.write_text('switch: {name: hq, listen: ["tls:127.0.0.1:5061"]}\ndialplan: plan.yaml\n')
+    with pytest.raises(ConfigErrors, match=r"without `switch\.tls`"):
+        load_config(config)
+    config.write_text(
+        'switch: {name: hq, listen: ["udp:127.0.0.1:5060"]}\ndialplan: plan.yaml\n'
+        'trunks: {a: {to: "sips:carrier.example"}}\n'
+    )
+    with pytest.raises(ConfigErrors, match=r"over TLS, but nothing in `switch\.listen` is"):
+        load_config(config)
+
+
+def test_openssl_finds_nothing_old(served: Served) -> None:
+    """As a scanner would look."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{served.tls}", "-tls1_1"],
+        input=b"",
+        capture_output=True,
+        timeout=20,
+    )
+    assert b"Cipher is (NONE)" in done.stdout or done.returncode
