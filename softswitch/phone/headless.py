@@ -184,7 +184,14 @@ def _own_stdout(log_level: int) -> int:
 @click.option("--registrar", metavar="HOST[:PORT]", help="Where to register.")
 @click.option("--domain", metavar="HOST[:PORT]", help="SIP domain, if it is not the registrar.")
 @click.option("--expires", default=300, show_default=True, help="Seconds a registration holds.")
-@click.option("--transport", type=click.Choice(["udp", "tcp"]), default="udp", show_default=True)
+@click.option(
+    "--transport", type=click.Choice(["udp", "tcp", "tls"]), default="udp", show_default=True
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TLS: believe the registrar by these authorities (PEM); without, whoever it is.",
+)
 @click.option("--listen", metavar="HOST[:PORT]", help="Own address; the port is any free one.")
 @click.option("--no-register", is_flag=True, help="Call and be called by address alone.")
 @click.option("--call", metavar="NUMBER|URI", help="Place this call, and exit when it ends.")
@@ -219,6 +226,7 @@ def command(
     domain: str | None,
     expires: int,
     transport: str,
+    ca: Path | None,
     listen: str | None,
     no_register: bool,
     call: str | None,
@@ -276,6 +284,7 @@ def command(
         domain=domain,
         expires=expires,
         transport=transport,
+        ca=ca,
         host=own_host,
         port=own_port,
         answering=Answering(

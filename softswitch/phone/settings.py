@@ -41,7 +41,8 @@ class PhoneSettings:
     the registrar, requests still go to the registrar. ``play`` is a WAV file (16-bit PCM, any
     rate), ``tone`` a frequency in Hz, ``echo`` sends back what is heard. ``prack`` is what it does
     of reliable provisional responses (RFC 3262): ``use`` them, ``require`` them, or nothing;
-    ``dtmf_method`` how it sends digits: ``rfc4733`` or ``info``.
+    ``ca`` is a file of authorities by which the registrar is believed over TLS (None: whoever it
+    is); ``dtmf_method`` how it sends digits: ``rfc4733`` or ``info``.
     """
 
     user: str = "phone"
@@ -51,6 +52,7 @@ class PhoneSettings:
     domain: str | None = None
     expires: int = 300
     transport: str = "udp"
+    ca: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
     codecs: tuple[str, ...] = ("PCMU/8000", "PCMA/8000")

@@ -162,7 +162,14 @@ class Softphone:
             self._endpoint.codecSetPriority(known[name], 250 - rank)
         transport = pj.TransportConfig()
         transport.boundAddress, transport.port = s.host, s.port
-        kind = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}[s.transport]
+        kind = {
+            "udp": pj.PJSIP_TRANSPORT_UDP,
+            "tcp": pj.PJSIP_TRANSPORT_TCP,
+            "tls": pj.PJSIP_TRANSPORT_TLS,
+        }[s.transport]
+        if s.transport == "tls" and s.ca is not None:
+            transport.tlsConfig.CaListFile = str(s.ca)
+            transport.tlsConfig.verifyServer = True
         try:
             number = self._endpoint.transportCreate(kind, transport)
         except pj.Error as error:
@@ -293,8 +300,9 @@ class Softphone:
                 raise PhoneError(f"{target}: a number needs a registrar; give user@host:port")
             else:
                 target = f"sip:{target}@{domain}"
-        if self.settings.transport == "tcp" and ";transport=" not in target:
-            target += ";transport=tcp"
+        kind = self.settings.transport
+        if kind != "udp" and ";transport=" not in target:
+            target += f";transport={kind}"
         return target
 
     def call(self, target: str) -> int:

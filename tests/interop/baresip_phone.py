@@ -31,6 +31,7 @@ class Baresip(Child):
         wav: Path,
         *,
         auto: bool,
+        transport: str = "udp",
     ) -> None:
         sip = free_port(2)  # its port for TLS is the one after it
         control, rtp = free_port(), free_port(21)
@@ -38,6 +39,7 @@ class Baresip(Child):
         (folder / "config").write_text(
             f"""module_path {MODULES}
 sip_listen 127.0.0.1:{sip}
+sip_verify_server no
 net_interface 127.0.0.1
 rtp_ports {rtp}-{rtp + 20}
 audio_source aufile,{wav}
@@ -55,7 +57,7 @@ ctrl_tcp_listen 127.0.0.1:{control}
         )
         mode = "auto" if auto else "manual"
         (folder / "accounts").write_text(
-            f"<sip:{user}@{registrar}>;auth_pass={password};regint=60;answermode={mode}\n"
+            f"<sip:{user}@{registrar};transport={transport}>;auth_pass={password};regint=60;answermode={mode}\n"
         )
         (folder / "contacts").write_text("")
         self.folder = folder

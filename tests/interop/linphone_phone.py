@@ -14,22 +14,32 @@ from softswitch.lab.ports import free_port
 class Linphone(Child):
     """One registered account that plays a WAV file; what it says are its output lines."""
 
-    def __init__(self, folder: Path, registrar: str, user: str, password: str, wav: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        registrar: str,
+        user: str,
+        password: str,
+        wav: Path,
+        transport: str = "udp",
+    ) -> None:
         sip, rtp = free_port(), free_port(21)
         (folder / ".local/share/linphone").mkdir(parents=True)
         config = folder / "linphonerc"
         # It takes a machine with nothing but the loopback for offline, and would not register.
         config.write_text(
             f"""[sip]
-sip_port={sip}
-sip_tcp_port=0
-sip_tls_port=0
+sip_port={sip if transport == "udp" else 0}
+sip_tcp_port={sip if transport == "tcp" else 0}
+sip_tls_port={sip if transport == "tls" else 0}
+verify_server_certs=0
+verify_server_cn=0
 use_ipv6=0
 bind_address=127.0.0.1
 register_only_when_network_is_up=0
 default_proxy=0
 [proxy_0]
-reg_proxy=<sip:{registrar};transport=udp>
+reg_proxy=<sip:{registrar};transport={transport}>
 reg_identity=sip:{user}@{registrar}
 reg_expires=300
 reg_sendregister=1
