@@ -16,7 +16,7 @@ import pytest
 
 from softswitch.config import ConfigErrors
 from softswitch.configuration import load_config
-from softswitch.lab.children import SwitchChild
+from softswitch.lab.children import PhoneChild, SwitchChild
 from softswitch.lab.ports import free_port
 from tests.signed import Authority
 
@@ -245,3 +245,74 @@ def test_openssl_finds_nothing_old(served: Served) -> None:
         timeout=20,
     )
     assert b"Cipher is (NONE)" in done.stdout or done.returncode
+
+
+TRUNK = """
+switch:
+  name: {name}
+  listen: ["udp:127.0.0.1:{udp}", "tls:127.0.0.1:{tls}"]
+  tls: {{certificate: localhost.cert.pem, key: localhost.key.pem}}
+extensions: {{"{number}": {{password: a}}}}
+trunks:
+  other: {{to: "sips:localhost:{other}", switch: true, ca: {ca}, keepalive: 1{more}}}
+dialplan: {name}-plan.yaml
+"""
+
+
+@pytest.mark.parametrize(
+    ("ca", "more", "up"),
+    [("ca.pem", "", True), ("other.pem", "", False), ("other.pem", ", verify: false", True)],
+)
+def test_a_trunk_over_tls(
+    tmp_path: Path, authority: Authority, ca: str, more: str, up: bool
+) -> None:
+    """Both switches prove who they are; a call goes from one to the other."""
+    Authority(tmp_path, "other")
+    authority.issue("localhost")
+    ports = [free_port() for _ in range(4)]
+    switches = []
+    for name, number, route, udp, tls, other in (
+        ("hq", "1001", "2XXX", ports[0], ports[1], ports[3]),
+        ("branch", "2001", "1XXX", ports[2], ports[3], ports[1]),
+    ):
+        (tmp_path / f"{name}-plan.yaml").write_text(
+            f'routes:\n  - {{match: "{number}", from: any, dial: extension}}\n'
+            f'  - {{match: "{route}", dial: "trunk:other"}}\n'
+        )
+        config = tmp_path / f"{name}.yaml"
+        trusted = ca if name == "hq" else "ca.pem"
+        config.write_text(
+            TRUNK.format(
+                name=name,
+                udp=udp,
+                tls=tls,
+                other=other,
+                number=number,
+                ca=trusted,
+                more=more if name == "hq" else "",
+            )
+        )
+        switches.append(SwitchChild(name, config))
+    phones: list[PhoneChild] = []
+    try:
+        for switch in switches:
+            switch.until_ready(20)
+        for number, port in (("1001", ports[0]), ("2001", ports[2])):
+            account = ("--registrar", f"127.0.0.1:{port}", "--user", number, "--password", "a")
+            phones.append(PhoneChild(number, *account, "--answer", "--tone", number))
+            phones[-1].expect("registered", 10)
+        caller, callee = phones
+        caller.send("call 2001")
+        if up:
+            caller.expect("answered", 10)
+            caller.expect_tone(2001)
+            callee.expect_tone(1001)
+            caller.send("hangup")
+            callee.expect("ended", by="remote")
+        else:
+            assert caller.expect("ended", 10)["status"] >= 500
+            said = switches[0].errors
+            switches[0].until(lambda: any("its certificate" in line for line in said), 5, "line")
+    finally:
+        for child in (*phones, *switches):
+            child.stop()
