@@ -14,7 +14,9 @@ PACKAGES_RUN := sip-tester
 COMPILED ?= $(if $(filter no,$(SOFTSWITCH_COMPILE)),no,yes)
 COMPILE := $(if $(filter no,$(COMPILED)),plain,$(BIN)/.compiled)
 # systemd: only to look its units through, where it can be installed.
-PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli systemd
+PACKAGES_TEST := sip-tester kamailio kamailio-sqlite-modules baresip-core linphone-cli chromium systemd
+
+BROWSER := tests/interop/browser
 
 .PHONY: compiled plain run test types style bench load simulate faults format clean sipp peers
 .DELETE_ON_ERROR:
@@ -87,13 +89,21 @@ sipp:
 		else echo "for load tests: sudo apt-get install $(PACKAGES_RUN)" >&2; fi; }
 
 # What the tests call with, and through.
-peers:
+peers: $(BROWSER)/phone.bundle.js
 	@command -v sipp >/dev/null && command -v kamailio >/dev/null && command -v baresip >/dev/null \
-		&& command -v linphonec >/dev/null \
+		&& command -v linphonec >/dev/null && command -v chromium >/dev/null \
 		&& ls /usr/lib/*/kamailio/modules/db_sqlite.so >/dev/null 2>&1 || { \
 		if [ "$$(id -u)" = 0 ]; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_TEST) >/dev/null; \
 		else echo "the tests need: sudo apt-get install $(PACKAGES_TEST)" >&2; exit 1; fi; }
+
+# The phone in a page: JsSIP, in one file.
+$(BROWSER)/phone.bundle.js: $(BROWSER)/phone.js $(BROWSER)/package-lock.json
+	@command -v npm >/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; \
+		else echo "the tests need: sudo apt-get install nodejs npm" >&2; exit 1; fi; }
+	@cd $(BROWSER) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 # Seeds of the call data servers' simulation: make simulate SEEDS=100000
 SEEDS ?= 10000
