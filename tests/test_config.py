@@ -252,7 +252,7 @@ route: x
     assert files.mistakes(
         """switch:
   nme: hq
-  listen: [udp:127.0.0.1:5060, udp:127.0.0.1:5060, tls:1.1.1.1:5061, 7]
+  listen: [udp:127.0.0.1:5060, udp:127.0.0.1:5060, sctp:1.1.1.1:5061, 7]
   call_id_header: "bad header"
 extensions:
   "1001": {name: Alice}
@@ -275,9 +275,9 @@ cds: {}
     ) == [
         "switch.yaml:2:3: unknown key `nme`: did you mean `name`?",
         "switch.yaml:3:32: `listen`: udp:127.0.0.1:5060 twice",
-        "switch.yaml:3:52: `listen`: found `tls:1.1.1.1:5061`: tls is not available yet, only udp "
-        "and tcp",
-        "switch.yaml:3:70: `listen`: found `7`, expected TRANSPORT:ADDRESS:PORT as in "
+        "switch.yaml:3:52: `listen`: found `sctp:1.1.1.1:5061`: unknown transport `sctp`, expected "
+        "one of `udp`, `tcp`, `tls`, `ws`, `wss`",
+        "switch.yaml:3:71: `listen`: found `7`, expected TRANSPORT:ADDRESS:PORT as in "
         "udp:0.0.0.0:5060",
         "switch.yaml:4:19: `call_id_header`: found `bad header`, expected the name of a SIP header",
         "switch.yaml:6:3: missing key `password`: what the phone registers with",

@@ -20,6 +20,7 @@ from softswitch.cli import main as softswitch
 from softswitch.config.addresses import AVAILABLE
 from softswitch.config.models import Media
 from softswitch.switch import ALLOW_LINE
+from tests.signed import Authority
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -118,8 +119,8 @@ def test_the_matrix_is_true_of_methods_transports_and_media() -> None:
     assert {method for method, state in said.items() if state != "not yet"} == set(allowed)
     transports = states("Transports and addresses")
     assert transports["UDP, TCP"] == "yes"
-    assert sorted(AVAILABLE) == ["tcp", "udp"]
-    assert transports["TLS, WebSocket (WS, WSS)"] == "not yet"
+    assert sorted(AVAILABLE) == ["tcp", "tls", "udp"]
+    assert transports["TLS, WebSocket (WS, WSS)"] == "yes"
     assert states("Media")["relayed audio: `relay`, `rtpengine`"] == "not yet"
     for mode in ("relay", "rtpengine"):
         with pytest.raises(ValidationError, match="not available yet"):
@@ -145,6 +146,9 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/caller-id.md", 2),
         ("docs/forwarding.md", 2),
         ("docs/call-completion.md", 2),
+        ("docs/tls.md", 2),
+        ("docs/browser-phone.md", 2),
+        ("docs/behind-nat.md", 2),
         ("docs/busy-lamps.md", 2),
         ("docs/messages.md", 2),
         ("docs/ring-groups.md", 2),
@@ -159,6 +163,9 @@ def test_configurations_run_as_printed(
     files = printed(page)
     for file, text in files.items():
         (tmp_path / file).write_text(text)
+    authority = Authority(tmp_path, "carrier-ca")
+    for file in ("pbx", "other"):
+        authority.issue(f"{file}.example.com", file=file)
     monkeypatch.chdir(tmp_path)
     commands = re.findall(
         r"^\$ (?:\.venv/bin/)?softswitch ((?:check|dialplan test) .*)$",

@@ -34,8 +34,11 @@ class Listen:
         return f"{self.transport}:{host}:{self.port}"
 
     def clashes(self, other: Listen) -> bool:
-        """Whether both cannot be open at once: same transport and port, overlapping address."""
-        if self.transport != other.transport or self.port != other.port or not self.port:
+        """Whether both cannot be open at once: the same kind of port, overlapping address. TLS and
+        WebSocket are over TCP."""
+        if self.port != other.port or not self.port:
+            return False
+        if (self.transport == "udp") != (other.transport == "udp"):
             return False
         mine, theirs = ipaddress.ip_address(self.host), ipaddress.ip_address(other.host)
         same_family = mine.version == theirs.version

@@ -8,7 +8,8 @@ from softswitch.features.completions import (
     completes,
 )
 from softswitch.features.features import PhoneFeatures, remembers
-from softswitch.features.mailboxes import Mailboxes, is_mailbox
+from softswitch.features.mailbox_rows import is_mailbox
+from softswitch.features.mailboxes import Mailboxes
 from softswitch.features.wishes import is_wish
 
 __all__ = [

@@ -6,29 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
-
 from softswitch.calls import Journal
 from softswitch.config import Extension
+from softswitch.features.mailbox_rows import MailboxRow, decode_mailbox, encode_mailbox
 
-# No other row of the journal begins so.
-_MARK: Final = b"m"
 _MOST: Final = 1_000_000
-
-
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    extension: str
-    new: int
-    old: int
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Row).decode
-
-
-def is_mailbox(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
 
 
 class Mailbox:
@@ -45,7 +27,7 @@ class Mailbox:
 
     def written(self) -> bytes:
         """The row's bytes, as of now."""
-        return _MARK + _encode(_Row(self.extension, self.new, self.old))
+        return encode_mailbox(MailboxRow(self.extension, self.new, self.old))
 
 
 class Mailboxes:
@@ -101,7 +83,7 @@ class Mailboxes:
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
-        read = _decode(data[len(_MARK) :])
+        read = decode_mailbox(data)
         journal = self._journal()
         if read.extension not in self._extensions or read.extension in self._all:
             if journal is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from softswitch.config import Trunk, TrunkAccount
@@ -121,13 +122,11 @@ class Enrolment:
         exchange.before(request)
         request.authorizer = exchange
 
-        def answered(response: Response) -> None:
-            self._cseq = max(self._cseq, request.cseq)
-            self._answered(response)
+        of.transactions.send(request, flow, partial(self._answered, request))
 
-        of.transactions.send(request, flow, answered)
-
-    def _answered(self, response: Response) -> None:
+    def _answered(self, request: ClientRequest, response: Response) -> None:
+        # It has gone up with each challenge.
+        self._cseq = max(self._cseq, request.cseq)
         status = response.status
         if status < 200 or self._left:
             return
