@@ -153,6 +153,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 read_forwarding(entry.forward, entry.dnd, entry.follow) or None,
                 pass_headers=_names(entry.pass_headers),
                 prack=entry.prack,
+                allow=entry.allow,
             )
             for number, entry in model.extensions.items()
         },
@@ -411,6 +412,7 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
         ("min_subscription", "default_subscription"),
         ("default_subscription", "max_subscription"),
         ("dns_least", "dns_longest"),
+        ("ban_first", "ban_longest"),
         ("t1", "t2"),
         ("guess_delay", "guess_longest"),
     ):

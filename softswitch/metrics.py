@@ -44,6 +44,8 @@ class SwitchMetrics:
                 switch.authentication.challenged,
                 "Requests answered with a digest challenge.",
             ),
+            ("bans", switch.bans.made, "Addresses banned."),
+            ("unread", self._transport.unread, "Datagrams and connections of banned addresses."),
             ("wrong_passwords", switch.guesses.wrong_passwords, "Requests with a wrong password."),
             (
                 "wrong_passwords_unanswered",

@@ -250,6 +250,8 @@ class Process:
             boot=boot(),
         )
         transport.on_closed = switch.registrar.closed
+        transport.shut_out(switch.bans.banned)
+        switch.bans.on_banned = partial(loop.call_soon, transport.cut_off)
         transport.let_in(config.switch.origins)
         transport.known_as(_outside(config))
         switch.on_told = outbox.told
@@ -265,6 +267,7 @@ class Process:
             loop.create_task(_every(1.0, switch.trunk_checks.ask)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(1.0, switch.guesses.expire)),
+            loop.create_task(_every(1.0, switch.bans.expire)),
             loop.create_task(_every(SUM_UP_EVERY, switch.refusals.sum_up)),
             loop.create_task(_every(SUM_UP_EVERY, lambda: _sum_up(switch))),
             loop.create_task(_every(self._config.timers.nonce_lifetime, switch.digest.expire)),

@@ -158,6 +158,7 @@ class Switch(Core):
         self.trunk_entries = parties.trunk_entries
         self.digest = parties.digest
         self.guesses = parties.guesses
+        self.bans = parties.bans
         self.registrar = parties.registrar
         self.registrations = parties.registrations
         self.authentication = parties.authentication

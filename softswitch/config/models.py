@@ -101,6 +101,13 @@ def _file_or_off(value: object) -> Path | bool:
     raise ValueError("expected a file, or `off`")
 
 
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, text_then(parse_network), IN_JSON_A_TEXT], ...],
+    BeforeValidator(one_or_more),
+    TEXTS,
+]
+
+
 class CertificateModel(Section):
     """A certificate and its key."""
 
@@ -143,15 +150,14 @@ class SwitchSection(Section):
     origins: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), TEXTS] = Field(
         default=(), description="pages whose scripts may connect by WebSocket; by default all"
     )
+    allow: Networks = Field(
+        default=(), description="networks that are never banned, besides trunks and phones"
+    )
     public: Annotated[Text, AfterValidator(parse_public)] | None = Field(
         default=None,
         description="the address by which those outside reach a switch that is behind a NAT",
     )
-    local: Annotated[
-        tuple[Annotated[IPv4Network | IPv6Network, text_then(parse_network), IN_JSON_A_TEXT], ...],
-        BeforeValidator(one_or_more),
-        TEXTS,
-    ] = Field(
+    local: Networks = Field(
         default=(),
         description="networks that reach it by its own address, besides private ones",
     )
@@ -277,6 +283,16 @@ class Limits(Section):
     max_guessers: Count = Field(
         default=10_000, description="addresses with wrong passwords that are remembered"
     )
+    stranger_rate: Annotated[float, Strict(), Field(ge=0)] = Field(
+        default=50.0,
+        description="requests a second without a right password that one address may send; who "
+        "sends more is banned; 0: nobody is",
+    )
+    stranger_burst: Count = Field(default=1000, description="such requests that may come at once")
+    ban_guesses: Annotated[int, Strict(), Field(ge=0)] = Field(
+        default=100, description="wrong passwords for which an address is banned; 0: none"
+    )
+    max_bans: Count = Field(default=10_000, description="addresses that are banned at once")
     max_delayed: Count = Field(
         default=1_000, description="answers to wrong passwords that wait at once, in all"
     )
@@ -400,6 +416,10 @@ class Timers(Section):
     nonce_lifetime: Seconds = Field(
         default=300.0, description="how long a digest challenge can be answered"
     )
+    ban_first: Seconds = Field(
+        default=60.0, description="how long an address is banned; the next time twice as long"
+    )
+    ban_longest: Seconds = Field(default=86_400.0, description="the longest ban")
     guess_delay: SecondsOrOff = Field(
         default=1.0,
         description="how long the first answer to a wrong password waits that is not given at "
@@ -483,6 +503,9 @@ class ExtensionModel(Section):
     name: Text = Field(default="", description="the person or place, shown to phones it calls")
     password: Annotated[Text, StringConstraints(min_length=1)] = Field(
         description="what the phone registers with"
+    )
+    allow: Networks = Field(
+        default=(), description="networks that its phones may come from; by default all"
     )
     pickup: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), TEXTS] = Field(
         default=(), description="groups in which each takes calls that ring at the others"
@@ -625,6 +648,7 @@ class Extension:
     forwarding: Forwarding | None = None
     pass_headers: frozenset[str] | None = None
     prack: bool = True
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

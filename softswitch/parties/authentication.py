@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 
 from softswitch.calls import same_request
 from softswitch.config import Extension
 from softswitch.dialplan import Source
+from softswitch.parties.bans import Bans
 from softswitch.parties.registrar import Registrar
 from softswitch.parties.screening import Guesses
 from softswitch.sip import (
@@ -38,6 +40,7 @@ class Authentication:
         extensions: dict[str, Extension],
         timers: Timers,
         refuse: Callable[[Request, Flow, int, str | None, str], None],
+        bans: Bans,
     ) -> None:
         self._digest = digest
         self._guesses = guesses
@@ -45,6 +48,7 @@ class Authentication:
         self._extensions = extensions
         self._timers = timers
         self._refuse = refuse
+        self._bans = bans
         # Phones of which it was said that their credentials are for another URI.
         self._other_uris: set[str] = set()
         self.challenged = 0
@@ -60,6 +64,13 @@ class Authentication:
         outcome = self._digest.verify(request, "authorization", self._password)
         if isinstance(outcome, Authenticated):
             name = outcome.username
+            if not self._may_come(name, flow.remote[0]):
+                log.warning(
+                    "extension %s: its password is right, but it may not come from %s (allow)",
+                    *(name, flow.remote[0]),
+                )
+                return self._wrong_password(request, flow, name)
+            self._bans.proved(flow.remote[0])
             if len(self._guesses):
                 self._guesses.right(flow.remote[0], name)
             if outcome.other_uri and name not in self._other_uris:
@@ -80,7 +91,17 @@ class Authentication:
         if isinstance(outcome, WrongPassword):
             return self._wrong_password(request, flow, outcome.username)
         self.challenged += 1
+        if not self._bans.stranger(flow.remote[0]):
+            return Answer(0)
         return self._challenge(outcome.stale)
+
+    def _may_come(self, name: str, host: str) -> bool:
+        """Whether an extension may ask from that address."""
+        extension = self._extensions.get(name)
+        if extension is None or not extension.allow:
+            return True
+        address = ip_address(host)
+        return any(address in network for network in extension.allow)
 
     def _challenge(self, stale: bool) -> Answer:
         challenges = self._digest.challenge(stale)
@@ -101,6 +122,7 @@ class Authentication:
     def _wrong_password(self, request: Request, flow: Flow, name: str) -> Answer:
         """The next challenge, which whoever goes on guessing waits for."""
         host, port = flow.remote
+        self._bans.stranger(host, guess=True)
         own = self._is_own(flow, name)
         key = same_request(request, flow)
         late = self._guesses.wrong(flow.transport, host, port, name, request.method, key, own)

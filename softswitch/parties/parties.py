@@ -10,6 +10,7 @@ from softswitch.config import CallerId, NumberForm
 from softswitch.configuration import Config
 from softswitch.dialplan import Source
 from softswitch.parties.authentication import Authentication
+from softswitch.parties.bans import BanLimits, Bans
 from softswitch.parties.bindings import Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
@@ -26,6 +27,19 @@ from softswitch.parties.trunks import Trunks
 from softswitch.sip import Account, Digest, Network, Timers, Tokens, Transactions, Uri
 
 _Table = TypeVar("_Table")
+
+
+def ban_limits(config: Config) -> BanLimits:
+    """What a stranger at one address may send."""
+    limits, timers = config.limits, config.timers
+    return BanLimits(
+        limits.stranger_rate,
+        limits.stranger_burst,
+        limits.ban_guesses,
+        timers.ban_first,
+        timers.ban_longest,
+        limits.max_bans,
+    )
 
 
 def _replace(table: dict[str, _Table], entries: Mapping[str, _Table]) -> None:
@@ -87,6 +101,8 @@ class Parties(KnownParties):
         self.registrations = Registrations(
             self.registrar, self.extensions, timers, journal, ahead, boot
         )
+        self.trunks = Trunks(self.trunk_entries.values(), clock=clock)
+        self.bans = Bans(clock, self._is_there, ban_limits(config), config.switch.allow)
         self.authentication = Authentication(
             self.digest,
             self.guesses,
@@ -94,10 +110,10 @@ class Parties(KnownParties):
             self.extensions,
             timers,
             transactions.refuse,
+            self.bans,
         )
         self.registering = Registering(self.registrar, self.guesses)
         self.callers = Callers(self.extensions, config.limits.max_text, forms_of(config))
-        self.trunks = Trunks(self.trunk_entries.values(), clock=clock)
         self.sources = Sources(self.trunks, self.trunk_entries)
         self.lines = Lines(self.extensions, self.trunks)
         self.targets = Destinations(
@@ -113,6 +129,10 @@ class Parties(KnownParties):
         self.trunk_checks = TrunkChecks(
             switch.name, self.trunks, self.targets, timers, tokens, transactions, self.accounts
         )
+
+    def _is_there(self, host: str) -> bool:
+        """Whether a trunk or a registered phone is at an address."""
+        return self.trunks.may_be_from(host) or self.registrar.is_at(host)
 
     def _registered(self, extension: str, binding: Binding) -> None:
         say_registered(extension, binding)
@@ -204,4 +224,5 @@ class Parties(KnownParties):
         self.callers.forms = forms_of(config)
         self.trunks.take_up(self.trunk_entries.values())
         self.sources.take_up(self.trunk_entries)
+        self.bans.take_up(ban_limits(config), config.switch.allow)
         self.enrolments.take_up(self.trunk_entries)

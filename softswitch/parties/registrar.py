@@ -102,6 +102,15 @@ class Registrar:
 
     # --- what is registered
 
+    def is_at(self, host: str) -> bool:
+        """Whether a phone is registered at an address."""
+        now = self._clock()
+        return any(
+            one.flow[1] == host and one.expires_at > now
+            for all_of_it in self._bindings.values()
+            for one in all_of_it
+        )
+
     def bindings(self, aor: str) -> list[Binding]:
         """All bindings of `aor`, those that ran out since the last `expire` included."""
         return self._bindings.get(aor, [])

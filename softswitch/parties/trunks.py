@@ -150,6 +150,12 @@ class Trunks(TrunkStates):
         """The trunk whose calls are sent there."""
         return self._exact.get((transport, host, port))
 
+    def may_be_from(self, host: str) -> bool:
+        """Whether some trunk is at an address, or may come from there."""
+        if any(address == host for _, address, _ in self._exact):
+            return True
+        return bool(self._owners(host))
+
     def is_from(self, name: str, host: str) -> bool:
         """Whether a trunk may come from that address."""
         if any(one == host for one, _ in self.addresses(name)):

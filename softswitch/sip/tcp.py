@@ -8,13 +8,13 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 from softswitch.sip.door import Door
 from softswitch.sip.flow import Flow, Receiver, Trace, TransportLimits
 from softswitch.sip.framing import HTTP_REFUSED, PONG, StreamFramer, is_http
-from softswitch.sip.hosts import host_port, local_address_for
+from softswitch.sip.hosts import host_port, local_address_for, network_of
 from softswitch.sip.message import MalformedMessage, Request
 from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.parser import parse
@@ -79,7 +79,9 @@ class TcpFlow(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         owner = self._owner
-        if self.closed or not (self._known or owner.entered(self)):
+        banned = owner.banned and not self._known and network_of(self.remote[0]) in owner.banned
+        if self.closed or banned or not (self._known or owner.entered(self)):
+            owner.unread += bool(banned)
             self.abort()
             return
         owner.opened(self)
@@ -330,6 +332,10 @@ class TcpTransport:
         self.limits = limits
         self.address: tuple[str, int] = ("", 0)
         self.malformed = 0
+        self.banned: Mapping[str, float] = {}
+        """Addresses that get no connection, as `network_of` gives them."""
+        self.unread = 0
+        """Connections from there."""
         self.trace: Trace | None = None
         self._server: asyncio.Server | None = None
         self.door = Door(limits.max_connections, limits.max_per_address)
@@ -439,6 +445,12 @@ class TcpTransport:
             if self._flows.get((host, port)) is flow:
                 del self._flows[(host, port)]
             flow.failed()
+
+    def cut_off(self) -> None:
+        """Close the connections that banned addresses have opened."""
+        for flow in list(self._flows.values()):
+            if flow not in self._ours and network_of(flow.remote[0]) in self.banned:
+                flow.abort()
 
     def stop_reading(self) -> None:
         """Take nothing more, no connections either."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -47,6 +47,7 @@ class Transport:
         self.peer_at: Callable[[str, int], TlsPeer | None] | None = None
         """How who is at an address has to prove over TLS who it is."""
         self._outside: Callable[[str], str] | None = None
+        self._banned: Mapping[str, float] = {}
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -77,6 +78,7 @@ class Transport:
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
             udp.trace = self._trace
             udp.outside = self._outside
+            udp.banned = self._banned
             self._udp.append(udp)
             return udp.address
         tcp = TcpTransport(
@@ -91,6 +93,7 @@ class Transport:
         )
         tcp.trace = self._trace
         tcp.outside = self._outside
+        tcp.banned = self._banned
         tcp.on_closed = partial(self._tcp_closed, transport)
         await tcp.listen(bound)
         self._tcp.append(tcp)
@@ -99,6 +102,24 @@ class Transport:
     def _tcp_closed(self, transport: str, host: str, port: int) -> None:
         if self.on_closed is not None:
             self.on_closed((transport, host, port))
+
+    def shut_out(self, banned: Mapping[str, float]) -> None:
+        """Take nothing from the addresses in this table, which may change."""
+        self._banned = banned
+        for udp in self._udp:
+            udp.banned = banned
+        for tcp in self._tcp:
+            tcp.banned = banned
+
+    def cut_off(self) -> None:
+        """Close the connections that banned addresses have open."""
+        for tcp in self._tcp:
+            tcp.cut_off()
+
+    @property
+    def unread(self) -> int:
+        """Datagrams and connections of banned addresses since the start."""
+        return sum(u.unread for u in self._udp) + sum(t.unread for t in self._tcp)
 
     def let_in(self, origins: Sequence[str]) -> None:
         """The pages that may connect by WebSocket from now on; none: all."""

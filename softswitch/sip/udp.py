@@ -7,12 +7,12 @@ import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 from softswitch.sip.flow import Receiver, Trace, TransportLimits
 from softswitch.sip.framing import PING, PONG
-from softswitch.sip.hosts import host_port, local_address_for
+from softswitch.sip.hosts import host_port, local_address_for, network_of
 from softswitch.sip.message import Defect, MalformedMessage, Request
 from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.parser import parse
@@ -58,6 +58,10 @@ class UdpFlow:
         udp.outbox.put(udp, data, self.target, on_error)
 
 
+def _is_banned(host: str, banned: Mapping[str, float]) -> bool:
+    return (host if ":" not in host else network_of(host)) in banned
+
+
 class UdpSocket:
     """One listening UDP socket."""
 
@@ -86,6 +90,10 @@ class UdpSocket:
         self._sent_by_to: dict[str, str] = {}
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
         self.malformed = 0
+        self.banned: Mapping[str, float] = {}
+        """Addresses of which nothing is taken, as `network_of` gives them."""
+        self.unread = 0
+        """Datagrams from there."""
         self.trace: Trace | None = None
         self._paused = False
         loop.add_reader(bound.fileno(), self._readable)
@@ -131,6 +139,9 @@ class UdpSocket:
             except OSError as error:
                 # An ICMP error for something sent before; the socket itself is fine.
                 log.debug("udp %s: %s", self._sent_by, error)
+                continue
+            if self.banned and _is_banned(address[0], self.banned):
+                self.unread += 1
                 continue
             data = buffer[:length].tobytes()
             if self.trace is not None:
