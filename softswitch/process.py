@@ -18,6 +18,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.certificates import Certificates
 from softswitch.configuration import Config
+from softswitch.control import Control, Status
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
@@ -171,6 +172,7 @@ class Process:
         journal = _restore(switch, self._config, loop)
         metrics = SwitchMetrics(switch, transport)
         REGISTRY.register(metrics)
+        control = await self._open_control(switch, transport)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
         certificates = Certificates(switch, transport)
         try:
@@ -180,6 +182,8 @@ class Process:
         except OSError as error:
             self._lines.say(f"softswitch {switch.name}: {error}")
             await transport.close()
+            if control is not None:
+                await control.close()
             # What was restored stays in the journal: nobody could tell its sides anything.
             if journal is not None:
                 journal.close()
@@ -204,6 +208,8 @@ class Process:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if control is not None:
+            await control.close()
         # Nothing comes after this: what was answered to it could not be written down any more.
         transport.stop_reading()
         switch.refusals.sum_up()
@@ -220,6 +226,20 @@ class Process:
         REGISTRY.unregister(metrics)
         self._lines.say(f"softswitch {switch.name} stopped")
         return 0
+
+    async def _open_control(self, switch: Switch, transport: Transport) -> Control | None:
+        """Where the switch is asked how it is. Calls go on without."""
+        path = self._config.control
+        if path is None:
+            return None
+        control = Control(path, self._config.limits.max_control)
+        control.verbs["status"] = Status(switch, transport).answer
+        try:
+            await control.open()
+        except OSError as error:
+            log.warning("no control socket: %s", error)
+            return None
+        return control
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> tuple[Switch, Transport]:
         """The switch and its sockets: neither open nor listening yet."""

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 1.0
 """Seconds between looks at the files."""
 
-_RESTART: Final = ("name", "listen", "call_id_header", "journal")
+_RESTART: Final = ("name", "listen", "call_id_header", "journal", "control")
 """Keys of `switch` that only a restart changes."""
 
 

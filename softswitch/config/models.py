@@ -189,6 +189,15 @@ class SwitchSection(Section):
         description="file in which calls in progress and registrations outlive the process; "
         "NAME.calls beside this file unless said otherwise, off: none",
     )
+    control: Annotated[
+        Path | bool | None,
+        PlainValidator(_file_or_off),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"const": False}]}),
+    ] = Field(
+        default=None,
+        description="socket at which `softswitch status` and `softswitch trace` ask the switch; "
+        "NAME.sock beside the journal unless said otherwise, off: none",
+    )
 
 
 class Media(Section):
@@ -271,6 +280,9 @@ class Limits(Section):
     )
     max_opened: Count = Field(
         default=1_000, description="TCP connections that the switch itself opens"
+    )
+    max_control: Count = Field(
+        default=16, description="who asks the switch at its control socket at once"
     )
     refused_records: Count = Field(
         default=20, description="records of calls refused at once (420, 503...), a second"

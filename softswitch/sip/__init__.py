@@ -23,7 +23,7 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import Outside, is_numeric, network_of, unreachable_from
+from softswitch.sip.hosts import Outside, host_port, is_numeric, network_of, unreachable_from
 from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
@@ -145,6 +145,7 @@ __all__ = [
     "granted",
     "has_option",
     "held",
+    "host_port",
     "is_held",
     "is_numeric",
     "least_of",

@@ -1,0 +1,5 @@
+"""Commands that ask a running switch: ``softswitch status``."""
+
+from softswitch.console.status import status
+
+__all__ = ["status"]
