@@ -33,6 +33,7 @@ ELSEWHERE = {
     ),
     "phone": ("softswitch.phone", "command", "A headless softphone: register, call, play, record."),
     "status": ("softswitch.console", "status", "What a running switch does just now."),
+    "trace": ("softswitch.console", "trace", "The messages of a call, as a ladder or a capture."),
 }
 
 

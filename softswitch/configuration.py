@@ -31,6 +31,7 @@ from softswitch.config import (
     Stamp,
     SwitchSection,
     Timers,
+    Trace,
     Trunk,
     TrunkAccount,
     TrunkModel,
@@ -75,6 +76,7 @@ class Config:
     log: Log
     media: Media
     in_call: InCall
+    trace: Trace
     limits: Limits
     timers: Timers
     sections: Mapping[str, BaseModel]
@@ -189,6 +191,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         log=resolve_paths(model.log, folder),
         media=model.media,
         in_call=model.in_call,
+        trace=model.trace,
         limits=model.limits,
         timers=model.timers,
         sections={

@@ -8,13 +8,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from softswitch.sip import Transport
 from softswitch.switch import Switch
+from softswitch.trace import Ring
 
 
 class SwitchMetrics:
     """A collector of one switch: its tables, its counters, its trunks."""
 
-    def __init__(self, switch: Switch, transport: Transport) -> None:
+    def __init__(self, switch: Switch, transport: Transport, ring: Ring | None = None) -> None:
         self._switch = switch
+        self._ring = ring
         self._transport = transport
 
     def collect(self) -> Iterator[Metric]:
@@ -29,6 +31,8 @@ class SwitchMetrics:
         tables.add_metric(["guessers"], len(switch.guesses))
         connections, displaced, turned_away = self._transport.connections
         tables.add_metric(["connections"], connections)
+        if self._ring is not None:
+            tables.add_metric(["trace"], len(self._ring.entries))
         yield tables
         counters = switch.counters
         for name, value, text in (

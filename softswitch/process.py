@@ -18,7 +18,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.certificates import Certificates
 from softswitch.configuration import Config
-from softswitch.control import Control, Status
+from softswitch.control import Control, Status, Traced
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
@@ -31,11 +31,13 @@ from softswitch.sip import (
     Outside,
     Timers,
     Tokens,
+    TraceAt,
     Transport,
     TransportLimits,
 )
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
+from softswitch.trace import Dialogs, Ring
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +150,7 @@ class Process:
         """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._ring = Ring(config.trace.bytes)
 
     async def main(self) -> int:
         """Run until it is told to stop; returns the exit status."""
@@ -159,8 +162,8 @@ class Process:
         loop.add_signal_handler(signal.SIGHUP, _nothing)
         switch, transport = self._make(loop)
         self._log_calls(switch)
-        if self._lines.trace_sip:
-            transport.show(SipTrace(self._lines))
+        self._ring.take_up(self._config.trace.bytes)
+        self._trace(switch, transport)
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:
             await self._start_plugins()
@@ -170,7 +173,7 @@ class Process:
             await self._stop_plugins()
             return 1
         journal = _restore(switch, self._config, loop)
-        metrics = SwitchMetrics(switch, transport)
+        metrics = SwitchMetrics(switch, transport, self._ring)
         REGISTRY.register(metrics)
         control = await self._open_control(switch, transport)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
@@ -234,6 +237,7 @@ class Process:
             return None
         control = Control(path, self._config.limits.max_control)
         control.verbs["status"] = Status(switch, transport).answer
+        control.verbs["trace"] = Traced(switch, self._ring).answer
         try:
             await control.open()
         except OSError as error:
@@ -294,6 +298,20 @@ class Process:
             loop.create_task(_every(1.0, names.look_up)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
+
+    def _trace(self, switch: Switch, transport: Transport) -> None:
+        """Show messages to whoever wants them now."""
+        traces: list[TraceAt] = []
+        if self._ring.most:
+            if switch.dialogs is None:
+                switch.dialogs = Dialogs()
+            traces.append(self._ring.at)
+        else:
+            switch.dialogs = None
+        if self._lines.trace_sip:
+            shown = SipTrace(self._lines)
+            traces.append(lambda local: shown)
+        transport.show(*traces)
 
     def _log_calls(self, switch: Switch) -> None:
         """Write calls into the log, if they are to be in it at all."""
@@ -371,7 +389,8 @@ class Process:
         except OSError as error:
             later.append(f"log ({error})")
         self._log_calls(switch)
-        transport.show(SipTrace(self._lines) if self._lines.trace_sip else None)
+        self._ring.take_up(config.trace.bytes)
+        self._trace(switch, transport)
         names.look_up()
         return later
 

@@ -77,6 +77,7 @@ from softswitch.sip import (
     unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
+from softswitch.trace import Dialogs
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +264,7 @@ class Switch(Core):
         # What `Core` has declared must not be declared again: compiled, the garbage collector would
         # count it twice, and let nothing go that it belongs to.
         self.call_log = None
+        self.dialogs: Dialogs | None = None
         self.draining = False
         self.journal = None
         # Told whenever something was told that what is sent may rely on (`stored`).
@@ -321,6 +323,8 @@ class Switch(Core):
         self.listeners.tell(event)
         if self.lamps.awake:
             self.lamps.told(event)
+        if self.dialogs is not None:
+            self.dialogs.told(event)
         self.on_told()
 
     def stored(self, then: Callable[[], None]) -> Callable[[], None] | None:

@@ -256,6 +256,15 @@ class Log(Section):
     )
 
 
+class Trace(Section):
+    """``trace:``, messages on the wire that are kept for a while."""
+
+    bytes: Annotated[int, Strict(), Field(ge=0)] = Field(
+        default=16_777_216,
+        description="memory for the last messages, for `softswitch trace`; 0: none are kept",
+    )
+
+
 class Limits(Section):
     """``limits:``, what the switch lets the world make it hold."""
 
@@ -641,6 +650,7 @@ class ConfigModel(Section):
     log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
     in_call: InCall = Field(default=InCall(), description="codes that phones dial within a call")
+    trace: Trace = Field(default=Trace(), description="messages that are kept for a while")
     limits: Limits = Field(default=Limits(), description="what the switch holds at most")
     timers: Timers = Field(default=Timers(), description="seconds")
 

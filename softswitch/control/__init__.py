@@ -10,6 +10,7 @@ calls.
 from softswitch.control.asking import ControlError, ask, open_control
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.status import ROWS, SECTIONS, Status
+from softswitch.control.traced import Traced
 
 __all__ = [
     "ROWS",
@@ -19,6 +20,7 @@ __all__ = [
     "ControlError",
     "ControlTaken",
     "Status",
+    "Traced",
     "Verb",
     "Wrong",
     "ask",

@@ -11,7 +11,7 @@ from softswitch.sip.digest import (
     WrongPassword,
     claimed_user,
 )
-from softswitch.sip.flow import Flow, Network, TransportLimits
+from softswitch.sip.flow import Flow, Network, Trace, TraceAt, TransportLimits
 from softswitch.sip.header_values import (
     Address,
     Uri,
@@ -126,6 +126,8 @@ __all__ = [
     "TlsError",
     "TlsPeer",
     "Tokens",
+    "Trace",
+    "TraceAt",
     "Transactions",
     "Transport",
     "TransportLimits",

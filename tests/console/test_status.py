@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from softswitch.console.tables import lasting
-from tests.switch_process import PATIENCE, PLAN, Peer, Running, answered
-
-CONFIG = """
-switch: {{name: hq, site: Sunnyvale, listen: "udp:127.0.0.1:0"}}
-trunks:
-  caller: {{to: "sip:127.0.0.1:{caller}", keepalive: 0}}
-  callee: {{to: "sip:127.0.0.1:{callee}", keepalive: 0, max_calls: 7}}
-  away: {{to: "sip:127.0.0.1:9", keepalive: 0.05}}
-dialplan: plan.yaml
-timers: {{t1: 0.01}}
-"""
-
-
-class Site:
-    def __init__(self, folder: Path) -> None:
-        self.caller, self.callee = Peer(), Peer()
-        self.config = folder / "hq.yaml"
-        text = CONFIG.format(caller=self.caller.port, callee=self.callee.port)
-        self.config.write_text(text)
-        (folder / "plan.yaml").write_text(PLAN)
-        self.switch = Running(self.config)
-
-    def status(self, *options: str, config: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "softswitch.cli", "status", *options]
-            + ([str(self.config)] if config else []),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            cwd=self.config.parent,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-
-    def told(self, *options: str) -> Any:
-        done = self.status("--json", *options)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
-    yield site
-    if site.switch.process.poll() is None:
-        site.switch.process.kill()
-    site.switch.process.communicate()
-    site.caller.socket.close()
-    site.callee.socket.close()
+from tests.console.running_site import Site
+from tests.switch_process import PATIENCE, Running, answered
 
 
 def test_a_switch_with_a_call(site: Site) -> None:

@@ -1,0 +1,116 @@
+"""Which SIP dialogs belong to a call: their Call-IDs, of the calls there are and of the last ones
+that have ended. Told by events (`softswitch.events`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from softswitch.events import (
+    CallEnded,
+    CallMerged,
+    CallRestored,
+    CallStarted,
+    Event,
+    LegInvited,
+    LegMoved,
+)
+
+ENDED: Final = 10_000
+"""Calls that have ended whose dialogs are remembered."""
+
+
+class Dialogs:
+    """By callID. Two calls that have become one share theirs."""
+
+    def __init__(self, most: int = ENDED) -> None:
+        self._most = most
+        self._live: dict[str, dict[str, str]] = {}
+        self._ended: dict[str, dict[str, str]] = {}
+        self._into: dict[str, str] = {}
+        self.calls: dict[str, str] | None = None
+        """CallIDs by the SIP Call-IDs of living calls, for who wants them of each message."""
+
+    def __len__(self) -> int:
+        """Calls whose dialogs are known."""
+        return len(self._live) + len(self._ended)
+
+    def want_calls(self) -> None:
+        """Keep `calls` from here on."""
+        if self.calls is None:
+            self.calls = {sip: call for call, all_ in self._live.items() for sip in all_}
+
+    def told(self, event: Event) -> None:
+        """Something happened to a call."""
+        kind = type(event)
+        if kind is LegInvited:
+            assert isinstance(event, LegInvited)
+            self._add(event.call_id, event.sip_call_id, event.party)
+        elif kind is CallStarted:
+            assert isinstance(event, CallStarted)
+            self._add(event.call_id, event.sip_call_id, event.party)
+        elif kind is CallEnded:
+            self._end(event.call_id)
+        elif kind is LegMoved:
+            assert isinstance(event, LegMoved)
+            self._add(event.call_id, event.sip_call_id, event.party)
+        elif kind is CallMerged:
+            assert isinstance(event, CallMerged)
+            self._merge(event.call_id, event.into)
+        elif kind is CallRestored:
+            assert isinstance(event, CallRestored)
+            for told in event.told:
+                self.told(told)
+
+    def of(self, call_id: str) -> dict[str, str]:
+        """Its dialogs' SIP Call-IDs, each with the party; empty if the call is not known."""
+        found = self._live.get(call_id)
+        return found if found is not None else self._ended.get(call_id, {})
+
+    def call_of(self, sip_call_id: str) -> str:
+        """The callID of a dialog; empty if it is not known."""
+        for calls in (self._live, self._ended):
+            for call_id, dialogs in calls.items():
+                if sip_call_id in dialogs:
+                    return call_id
+        return ""
+
+    def merged_into(self, call_id: str) -> str:
+        """The older call that a call has become part of; empty if none."""
+        return self._into.get(call_id, "")
+
+    def _add(self, call_id: str, sip_call_id: str, party: str) -> None:
+        dialogs = self._live.get(call_id)
+        if dialogs is None:
+            # One that has ended here may come by again.
+            dialogs = self._ended.pop(call_id, None)
+            if dialogs is None:
+                dialogs = {}
+            self._live[call_id] = dialogs
+        if sip_call_id:
+            dialogs[sip_call_id] = party
+            if self.calls is not None:
+                self.calls[sip_call_id] = call_id
+
+    def _end(self, call_id: str) -> None:
+        dialogs = self._live.pop(call_id, None)
+        if dialogs is None:
+            return
+        if self.calls is not None:
+            for sip_call_id in dialogs:
+                if self.calls.get(sip_call_id) == call_id:
+                    del self.calls[sip_call_id]
+        ended = self._ended
+        ended[call_id] = dialogs
+        if len(ended) > self._most:
+            oldest = next(iter(ended))
+            del ended[oldest]
+            self._into.pop(oldest, None)
+
+    def _merge(self, call_id: str, into: str) -> None:
+        younger, older = self.of(call_id), self._live.get(into)
+        if older is None or older is younger:
+            return
+        older.update(younger)
+        if call_id in self._live:
+            self._live[call_id] = older
+        self._into[call_id] = into
