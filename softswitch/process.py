@@ -37,7 +37,7 @@ from softswitch.sip import (
 )
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
-from softswitch.trace import Dialogs, Ring
+from softswitch.trace import CALL_BYTES, ENDED, Dialogs, Ring
 
 log = logging.getLogger(__name__)
 
@@ -305,6 +305,7 @@ class Process:
         if self._ring.most:
             if switch.dialogs is None:
                 switch.dialogs = Dialogs()
+            switch.dialogs.take_up(max(ENDED, self._ring.most // CALL_BYTES))
             traces.append(self._ring.at)
         else:
             switch.dialogs = None

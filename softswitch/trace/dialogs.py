@@ -3,7 +3,8 @@ that have ended. Told by events (`softswitch.events`)."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from softswitch.events import (
     CallEnded,
@@ -15,8 +16,10 @@ from softswitch.events import (
     LegMoved,
 )
 
-ENDED: Final = 10_000
-"""Calls that have ended whose dialogs are remembered."""
+CALL_BYTES: Final = 4096
+"""Bytes of the messages of a short call: of one that is refused at once."""
+ENDED: Final = 4_000
+"""Calls that have ended whose dialogs are remembered: more than have messages in 16 MB."""
 
 
 class Dialogs:
@@ -27,8 +30,20 @@ class Dialogs:
         self._live: dict[str, dict[str, str]] = {}
         self._ended: dict[str, dict[str, str]] = {}
         self._into: dict[str, str] = {}
+        self._takes: dict[type, Callable[[Any], None]] = {
+            CallStarted: self._began,
+            LegInvited: self._began,
+            LegMoved: self._began,
+            CallEnded: self._ended_one,
+            CallMerged: self._merged,
+            CallRestored: self._restored,
+        }
         self.calls: dict[str, str] | None = None
         """CallIDs by the SIP Call-IDs of living calls, for who wants them of each message."""
+
+    def take_up(self, most: int) -> None:
+        """Remember so many that have ended."""
+        self._most = most
 
     def __len__(self) -> int:
         """Calls whose dialogs are known."""
@@ -40,26 +55,10 @@ class Dialogs:
             self.calls = {sip: call for call, all_ in self._live.items() for sip in all_}
 
     def told(self, event: Event) -> None:
-        """Something happened to a call."""
-        kind = type(event)
-        if kind is LegInvited:
-            assert isinstance(event, LegInvited)
-            self._add(event.call_id, event.sip_call_id, event.party)
-        elif kind is CallStarted:
-            assert isinstance(event, CallStarted)
-            self._add(event.call_id, event.sip_call_id, event.party)
-        elif kind is CallEnded:
-            self._end(event.call_id)
-        elif kind is LegMoved:
-            assert isinstance(event, LegMoved)
-            self._add(event.call_id, event.sip_call_id, event.party)
-        elif kind is CallMerged:
-            assert isinstance(event, CallMerged)
-            self._merge(event.call_id, event.into)
-        elif kind is CallRestored:
-            assert isinstance(event, CallRestored)
-            for told in event.told:
-                self.told(told)
+        """Something happened to a call. Most of it is no matter here."""
+        take = self._takes.get(type(event))
+        if take is not None:
+            take(event)
 
     def of(self, call_id: str) -> dict[str, str]:
         """Its dialogs' SIP Call-IDs, each with the party; empty if the call is not known."""
@@ -78,7 +77,8 @@ class Dialogs:
         """The older call that a call has become part of; empty if none."""
         return self._into.get(call_id, "")
 
-    def _add(self, call_id: str, sip_call_id: str, party: str) -> None:
+    def _began(self, event: CallStarted | LegInvited | LegMoved) -> None:
+        call_id, sip_call_id = event.call_id, event.sip_call_id
         dialogs = self._live.get(call_id)
         if dialogs is None:
             # One that has ended here may come by again.
@@ -87,11 +87,12 @@ class Dialogs:
                 dialogs = {}
             self._live[call_id] = dialogs
         if sip_call_id:
-            dialogs[sip_call_id] = party
+            dialogs[sip_call_id] = event.party
             if self.calls is not None:
                 self.calls[sip_call_id] = call_id
 
-    def _end(self, call_id: str) -> None:
+    def _ended_one(self, event: CallEnded) -> None:
+        call_id = event.call_id
         dialogs = self._live.pop(call_id, None)
         if dialogs is None:
             return
@@ -101,12 +102,13 @@ class Dialogs:
                     del self.calls[sip_call_id]
         ended = self._ended
         ended[call_id] = dialogs
-        if len(ended) > self._most:
+        while len(ended) > self._most:
             oldest = next(iter(ended))
             del ended[oldest]
             self._into.pop(oldest, None)
 
-    def _merge(self, call_id: str, into: str) -> None:
+    def _merged(self, event: CallMerged) -> None:
+        call_id, into = event.call_id, event.into
         younger, older = self.of(call_id), self._live.get(into)
         if older is None or older is younger:
             return
@@ -114,3 +116,7 @@ class Dialogs:
         if call_id in self._live:
             self._live[call_id] = older
         self._into[call_id] = into
+
+    def _restored(self, event: CallRestored) -> None:
+        for told in event.told:
+            self.told(told)

@@ -44,7 +44,7 @@ def test_the_oldest_go() -> None:
     for number in range(25):
         kept.received("udp", PEER, one)
         kept.sent("udp", PEER, b"\r\n\r\n")
-        assert ring.seen == number + 1
+        assert len(ring.entries) == min(number + 1, 10)
     assert len(ring.entries) == 10
     assert ring.size <= ring.most
     kept.sent("udp", PEER, b"x" * (ring.most + 1))
