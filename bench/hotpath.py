@@ -29,12 +29,12 @@ from softswitch.configuration import load_config
 from softswitch.disk.journal_file import JournalFile
 from softswitch.hookspecs import make_plugins
 from softswitch.log import CallLog, Log
-from softswitch.sip.flow import Trace
+from softswitch.sip.kept import Ring
 from softswitch.sip.message import Request, Response
 from softswitch.sip.parser import parse
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch
-from softswitch.trace import Dialogs, Ring
+from softswitch.trace import Dialogs
 
 CONFIG = """
 switch: {name: bench, listen: ["udp:127.0.0.1:5060"]}
@@ -54,13 +54,16 @@ SDP = (
 )
 
 
+US = ("127.0.0.1", 5060)
+
+
 class Wire:
     """A flow that keeps the last datagram sent."""
 
     reliable = False
     transport = "udp"
     sent_by = "127.0.0.1:5060"
-    trace: Trace | None = None
+    kept: Ring | None = None
 
     def __init__(self, host: str, port: int) -> None:
         self.remote = (host, port)
@@ -68,13 +71,15 @@ class Wire:
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         self.last = data
-        if self.trace is not None:
-            self.trace.sent("udp", self.remote, data)
+        if self.kept is not None:
+            self.kept.entries.append((time.time(), True, "udp", US, self.remote, data))
 
     def read(self, data: bytes) -> Request | Response:
         """What came."""
-        if self.trace is not None:
-            self.trace.received("udp", self.remote, data)
+        if self.kept is not None:
+            self.kept.entries.append((time.time(), False, "udp", US, self.remote, data))
+            if len(self.kept.entries) > self.kept.due:
+                self.kept.settle()
         return parse(data)
 
 
@@ -185,7 +190,7 @@ def main() -> None:
         call_log = CallLog(log, args.log) if args.log else None
         switch, net = make_switch(Path(folder), lambda: now, call_log)
         if args.trace:
-            Wire.trace = Ring(Traced().bytes).at(("127.0.0.1", 5060))
+            Wire.kept = Ring(Traced().bytes)
             switch.dialogs = Dialogs()
         gc.disable()
         file = JournalFile(Path(folder) / "bench.calls") if args.journal else None

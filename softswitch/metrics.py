@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from softswitch.sip import Transport
+from softswitch.sip import Ring, Transport
 from softswitch.switch import Switch
-from softswitch.trace import Ring
 
 
 class SwitchMetrics:

@@ -29,6 +29,7 @@ from softswitch.reload import Reload
 from softswitch.sip import (
     Outbox,
     Outside,
+    Ring,
     Timers,
     Tokens,
     TraceAt,
@@ -37,7 +38,7 @@ from softswitch.sip import (
 )
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
-from softswitch.trace import CALL_BYTES, ENDED, Dialogs, Ring
+from softswitch.trace import CALL_BYTES, ENDED, Dialogs
 
 log = logging.getLogger(__name__)
 
@@ -306,13 +307,12 @@ class Process:
             if switch.dialogs is None:
                 switch.dialogs = Dialogs()
             switch.dialogs.take_up(max(ENDED, self._ring.most // CALL_BYTES))
-            traces.append(self._ring.at)
         else:
             switch.dialogs = None
         if self._lines.trace_sip:
             shown = SipTrace(self._lines)
             traces.append(lambda local: shown)
-        transport.show(*traces)
+        transport.show(*traces, ring=self._ring if self._ring.most else None)
 
     def _log_calls(self, switch: Switch) -> None:
         """Write calls into the log, if they are to be in it at all."""

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from softswitch.control.listening import Asked, Wrong
+from softswitch.sip import Ring
 from softswitch.switch import Switch
-from softswitch.trace import Finder, Ring
+from softswitch.trace import Finder
 
 PIECE: Final = 50
 """Messages a line."""

@@ -24,6 +24,7 @@ from softswitch.sip.header_values import (
     uri_scheme,
 )
 from softswitch.sip.hosts import Outside, host_port, is_numeric, network_of, unreachable_from
+from softswitch.sip.kept import Entry, Recorder, Ring
 from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
@@ -94,6 +95,7 @@ __all__ = [
     "Dialog",
     "Digest",
     "Dns",
+    "Entry",
     "Exchange",
     "Flow",
     "InviteClient",
@@ -110,11 +112,13 @@ __all__ = [
     "Outside",
     "Provisional",
     "Provisionals",
+    "Recorder",
     "Refer",
     "Refresh",
     "Replaces",
     "Request",
     "Response",
+    "Ring",
     "ServerTransaction",
     "Session",
     "Srv",

@@ -5,7 +5,6 @@ from softswitch.trace.dialogs import CALL_BYTES, ENDED, Dialogs
 from softswitch.trace.finding import Finder, Story
 from softswitch.trace.ladder import text_lines
 from softswitch.trace.pcap import capture
-from softswitch.trace.ring import Entry, Ring
 from softswitch.trace.svg import svg_lines
 from softswitch.trace.wire import Seen, call_id_of
 
@@ -13,9 +12,7 @@ __all__ = [
     "CALL_BYTES",
     "ENDED",
     "Dialogs",
-    "Entry",
     "Finder",
-    "Ring",
     "Seen",
     "Story",
     "call_id_of",

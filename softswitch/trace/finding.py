@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from softswitch.sip import Entry, Ring
 from softswitch.trace.dialogs import Dialogs
-from softswitch.trace.ring import Entry, Ring
 from softswitch.trace.wire import Seen, call_id_of, head_of
 
 AT_ONCE: Final = 200
