@@ -18,7 +18,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.certificates import Certificates
 from softswitch.configuration import Config
-from softswitch.control import Control, Status, Traced
+from softswitch.control import Control, Status, SwitchViews, Traced
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
@@ -165,6 +165,8 @@ class Process:
         self._log_calls(switch)
         self._ring.take_up(self._config.trace.bytes)
         self._trace(switch, transport)
+        status, traced = Status(switch, transport), Traced(switch, self._ring)
+        self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:
             await self._start_plugins()
@@ -176,7 +178,7 @@ class Process:
         journal = _restore(switch, self._config, loop)
         metrics = SwitchMetrics(switch, transport, self._ring)
         REGISTRY.register(metrics)
-        control = await self._open_control(switch, transport)
+        control = await self._open_control(status, traced)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
         certificates = Certificates(switch, transport)
         try:
@@ -231,14 +233,14 @@ class Process:
         self._lines.say(f"softswitch {switch.name} stopped")
         return 0
 
-    async def _open_control(self, switch: Switch, transport: Transport) -> Control | None:
+    async def _open_control(self, status: Status, traced: Traced) -> Control | None:
         """Where the switch is asked how it is. Calls go on without."""
         path = self._config.control
         if path is None:
             return None
         control = Control(path, self._config.limits.max_control)
-        control.verbs["status"] = Status(switch, transport).answer
-        control.verbs["trace"] = Traced(switch, self._ring).answer
+        control.verbs["status"] = status.answer
+        control.verbs["trace"] = traced.answer
         try:
             await control.open()
         except OSError as error:

@@ -11,6 +11,7 @@ from softswitch.control.asking import ControlError, ask, open_control
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.status import ROWS, SECTIONS, Status
 from softswitch.control.traced import Traced
+from softswitch.control.views import SwitchViews
 
 __all__ = [
     "ROWS",
@@ -20,6 +21,7 @@ __all__ = [
     "ControlError",
     "ControlTaken",
     "Status",
+    "SwitchViews",
     "Traced",
     "Verb",
     "Wrong",

@@ -29,9 +29,13 @@ class Site:
         self.caller, self.callee = Peer(), Peer()
         self.config = folder / "hq.yaml"
         text = CONFIG.format(caller=self.caller.port, callee=self.callee.port)
-        self.config.write_text(text)
+        self.config.write_text(text + self.more())
         (folder / "plan.yaml").write_text(PLAN)
         self.switch = Running(self.config)
+
+    def more(self) -> str:
+        """What else is in its configuration."""
+        return ""
 
     def status(self, *options: str, config: bool = True) -> subprocess.CompletedProcess[str]:
         return self.command("status", *options, config=config)
