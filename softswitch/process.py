@@ -38,7 +38,7 @@ from softswitch.sip import (
 )
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
-from softswitch.trace import CALL_BYTES, ENDED, Dialogs
+from softswitch.trace import CALL_BYTES, ENDED, Dialogs, Exporter, ExportSettings
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +152,7 @@ class Process:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._ring = Ring(config.trace.bytes)
+        self._exporter: Exporter | None = None
 
     async def main(self) -> int:
         """Run until it is told to stop; returns the exit status."""
@@ -176,7 +177,7 @@ class Process:
             await self._stop_plugins()
             return 1
         journal = _restore(switch, self._config, loop)
-        metrics = SwitchMetrics(switch, transport, self._ring)
+        metrics = SwitchMetrics(switch, transport, self._ring, lambda: self._exporter)
         REGISTRY.register(metrics)
         control = await self._open_control(status, traced)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
@@ -229,6 +230,8 @@ class Process:
         await self._stop_plugins()
         driver.close()
         await transport.close()
+        if self._exporter is not None:
+            self._exporter.close()
         REGISTRY.unregister(metrics)
         self._lines.say(f"softswitch {switch.name} stopped")
         return 0
@@ -304,17 +307,41 @@ class Process:
 
     def _trace(self, switch: Switch, transport: Transport) -> None:
         """Show messages to whoever wants them now."""
-        traces: list[TraceAt] = []
-        if self._ring.most:
+        wanted = self._config.trace
+        if self._ring.most or wanted.hep is not None:
             if switch.dialogs is None:
                 switch.dialogs = Dialogs()
             switch.dialogs.take_up(max(ENDED, self._ring.most // CALL_BYTES))
         else:
             switch.dialogs = None
+        traces: list[TraceAt] = []
+        exporter = self._export(switch.dialogs)
+        if exporter is not None:
+            traces.append(exporter.at)
         if self._lines.trace_sip:
             shown = SipTrace(self._lines)
             traces.append(lambda local: shown)
         transport.show(*traces, ring=self._ring if self._ring.most else None)
+
+    def _export(self, dialogs: Dialogs | None) -> Exporter | None:
+        """Who sends messages to the capture server, if there is one; the same as before, if it is
+        the same server."""
+        wanted, before = self._config.trace, self._exporter
+        settings = None
+        if wanted.hep is not None:
+            to = (wanted.hep.host, wanted.hep.port)
+            settings = ExportSettings(to, wanted.capture_id, wanted.password, wanted.hep_waiting)
+        if before is not None and before.settings == settings:
+            return before
+        self._exporter = None
+        if settings is not None and dialogs is not None:
+            later = asyncio.get_running_loop().call_later
+            self._exporter = Exporter(settings, dialogs, later)
+            if before is not None:
+                self._exporter.sent, self._exporter.dropped = before.sent, before.dropped
+        if before is not None:
+            before.close()
+        return self._exporter
 
     def _log_calls(self, switch: Switch) -> None:
         """Write calls into the log, if they are to be in it at all."""

@@ -26,6 +26,7 @@ from softswitch.config.addresses import (
     Listen,
     TrunkAddress,
     TrunkSource,
+    parse_hep,
     parse_listen,
     parse_network,
     parse_public,
@@ -262,6 +263,18 @@ class Trace(Section):
     bytes: Annotated[int, Strict(), Field(ge=0)] = Field(
         default=16_777_216,
         description="memory for the last messages, for `softswitch trace`; 0: none are kept",
+    )
+    hep: Annotated[Listen, text_then(parse_hep), IN_JSON_A_TEXT] | None = Field(
+        default=None, description="capture server (HEP 3), such as udp:192.0.2.9:9060"
+    )
+    capture_id: Annotated[int, Strict(), Field(ge=0, le=0xFFFFFFFF)] = Field(
+        default=0, description="who this switch is at the capture server"
+    )
+    password: Annotated[Text, StringConstraints(max_length=256)] = Field(
+        default="", repr=False, description="what the capture server takes messages by"
+    )
+    hep_waiting: Count = Field(
+        default=10_000, description="messages that wait to be sent there; more are dropped"
     )
 
 

@@ -23,7 +23,14 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import Outside, host_port, is_numeric, network_of, unreachable_from
+from softswitch.sip.hosts import (
+    Outside,
+    host_port,
+    is_numeric,
+    local_address_for,
+    network_of,
+    unreachable_from,
+)
 from softswitch.sip.kept import Entry, Recorder, Ring
 from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
@@ -155,6 +162,7 @@ __all__ = [
     "is_held",
     "is_numeric",
     "least_of",
+    "local_address_for",
     "local_response",
     "locate",
     "network_of",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 from time import time
-from typing import Final
+from typing import Any, Final
 
 OVERHEAD: Final = 320
 """Bytes that a message takes beside its own: the objects that hold it."""
@@ -41,7 +41,8 @@ class Ring:
 
     def settle(self) -> None:
         """Add up what has come, and let go of the oldest if that is too much."""
-        entries = self.entries
+        # As any objects: compiled, each tuple would be taken apart for its last element.
+        entries: deque[Any] = self.entries
         size = self.size
         for entry in islice(reversed(entries), len(entries) - self._counted):
             size += len(entry[5]) + OVERHEAD

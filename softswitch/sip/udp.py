@@ -9,12 +9,12 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import time
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from softswitch.sip.flow import Receiver, Trace, TransportLimits
 from softswitch.sip.framing import PING, PONG
 from softswitch.sip.hosts import host_port, local_address_for, network_of
-from softswitch.sip.kept import Entry, Ring
+from softswitch.sip.kept import Ring
 from softswitch.sip.message import Defect, MalformedMessage, Request
 from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.parser import parse
@@ -135,7 +135,7 @@ class UdpSocket:
         buffer = self._buffer
         limits = self._limits
         ring = self.kept
-        kept: deque[Entry] | None = None
+        kept: deque[Any] | None = None
         now = 0.0
         if ring is not None:
             # One time for all that one wake brings.
@@ -159,7 +159,7 @@ class UdpSocket:
             if self.trace is not None:
                 self.trace.received("udp", address[:2], data)
             if kept is not None:
-                kept.append((now, False, "udp", self.address, address, data))
+                kept.append((now, False, "udp", self.address, address[:2], data))
             if length < 20:
                 # Keep-alives: CRLF, CRLFCRLF, a zero byte (RFC 5626 §3.5, and what NAT boxes send).
                 if data == PING:

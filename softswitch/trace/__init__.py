@@ -2,6 +2,7 @@
 picture or a capture file."""
 
 from softswitch.trace.dialogs import CALL_BYTES, ENDED, Dialogs
+from softswitch.trace.exporting import Exporter, ExportSettings
 from softswitch.trace.finding import Finder, Story
 from softswitch.trace.ladder import text_lines
 from softswitch.trace.pcap import capture
@@ -12,6 +13,8 @@ __all__ = [
     "CALL_BYTES",
     "ENDED",
     "Dialogs",
+    "ExportSettings",
+    "Exporter",
     "Finder",
     "Seen",
     "Story",

@@ -21,7 +21,7 @@ class Dialogs:
         self._ended: dict[str, list[str]] = {}
         self._into: dict[str, str] = {}
         self.calls: dict[str, str] | None = None
-        """CallIDs by the SIP Call-IDs of living calls, for who wants them of each message."""
+        """CallIDs by the SIP Call-IDs of all that are known, for who wants them of each message."""
 
     def take_up(self, most: int) -> None:
         """Remember so many that have ended."""
@@ -34,7 +34,10 @@ class Dialogs:
     def want_calls(self) -> None:
         """Keep `calls` from here on."""
         if self.calls is None:
-            self.calls = {sip: call for call, all_ in self._live.items() for sip in all_[::2]}
+            self.calls = {}
+            for calls in (self._ended, self._live):
+                for call_id, dialogs in calls.items():
+                    self.calls.update(dict.fromkeys(dialogs[::2], call_id))
 
     def began(self, call_id: str, sip_call_id: str, party: str) -> None:
         """A call has a dialog more, or the same once more."""
@@ -56,15 +59,13 @@ class Dialogs:
         dialogs = self._live.pop(call_id, None)
         if dialogs is None:
             return
-        if self.calls is not None:
-            for sip_call_id in dialogs[::2]:
-                if self.calls.get(sip_call_id) == call_id:
-                    del self.calls[sip_call_id]
         ended = self._ended
         ended[call_id] = dialogs
         while len(ended) > self._most:
             oldest = next(iter(ended))
-            del ended[oldest]
+            for sip_call_id in ended.pop(oldest)[::2]:
+                if self.calls is not None and self.calls.get(sip_call_id) == oldest:
+                    del self.calls[sip_call_id]
             self._into.pop(oldest, None)
 
     def merged(self, call_id: str, into: str) -> None:

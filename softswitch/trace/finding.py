@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from softswitch.sip import Entry, Ring
 from softswitch.trace.dialogs import Dialogs
-from softswitch.trace.wire import Seen, call_id_of, head_of
+from softswitch.trace.wire import Seen, call_id_of, head_of, seen
 
 AT_ONCE: Final = 200
 """Messages that are looked at before something else gets a turn."""
@@ -104,7 +104,7 @@ class Finder:
                 if len(story.messages) >= MOST:
                     story.more = True
                     break
-                story.messages.append(Seen(*entry))
+                story.messages.append(seen(entry))
         return story
 
     async def _carrying(self, asked: str, entries: list[Entry]) -> set[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from softswitch.log import SECRETS
-from softswitch.sip import host_port, readable
+from softswitch.sip import Entry, host_port, local_address_for, readable
 
 _CALL_ID_RE: Final = re.compile(rb"\n(?:call-id|i)[ \t]*:\s*([^\r\n]*?)[ \t]*\r?\n", re.I)
 _CSEQ_RE: Final = re.compile(rb"\ncseq[ \t]*:\s*(\d+)\s+([^\s]+)", re.I)
@@ -92,6 +93,22 @@ class Seen:
     def address(self) -> str:
         """The peer's."""
         return f"{self.transport}:{host_port(*self.peer)}"
+
+
+def seen(entry: Entry) -> Seen:
+    """A message that was kept; where the switch listens at all addresses, with the one by which it
+    reaches the peer."""
+    at, sent, transport, local, peer, data = entry
+    # Of IPv6 a socket gives more than address and port.
+    peer = (peer[0], peer[1])
+    if local[0] in ("0.0.0.0", "::"):
+        local = (_address_for(peer[0]), local[1])
+    return Seen(at, sent, transport, local, peer, data)
+
+
+@lru_cache(maxsize=1024)
+def _address_for(host: str) -> str:
+    return local_address_for(host)
 
 
 def head_of(data: bytes) -> bytes:

@@ -78,7 +78,10 @@ def test_two_that_become_one_share_theirs() -> None:
     assert dialogs.merged_into(NEW) == OLD
     dialogs.ended(OLD)
     assert set(dialogs.of(OLD)) == {"a", "b", "c", "d"}
-    assert dialogs.calls == {}
+    dialogs.take_up(0)
+    dialogs.began("another", "e", "")
+    dialogs.ended("another")
+    assert (len(dialogs), dialogs.calls) == (0, {})
 
 
 async def test_a_story_is_of_one_call() -> None:
