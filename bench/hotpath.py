@@ -6,7 +6,7 @@ the figure is the Python of a call alone: parsing, transactions, dialogs, the ca
 
 `--hold N` keeps N calls up. `--journal` writes them down as `softswitch run` does at 1,000 calls a
 second: a batch each 5 ms, in which every call is a step further. `--log N` writes the lines of N
-calls a second, of the 1,000 that there are.
+calls a second, of the 1,000 that there are. `--trace` keeps the messages, as sockets do.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ from pathlib import Path
 
 from softswitch.calls.journal import Journal
 from softswitch.config import Log as Settings
+from softswitch.config import Trace as Traced
 from softswitch.configuration import load_config
 from softswitch.disk.journal_file import JournalFile
 from softswitch.hookspecs import make_plugins
 from softswitch.log import CallLog, Log
+from softswitch.sip.kept import Ring
+from softswitch.sip.message import Request, Response
 from softswitch.sip.parser import parse
 from softswitch.sip.tokens import Tokens
 from softswitch.switch import Switch
+from softswitch.trace import Dialogs
 
 CONFIG = """
 switch: {name: bench, listen: ["udp:127.0.0.1:5060"]}
@@ -50,12 +54,16 @@ SDP = (
 )
 
 
+US = ("127.0.0.1", 5060)
+
+
 class Wire:
     """A flow that keeps the last datagram sent."""
 
     reliable = False
     transport = "udp"
     sent_by = "127.0.0.1:5060"
+    kept: Ring | None = None
 
     def __init__(self, host: str, port: int) -> None:
         self.remote = (host, port)
@@ -63,6 +71,16 @@ class Wire:
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         self.last = data
+        if self.kept is not None:
+            self.kept.entries.append((time.time(), True, "udp", US, self.remote, data))
+
+    def read(self, data: bytes) -> Request | Response:
+        """What came."""
+        if self.kept is not None:
+            self.kept.entries.append((time.time(), False, "udp", US, self.remote, data))
+            if len(self.kept.entries) > self.kept.due:
+                self.kept.settle()
+        return parse(data)
 
 
 class Net:
@@ -105,7 +123,7 @@ def call_in_steps(switch: Switch, net: Net, number: int) -> Iterator[None]:
 
     def say(line: str, branch: str, tag: str, cseq: str, more: str = "", body: bytes = b"") -> None:
         text = f"{line} SIP/2.0\r\n" + head % (branch, tag, cseq, more, len(body))
-        receive(parse(text.encode() + body), a)
+        receive(a.read(text.encode() + body), a)
 
     def reply(to: bytes, status: str, more: str = "", body: bytes = b"") -> None:
         # What the callee itself has to do is no matter here: no more than its answers need.
@@ -117,7 +135,7 @@ def call_in_steps(switch: Switch, net: Net, number: int) -> Iterator[None]:
         ]
         head = b"\r\n".join([f"SIP/2.0 {status}".encode(), *keep])
         tail = f"\r\nContact: <sip:127.0.0.1:5090>\r\n{more}Content-Length: {len(body)}\r\n\r\n"
-        receive(parse(head + tail.encode() + body), net.callee)
+        receive(net.callee.read(head + tail.encode() + body), net.callee)
 
     sdp = "Content-Type: application/sdp\r\n"
     say("INVITE sip:2001@127.0.0.1:5060", "1", "", "1 INVITE", sdp, SDP)
@@ -162,6 +180,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--journal", action="store_true")
     parser.add_argument("--log", type=int, default=0, help="calls a second in the log")
+    parser.add_argument("--trace", action="store_true", help="keep the messages")
     parser.add_argument("--hold", type=int, default=0, help="calls up at once")
     args = parser.parse_args()
     now = 0.0
@@ -170,6 +189,9 @@ def main() -> None:
         log.open()
         call_log = CallLog(log, args.log) if args.log else None
         switch, net = make_switch(Path(folder), lambda: now, call_log)
+        if args.trace:
+            Wire.kept = Ring(Traced().bytes)
+            switch.dialogs = Dialogs()
         gc.disable()
         file = JournalFile(Path(folder) / "bench.calls") if args.journal else None
         if file is not None:

@@ -27,7 +27,7 @@ from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.timers import LoopTimers
 from cdsplugin.tms import PREFIX, Spool, SpoolError, SwitchClient, Tms
 from softswitch.events import Event, SwitchStarted
-from softswitch.hookspecs import Features, hookimpl
+from softswitch.hookspecs import Features, Views, hookimpl
 
 if TYPE_CHECKING:
     import pluggy
@@ -151,6 +151,11 @@ class Beside:
     def features(self, features: Features) -> None:
         """What phones have set, for the API."""
         self.running.offer(features)
+
+    @hookimpl
+    def views(self, views: Views) -> None:
+        """What the switch tells of itself, for the API."""
+        self.running.show(views)
 
     @hookimpl
     def call_event(self, event: Event) -> None:

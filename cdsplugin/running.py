@@ -13,7 +13,7 @@ from cdsplugin.config import CdsSection
 from cdsplugin.programs import Programs
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.tms import SwitchLink, SwitchLinkSettings, Tms
-from softswitch.hookspecs import Features
+from softswitch.hookspecs import Features, Views
 
 if TYPE_CHECKING:
     from cdsplugin.api import Api
@@ -93,6 +93,11 @@ class Running:
         """The switch in this process lets programs set what its phones may."""
         if self.api is not None:
             self.api.phones.features = features
+
+    def show(self, views: Views) -> None:
+        """The switch in this process tells programs of itself."""
+        if self.api is not None:
+            self.api.viewed.views = views
 
     def take_up(self, section: CdsSection) -> CdsSection:
         """Go on with the peers of another section. Returns what is in force then."""

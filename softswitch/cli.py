@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from softswitch.configuration import Config
     from softswitch.dialplan import Source
 
-# Name, module that holds the click command as ``command``, and its line in the help.
+# Name, module that holds the click command, its name there, and its line in the help.
 ELSEWHERE = {
-    "lab": ("softswitch.lab", "Run two switches, their servers, and a call through both."),
-    "phone": ("softswitch.phone", "A headless softphone: register, call, play, record."),
+    "lab": (
+        "softswitch.lab",
+        "command",
+        "Run two switches, their servers, and a call through both.",
+    ),
+    "phone": ("softswitch.phone", "command", "A headless softphone: register, call, play, record."),
+    "status": ("softswitch.console", "status", "What a running switch does just now."),
+    "trace": ("softswitch.console", "trace", "The messages of a call, as a ladder or a capture."),
 }
 
 
@@ -42,8 +48,8 @@ class Commands(click.Group):
         """The command of that name, imported if it lives elsewhere."""
         if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(ELSEWHERE[cmd_name][0])
-        command: click.Command = module.command
+        module, attribute, _ = ELSEWHERE[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -51,7 +57,7 @@ class Commands(click.Group):
         rows = []
         for name in self.list_commands(ctx):
             if name in ELSEWHERE:
-                rows.append((name, ELSEWHERE[name][1]))
+                rows.append((name, ELSEWHERE[name][2]))
             elif command := super().get_command(ctx, name):
                 rows.append((name, command.get_short_help_str(limit=70)))
         with formatter.section("Commands"):

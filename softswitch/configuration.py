@@ -31,6 +31,7 @@ from softswitch.config import (
     Stamp,
     SwitchSection,
     Timers,
+    Trace,
     Trunk,
     TrunkAccount,
     TrunkModel,
@@ -50,6 +51,9 @@ from softswitch.config import (
 from softswitch.dialplan import Dialplan, Source, Surroundings, load_dialplan
 from softswitch.sip import Certificate, TlsError, client_context, server_context
 
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of a Unix socket's path (unix(7))."""
+
 PLAYABLE: Final[frozenset[str]] = frozenset()
 """What routes may ``play``: nothing, as long as there is nobody who speaks for the switch."""
 
@@ -59,6 +63,7 @@ class Config:
     """A configuration without mistakes.
 
     ``journal`` is the file in which calls and registrations outlive the process; None for none.
+    ``control`` is the socket at which the switch is asked how it is; None for none.
     ``sections`` holds those of plugins that are in the file, each as its plugin's model, with
     relative paths resolved. ``warnings`` are places worth a look that stop nothing.
     """
@@ -71,6 +76,7 @@ class Config:
     log: Log
     media: Media
     in_call: InCall
+    trace: Trace
     limits: Limits
     timers: Timers
     sections: Mapping[str, BaseModel]
@@ -80,6 +86,7 @@ class Config:
     surroundings: Surroundings
     warnings: tuple[Mistake, ...] = ()
     journal: Path | None = None
+    control: Path | None = None
 
     @property
     def files(self) -> dict[Path, Stamp]:
@@ -115,7 +122,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     model = check_model(config_model(sections), read)
     for where, message in _cross_checks(read):
         read.at(where, message)
-    for where, message in _too_many(model):
+    for where, message in (*_too_many(model), *_too_long(model, path.parent)):
         read.at(where, message)
     dialplan_path, around = _dialplan_of(read, model, path)
     for where, message in _tls_mistakes(model, path.parent):
@@ -184,6 +191,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         log=resolve_paths(model.log, folder),
         media=model.media,
         in_call=model.in_call,
+        trace=model.trace,
         limits=model.limits,
         timers=model.timers,
         sections={
@@ -197,6 +205,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         surroundings=around,
         warnings=(*nowhere, *dialplan.warnings),
         journal=_journal_path(model.switch, folder),
+        control=control_path(model.switch.name, model.switch.journal, model.switch.control, folder),
     )
 
 
@@ -310,6 +319,30 @@ def _journal_path(section: SwitchSection, folder: Path) -> Path | None:
     if journal is None:
         return folder / f"{section.name}.calls"
     return folder / journal.expanduser() if isinstance(journal, Path) else None
+
+
+def control_path(name: str, journal: object, control: object, folder: Path) -> Path | None:
+    """Where the switch of that name has its control socket; `journal` and `control` are those keys
+    of `switch` (None: absent, False: off), `folder` that of the configuration."""
+    if control is None:
+        beside = (folder / journal.expanduser()).parent if isinstance(journal, Path) else folder
+        return beside / f"{name}.sock"
+    return folder / control.expanduser() if isinstance(control, Path) else None
+
+
+def _too_long(
+    model: ConfigModel | None, folder: Path
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """A control socket that the system has no room for: said where somebody has chosen it."""
+    if model is not None and isinstance(model.switch.control, Path):
+        path = control_path(model.switch.name, None, model.switch.control, folder)
+        length = len(str(path).encode())
+        if length > MAX_SOCKET_PATH:
+            yield (
+                ("switch", "control"),
+                f"`control`: {path} has {length} bytes, and a socket at most {MAX_SOCKET_PATH}: "
+                "expected a shorter path",
+            )
 
 
 def _dialplan_of(

@@ -8,7 +8,7 @@ offers it under the entry point group ``softswitch``. ``cdsplugin`` uses nothing
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 from pydantic import BaseModel
@@ -66,6 +66,19 @@ class Features(Protocol):
         """Call `then` once all that was set so far would survive this process."""
 
 
+class Views(Protocol):
+    """What a switch tells of itself: the same as `softswitch status` and `softswitch trace`."""
+
+    async def status(self, sections: Sequence[str] | None, rows: int) -> dict[str, Any]:
+        """The sections asked for (None: all), of calls and registrations at most so many rows.
+        Raises LookupError, with a text for people, if there is no such section."""
+
+    async def trace(self, call: str, form: str, bodies: bool = False) -> bytes:
+        """What went over the wire of a call, named by its callID or by the SIP Call-ID of one of
+        its legs, without secrets: as `json`, `text` (with the messages' bodies, if wanted), `svg`
+        or `pcap`. Raises LookupError, with a text for people, if there is nothing."""
+
+
 @hookspec(historic=True)
 def add_hooks(plugins: pluggy.PluginManager) -> None:
     """The plugin was registered: add hooks of its own for others (``plugins.add_hookspecs``)."""
@@ -99,6 +112,12 @@ def start(config: Config, plugins: pluggy.PluginManager) -> Awaitable[None] | No
 def features(features: Features) -> None:
     """The switch is there, though it does not listen yet: what phones may set, a plugin may read
     and set from here on. Also called of what is registered later."""
+
+
+@hookspec(historic=True)
+def views(views: Views) -> None:
+    """The switch is there, though it does not listen yet: what it tells of itself. Also called of
+    what is registered later."""
 
 
 @hookspec

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from softswitch.sip import Transport
+from softswitch.sip import Ring, Transport
 from softswitch.switch import Switch
+from softswitch.trace import Exporter
 
 
 class SwitchMetrics:
     """A collector of one switch: its tables, its counters, its trunks."""
 
-    def __init__(self, switch: Switch, transport: Transport) -> None:
+    def __init__(
+        self,
+        switch: Switch,
+        transport: Transport,
+        ring: Ring | None = None,
+        exporter: Callable[[], Exporter | None] = lambda: None,
+    ) -> None:
         self._switch = switch
+        self._ring = ring
+        self._exporter = exporter
         self._transport = transport
 
     def collect(self) -> Iterator[Metric]:
@@ -29,6 +38,8 @@ class SwitchMetrics:
         tables.add_metric(["guessers"], len(switch.guesses))
         connections, displaced, turned_away = self._transport.connections
         tables.add_metric(["connections"], connections)
+        if self._ring is not None:
+            tables.add_metric(["trace"], len(self._ring.entries))
         yield tables
         counters = switch.counters
         for name, value, text in (
@@ -61,6 +72,13 @@ class SwitchMetrics:
             ("hurried", self._transport.outbox.hurried, "Batches sent before the disk had them."),
         ):
             yield CounterMetricFamily(f"softswitch_{name}", text, value=value)
+        exporter = self._exporter()
+        if exporter is not None:
+            for name, value, text in (
+                ("hep_sent", exporter.sent, "Messages sent to the capture server."),
+                ("hep_dropped", exporter.dropped, "Messages that it was not sent."),
+            ):
+                yield CounterMetricFamily(f"softswitch_{name}", text, value=value)
         refused = CounterMetricFamily(
             "softswitch_refused", "INVITEs refused before there was a call.", labels=["reason"]
         )

@@ -18,6 +18,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.certificates import Certificates
 from softswitch.configuration import Config
+from softswitch.control import Control, Status, SwitchViews, Traced
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
@@ -28,13 +29,16 @@ from softswitch.reload import Reload
 from softswitch.sip import (
     Outbox,
     Outside,
+    Ring,
     Timers,
     Tokens,
+    TraceAt,
     Transport,
     TransportLimits,
 )
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
+from softswitch.trace import CALL_BYTES, ENDED, Dialogs, Exporter, ExportSettings
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +151,8 @@ class Process:
         """Plugins (by ``id``) that have a ``start``, and are not done with it."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._ring = Ring(config.trace.bytes)
+        self._exporter: Exporter | None = None
 
     async def main(self) -> int:
         """Run until it is told to stop; returns the exit status."""
@@ -158,8 +164,10 @@ class Process:
         loop.add_signal_handler(signal.SIGHUP, _nothing)
         switch, transport = self._make(loop)
         self._log_calls(switch)
-        if self._lines.trace_sip:
-            transport.show(SipTrace(self._lines))
+        self._ring.take_up(self._config.trace.bytes)
+        self._trace(switch, transport)
+        status, traced = Status(switch, transport), Traced(switch, self._ring)
+        self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:
             await self._start_plugins()
@@ -169,8 +177,9 @@ class Process:
             await self._stop_plugins()
             return 1
         journal = _restore(switch, self._config, loop)
-        metrics = SwitchMetrics(switch, transport)
+        metrics = SwitchMetrics(switch, transport, self._ring, lambda: self._exporter)
         REGISTRY.register(metrics)
+        control = await self._open_control(status, traced)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
         certificates = Certificates(switch, transport)
         try:
@@ -180,6 +189,8 @@ class Process:
         except OSError as error:
             self._lines.say(f"softswitch {switch.name}: {error}")
             await transport.close()
+            if control is not None:
+                await control.close()
             # What was restored stays in the journal: nobody could tell its sides anything.
             if journal is not None:
                 journal.close()
@@ -204,6 +215,8 @@ class Process:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if control is not None:
+            await control.close()
         # Nothing comes after this: what was answered to it could not be written down any more.
         transport.stop_reading()
         switch.refusals.sum_up()
@@ -217,9 +230,26 @@ class Process:
         await self._stop_plugins()
         driver.close()
         await transport.close()
+        if self._exporter is not None:
+            self._exporter.close()
         REGISTRY.unregister(metrics)
         self._lines.say(f"softswitch {switch.name} stopped")
         return 0
+
+    async def _open_control(self, status: Status, traced: Traced) -> Control | None:
+        """Where the switch is asked how it is. Calls go on without."""
+        path = self._config.control
+        if path is None:
+            return None
+        control = Control(path, self._config.limits.max_control)
+        control.verbs["status"] = status.answer
+        control.verbs["trace"] = traced.answer
+        try:
+            await control.open()
+        except OSError as error:
+            log.warning("no control socket: %s", error)
+            return None
+        return control
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> tuple[Switch, Transport]:
         """The switch and its sockets: neither open nor listening yet."""
@@ -274,6 +304,44 @@ class Process:
             loop.create_task(_every(1.0, names.look_up)),
             loop.create_task(_tidy_when_idle(switch, self._plugins)),
         ]
+
+    def _trace(self, switch: Switch, transport: Transport) -> None:
+        """Show messages to whoever wants them now."""
+        wanted = self._config.trace
+        if self._ring.most or wanted.hep is not None:
+            if switch.dialogs is None:
+                switch.dialogs = Dialogs()
+            switch.dialogs.take_up(max(ENDED, self._ring.most // CALL_BYTES))
+        else:
+            switch.dialogs = None
+        traces: list[TraceAt] = []
+        exporter = self._export(switch.dialogs)
+        if exporter is not None:
+            traces.append(exporter.at)
+        if self._lines.trace_sip:
+            shown = SipTrace(self._lines)
+            traces.append(lambda local: shown)
+        transport.show(*traces, ring=self._ring if self._ring.most else None)
+
+    def _export(self, dialogs: Dialogs | None) -> Exporter | None:
+        """Who sends messages to the capture server, if there is one; the same as before, if it is
+        the same server."""
+        wanted, before = self._config.trace, self._exporter
+        settings = None
+        if wanted.hep is not None:
+            to = (wanted.hep.host, wanted.hep.port)
+            settings = ExportSettings(to, wanted.capture_id, wanted.password, wanted.hep_waiting)
+        if before is not None and before.settings == settings:
+            return before
+        self._exporter = None
+        if settings is not None and dialogs is not None:
+            later = asyncio.get_running_loop().call_later
+            self._exporter = Exporter(settings, dialogs, later)
+            if before is not None:
+                self._exporter.sent, self._exporter.dropped = before.sent, before.dropped
+        if before is not None:
+            before.close()
+        return self._exporter
 
     def _log_calls(self, switch: Switch) -> None:
         """Write calls into the log, if they are to be in it at all."""
@@ -351,7 +419,8 @@ class Process:
         except OSError as error:
             later.append(f"log ({error})")
         self._log_calls(switch)
-        transport.show(SipTrace(self._lines) if self._lines.trace_sip else None)
+        self._ring.take_up(config.trace.bytes)
+        self._trace(switch, transport)
         names.look_up()
         return later
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 1.0
 """Seconds between looks at the files."""
 
-_RESTART: Final = ("name", "listen", "call_id_header", "journal")
+_RESTART: Final = ("name", "listen", "call_id_header", "journal", "control")
 """Keys of `switch` that only a restart changes."""
 
 
@@ -136,7 +136,7 @@ def _changes(before: Config, config: Config) -> Iterator[str]:
     own = {before.path: before.stamp, config.path: config.stamp}
     if before.files | own != config.files | own:
         yield f"dialplan with {len(config.dialplan.routes)} routes"
-    for name in ("switch", "limits", "timers", "log"):
+    for name in ("switch", "limits", "timers", "log", "trace"):
         if getattr(before, name) != getattr(config, name):
             yield name
     for name in sorted({*before.sections, *config.sections}):

@@ -123,5 +123,6 @@ def kept_until_restart(before: Config, config: Config) -> Config:
         "listen": switch.listen,
         "call_id_header": switch.call_id_header,
         "journal": switch.journal,
+        "control": switch.control,
     }
     return replace(config, switch=config.switch.model_copy(update=kept))

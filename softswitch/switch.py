@@ -39,7 +39,7 @@ from softswitch.calls import (
 )
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Stages, Target
-from softswitch.events import Event, SwitchStarted
+from softswitch.events import CallMerged, Event, SwitchStarted
 from softswitch.features import Completions, Mailboxes, PhoneFeatures, completes, remembers
 from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
@@ -77,6 +77,7 @@ from softswitch.sip import (
     unreachable_from,
 )
 from softswitch.sip import forget as forget_parsed
+from softswitch.trace import Dialogs
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +264,7 @@ class Switch(Core):
         # What `Core` has declared must not be declared again: compiled, the garbage collector would
         # count it twice, and let nothing go that it belongs to.
         self.call_log = None
+        self.dialogs: Dialogs | None = None
         self.draining = False
         self.journal = None
         # Told whenever something was told that what is sent may rely on (`stored`).
@@ -321,6 +323,8 @@ class Switch(Core):
         self.listeners.tell(event)
         if self.lamps.awake:
             self.lamps.told(event)
+        if self.dialogs is not None and isinstance(event, CallMerged):
+            self.dialogs.merged(event.call_id, event.into)
         self.on_told()
 
     def stored(self, then: Callable[[], None]) -> Callable[[], None] | None:
@@ -630,6 +634,8 @@ class Switch(Core):
         """From now on requests find this leg by its dialog, or by that of another tag of ours."""
         assert isinstance(leg, Leg)
         self.legs[leg.key if not tag else f"{leg.session.dialog.call_id} {tag}"] = leg
+        if self.dialogs is not None and leg.call is not None:
+            self.dialogs.began(leg.call.call_id, leg.session.dialog.call_id, leg.party)
         if self.lamps.awake:
             self.lamps.took(leg)
 
@@ -655,6 +661,8 @@ class Switch(Core):
         self.calls.discard(call)
         self.counters.answered += call.answered
         self.numbers.end(call.call_id, call.comes_no_more())
+        if self.dialogs is not None:
+            self.dialogs.ended(call.call_id)
         if self.draining and not self.calls and self.on_idle is not None:
             self.on_idle()
 

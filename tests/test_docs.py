@@ -153,6 +153,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/messages.md", 2),
         ("docs/ring-groups.md", 2),
         ("docs/pickup-and-park.md", 2),
+        ("docs/tracing.md", 2),
         ("docs/transfer.md", 4),
     ],
 )

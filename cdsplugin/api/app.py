@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cdsplugin.api import live, phones, records, streams
+from cdsplugin.api import live, phones, records, streams, views
 from cdsplugin.api.access import Access, guard
 from cdsplugin.api.feed import Feed
 from cdsplugin.api.interest import Interest
@@ -46,6 +46,7 @@ class Application:
         self.access = Access(section, time.monotonic)
         self._interest = Interest(server, section)
         self.phones = phones.Phones()
+        self.viewed = views.Viewed()
         self._feed = Feed(server.store, section.followers, section.follower_queue)
         server.on_health.append(self._feed.health)
         # With the assets of its pages: a server need not reach the internet, nor who looks at them.
@@ -58,6 +59,7 @@ class Application:
                 {"name": "following", "description": "Events as they happen."},
                 {"name": "records", "description": "Call detail records of calls of this server."},
                 {"name": "phones", "description": "Where the calls of an extension go."},
+                {"name": "switch", "description": "What the switch does, and what it has seen."},
                 {"name": "server", "description": "How the server is."},
             ],
         )
@@ -68,6 +70,7 @@ class Application:
             streams.make_router(server, section, self.access, self._interest, self._feed)
         )
         app.include_router(phones.make_router(section, self.access, self.phones))
+        app.include_router(views.make_router(self.access, self.viewed))
         app.include_router(records.make_router(server, section, self.access))
         self._server_routes(app)
         self.app = app

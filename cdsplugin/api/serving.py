@@ -49,6 +49,7 @@ class Api:
         self._application = Application(server, section)
         self.app = self._application.app
         self.phones = self._application.phones
+        self.viewed = self._application.viewed
         self._uvicorn: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None

@@ -28,7 +28,7 @@ from softswitch.calls.dialling import Dialling
 from softswitch.calls.headers import KNOWN_METHODS, METHODS, contact_line, unsupported
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
-from softswitch.calls.leg import Leg
+from softswitch.calls.leg import Leg, state_of
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.passing import PASSED, TO_CARRIERS
 from softswitch.calls.records import decode
@@ -96,6 +96,7 @@ __all__ = [
     "restore_goodbye",
     "same_request",
     "shown",
+    "state_of",
     "take_up",
     "unsupported",
 ]

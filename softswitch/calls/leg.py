@@ -131,6 +131,14 @@ class Heard:
         raise NotImplementedError
 
 
+_STATES: Final = ("ringing", "cancelled", "waiting", "talking", "leaving", "over")
+
+
+def state_of(leg: Leg) -> str:
+    """Its state in a word, for people."""
+    return _STATES[leg.state]
+
+
 class Leg(Member):
     """One party of a call. `index` is its number at this switch (`softswitch.events`).
 

@@ -81,6 +81,17 @@ class TrunkSource:
         return address in self.network and self.port in (None, port)
 
 
+def parse_hep(text: str) -> Listen:
+    """``udp:192.0.2.9:9060``, where a capture server is. Raises ValueError."""
+    try:
+        found = parse_listen(text)
+    except ValueError:
+        found = None
+    if found is None or found.transport != "udp" or not found.port:
+        raise ValueError(f"found `{text}`, expected udp:ADDRESS:PORT, the address an IP address")
+    return found
+
+
 def parse_listen(text: str) -> Listen:
     """``udp:127.0.0.1:5060`` or ``wss:[::1]:443``. Raises ValueError, saying what was expected."""
     transport, colon, rest = text.partition(":")

@@ -26,6 +26,7 @@ from softswitch.config.addresses import (
     Listen,
     TrunkAddress,
     TrunkSource,
+    parse_hep,
     parse_listen,
     parse_network,
     parse_public,
@@ -189,6 +190,15 @@ class SwitchSection(Section):
         description="file in which calls in progress and registrations outlive the process; "
         "NAME.calls beside this file unless said otherwise, off: none",
     )
+    control: Annotated[
+        Path | bool | None,
+        PlainValidator(_file_or_off),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"const": False}]}),
+    ] = Field(
+        default=None,
+        description="socket at which `softswitch status` and `softswitch trace` ask the switch; "
+        "NAME.sock beside the journal unless said otherwise, off: none",
+    )
 
 
 class Media(Section):
@@ -247,6 +257,27 @@ class Log(Section):
     )
 
 
+class Trace(Section):
+    """``trace:``, messages on the wire that are kept for a while."""
+
+    bytes: Annotated[int, Strict(), Field(ge=0)] = Field(
+        default=16_777_216,
+        description="memory for the last messages, for `softswitch trace`; 0: none are kept",
+    )
+    hep: Annotated[Listen, text_then(parse_hep), IN_JSON_A_TEXT] | None = Field(
+        default=None, description="capture server (HEP 3), such as udp:192.0.2.9:9060"
+    )
+    capture_id: Annotated[int, Strict(), Field(ge=0, le=0xFFFFFFFF)] = Field(
+        default=0, description="who this switch is at the capture server"
+    )
+    password: Annotated[Text, StringConstraints(max_length=256)] = Field(
+        default="", repr=False, description="what the capture server takes messages by"
+    )
+    hep_waiting: Count = Field(
+        default=10_000, description="messages that wait to be sent there; more are dropped"
+    )
+
+
 class Limits(Section):
     """``limits:``, what the switch lets the world make it hold."""
 
@@ -271,6 +302,9 @@ class Limits(Section):
     )
     max_opened: Count = Field(
         default=1_000, description="TCP connections that the switch itself opens"
+    )
+    max_control: Count = Field(
+        default=16, description="who asks the switch at its control socket at once"
     )
     refused_records: Count = Field(
         default=20, description="records of calls refused at once (420, 503...), a second"
@@ -629,6 +663,7 @@ class ConfigModel(Section):
     log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
     in_call: InCall = Field(default=InCall(), description="codes that phones dial within a call")
+    trace: Trace = Field(default=Trace(), description="messages that are kept for a while")
     limits: Limits = Field(default=Limits(), description="what the switch holds at most")
     timers: Timers = Field(default=Timers(), description="seconds")
 

@@ -4,6 +4,6 @@ from softswitch.log.areas import AREAS, LEVELS
 from softswitch.log.calls import CallLog
 from softswitch.log.lines import UNLIMITED, Log
 from softswitch.log.rate import Rate
-from softswitch.log.trace import SipTrace
+from softswitch.log.trace import SECRETS, SipTrace
 
-__all__ = ["AREAS", "LEVELS", "UNLIMITED", "CallLog", "Log", "Rate", "SipTrace"]
+__all__ = ["AREAS", "LEVELS", "SECRETS", "UNLIMITED", "CallLog", "Log", "Rate", "SipTrace"]

@@ -10,7 +10,7 @@ from softswitch.log.lines import Log
 
 log = logging.getLogger("softswitch.sip.trace")
 
-_SECRETS: Final = (
+SECRETS: Final = (
     # What a password was hashed to can be guessed at leisure (RFC 3261 §22.4).
     re.compile(rb'(?i)(\bresponse\s*=\s*")[^"\r\n]*'),
     re.compile(
@@ -19,12 +19,13 @@ _SECRETS: Final = (
     # The keys of the audio (RFC 4568).
     re.compile(rb"(?m)^(a=crypto:\d+ \S+ inline:)[^|\r\n]*"),
 )
+"""What is not shown of a message: each but its first group."""
 _UNPRINTABLE: Final = {i: f"\\x{i:02x}" for i in (*range(9), *range(11, 13), *range(14, 32), 127)}
 
 
 def masked(data: bytes) -> bytes:
     """A message without its secrets."""
-    for secret in _SECRETS:
+    for secret in SECRETS:
         data = secret.sub(rb"\1...", data)
     return data
 

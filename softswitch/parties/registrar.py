@@ -150,6 +150,10 @@ class Registrar:
             live.sort(key=lambda binding: (-binding.q, -binding.since))
         return live
 
+    def registered(self) -> list[str]:
+        """Who is registered, sorted."""
+        return sorted(self._bindings)
+
     def lines(self) -> Iterator[str]:
         """What is registered now, a line a binding, by extension, for whoever runs the switch."""
         now = self._clock()

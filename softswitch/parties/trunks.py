@@ -301,6 +301,16 @@ class Trunks(TrunkStates):
         state = self._states.get(name)
         return state is None or state.up
 
+    def why_down(self, name: str) -> str:
+        """Why a trunk is not up, for people; empty if it is."""
+        state = self._states.get(name)
+        if state is None or state.up:
+            return ""
+        left = state.until - self._clock()
+        if left > 0:
+            return f"takes no calls, it says, for {left:.0f} s more"
+        return "does not answer"
+
     def is_checked(self, name: str) -> bool:
         """Whether a call of it is over when it does not answer OPTIONS within the call
         (`session_check`): our own switches do, of carriers it has to be said."""

@@ -11,7 +11,7 @@ from softswitch.sip.digest import (
     WrongPassword,
     claimed_user,
 )
-from softswitch.sip.flow import Flow, Network, TransportLimits
+from softswitch.sip.flow import Flow, Network, Trace, TraceAt, TransportLimits
 from softswitch.sip.header_values import (
     Address,
     Uri,
@@ -23,7 +23,15 @@ from softswitch.sip.header_values import (
     split_list,
     uri_scheme,
 )
-from softswitch.sip.hosts import Outside, is_numeric, network_of, unreachable_from
+from softswitch.sip.hosts import (
+    Outside,
+    host_port,
+    is_numeric,
+    local_address_for,
+    network_of,
+    unreachable_from,
+)
+from softswitch.sip.kept import Entry, Recorder, Ring
 from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
@@ -94,6 +102,7 @@ __all__ = [
     "Dialog",
     "Digest",
     "Dns",
+    "Entry",
     "Exchange",
     "Flow",
     "InviteClient",
@@ -110,11 +119,13 @@ __all__ = [
     "Outside",
     "Provisional",
     "Provisionals",
+    "Recorder",
     "Refer",
     "Refresh",
     "Replaces",
     "Request",
     "Response",
+    "Ring",
     "ServerTransaction",
     "Session",
     "Srv",
@@ -126,6 +137,8 @@ __all__ = [
     "TlsError",
     "TlsPeer",
     "Tokens",
+    "Trace",
+    "TraceAt",
     "Transactions",
     "Transport",
     "TransportLimits",
@@ -145,9 +158,11 @@ __all__ = [
     "granted",
     "has_option",
     "held",
+    "host_port",
     "is_held",
     "is_numeric",
     "least_of",
+    "local_address_for",
     "local_response",
     "locate",
     "network_of",

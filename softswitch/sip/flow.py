@@ -42,6 +42,9 @@ class Trace(Protocol):
     def sent(self, transport: str, peer: tuple[str, int], data: bytes) -> None: ...
 
 
+TraceAt = Callable[[tuple[str, int]], Trace]
+"""Gives who is shown what comes and goes at an address of ours, (host, port)."""
+
 Receiver = Callable[[Request | Response, Flow], None]
 """Who takes the messages that come in."""
 

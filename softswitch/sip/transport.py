@@ -10,13 +10,31 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from softswitch.sip.flow import Flow, ListenError, Receiver, Trace, TransportLimits
+from softswitch.sip.flow import Flow, ListenError, Receiver, Trace, TraceAt, TransportLimits
 from softswitch.sip.hosts import host_port, is_numeric
+from softswitch.sip.kept import Recorder, Ring
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.tcp import BACKLOG, TcpFlow, TcpTransport, TlsPeer
 from softswitch.sip.udp import UdpFlow, UdpSocket
 
 _SOCKET_BUFFER: Final = 8 * 1024 * 1024
+
+
+class _Traces:
+    """Several who are shown the same."""
+
+    def __init__(self, traces: list[Trace]) -> None:
+        self._traces = traces
+
+    def received(self, transport: str, peer: tuple[str, int], data: bytes) -> None:
+        """`data` came from `peer`."""
+        for trace in self._traces:
+            trace.received(transport, peer, data)
+
+    def sent(self, transport: str, peer: tuple[str, int], data: bytes) -> None:
+        """`data` goes to `peer`."""
+        for trace in self._traces:
+            trace.sent(transport, peer, data)
 
 
 class Transport:
@@ -38,7 +56,8 @@ class Transport:
         if outbox is None:
             outbox = Outbox(loop.call_soon, loop.call_later, loop.time)
         self.outbox = outbox
-        self._trace: Trace | None = None
+        self._traces: tuple[TraceAt, ...] = ()
+        self._ring: Ring | None = None
         self.on_closed: Callable[[tuple[str, str, int]], None] | None = None
         """Called when a connection is gone, with its transport, the peer's address and port."""
         self.context: ssl.SSLContext | None = None
@@ -76,7 +95,7 @@ class Transport:
             ) from error
         if transport == "udp":
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
-            udp.trace = self._trace
+            udp.trace, udp.kept = self._trace_at(udp.address), self._ring
             udp.outside = self._outside
             udp.banned = self._banned
             self._udp.append(udp)
@@ -91,7 +110,7 @@ class Transport:
             self.context if transport in ("tls", "wss") else None,
             self._origins,
         )
-        tcp.trace = self._trace
+        tcp.trace = self._trace_at(bound.getsockname()[:2], self._ring)
         tcp.outside = self._outside
         tcp.banned = self._banned
         tcp.on_closed = partial(self._tcp_closed, transport)
@@ -183,13 +202,20 @@ class Transport:
         """Messages dropped unread since the start."""
         return sum(u.malformed for u in self._udp) + sum(t.malformed for t in self._tcp)
 
-    def show(self, to: Trace | None) -> None:
-        """From now on show each message that comes or goes, as it is on the wire; None: no more."""
-        self._trace = to
+    def show(self, *traces: TraceAt, ring: Ring | None = None) -> None:
+        """From now on show each message that comes or goes, as it is on the wire, to all of these,
+        and keep it in `ring`; none: no more."""
+        self._traces, self._ring = traces, ring
         for udp in self._udp:
-            udp.trace = to
+            udp.trace, udp.kept = self._trace_at(udp.address), ring
         for tcp in self._tcp:
-            tcp.trace = to
+            tcp.trace = self._trace_at(tcp.address, ring)
+
+    def _trace_at(self, local: tuple[str, int], ring: Ring | None = None) -> Trace | None:
+        traces = [trace(local) for trace in self._traces]
+        if ring is not None:
+            traces.append(Recorder(ring, local))
+        return _Traces(traces) if len(traces) > 1 else traces[0] if traces else None
 
     def limit(self, limits: TransportLimits) -> None:
         """Go on with other limits: connections that are open stay so."""

@@ -8,11 +8,13 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from time import time
+from typing import Any, ClassVar, Final
 
 from softswitch.sip.flow import Receiver, Trace, TransportLimits
 from softswitch.sip.framing import PING, PONG
 from softswitch.sip.hosts import host_port, local_address_for, network_of
+from softswitch.sip.kept import Ring
 from softswitch.sip.message import Defect, MalformedMessage, Request
 from softswitch.sip.outbox import OnError, Outbox, Target
 from softswitch.sip.parser import parse
@@ -95,6 +97,8 @@ class UdpSocket:
         self.unread = 0
         """Datagrams from there."""
         self.trace: Trace | None = None
+        self.kept: Ring | None = None
+        """Where messages are kept; by no call of its own, as each message would make it."""
         self._paused = False
         loop.add_reader(bound.fileno(), self._readable)
 
@@ -130,6 +134,14 @@ class UdpSocket:
         size = self._limits.max_message_size
         buffer = self._buffer
         limits = self._limits
+        ring = self.kept
+        kept: deque[Any] | None = None
+        now = 0.0
+        if ring is not None:
+            # One time for all that one wake brings.
+            kept, now = ring.entries, time()
+            if len(kept) > ring.due:
+                ring.settle()
         max_headers, max_text, max_kept = limits.max_headers, limits.max_text, limits.max_kept
         for _ in range(at_once):
             try:
@@ -146,6 +158,8 @@ class UdpSocket:
             data = buffer[:length].tobytes()
             if self.trace is not None:
                 self.trace.received("udp", address[:2], data)
+            if kept is not None:
+                kept.append((now, False, "udp", self.address, address[:2], data))
             if length < 20:
                 # Keep-alives: CRLF, CRLFCRLF, a zero byte (RFC 5626 §3.5, and what NAT boxes send).
                 if data == PING:
@@ -174,6 +188,8 @@ class UdpSocket:
         assert target is not None
         if self.trace is not None:
             self.trace.sent("udp", target, data)
+        if self.kept is not None:
+            self.kept.entries.append((time(), True, "udp", self.address, target, data))
         try:
             self._socket.sendto(data, target)
         except (BlockingIOError, InterruptedError):

@@ -1,0 +1,30 @@
+"""The control socket: how a running switch is asked what it does, and by whom.
+
+A Unix socket, beside the journal; its file's permissions (0600) say who may. Both sides speak lines
+of JSON. A question is `{"ask": VERB, ...}` with the verb's arguments; its answer is any number of
+objects, a line each, and then `{"end": true}`, or `{"error": TEXT}`. One connection may ask one
+question after the other. Large answers come in many lines, between which the switch sees to its
+calls.
+"""
+
+from softswitch.control.asking import ControlError, ask, open_control
+from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
+from softswitch.control.status import ROWS, SECTIONS, Status
+from softswitch.control.traced import Traced
+from softswitch.control.views import SwitchViews
+
+__all__ = [
+    "ROWS",
+    "SECTIONS",
+    "Asked",
+    "Control",
+    "ControlError",
+    "ControlTaken",
+    "Status",
+    "SwitchViews",
+    "Traced",
+    "Verb",
+    "Wrong",
+    "ask",
+    "open_control",
+]
