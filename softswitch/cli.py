@@ -32,6 +32,7 @@ ELSEWHERE = {
         "Run two switches, their servers, and a call through both.",
     ),
     "phone": ("softswitch.phone", "command", "A headless softphone: register, call, play, record."),
+    "ban": ("softswitch.console", "ban", "Addresses from which a running switch takes nothing."),
     "status": ("softswitch.console", "status", "What a running switch does just now."),
     "trace": ("softswitch.console", "trace", "The messages of a call, as a ladder or a capture."),
 }

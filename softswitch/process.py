@@ -18,7 +18,7 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.certificates import Certificates
 from softswitch.configuration import Config
-from softswitch.control import Control, Status, SwitchViews, Traced
+from softswitch.control import Banned, Control, Status, SwitchViews, Traced
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
@@ -167,6 +167,9 @@ class Process:
         self._ring.take_up(self._config.trace.bytes)
         self._trace(switch, transport)
         status, traced = Status(switch, transport), Traced(switch, self._ring)
+        banned = Banned(switch)
+        status.more["subscriptions"] = switch.notifier.counted
+        status.more["bans"] = banned.rows
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:
@@ -179,7 +182,7 @@ class Process:
         journal = _restore(switch, self._config, loop)
         metrics = SwitchMetrics(switch, transport, self._ring, lambda: self._exporter)
         REGISTRY.register(metrics)
-        control = await self._open_control(status, traced)
+        control = await self._open_control(status, traced, banned)
         driver = TimerDriver(loop, switch.timers, transport.catch_up)
         certificates = Certificates(switch, transport)
         try:
@@ -236,7 +239,7 @@ class Process:
         self._lines.say(f"softswitch {switch.name} stopped")
         return 0
 
-    async def _open_control(self, status: Status, traced: Traced) -> Control | None:
+    async def _open_control(self, status: Status, traced: Traced, banned: Banned) -> Control | None:
         """Where the switch is asked how it is. Calls go on without."""
         path = self._config.control
         if path is None:
@@ -244,6 +247,7 @@ class Process:
         control = Control(path, self._config.limits.max_control)
         control.verbs["status"] = status.answer
         control.verbs["trace"] = traced.answer
+        control.verbs["ban"] = banned.answer
         try:
             await control.open()
         except OSError as error:

@@ -8,6 +8,7 @@ calls.
 """
 
 from softswitch.control.asking import ControlError, ask, open_control
+from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.status import ROWS, SECTIONS, Status
 from softswitch.control.traced import Traced
@@ -17,6 +18,7 @@ __all__ = [
     "ROWS",
     "SECTIONS",
     "Asked",
+    "Banned",
     "Control",
     "ControlError",
     "ControlTaken",

@@ -175,6 +175,13 @@ class Notifier:
         """All of them."""
         return self._subscriptions.values()
 
+    def counted(self) -> dict[str, int]:
+        """How many watch each kind of thing, and how many numbers at other switches."""
+        counts = dict.fromkeys(_KINDS, 0)
+        for one in self._subscriptions.values():
+            counts[one.package] += 1
+        return {**counts, "at other switches": len(self._afar)}
+
     def tables(self) -> dict[str, int]:
         """How many of each are alive."""
         return {
