@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Name, module that holds the click command, its name there, and its line in the help.
 ELSEWHERE = {
+    "init": ("softswitch.beginning", "command", "Write a configuration to begin with."),
     "lab": (
         "softswitch.lab",
         "command",
