@@ -7,6 +7,7 @@ is checked against.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -531,12 +532,21 @@ PassedHeaders = Annotated[
 ]
 
 
+def _hex(text: str) -> str:
+    if not re.fullmatch(r"(?:[0-9a-fA-F]{32}){1,2}", text):
+        raise ValueError(f"found `{text}`, expected what `softswitch passwd` says")
+    return text.lower()
+
+
 class ExtensionModel(Section):
     """One entry of ``extensions:``."""
 
     name: Text = Field(default="", description="the person or place, shown to phones it calls")
-    password: Annotated[Text, StringConstraints(min_length=1)] = Field(
-        description="what the phone registers with"
+    password: Annotated[Text, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="what the phone registers with; this or ha1"
+    )
+    ha1: dict[Literal["MD5", "SHA-256"], Annotated[Text, AfterValidator(_hex)]] | None = Field(
+        default=None, description="what `softswitch passwd` makes of the password, in its place"
     )
     allow: Networks = Field(
         default=(), description="networks that its phones may come from; by default all"
@@ -684,6 +694,7 @@ class Extension:
     pass_headers: frozenset[str] | None = None
     prack: bool = True
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    ha1: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Messages:
         around: Surroundings,
         extensions: Mapping[str, Extension],
         trunks: Mapping[str, Trunk],
-        phones: Callable[[str], list[tuple[str, Flow]]],
+        phones: Callable[[str], list[tuple[str, Flow, tuple[str, ...]]]],
         flow_to_trunk: Callable[[Trunk], Flow | None],
         route: Callable[[str, Source], Route | None],
         caller_of: Callable[[Request, Source], Caller],
