@@ -34,10 +34,12 @@ request_route {{
   if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
   if (is_method("ACK") && !has_totag()) {{ if (t_check_trans()) t_relay(); exit; }}
   xlog("L_ERR", "SAW=$rm:$sp\\n");
-  if (loose_route()) {{
-    if (!has_totag() && is_method("INVITE")) record_route();
+  if ($sp == {switch} && !has_totag()) {{
+    loose_route();
+    if (is_method("INVITE")) record_route();
     t_relay(); exit;
   }}
+  if (loose_route()) {{ t_relay(); exit; }}
   if (is_method("REGISTER")) add_path();
   if (is_method("INVITE")) record_route();
   $du = "sip:127.0.0.1:{switch}";
