@@ -265,6 +265,11 @@ class Trace(Section):
         default=16_777_216,
         description="memory for the last messages, for `softswitch trace`; 0: none are kept",
     )
+    calls_per_second: Annotated[float, Strict(), Field(ge=0)] = Field(
+        default=50.0,
+        description="while more calls than this begin in a second none are kept, so that a busy "
+        "switch has no work with it; 0: always",
+    )
     hep: Annotated[Listen, text_then(parse_hep), IN_JSON_A_TEXT] | None = Field(
         default=None, description="capture server (HEP 3), such as udp:192.0.2.9:9060"
     )

@@ -3,6 +3,7 @@ that have ended."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 CALL_BYTES: Final = 4096
@@ -71,6 +72,11 @@ class Dialogs:
                 if self.calls is not None and self.calls.get(sip_call_id) == oldest:
                     del self.calls[sip_call_id]
             self._into.pop(oldest, None)
+
+    def go_on(self, alive: Container[str]) -> None:
+        """Nothing was told for a while: calls that are not `alive` have ended."""
+        for call_id in [one for one in self._live if one not in alive]:
+            self.ended(call_id)
 
     def merged(self, call_id: str, into: str) -> None:
         """A call has become part of an older one."""
