@@ -459,6 +459,7 @@ def _transport_limits(config: Config) -> TransportLimits:
         max_per_address=limits.max_per_address,
         max_opened=limits.max_opened,
         tcp_idle=config.timers.tcp_idle,
+        keepalive=config.timers.tcp_keepalive,
         first_message=config.timers.tcp_first,
     )
 

@@ -495,6 +495,10 @@ class Timers(Section):
         description="an address of a trunk that did not take a call is the last choice so long",
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
+    tcp_keepalive: SecondsOrOff = Field(
+        default=30.0,
+        description="a connection idle so long is asked whether it lives, which keeps it in NATs",
+    )
     tcp_first: Seconds = Field(
         default=10.0,
         description="a TCP connection that somebody opened is closed without a message by then",
