@@ -189,6 +189,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 account=_account(entry),
                 ca=None if entry.ca is None else folder / entry.ca,
                 verify=entry.verify,
+                proxy=entry.outbound_proxy,
             )
             for name, entry in model.trunks.items()
         },
@@ -249,7 +250,7 @@ def _tls_mistakes(
         yield ("switch", "tls"), f"`tls`: {error}"
     secure = any(listen.transport == "tls" for listen in switch.listen)
     for name, entry in model.trunks.items():
-        if entry.to.transport == "tls" and not secure:
+        if (entry.outbound_proxy or entry.to).transport == "tls" and not secure:
             what = "`to`: over TLS, but nothing in `switch.listen` is: add `tls:`"
             yield ("trunks", name, "to"), what
         if entry.ca is not None:

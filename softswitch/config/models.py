@@ -605,6 +605,9 @@ class TrunkModel(Section):
     auth_user: Text = Field(
         default="", description="the user name of challenges, if that is another one than user"
     )
+    outbound_proxy: Annotated[TrunkAddress, text_then(parse_trunk_uri), IN_JSON_A_TEXT] | None = (
+        Field(default=None, description="SIP URI of a proxy that its requests are sent to instead")
+    )
     ca: Path | None = Field(
         default=None,
         description="over TLS: file of the authorities that are believed; by default the system's",
@@ -748,7 +751,24 @@ class Trunk:
     account: TrunkAccount | None = None
     ca: Path | None = None
     verify: bool = True
+    proxy: TrunkAddress | None = None
     pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False
     caller_forms: tuple[NumberForm, ...] = ()
+
+    @property
+    def hop(self) -> TrunkAddress:
+        """Where its requests are sent: to its proxy, if it has one."""
+        return self.proxy or self.to
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The proxies that they go by, as URIs."""
+        proxy = self.proxy
+        if proxy is None:
+            return ()
+        host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+        port = f":{proxy.port}" if proxy.said_port else ""
+        kind = f";transport={proxy.transport}" if proxy.transport != "udp" else ""
+        return (f"sip:{host}{port}{kind};lr",)

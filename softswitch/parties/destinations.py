@@ -154,6 +154,7 @@ class Destinations:
             nat=trunk.nat,
             carrier=None if trunk.switch else trunk,
             reliable=trunk.prack,
+            path=trunk.path,
         )
 
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
