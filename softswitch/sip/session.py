@@ -124,11 +124,17 @@ class Session:
             request.authorizer = exchange
         return request
 
-    def authorize(self, request: ClientRequest) -> None:
-        """The INVITE that makes the dialog is answered for as well."""
+    def authorize(self, request: ClientRequest, changed: Callable[[], None]) -> None:
+        """The INVITE that makes the dialog is answered for as well; `changed` is called when it
+        goes again, as what a CANCEL of it repeats is something else then."""
         if self.account is not None:
             exchange = Exchange(self.account, self.dialog)
-            exchange.told = self._authorized
+
+            def told(lines: str) -> None:
+                self.credentials = lines
+                changed()
+
+            exchange.told = told
             request.authorizer = exchange
 
     def _authorized(self, lines: str) -> None:
