@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from softswitch.calls import Journal, Leg, Member
 from softswitch.config import Extension, Forwarding, Trunk
@@ -93,6 +93,14 @@ class Watched:
     afar: tuple[tuple[str, str], ...] = ()
 
 
+class Places(Ways, Protocol):
+    """Where our other switches are, and phones."""
+
+    def of_phone(self, party: str, session: Session) -> Flow | None:
+        """Where the phone of a dialog has registered, if its requests follow where it speaks from;
+        None if it has not. ValueError if a Contact is none."""
+
+
 class _Told:
     """`Watched`, and who is told of it."""
 
@@ -119,7 +127,7 @@ class Notifier:
         extensions: Mapping[str, Extension],
         trunks: Mapping[str, Trunk],
         registrar: Registrar,
-        ways: Ways,
+        ways: Places,
         route: Callable[[str, Source], Route | None],
         source_of: Callable[[str], Source],
         may_pick_up: Callable[[str, str], bool],
@@ -157,7 +165,7 @@ class Notifier:
             partial(self._changed, packages=frozenset((PRESENCE,))),
         )
         self._subscriptions: dict[str, Subscription] = {}
-        self._of_party: dict[str, int] = {}
+        self._of_party: dict[str, dict[Subscription, None]] = {}
         self._told: dict[Watched, _Told] = {}
         self._about: dict[str, dict[_Told, None]] = {}
         self._afar: dict[tuple[str, str, str], Afar] = {}
@@ -232,14 +240,19 @@ class Notifier:
                 return found
         return None
 
+    def whose(self, key: str) -> tuple[str, Session] | None:
+        """The party and the session of a subscription, by its Call-ID and our tag."""
+        found = self._subscriptions.get(key)
+        return None if found is None else (found.party, found.session)
+
     def within(
-        self, of: Subscription | Afar, request: Request, transaction: ServerTransaction
+        self, of: Subscription | Afar, request: Request, transaction: ServerTransaction, flow: Flow
     ) -> None:
         """A request of `party_of`."""
         if isinstance(of, Afar):
             of.notified(request, transaction)
         else:
-            of.request(request, transaction)
+            of.request(request, transaction, flow)
 
     def subscribe(
         self, request: Request, transaction: ServerTransaction, flow: Flow, source: Source
@@ -272,7 +285,7 @@ class Notifier:
             transaction.respond(what.status, what.reason)
             return
         party = str(source)
-        if seconds and self._of_party.get(party, 0) >= self.settings.each:
+        if seconds and len(self._of_party.get(party, ())) >= self.settings.each:
             transaction.respond(403, "Too Many Subscriptions")
             return
         if seconds and len(self._subscriptions) >= self.settings.most:
@@ -370,10 +383,9 @@ class Notifier:
         """Nobody is to be told any more."""
         if self._subscriptions.pop(subscription.key, None) is None:
             return
-        left = self._of_party[subscription.party] - 1
-        if left:
-            self._of_party[subscription.party] = left
-        else:
+        same = self._of_party[subscription.party]
+        del same[subscription]
+        if not same:
             del self._of_party[subscription.party]
         told = subscription.resource
         assert isinstance(told, _Told)
@@ -385,7 +397,7 @@ class Notifier:
     def _keep(self, subscription: Subscription, what: Watched, seconds: float) -> None:
         self._subscriptions[subscription.key] = subscription
         party = subscription.party
-        self._of_party[party] = self._of_party.get(party, 0) + 1
+        self._of_party.setdefault(party, {})[subscription] = None
         self._attach(subscription, what)
         subscription.lasts(seconds or 1.0)
 
@@ -474,6 +486,11 @@ class Notifier:
 
     def registered(self, extension: str) -> None:
         """Its registration has changed, or what it has set."""
+        for subscription in list(self._of_party.get(f"extension:{extension}", ())):
+            with contextlib.suppress(ValueError):
+                flow = self._ways.of_phone(subscription.party, subscription.session)
+                if flow is not None:
+                    subscription.moved(flow)
         if self._about:
             self._changed(extension, packages=frozenset((PRESENCE, REGISTRATION)))
 

@@ -54,8 +54,8 @@ class Ways(Protocol):
 
 
 class Enrolment:
-    """Of one trunk. Its `state` is one of those above, `why` what the last try came to if it failed,
-    `until` when the registration runs out, in seconds of the clock."""
+    """Of one trunk. Its `state` is one of those above, `why` what the last try came to if that
+    failed, `until` when the registration runs out, in seconds of the clock."""
 
     def __init__(self, of: Enrolments, trunk: Trunk, ours: TrunkAccount, account: Account) -> None:
         self._of = of
