@@ -169,6 +169,7 @@ class Notifier:
         self._told: dict[Watched, _Told] = {}
         self._about: dict[str, dict[_Told, None]] = {}
         self._afar: dict[tuple[str, str, str], Afar] = {}
+        self._wanted: dict[tuple[str, str, str], int] = {}  # by so many of `_told`
         self._heard: dict[tuple[str, str, str], tuple[Line, ...] | Presence] = {}
         self._by_dialog: dict[str, Afar] = {}
         self._unsent: list[Subscription] = []
@@ -215,6 +216,13 @@ class Notifier:
                 self._unattach(subscription, told)
                 self._attach(subscription, what)
                 subscription.notify()
+        for key, afar in list(self._afar.items()):
+            trunk = self._trunks.get(key[0])
+            if trunk is not None and trunk.to != afar.trunk.to:
+                # What is said there is of another switch.
+                self._leave(key)
+                self._ask(key)
+                self._heard_from(key, None)
 
     def _take_up_limits(self) -> None:
         self.publications.most = self.settings.publications
@@ -410,7 +418,10 @@ class Notifier:
                 if what.package not in _OWN:
                     self.lamps.watch(party)
             for trunk, number in what.afar:
-                self._ask(trunk, number, what.package)
+                key = (trunk, number, what.package)
+                self._wanted[key] = self._wanted.get(key, 0) + 1
+                if key not in self._afar:
+                    self._ask(key)
         told.subscriptions[subscription] = None
         subscription.resource = told
 
@@ -429,19 +440,15 @@ class Notifier:
                 del self._about[party]
         for trunk, number in what.afar:
             key = (trunk, number, what.package)
-            if not any(key[:2] in one.what.afar and one.what.package == key[2]
-                       for one in self._told.values()):  # fmt: skip
-                afar = self._afar.pop(key)
-                self._by_dialog = {k: one for k, one in self._by_dialog.items() if one is not afar}
-                self._heard.pop(key, None)
-                afar.leave()
+            self._wanted[key] -= 1
+            if not self._wanted[key]:
+                del self._wanted[key]
+                self._leave(key)
 
     # --- what others of our switches say
 
-    def _ask(self, trunk: str, number: str, package: str) -> None:
-        key = (trunk, number, package)
-        if key in self._afar:
-            return
+    def _ask(self, key: tuple[str, str, str]) -> None:
+        trunk, number, package = key
         self._afar[key] = afar = Afar(
             self._around,
             self._ways,
@@ -454,6 +461,12 @@ class Notifier:
             partial(self._found_by, key),
         )
         afar.ask()
+
+    def _leave(self, key: tuple[str, str, str]) -> None:
+        afar = self._afar.pop(key)
+        self._by_dialog.pop(afar.key, None)
+        self._heard.pop(key, None)
+        afar.leave()
 
     def _found_by(self, key: tuple[str, str, str], before: str, now: str) -> None:
         self._by_dialog.pop(before, None)
