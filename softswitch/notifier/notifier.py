@@ -71,7 +71,8 @@ _OWN: Final = frozenset((MAILBOX, REGISTRATION))
 class NotifierSettings:
     """How long subscriptions and publications last (`shortest`, `usual`, `longest`) and the `pause`
     between two NOTIFYs of one, in seconds. `most` subscriptions in all, `each` of one party;
-    `publications` of one extension, of `max_body` bytes."""
+    `publications` of one extension, of `max_body` bytes. After a restart `at_once` subscriptions
+    are told how it stands in each `pause`."""
 
     shortest: int = 60
     usual: int = 3600
@@ -79,6 +80,7 @@ class NotifierSettings:
     pause: float = 0.1
     most: int = 20_000
     each: int = 200
+    at_once: int = 200
     publications: int = 5
     max_body: int = 8192
 
@@ -591,10 +593,14 @@ class Notifier:
         self._unsent.append(subscription)
 
     def opened(self) -> None:
-        """The switch listens: all who are subscribed hear how it stands now."""
-        unsent, self._unsent = self._unsent, []
+        """The switch listens: all who are subscribed hear how it stands now, some after the others,
+        so that calls find room between them."""
+        most = self.settings.at_once
+        unsent, self._unsent = self._unsent[:most], self._unsent[most:]
         for subscription in unsent:
             subscription.notify()
+        if self._unsent:
+            self.timers.after(self.settings.pause, self.opened)
 
 
 def _no_names(line: Line) -> Line:

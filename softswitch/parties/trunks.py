@@ -93,6 +93,9 @@ class Trunks(TrunkStates):
         for name, trunk in self._trunks.items():
             state = self._states[name]
             if name in before and before[name].to == trunk.to:
+                if trunk.keepalive <= 0 and not state.up:
+                    # Nothing would bring it back.
+                    state.up, state.failures, state.until = True, 0, 0.0
                 continue
             numeric = _canonical(trunk.to.host) is not None
             state.addresses = ((trunk.to.host, trunk.to.port),) if numeric else ()
