@@ -162,6 +162,15 @@ class Destinations:
             return None
         return self._network.flow_to(self._trunks.transport(trunk.name), *addresses[0])
 
+    def other_flow(self, trunk: Trunk, tried: Flow, seconds: float) -> Flow | None:
+        """A flow to another address of a trunk, as `tried` takes nothing: it is the last choice for
+        so long. None if it has no other that is not."""
+        self._trunks.failed_at(trunk.name, tried.remote, seconds)
+        address = self._trunks.good(trunk.name)
+        if address is None:
+            return None
+        return self._network.flow_to(self._trunks.transport(trunk.name), *address)
+
     def flows_to_trunk(self, trunk: Trunk) -> list[Flow]:
         """Flows to all of its addresses."""
         transport = self._trunks.transport(trunk.name)

@@ -52,6 +52,10 @@ class Ways(Protocol):
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
         """A flow there; None if nothing leads there."""
 
+    def other_flow(self, trunk: Trunk, tried: Flow, seconds: float) -> Flow | None:
+        """A flow to another address of the trunk, as `tried` takes nothing: it is the last choice
+        for so long. None if it has no other that is not."""
+
 
 class Enrolment:
     """Of one trunk. Its `state` is one of those above, `why` what the last try came to if that
@@ -89,11 +93,14 @@ class Enrolment:
 
     def ask(self) -> None:
         """Register, or refresh."""
-        self._stop()
         flow = self._of.ways.flow_to_trunk(self.trunk)
         if flow is None:
             self._failed(0, "its address is not known", 0.0)
-            return
+        else:
+            self._ask(flow)
+
+    def _ask(self, flow: Flow) -> None:
+        self._stop()
         if self.state != REGISTERED:
             self._state = ASKS
         self._flow = flow
@@ -154,8 +161,16 @@ class Enrolment:
                 self._expires = least
                 self.ask()
                 return
+        after = float(_seconds(response.get("retry-after")))
+        if self._flow is not None and (status == 503 or (status == 408 and response.ours)):
+            # That address takes none; the carrier's others may (RFC 3263 §4.3).
+            seconds = max(after, LAST_AGAIN)
+            other = self._of.ways.other_flow(self.trunk, self._flow, seconds)
+            if other is not None:
+                self._ask(other)
+                return
         why = f"{status} {readable(response.reason)}"
-        self._failed(status, why, float(_seconds(response.get("retry-after"))))
+        self._failed(status, why, after)
 
     def _accepted(self, response: Response) -> None:
         seconds = self._granted(response)

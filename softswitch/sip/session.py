@@ -126,7 +126,7 @@ class Session:
 
     def authorize(self, request: ClientRequest, changed: Callable[[], None]) -> None:
         """The INVITE that makes the dialog is answered for as well; `changed` is called when it
-        goes again, as what a CANCEL of it repeats is something else then."""
+        goes again: what a CANCEL of it repeats is something else then, and somebody is there."""
         if self.account is not None:
             exchange = Exchange(self.account, self.dialog)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import ANSWER, SDP, World
+from calls.call_world import ANSWER, CONFIG, SDP, World
 from calls.carrier import ACCOUNT, Carrier
 from calls.transfers import phones
 from softswitch.events import LegInvited
@@ -294,3 +294,34 @@ def test_a_brief_session_after_a_challenge(tmp_path: Path) -> None:
     a.bye()
     carrier.line.reply(200, to="BYE")
     world.end()
+
+
+def test_a_challenge_is_a_sign_of_life(tmp_path: Path) -> None:
+    """Whoever challenges late has its time to answer all the same."""
+    world, carrier = made(tmp_path)
+    backup = world.agent("10.3.0.1", "backup")
+    world.dead.add(carrier.address)
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("95550100")
+    world.run(3)
+    world.dead.clear()
+    world.run(1)  # the INVITE comes once more
+    assert len(carrier.challenged) == 1
+    carrier.asks.clear()
+    world.run(3)
+    assert backup.lines == []
+    carrier.line.reply(180)
+    carrier.line.reply(486)
+    world.end()
+
+
+def test_options_to_an_address_of_ipv6(tmp_path: Path) -> None:
+    config = CONFIG.replace('"sip:10.2.0.1:5060", from', '"sip:[2001:db8::1]:5060", from')
+    world = World(tmp_path, config.replace("max_calls: 5, keepalive: 0", "max_calls: 5"))
+    peer = world.agent("2001:db8::1", "pstn")
+    for _ in range(40):
+        world.switch.trunk_checks.ask()
+        world.run(1)
+    asked = [m for m in peer.inbox if m.method == "OPTIONS"]
+    assert asked
+    assert asked[0].uri == "sip:[2001:db8::1]:5060"

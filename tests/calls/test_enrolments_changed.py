@@ -117,3 +117,45 @@ def test_it_runs_out_before_it_is_tried_again(office: Office) -> None:
     world.run(1200)
     assert office.enrolment.state == "waits"
     office.end()
+
+
+def several(tmp_path: Path) -> tuple[Office, Carrier]:
+    """Its carrier has two addresses; the first is dead."""
+    office = Office(
+        tmp_path, REGISTERED.replace('"sip:10.2.0.1:5060", from', '"sip:x.example", from')
+    )
+    other = Carrier(office.world, ("10.2.0.2", 5060))
+    office.world.dead.add(office.carrier.address)
+    office.world.switch.trunks.set_addresses("pstn", (office.carrier.address, other.address))
+    office.world.settle()
+    return office, other
+
+
+def test_one_of_its_addresses_is_dead(tmp_path: Path) -> None:
+    """The next one is asked as soon as that is known (RFC 3263 §4.3), and not the first again."""
+    office, other = several(tmp_path)
+    office.world.run(45)
+    assert office.enrolment.state == "registered"
+    assert len(other.registered) == 1
+    office.world.switch.drain()
+    office.world.run(1)
+    assert other.passed[-1]["expires"] == "0", "where it is registered"
+    office.world.rest()
+
+
+def test_all_of_its_addresses_refuse(tmp_path: Path) -> None:
+    """Each is asked once, then there is a pause."""
+    office, other = several(tmp_path)
+    world = office.world
+    world.dead.clear()
+    for one in (office.carrier, other):
+        one.answers["REGISTER"] = (503, "")
+    world.run(45)
+    asked = len(office.carrier.passed) + len(other.passed)
+    assert 2 <= asked <= 8
+    assert office.enrolment.state == "waits"
+    for one in (office.carrier, other):
+        del one.answers["REGISTER"]
+    world.run(400)
+    assert office.enrolment.state == "registered"
+    office.end()
