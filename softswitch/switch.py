@@ -67,6 +67,7 @@ from softswitch.sip import (
     Network,
     Request,
     ServerTransaction,
+    Session,
     Timers,
     Tokens,
     Transactions,
@@ -409,7 +410,7 @@ class Switch(Core):
         if request.to_tag:
             leg = request.party
             if isinstance(leg, (Subscription, Afar)):
-                self.notifier.within(leg, request, transaction)
+                self.notifier.within(leg, request, transaction, flow)
                 return
             assert isinstance(leg, Leg)
             if self.trunks.down and leg.party.startswith("trunk:"):
@@ -564,7 +565,12 @@ class Switch(Core):
 
     def reconnect(self, data: bytes, flow: Flow) -> Flow | None:
         """Another connection to where this message goes: see `Destinations.reconnect`."""
-        return self.targets.reconnect(data, flow, self.legs)
+        return self.targets.reconnect(data, flow, self._whose)
+
+    def _whose(self, key: str) -> tuple[str, Session] | None:
+        """The party and the session of a dialog."""
+        leg = self.legs.get(key)
+        return (leg.party, leg.session) if leg is not None else self.notifier.whose(key)
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""

@@ -55,6 +55,15 @@ class Attempt(Ringing):
         if seconds and call is not None:
             self._timer = call.core.timers.after(seconds, self._silent)
 
+    def challenged(self) -> None:
+        """The INVITE goes again with what answers a challenge."""
+        call = self._leg.call
+        if call is not None:
+            call.changed()
+            if self._timer is not None:
+                self._stop_timer()
+                self.wait(call.core.settings.no_response)
+
     def _silent(self) -> None:
         self.on_response(local_response(408, "No Response At All"))
 

@@ -182,7 +182,7 @@ class Inviting(Rung):
             body=self.offer,
         )
         if session.account is not None:
-            session.authorize(request)
+            session.authorize(request, attempt.challenged)
         call.tell(
             events.LegInvited(
                 call_id=call.call_id,

@@ -262,7 +262,7 @@ class Messages:
         """One of its phones can be reached."""
         queue = self._queues.get(extension)
         if queue is not None:
-            queue.deliver()
+            queue.registered()
 
     def _put(self, message: Waiting, lasts: float) -> None:
         self._queue(message.content.extension).messages.append(message)

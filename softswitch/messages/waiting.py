@@ -30,13 +30,15 @@ _NEVER: Final = frozenset((405, 413, 415, 416, 420, 488, 501, 505, 513, 606))
 
 
 class Waiting:
-    """One message (`softswitch.calls.journal.Kept`). `kept`: it is in the journal."""
+    """One message (`softswitch.calls.journal.Kept`). `kept`: it is in the journal. `refused`: no
+    phone that is there takes such a one."""
 
-    __slots__ = ("content", "kept", "row", "timer")
+    __slots__ = ("content", "kept", "refused", "row", "timer")
 
     def __init__(self, content: MessageRow, kept: bool) -> None:
         self.content = content
         self.kept = kept
+        self.refused = False
         self.row = 0
         self.timer: Timer | None = None
 
@@ -72,24 +74,36 @@ class Queue:
         self._sending: Waiting | None = None
         self._open = 0
         self._later = False
+        self._anew = False
         self._why = ""
         self._timer: Timer | None = None
 
     def deliver(self) -> None:
         """Send the oldest, if there is a phone and nothing is on its way."""
-        if self._sending is not None or not self.messages:
+        if self._sending is not None:
+            return
+        message = next((one for one in self.messages if not one.refused), None)
+        if message is None:
             return
         self._stop()
         phones = self._post.phones(self.extension)
         if not phones:
-            self._post.undelivered(self.messages[0], "no phone is registered")
+            self._post.undelivered(message, "no phone is registered")
             return
-        message = self._sending = self.messages[0]
-        self._open, self._later, self._why = len(phones), False, ""
+        self._sending = message
+        self._open, self._later, self._anew, self._why = len(phones), False, False, ""
         for uri, flow, path in phones:
             request = request_of(message.content, uri, flow, self._around.tokens.branch())
             request.routes = route_lines(path)
             self._around.transactions.send(request, flow, partial(self._answered, message))
+
+    def registered(self) -> None:
+        """A phone is new, or elsewhere: it may take what no other did, and what is on its way may
+        have gone to where it was."""
+        for message in self.messages:
+            message.refused = False
+        self._anew = True
+        self.deliver()
 
     def remove(self, message: Waiting) -> None:
         """It waits no longer."""
@@ -112,9 +126,15 @@ class Queue:
         if self._open:
             return
         self._sending = None
+        if self._anew and message.kept:
+            self.deliver()
+            return
+        message.refused = not self._later
         if self._later and self._post.again:
             self._timer = self._around.timers.after(self._post.again, self._try_again)
         self._post.undelivered(message, self._why)
+        if message.refused:
+            self.deliver()  # the next is not in its way
 
     def _try_again(self) -> None:
         self._timer = None

@@ -8,6 +8,7 @@ I/O.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from softswitch.calls import contact_line
@@ -34,6 +35,7 @@ _LAST_AGAIN: Final = 30.0
 _REFUSED_AGAIN: Final = 300.0
 """The same after a refusal, which is not for the moment: that number may not be watched there."""
 _REFUSED: Final = frozenset((403, 404, 405, 406, 415, 489, 501))
+_LONGEST: Final = 86_400
 _ACCEPTED: Final = {"dialog": DIALOG_INFO, "presence": PIDF}
 
 
@@ -51,7 +53,7 @@ class Afar:
 
     __slots__ = (
         "_again", "_around", "_changed", "_dialog", "_expires", "_left", "_name", "_named",
-        "_session", "_tag", "_timer", "_trunk", "_ways", "body", "call_id", "number", "package",
+        "_session", "_tag", "_timer", "_ways", "body", "call_id", "number", "package", "trunk",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +71,7 @@ class Afar:
         self._around = around
         self._ways = ways
         self._name = name
-        self._trunk = trunk
+        self.trunk = trunk
         self.number = number
         self.package = package
         self._expires = expires
@@ -91,12 +93,12 @@ class Afar:
 
     def ask(self) -> None:
         """Subscribe."""
-        flow = self._ways.flow_to_trunk(self._trunk)
+        flow = self._ways.flow_to_trunk(self.trunk)
         if flow is None:
             self._later()
             return
         around = self._around
-        to = self._trunk.to
+        to = self.trunk.to
         host = f"[{to.host}]" if ":" in to.host else to.host
         port = f":{to.port}" if to.port != 5060 else ""
         kind = f";transport={to.transport}" if to.transport != "udp" else ""
@@ -119,7 +121,7 @@ class Afar:
             1,
             extra=self._lines(flow, self._expires),
         )
-        around.transactions.send(request, flow, self._answered)
+        around.transactions.send(request, flow, partial(self._answered, dialog))
 
     def leave(self) -> None:
         """Nobody here wants to know any more."""
@@ -166,14 +168,17 @@ class Afar:
             f"Accept: {_ACCEPTED[self.package]}\r\n"
         )
 
-    def _answered(self, response: Response) -> None:
-        if response.status < 200:
-            return
-        dialog = self._dialog
-        if self._left or dialog is None:
+    def _answered(self, dialog: Dialog, response: Response) -> None:
+        # What was ended meanwhile is asked for anew already, whatever is said of it now.
+        if response.status < 200 or self._left or dialog is not self._dialog:
             return
         if response.status >= 300:
             self._dialog = self._session = None
+            least = _seconds(response, "min-expires") if response.status == 423 else 0
+            if self._expires < least <= _LONGEST:
+                self._expires = least
+                self.ask()
+                return
             self._told(None)
             if response.status in _REFUSED:
                 self._again = _REFUSED_AGAIN
@@ -188,21 +193,24 @@ class Afar:
         except ValueError:
             dialog.confirmed = True  # without a Contact it is refreshed where it was asked for
         self._again = _FIRST_AGAIN
-        text = (response.get("expires") or "").strip()
-        granted = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
-        self._after(max(1.0, 0.9 * (granted or self._expires)), self._refresh)
+        self._granted(response)
+
+    def _granted(self, response: Response) -> None:
+        seconds = _seconds(response, "expires") or self._expires
+        self._after(max(1.0, 0.9 * seconds), self._refresh)
 
     def _refresh(self) -> None:
         self._timer = None
         session, dialog = self._session, self._dialog
         if session is not None and dialog is not None:
-            session.send("SUBSCRIBE", self._lines(dialog.flow, self._expires), b"", self._refreshed)
+            lines = self._lines(dialog.flow, self._expires)
+            session.send("SUBSCRIBE", lines, b"", partial(self._refreshed, dialog))
 
-    def _refreshed(self, response: Response) -> None:
-        if response.status < 200 or self._left:
+    def _refreshed(self, dialog: Dialog, response: Response) -> None:
+        if response.status < 200 or self._left or dialog is not self._dialog:
             return
         if response.status < 300:
-            self._after(0.9 * self._expires, self._refresh)
+            self._granted(response)
             return
         self._dialog = self._session = None
         if response.status == 481:
@@ -233,3 +241,9 @@ class Afar:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _seconds(response: Response, header: str) -> int:
+    """A number of seconds, 0 for what is none."""
+    text = (response.get(header) or "").strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from softswitch.calls import Journal, Leg, Member
 from softswitch.config import Extension, Forwarding, Trunk
@@ -71,7 +71,8 @@ _OWN: Final = frozenset((MAILBOX, REGISTRATION))
 class NotifierSettings:
     """How long subscriptions and publications last (`shortest`, `usual`, `longest`) and the `pause`
     between two NOTIFYs of one, in seconds. `most` subscriptions in all, `each` of one party;
-    `publications` of one extension, of `max_body` bytes."""
+    `publications` of one extension, of `max_body` bytes. After a restart `at_once` subscriptions
+    are told how it stands in each `pause`."""
 
     shortest: int = 60
     usual: int = 3600
@@ -81,6 +82,7 @@ class NotifierSettings:
     each: int = 200
     publications: int = 5
     max_body: int = 8192
+    at_once: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,14 @@ class Watched:
     package: str
     parties: tuple[str, ...]
     afar: tuple[tuple[str, str], ...] = ()
+
+
+class Places(Ways, Protocol):
+    """Where our other switches are, and phones."""
+
+    def of_phone(self, party: str, session: Session) -> Flow | None:
+        """Where the phone of a dialog has registered, if its requests follow where it speaks from;
+        None if it has not. ValueError if a Contact is none."""
 
 
 class _Told:
@@ -119,7 +129,7 @@ class Notifier:
         extensions: Mapping[str, Extension],
         trunks: Mapping[str, Trunk],
         registrar: Registrar,
-        ways: Ways,
+        ways: Places,
         route: Callable[[str, Source], Route | None],
         source_of: Callable[[str], Source],
         may_pick_up: Callable[[str, str], bool],
@@ -157,10 +167,11 @@ class Notifier:
             partial(self._changed, packages=frozenset((PRESENCE,))),
         )
         self._subscriptions: dict[str, Subscription] = {}
-        self._of_party: dict[str, int] = {}
+        self._of_party: dict[str, dict[Subscription, None]] = {}
         self._told: dict[Watched, _Told] = {}
         self._about: dict[str, dict[_Told, None]] = {}
         self._afar: dict[tuple[str, str, str], Afar] = {}
+        self._wanted: dict[tuple[str, str, str], int] = {}  # by so many of `_told`
         self._heard: dict[tuple[str, str, str], tuple[Line, ...] | Presence] = {}
         self._by_dialog: dict[str, Afar] = {}
         self._unsent: list[Subscription] = []
@@ -207,6 +218,13 @@ class Notifier:
                 self._unattach(subscription, told)
                 self._attach(subscription, what)
                 subscription.notify()
+        for key, afar in list(self._afar.items()):
+            trunk = self._trunks.get(key[0])
+            if trunk is not None and trunk.to != afar.trunk.to:
+                # What is said there is of another switch.
+                self._leave(key)
+                self._ask(key)
+                self._heard_from(key, None)
 
     def _take_up_limits(self) -> None:
         self.publications.most = self.settings.publications
@@ -232,14 +250,19 @@ class Notifier:
                 return found
         return None
 
+    def whose(self, key: str) -> tuple[str, Session] | None:
+        """The party and the session of a subscription, by its Call-ID and our tag."""
+        found = self._subscriptions.get(key)
+        return None if found is None else (found.party, found.session)
+
     def within(
-        self, of: Subscription | Afar, request: Request, transaction: ServerTransaction
+        self, of: Subscription | Afar, request: Request, transaction: ServerTransaction, flow: Flow
     ) -> None:
         """A request of `party_of`."""
         if isinstance(of, Afar):
             of.notified(request, transaction)
         else:
-            of.request(request, transaction)
+            of.request(request, transaction, flow)
 
     def subscribe(
         self, request: Request, transaction: ServerTransaction, flow: Flow, source: Source
@@ -272,7 +295,7 @@ class Notifier:
             transaction.respond(what.status, what.reason)
             return
         party = str(source)
-        if seconds and self._of_party.get(party, 0) >= self.settings.each:
+        if seconds and len(self._of_party.get(party, ())) >= self.settings.each:
             transaction.respond(403, "Too Many Subscriptions")
             return
         if seconds and len(self._subscriptions) >= self.settings.most:
@@ -370,10 +393,9 @@ class Notifier:
         """Nobody is to be told any more."""
         if self._subscriptions.pop(subscription.key, None) is None:
             return
-        left = self._of_party[subscription.party] - 1
-        if left:
-            self._of_party[subscription.party] = left
-        else:
+        same = self._of_party[subscription.party]
+        del same[subscription]
+        if not same:
             del self._of_party[subscription.party]
         told = subscription.resource
         assert isinstance(told, _Told)
@@ -385,7 +407,7 @@ class Notifier:
     def _keep(self, subscription: Subscription, what: Watched, seconds: float) -> None:
         self._subscriptions[subscription.key] = subscription
         party = subscription.party
-        self._of_party[party] = self._of_party.get(party, 0) + 1
+        self._of_party.setdefault(party, {})[subscription] = None
         self._attach(subscription, what)
         subscription.lasts(seconds or 1.0)
 
@@ -398,7 +420,10 @@ class Notifier:
                 if what.package not in _OWN:
                     self.lamps.watch(party)
             for trunk, number in what.afar:
-                self._ask(trunk, number, what.package)
+                key = (trunk, number, what.package)
+                self._wanted[key] = self._wanted.get(key, 0) + 1
+                if key not in self._afar:
+                    self._ask(key)
         told.subscriptions[subscription] = None
         subscription.resource = told
 
@@ -417,19 +442,15 @@ class Notifier:
                 del self._about[party]
         for trunk, number in what.afar:
             key = (trunk, number, what.package)
-            if not any(key[:2] in one.what.afar and one.what.package == key[2]
-                       for one in self._told.values()):  # fmt: skip
-                afar = self._afar.pop(key)
-                self._by_dialog = {k: one for k, one in self._by_dialog.items() if one is not afar}
-                self._heard.pop(key, None)
-                afar.leave()
+            self._wanted[key] -= 1
+            if not self._wanted[key]:
+                del self._wanted[key]
+                self._leave(key)
 
     # --- what others of our switches say
 
-    def _ask(self, trunk: str, number: str, package: str) -> None:
-        key = (trunk, number, package)
-        if key in self._afar:
-            return
+    def _ask(self, key: tuple[str, str, str]) -> None:
+        trunk, number, package = key
         self._afar[key] = afar = Afar(
             self._around,
             self._ways,
@@ -442,6 +463,12 @@ class Notifier:
             partial(self._found_by, key),
         )
         afar.ask()
+
+    def _leave(self, key: tuple[str, str, str]) -> None:
+        afar = self._afar.pop(key)
+        self._by_dialog.pop(afar.key, None)
+        self._heard.pop(key, None)
+        afar.leave()
 
     def _found_by(self, key: tuple[str, str, str], before: str, now: str) -> None:
         self._by_dialog.pop(before, None)
@@ -474,6 +501,11 @@ class Notifier:
 
     def registered(self, extension: str) -> None:
         """Its registration has changed, or what it has set."""
+        for subscription in list(self._of_party.get(f"extension:{extension}", ())):
+            with contextlib.suppress(ValueError):
+                flow = self._ways.of_phone(subscription.party, subscription.session)
+                if flow is not None:
+                    subscription.moved(flow)
         if self._about:
             self._changed(extension, packages=frozenset((PRESENCE, REGISTRATION)))
 
@@ -561,10 +593,14 @@ class Notifier:
         self._unsent.append(subscription)
 
     def opened(self) -> None:
-        """The switch listens: all who are subscribed hear how it stands now."""
-        unsent, self._unsent = self._unsent, []
+        """The switch listens: all who are subscribed hear how it stands now, some after the others,
+        so that calls find room between them."""
+        most = self.settings.at_once
+        unsent, self._unsent = self._unsent[:most], self._unsent[most:]
         for subscription in unsent:
             subscription.notify()
+        if self._unsent:
+            self.timers.after(self.settings.pause, self.opened)
 
 
 def _no_names(line: Line) -> Line:

@@ -67,8 +67,8 @@ class Subscription:
     """
 
     __slots__ = (
-        "_due", "_pause", "_sending", "_timer", "contact", "event_id", "number", "of",
-        "package", "party", "resource", "row", "session", "until", "version",
+        "_away", "_due", "_pause", "_sending", "_timer", "_went", "contact", "event_id", "number",
+        "of", "package", "party", "resource", "row", "session", "until", "version",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +90,8 @@ class Subscription:
         self._pause: Timer | None = None
         self._sending = False
         self._due = False
+        self._away = False
+        self._went = session.dialog.flow
 
     @property
     def key(self) -> str:
@@ -110,7 +112,7 @@ class Subscription:
         self.until = timers.clock() + seconds
         self._timer = timers.after(seconds, self._expired)
 
-    def request(self, request: Request, transaction: ServerTransaction) -> None:
+    def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         """A SUBSCRIBE within its dialog: a refresh, or the end of it."""
         assert isinstance(transaction, NonInviteServer)
         if not self.session.dialog.in_order(request):
@@ -121,6 +123,10 @@ class Subscription:
             self.of.too_brief(transaction)
             return
         self.session.dialog.refresh_target(request)
+        if self.session.nat:
+            # Who is behind NAT, or had to connect again, is wherever it speaks from.
+            self._goes_by(flow)
+        self._away = False
         if seconds:
             self.lasts(seconds)
             self.of.changed(self)
@@ -134,11 +140,24 @@ class Subscription:
         """It stands otherwise, or who is subscribed has asked."""
         if not self.up:
             return
-        if self._sending or self._pause is not None:
+        if self._sending or self._away or self._pause is not None:
             self._due = True
             return
         left = max(1, round(self.until - self.of.timers.clock()))
         self._send(f"active;expires={left}")
+
+    def moved(self, flow: Flow) -> None:
+        """The phone has registered, and is there."""
+        if flow.remote != self.session.dialog.flow.remote:
+            self._goes_by(flow)
+            self.of.changed(self)
+        if self._away:
+            self._away = False
+            self.notify()
+
+    def _goes_by(self, flow: Flow) -> None:
+        self.session.dialog.flow = flow
+        self.contact = contact_line(flow)
 
     def end(self, reason: str) -> None:
         """It ends with how it stands now: for that reason (§4.1.3)."""
@@ -206,6 +225,8 @@ class Subscription:
         kind, body = self.resource.document(self)
         self.version += 1
         self._sending = True
+        self._went = self.session.dialog.flow
+        self._due = False
         content = f"Content-Type: {kind}\r\n" if body else ""
         self.session.send(
             "NOTIFY",
@@ -221,7 +242,15 @@ class Subscription:
         self._sending = False
         if not self.up:
             return
-        if response.status in _GONE:
+        flow = self.session.dialog.flow
+        if response.ours and self.session.nat and flow is not self._went:
+            # It has moved meanwhile, and what was sent to where it was went astray.
+            self.notify()
+        elif response.ours and self.session.nat and flow.reliable:
+            # Its connection is gone, and nobody can connect to it. It does not know that it missed
+            # anything: it is told when it has connected again, if that is before this runs out.
+            self._away = True
+        elif response.status in _GONE:
             self.drop()
         else:
             self._pause = self.of.timers.after(self.of.pause, self._paused)

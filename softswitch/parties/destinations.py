@@ -3,9 +3,9 @@ said goes when its connection has closed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from softswitch.calls import FULL, Destination, Leg
+from softswitch.calls import FULL, Destination
 from softswitch.config import Extension, Trunk
 from softswitch.dialplan import Dialplan, Source, Stages, Target
 from softswitch.parties.bindings import Binding
@@ -17,6 +17,7 @@ from softswitch.sip import (
     Network,
     Request,
     Response,
+    Session,
     Uri,
     escape_user,
     parse,
@@ -164,6 +165,15 @@ class Destinations:
             return None
         return self._network.flow_to(self._trunks.transport(trunk.name), *addresses[0])
 
+    def other_flow(self, trunk: Trunk, tried: Flow, seconds: float) -> Flow | None:
+        """A flow to another address of a trunk, as `tried` takes nothing: it is the last choice for
+        so long. None if it has no other that is not."""
+        self._trunks.failed_at(trunk.name, tried.remote, seconds)
+        address = self._trunks.good(trunk.name)
+        if address is None:
+            return None
+        return self._network.flow_to(self._trunks.transport(trunk.name), *address)
+
     def flows_to_trunk(self, trunk: Trunk) -> list[Flow]:
         """Flows to all of its addresses."""
         transport = self._trunks.transport(trunk.name)
@@ -211,14 +221,16 @@ class Destinations:
         route = dialplan.route(number, source) if number else None
         return (route.action.stages or None) if route is not None else None
 
-    def reconnect(self, data: bytes, flow: Flow, legs: Mapping[str, Leg]) -> Flow | None:
+    def reconnect(
+        self, data: bytes, flow: Flow, whose: Callable[[str], tuple[str, Session] | None]
+    ) -> Flow | None:
         """Another connection to where this message goes, of which `flow` turned out to be closed.
 
         A response goes to the port that its Via names, at the address that its request came from
         (§18.2.2): a host that a Via names is never believed. A request goes to where its Route or
         Request-URI says, if that is where the connection led; else to where that was. None if that
-        was tried just now. A phone that has registered by another connection since is there; `legs`
-        are found as requests find them.
+        was tried just now. A phone that has registered by another connection since is there:
+        `whose` finds the party and the session of a dialog, by its Call-ID and our tag.
         """
         try:
             message = parse(data, datagram=False)
@@ -226,7 +238,7 @@ class Destinations:
             if isinstance(message, Response):
                 port = message.via.port or 5060
             else:
-                found = self._registered_again(message, legs)
+                found = self._registered_again(message, whose)
                 if found is not None:
                     return found
                 route = message.get("route")
@@ -240,19 +252,29 @@ class Destinations:
             return None
         return self._network.flow_to(flow.transport, host, port)
 
-    def _registered_again(self, request: Request, legs: Mapping[str, Leg]) -> Flow | None:
-        """The connection by which the phone that this request of ours is for has registered, with
-        the Contact that it has in its call."""
-        leg = legs.get(f"{request.headers['call-id'][0]} {request.from_tag}")
-        if leg is None or not leg.session.nat:
+    def _registered_again(
+        self, request: Request, whose: Callable[[str], tuple[str, Session] | None]
+    ) -> Flow | None:
+        """The connection by which the phone that this request of ours is for has registered."""
+        found = whose(f"{request.headers['call-id'][0]} {request.from_tag}")
+        return None if found is None else self.of_phone(*found)
+
+    def of_phone(self, party: str, session: Session) -> Flow | None:
+        """Where the phone of a dialog has registered, with the Contact that it has in that; None if
+        it has not, or its connection is gone, or its requests do not follow where it speaks from.
+
+        ValueError if a Contact is none.
+        """
+        kind, _, name = party.partition(":")
+        if not session.nat or kind != "extension":
             return None
-        kind, _, name = leg.party.partition(":")
-        if kind != "extension":
-            return None
-        there = parse_uri(leg.session.dialog.target)
+        there = parse_uri(session.dialog.target)
         for binding in self._registrar.contacts(name):
             uri = parse_uri(binding.uri)
             if (uri.user, uri.host, uri.port) == (there.user, there.host, there.port):
+                transport = binding.target[0]
+                if transport == "udp":
+                    return self._network.flow_to(*binding.target)
                 flow = self._network.connection(*binding.target)
                 if flow is not None:
                     return flow

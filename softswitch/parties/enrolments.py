@@ -53,17 +53,21 @@ class Ways(Protocol):
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
         """A flow there; None if nothing leads there."""
 
+    def other_flow(self, trunk: Trunk, tried: Flow, seconds: float) -> Flow | None:
+        """A flow to another address of the trunk, as `tried` takes nothing: it is the last choice
+        for so long. None if it has no other that is not."""
+
 
 class Enrolment:
-    """Of one trunk. `state` is one of those above, `why` what the last try came to if it failed,
-    `until` when the registration runs out, in seconds of the clock."""
+    """Of one trunk. Its `state` is one of those above, `why` what the last try came to if that
+    failed, `until` when the registration runs out, in seconds of the clock."""
 
     def __init__(self, of: Enrolments, trunk: Trunk, ours: TrunkAccount, account: Account) -> None:
         self._of = of
         self.trunk = trunk
         self.ours = ours
         self._account = account
-        self.state = WAITS
+        self._state = WAITS
         self.why = ""
         self.until = 0.0
         self._call_id = of.tokens.token()
@@ -73,16 +77,34 @@ class Enrolment:
         self._left = False
         self._timer: Timer | None = None
         self._contact = ""
+        self._flow: Flow | None = None  # where it was asked for last
+        self._not_before = 0.0
+
+    @property
+    def state(self) -> str:
+        """How it is now: what has run out is no registration, whenever that is tried again."""
+        if self._state == REGISTERED and self._of.timers.clock() >= self.until:
+            return WAITS
+        return self._state
+
+    def found(self) -> None:
+        """Its address is another one now: nothing is waited for but what the carrier asked for."""
+        if self.state == WAITS and self._of.timers.clock() >= self._not_before:
+            self.ask()
 
     def ask(self) -> None:
         """Register, or refresh."""
-        self._timer = None
         flow = self._of.ways.flow_to_trunk(self.trunk)
         if flow is None:
             self._failed(0, "its address is not known", 0.0)
-            return
+        else:
+            self._ask(flow)
+
+    def _ask(self, flow: Flow) -> None:
+        self._stop()
         if self.state != REGISTERED:
-            self.state = ASKS
+            self._state = ASKS
+        self._flow = flow
         kind = f";transport={flow.transport}" if flow.transport != "udp" else ""
         user = escape_user(self.ours.contact_user)
         self._contact = f"sip:{user}@{flow.sent_by}{kind}"
@@ -92,10 +114,10 @@ class Enrolment:
         """Not registered any more: the switch stops, or does without this trunk."""
         self._stop()
         was, self._left = self.state, True
-        self.state, self.why = WAITS, ""
-        flow = self._of.ways.flow_to_trunk(self.trunk) if was != WAITS else None
-        if flow is not None:
-            self._send(flow, 0)
+        self._state, self.why = WAITS, ""
+        # Where it is registered, which need not be where the trunk is by now.
+        if self._flow is not None and was != WAITS:
+            self._send(self._flow, 0)
 
     def stop(self) -> None:
         """Nothing more is asked."""
@@ -141,14 +163,22 @@ class Enrolment:
                 self._expires = least
                 self.ask()
                 return
+        after = float(_seconds(response.get("retry-after")))
+        if self._flow is not None and (status == 503 or (status == 408 and response.ours)):
+            # That address takes none; the carrier's others may (RFC 3263 §4.3).
+            seconds = max(after, LAST_AGAIN)
+            other = self._of.ways.other_flow(self.trunk, self._flow, seconds)
+            if other is not None:
+                self._ask(other)
+                return
         why = f"{status} {readable(response.reason)}"
-        self._failed(status, why, float(_seconds(response.get("retry-after"))))
+        self._failed(status, why, after)
 
     def _accepted(self, response: Response) -> None:
         seconds = self._granted(response)
         if self.state != REGISTERED or self.why:
             log.info("trunk %s: registered for %d s", self.trunk.name, seconds)
-        self.state, self.why, self._failures = REGISTERED, "", 0
+        self._state, self.why, self._failures, self._not_before = REGISTERED, "", 0, 0.0
         self.until = self._of.timers.clock() + seconds
         # Early enough for a few tries, as late as one may.
         self._after(max(1.0, seconds - min(60.0, seconds / 4)))
@@ -169,17 +199,18 @@ class Enrolment:
 
     def _failed(self, status: int, why: str, after: float) -> None:
         now = self._of.timers.clock()
-        if (self.state == REGISTERED and now >= self.until) or self.state != REGISTERED:
-            self.state = WAITS
+        if self.state != REGISTERED:
+            self._state = WAITS
         wait = FIRST_AGAIN * 2.0**self._failures
         if status in _REFUSED:
-            self.state = WAITS
+            self._state = WAITS
             wait = min(max(wait, REFUSED_AGAIN * 2.0**self._failures), _MOST_AGAIN)
         else:
             wait = min(wait, LAST_AGAIN)
         # Not all trunks, and not all switches of a network, in one moment.
         wait *= 0.75 + 0.5 * self._of.chance()
         wait = max(wait, min(after, _MOST_AGAIN))
+        self._not_before = now + wait if status in _REFUSED or after else 0.0
         self._failures = min(self._failures + 1, 10)
         if why != self.why and status:
             log.warning("trunk %s: not registered: %s; again in %.0f s", self.trunk.name, why, wait)
@@ -244,7 +275,12 @@ class Enrolments:
                 del self._ours[name]
                 self._accounts.pop(f"trunk:{name}", None)
                 gone = self._all.pop(name, None)
-                if gone is not None:
+                if gone is None:
+                    continue
+                if now is not None and _is_the_same(trunk, now):
+                    # The new one takes its place; the end of this one might come after it.
+                    gone.stop()
+                else:
                     gone.leave()
         for name, trunk in trunks.items():
             ours = trunk.account
@@ -272,14 +308,26 @@ class Enrolments:
     def found(self, trunk: str) -> None:
         """The address of a trunk is known now."""
         one = self._all.get(trunk)
-        if one is not None and self._open and one.state == WAITS:
-            one.ask()
+        if one is not None and self._open:
+            one.found()
 
     def leave(self) -> None:
         """The switch stops."""
         for one in self._all.values():
             one.leave()
         self._open = False
+
+
+def _is_the_same(one: Trunk, other: Trunk) -> bool:
+    """Whether both register the same Contact for the same address-of-record, in the same place."""
+    ours, theirs = one.account, other.account
+    return (
+        ours is not None
+        and theirs is not None
+        and theirs.registers
+        and one.to == other.to
+        and (ours.user, ours.contact_user) == (theirs.user, theirs.contact_user)
+    )
 
 
 def _seconds(text: str | None) -> int:

@@ -52,7 +52,8 @@ class TrunkChecks:
 
     def _ping(self, trunk: Trunk, flow: Flow) -> None:
         tag = self._tokens.token()
-        uri = f"sip:{trunk.to.host}:{trunk.to.port}"
+        host = f"[{trunk.to.host}]" if ":" in trunk.to.host else trunk.to.host
+        uri = f"sip:{host}:{trunk.to.port}"
         request = ClientRequest(
             "OPTIONS",
             uri,

@@ -93,6 +93,9 @@ class Trunks(TrunkStates):
         for name, trunk in self._trunks.items():
             state = self._states[name]
             if name in before and before[name].hop == trunk.hop:
+                if trunk.keepalive <= 0 and not state.up:
+                    # Nothing would bring it back.
+                    state.up, state.failures, state.until = True, 0, 0.0
                 continue
             numeric = _canonical(trunk.hop.host) is not None
             state.addresses = ((trunk.hop.host, trunk.hop.port),) if numeric else ()
@@ -241,6 +244,14 @@ class Trunks(TrunkStates):
             return None
         tried = set(tried)
         return next((one for one in self.addresses(name) if one not in tried), None)
+
+    def good(self, name: str) -> tuple[str, int] | None:
+        """The best address of a trunk, of several, that is not the last choice; None: all are."""
+        state = self._states.get(name)
+        if state is None or len(state.addresses) < 2:
+            return None
+        now = self._clock()
+        return next((one for one in state.addresses if state.bad.get(one, 0.0) <= now), None)
 
     def failed_at(self, name: str, address: tuple[str, int], seconds: float) -> None:
         """An address of a trunk takes no calls: it is the last choice for so long, a trunk of one

@@ -21,15 +21,19 @@ _ASKS: Final = {
 _MOST: Final = 4
 """How often one request is sent again: by a proxy and by whom it leads to, each with a nonce that
 was used up meanwhile."""
+_REALMS: Final = 4
+"""Challenges in force at once, of proxies and of whom they lead to. More than that are forgotten,
+the oldest first."""
 
 
 class _Challenge:
     """One that was answered: `value` as it came, `count` of the requests that answered it."""
 
-    __slots__ = ("count", "value")
+    __slots__ = ("count", "nonce", "value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, nonce: str) -> None:
         self.value = value
+        self.nonce = nonce
         self.count = 0
 
 
@@ -42,13 +46,13 @@ class Account:
         self._password = password
         self._realm = realm
         self._cnonce = cnonce
-        # The challenge that is in force, by the header that answers it.
-        self._held: dict[str, _Challenge] = {}
+        # The challenges that are in force, by the header that answers them and the realm (§22.3).
+        self._held: dict[tuple[str, str], _Challenge] = {}
 
     def lines(self, method: str, uri: str) -> str:
         """The header lines that answer the challenges in force; empty if there are none."""
         lines = ""
-        for name, challenge in self._held.items():
+        for (name, _), challenge in self._held.items():
             challenge.count += 1
             value = answer(
                 challenge.value,
@@ -62,23 +66,35 @@ class Account:
             lines += f"{name}: {value}\r\n"
         return lines
 
-    def hold(self, status: int, response: Response) -> tuple[str, bool] | None:
-        """A challenge came: the header that answers it, and whether it says that only the nonce is
-        used up. None if there is none that can be answered."""
+    def hold(self, status: int, response: Response) -> dict[tuple[str, str], bool]:
+        """Challenges came: those that can be answered, by header and realm, and of each whether it
+        says that only the nonce is used up. Proxies that were asked beside each other want one
+        answer each (§16.7 step 7)."""
         asks, name = _ASKS[status]
+        found: dict[tuple[str, str], bool] = {}
         for value in response.headers.get(asks, ()):
             try:
                 _scheme, params = parse_credentials(value)
-                if self._realm and params.get("realm") != self._realm:
+                realm = params.get("realm", "")
+                key = name, realm
+                if key in found or len(found) >= _REALMS or (self._realm and realm != self._realm):
                     continue
                 # What it asks for is known here, or this says so. The first is what the other
                 # prefers (RFC 8760 §2.4).
                 answer(value, "OPTIONS", "sip:", self.user, self._password, "c")
             except ValueError:
                 continue
-            self._held[name] = _Challenge(value)
-            return name, params.get("stale", "").lower() == "true"
-        return None
+            nonce = params.get("nonce", "")
+            held = self._held.pop(key, None)
+            if held is None or held.nonce != nonce:
+                held = _Challenge(value, nonce)
+            # Another call may have got the same nonce: each of its counts is good for one request.
+            held.value = value
+            self._held[key] = held
+            found[key] = params.get("stale", "").lower() == "true"
+        while len(self._held) > _REALMS:
+            del self._held[next(iter(self._held))]
+        return found
 
     def forget(self) -> None:
         """The challenges in force are so no more."""
@@ -95,7 +111,7 @@ class Exchange(Authorizer):
         self._account = account
         self._dialog = dialog
         self._bare: str | None = None
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
         self._times = 0
         self.told: Callable[[str], None] | None = None
 
@@ -112,14 +128,13 @@ class Exchange(Authorizer):
         if self._bare is None:
             self._bare = request.extra
         found = self._account.hold(response.status, response)
-        if found is None:
+        if not found:
             return False
-        name, stale = found
-        if name in self._seen and not stale:
-            # It has had an answer, and does not believe it.
+        if all(key in self._seen and not stale for key, stale in found.items()):
+            # They have had an answer, and do not believe it.
             self._account.forget()
             return False
-        self._seen.add(name)
+        self._seen.update(found)
         dialog = self._dialog
         if dialog is not None:
             dialog.local_cseq += 1

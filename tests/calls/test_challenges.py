@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import ANSWER, SDP, World
+from calls.call_world import ANSWER, CONFIG, SDP, World
 from calls.carrier import ACCOUNT, Carrier
 from calls.transfers import phones
 from softswitch.events import LegInvited
@@ -185,3 +185,143 @@ def test_a_caller_who_gives_up_between(tmp_path: Path) -> None:
     assert a.find("487 INVITE")
     assert carrier.passed == []
     world.end()
+
+
+def test_killed_while_the_second_invite_rings(tmp_path: Path) -> None:
+    """What is cancelled after the restart is the INVITE that was answered for, not the first."""
+    world, carrier = made(tmp_path, journal=True)
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("85550100")
+    carrier.line.reply(100)
+    world.restart(config=ACCOUNT)
+    world.run(3)
+    cancel = carrier.line.find("CANCEL")
+    (second,) = carrier.passed
+    assert (cancel.branch, cancel.cseq) == (second.branch, second.cseq)
+    carrier.line.reply(200, to="CANCEL")
+    carrier.line.reply(487, to=second)
+    world.rest()
+
+
+def test_a_prack_is_challenged(tmp_path: Path) -> None:
+    """A PRACK that is challenged says which response it is of all the same (RFC 3262 §7.2)."""
+    world, carrier = made(tmp_path)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100", SDP, "Supported: 100rel\r\n")
+    invite = carrier.passed[0]
+    line = carrier.line
+    line.reply(183, ANSWER, extra="Require: 100rel\r\nRSeq: 7\r\n")
+    if "rseq" in a.last:
+        a.send("PRACK", extra=f"RAck: {a.last['rseq']} {a.last['cseq']}\r\n")
+    prack = next(m for m in reversed(carrier.inbox) if m.what == "PRACK")
+    assert prack["rack"] == f"7 {invite.cseq} INVITE"
+    assert carrier.proved(prack)
+    count = carrier.line.count("PRACK")
+    carrier.challenge(prack)
+    again = next(m for m in reversed(carrier.inbox) if m.what == "PRACK")
+    assert carrier.line.count("PRACK") == count + 1
+    assert carrier.proved(again)
+    assert again["rack"] == prack["rack"]
+    assert again.cseq == prack.cseq + 1
+    line.reply(200, to="PRACK")
+    line.reply(200, to="INVITE")
+    a.ack()
+    a.bye()
+    line.reply(200, to="BYE")
+    world.end()
+
+
+def test_glare_after_a_challenge(tmp_path: Path) -> None:
+    """Our re-INVITE is challenged, then refused with 491: it is tried again, and answered for."""
+    world, carrier = made(tmp_path)
+    carrier.uses = 1
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    carrier.line.reply(200, ANSWER)
+    a.ack()
+    a.invite(SDP)
+    carrier.line.reply(491)
+    if a.last.status == 491:
+        a.acknowledge(a.last)
+        a.invite(SDP)
+    world.run(5)
+    carrier.line.reply(200, ANSWER)
+    a.ack()
+    cseqs = [m.cseq for m in carrier.inbox if m.method == "INVITE" and not m.status]
+    assert cseqs == sorted(set(cseqs))
+    assert carrier.line.last.what == "ACK"
+    assert carrier.line.last.cseq == cseqs[-1]
+    a.bye()
+    carrier.line.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_fork_behind_the_challenge_wins(tmp_path: Path) -> None:
+    """Two who are behind the carrier's proxy ring; the second takes it."""
+    world, carrier = made(tmp_path)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    invite = carrier.passed[0]
+    line = carrier.line
+    line.tag = "one"
+    line.reply(180)
+    line.tag = "two"
+    line.reply(180)
+    line.reply(200, ANSWER)
+    a.ack()
+    ack = line.find("ACK")
+    assert ack["to"].endswith("tag=two")
+    assert ack.cseq == invite.cseq
+    assert ack["authorization"] == invite["authorization"]
+    a.bye()
+    bye = line.find("BYE")
+    assert bye.cseq == invite.cseq + 1
+    assert "authorization" in bye
+    line.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_brief_session_after_a_challenge(tmp_path: Path) -> None:
+    """422 to the second INVITE: the third has a CSeq of its own."""
+    world, carrier = made(tmp_path)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    carrier.line.reply(422, extra="Min-SE: 4000\r\n")
+    assert [m.cseq for m in carrier.passed] == sorted({m.cseq for m in carrier.passed})
+    assert len(carrier.passed) == 2
+    carrier.line.reply(200, ANSWER)
+    a.ack()
+    a.bye()
+    carrier.line.reply(200, to="BYE")
+    world.end()
+
+
+def test_a_challenge_is_a_sign_of_life(tmp_path: Path) -> None:
+    """Whoever challenges late has its time to answer all the same."""
+    world, carrier = made(tmp_path)
+    backup = world.agent("10.3.0.1", "backup")
+    world.dead.add(carrier.address)
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("95550100")
+    world.run(3)
+    world.dead.clear()
+    world.run(1)  # the INVITE comes once more
+    assert len(carrier.challenged) == 1
+    carrier.asks.clear()
+    world.run(3)
+    assert backup.lines == []
+    carrier.line.reply(180)
+    carrier.line.reply(486)
+    world.end()
+
+
+def test_options_to_an_address_of_ipv6(tmp_path: Path) -> None:
+    config = CONFIG.replace('"sip:10.2.0.1:5060", from', '"sip:[2001:db8::1]:5060", from')
+    world = World(tmp_path, config.replace("max_calls: 5, keepalive: 0", "max_calls: 5"))
+    peer = world.agent("2001:db8::1", "pstn")
+    for _ in range(40):
+        world.switch.trunk_checks.ask()
+        world.run(1)
+    asked = [m for m in peer.inbox if m.method == "OPTIONS"]
+    assert asked
+    assert asked[0].uri == "sip:[2001:db8::1]:5060"

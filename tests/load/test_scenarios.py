@@ -21,6 +21,7 @@ from tests.load.pairs import (
     outcome,
     run_all,
 )
+from tests.load.test_carrier_scenarios import SCENARIOS as CARRIER_SCENARIOS
 from tests.load.test_ringing_scenarios import CASES
 
 UDP = (*THROUGH_ANYTHING, *FACE_TO_FACE, *UDP_ONLY)
@@ -76,6 +77,7 @@ def test_every_scenario_is_run() -> None:
     run = {name for pair in UDP for name in (pair.caller, pair.callee)}
     # Run through the switch alone: what gives up, or vanishes, is in between.
     through_a_switch = {"uac-no-answer", "uas-bye-unanswered", "uac-auth-refused", "uas-recalled"}
+    through_a_switch |= set(CARRIER_SCENARIOS)
     through_a_switch |= {name for cast in CASTS for name in cast.scenarios}
     through_a_switch |= {name for case in CASES for name in (case.caller, case.callee)}
     assert {file.stem for file in FILES} == run | through_a_switch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -298,4 +299,27 @@ def test_one_that_ran_out_meanwhile(tmp_path: Path) -> None:
     world.restart(away=100)
     assert len(world.switch.notifier) == 0
     assert len(watch.notes) == count
+    world.end()
+
+
+def test_many_after_a_kill(tmp_path: Path) -> None:
+    """They are told some after the others, and each of them once."""
+    world = World(tmp_path, journal=True)
+    _, _, carol = phones(world)
+    watches = [Watch(carol, "1002") for _ in range(50)]
+    world.run(0.3)
+    counts = [len(one.notes) for one in watches]
+    world.run(0.25)
+    world.kill()
+    assert world.rows is not None
+    switch = world.switch = world.add_switch("hq", ("10.0.0.1", 5060), CONFIG, PLAN)
+    switch.notifier.settings = replace(switch.notifier.settings, at_once=20)
+    switch.restore(list(world.rows.rows.items()))
+    switch.opened()
+    world.run(0.05)
+    assert sum(len(one.notes) for one in watches) - sum(counts) == 20
+    world.run(1)
+    assert [len(one.notes) for one in watches] == [count + 1 for count in counts]
+    for one in watches:
+        one.ask(0)
     world.end()

@@ -227,3 +227,13 @@ def test_a_late_clock_does_not_make_up_for_what_was_missed() -> None:
     assert len(trunks.due(1000)) == 1
     assert trunks.due(1001) == []
     assert trunks.next_due() == 1030
+
+
+def test_one_that_is_down_and_is_not_asked_any_more() -> None:
+    """Nothing would bring it back, so it is not the last choice for ever."""
+    trunks = Trunks([trunk("a")])
+    trunks.failed("a")
+    assert not trunks.is_up("a")
+    trunks.take_up([trunk("a", keepalive=0)])
+    assert trunks.is_up("a")
+    assert trunks.down == 0
