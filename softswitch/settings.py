@@ -79,6 +79,7 @@ def notifier_settings(config: Config) -> NotifierSettings:
         timers.notify_pause,
         limits.max_subscriptions,
         limits.max_subscriptions_each,
+        limits.max_notified_at_once,
         limits.max_publications,
         limits.max_presence,
     )
