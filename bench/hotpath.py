@@ -63,7 +63,6 @@ class Wire:
     reliable = False
     transport = "udp"
     sent_by = "127.0.0.1:5060"
-    kept: Ring | None = None
 
     def __init__(self, host: str, port: int) -> None:
         self.remote = (host, port)
@@ -71,23 +70,39 @@ class Wire:
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         self.last = data
-        if self.kept is not None:
-            self.kept.entries.append((time.time(), True, "udp", US, self.remote, data))
 
-    def read(self, data: bytes) -> Request | Response:
-        """What came."""
-        if self.kept is not None:
-            self.kept.entries.append((time.time(), False, "udp", US, self.remote, data))
-            if len(self.kept.entries) > self.kept.due:
-                self.kept.settle()
-        return parse(data)
+
+class KeptWire(Wire):
+    """One whose messages are kept in `ring`, as sockets do."""
+
+    ring: Ring
+
+    def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
+        self.last = data
+        self.ring.entries.append((time.time(), True, "udp", US, self.remote, data))
+
+
+def parse_and_keep(data: bytes) -> Request | Response:
+    """What came, kept as well."""
+    ring = KeptWire.ring
+    ring.entries.append((time.time(), False, "udp", US, US, data))
+    if len(ring.entries) > ring.due:
+        ring.settle()
+    return parse(data)
+
+
+class How:
+    """With what a run is done: plain, or with the messages kept."""
+
+    wire: type[Wire] = Wire
+    parse: Callable[[bytes], Request | Response] = staticmethod(parse)
 
 
 class Net:
     """Both peers."""
 
     def __init__(self) -> None:
-        self.callee = Wire("127.0.0.1", 5090)
+        self.callee = How.wire("127.0.0.1", 5090)
 
     def flow_to(self, transport: str, host: str, port: int) -> Wire:
         return self.callee
@@ -111,7 +126,8 @@ def _finish(steps: Iterator[None]) -> None:
 
 def call_in_steps(switch: Switch, net: Net, number: int) -> Iterator[None]:
     """One answered call, step by step: it rings, is answered, acknowledged, hung up."""
-    a = Wire("127.0.0.1", 5080)
+    a = How.wire("127.0.0.1", 5080)
+    parse = How.parse
     receive = switch.transactions.receive
     head = (
         f"Via: SIP/2.0/UDP 127.0.0.1:5080;branch=z9hG4bK-{number}-%s\r\n"
@@ -123,7 +139,7 @@ def call_in_steps(switch: Switch, net: Net, number: int) -> Iterator[None]:
 
     def say(line: str, branch: str, tag: str, cseq: str, more: str = "", body: bytes = b"") -> None:
         text = f"{line} SIP/2.0\r\n" + head % (branch, tag, cseq, more, len(body))
-        receive(a.read(text.encode() + body), a)
+        receive(parse(text.encode() + body), a)
 
     def reply(to: bytes, status: str, more: str = "", body: bytes = b"") -> None:
         # What the callee itself has to do is no matter here: no more than its answers need.
@@ -135,7 +151,7 @@ def call_in_steps(switch: Switch, net: Net, number: int) -> Iterator[None]:
         ]
         head = b"\r\n".join([f"SIP/2.0 {status}".encode(), *keep])
         tail = f"\r\nContact: <sip:127.0.0.1:5090>\r\n{more}Content-Length: {len(body)}\r\n\r\n"
-        receive(net.callee.read(head + tail.encode() + body), net.callee)
+        receive(parse(head + tail.encode() + body), net.callee)
 
     sdp = "Content-Type: application/sdp\r\n"
     say("INVITE sip:2001@127.0.0.1:5060", "1", "", "1 INVITE", sdp, SDP)
@@ -190,7 +206,8 @@ def main() -> None:
         call_log = CallLog(log, args.log) if args.log else None
         switch, net = make_switch(Path(folder), lambda: now, call_log)
         if args.trace:
-            Wire.kept = Ring(Traced().bytes)
+            KeptWire.ring = Ring(Traced().bytes)
+            How.wire, How.parse = KeptWire, staticmethod(parse_and_keep)
             switch.dialogs = Dialogs()
         gc.disable()
         file = JournalFile(Path(folder) / "bench.calls") if args.journal else None

@@ -70,7 +70,7 @@ class Certificates:
         if trunk is None:
             return None
         try:
-            return TlsPeer(trunk.to.host, self._context(trunk))
+            return TlsPeer(trunk.hop.host, self._context(trunk))
         except TlsError as error:
             log.error("trunk %s: tls: %s", trunk.name, error)
             return None

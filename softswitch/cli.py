@@ -122,6 +122,25 @@ def run(config_path: Path, log_level: str | None, verbose: bool, trace_sip: bool
     sys.exit(run_switch(config, plugins, log_level=level, trace_sip=trace_sip))
 
 
+@main.command()
+@config_argument
+@click.argument("extension")
+@click.password_option(help="Asked for, if not given here.")
+def passwd(config_path: Path, extension: str, password: str) -> None:
+    """Say what stands in a configuration in place of an extension's password."""
+    from softswitch.config import as_written, read_yaml
+    from softswitch.sip import hashes
+
+    # The file may not be right yet: of it is needed who the switch is alone.
+    value = read_yaml(config_path).value
+    section = value.get("switch") if isinstance(value, dict) else None
+    name = as_written(section.get("name")) if isinstance(section, dict) else None
+    if not isinstance(name, str):
+        _fail(f"{config_path}: there is no `switch.name`, which is in the hash")
+    listed = ", ".join(f"{key}: {text}" for key, text in hashes(extension, name, password).items())
+    click.echo(f'  "{extension}": {{ha1: {{{listed}}}}}')
+
+
 @main.group()
 def dialplan() -> None:
     """Questions to a dialplan."""

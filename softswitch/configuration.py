@@ -120,6 +120,10 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         raise ConfigErrors(read.mistakes)
     fill_empty_sections(read, but=("dialplan",))
     model = check_model(config_model(sections), read)
+    for number, extension in _raw(read, "extensions").items():
+        if isinstance(extension, dict) and not extension.keys() & {"password", "ha1"}:
+            what = "missing key `password`: what the phone registers with"
+            read.at_key(("extensions", number), what)
     for where, message in _cross_checks(read):
         read.at(where, message)
     for where, message in (*_too_many(model), *_too_long(model, path.parent)):
@@ -153,7 +157,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
             number: Extension(
                 number,
                 entry.name or number,
-                entry.password,
+                entry.password or "",
                 entry.most_calls,
                 frozenset(entry.pickup),
                 None if entry.caller_id is None else entry.caller_id.read(),
@@ -161,6 +165,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 pass_headers=_names(entry.pass_headers),
                 prack=entry.prack,
                 allow=entry.allow,
+                ha1=None if entry.ha1 is None else dict(entry.ha1.items()),
             )
             for number, entry in model.extensions.items()
         },
@@ -184,6 +189,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 account=_account(entry),
                 ca=None if entry.ca is None else folder / entry.ca,
                 verify=entry.verify,
+                proxy=entry.outbound_proxy,
             )
             for name, entry in model.trunks.items()
         },
@@ -244,7 +250,7 @@ def _tls_mistakes(
         yield ("switch", "tls"), f"`tls`: {error}"
     secure = any(listen.transport == "tls" for listen in switch.listen)
     for name, entry in model.trunks.items():
-        if entry.to.transport == "tls" and not secure:
+        if (entry.outbound_proxy or entry.to).transport == "tls" and not secure:
             what = "`to`: over TLS, but nothing in `switch.listen` is: add `tls:`"
             yield ("trunks", name, "to"), what
         if entry.ca is not None:
@@ -408,6 +414,10 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
         listens.append(listen)
     yield from trunk_clashes(_raw(read, "trunks"), listens)
     for number, extension in _raw(read, "extensions").items():
+        if isinstance(extension, dict):
+            known = [key for key in ("password", "ha1") if extension.get(key) is not None]
+            if len(known) > 1:
+                yield ("extensions", number, "ha1"), "`ha1` beside `password`: expected one of them"
         if isinstance(extension, dict) and {"calls", "max_calls"} <= extension.keys():
             where = ("extensions", number, "max_calls")
             yield where, "`max_calls` is the older name of `calls`: expected one of them"

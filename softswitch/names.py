@@ -120,7 +120,7 @@ class Resolver:
 
 def look_up(trunk: Trunk, servers: Sequence[tuple[str, int]] = ()) -> Found:
     """Ask where a trunk is; may take as long as DNS does."""
-    to = trunk.to
+    to = trunk.hop
     try:
         return locate(
             to.host,
@@ -165,7 +165,7 @@ class Names:
             del self._due[name]
             self._unknown.discard(name)
         for trunk in trunks.values():
-            if is_numeric(trunk.to.host) or trunk in self._asking:
+            if is_numeric(trunk.hop.host) or trunk in self._asking:
                 continue
             if self._switch.trunks.addresses(trunk.name) and now < self._due.get(trunk.name, now):
                 continue
@@ -202,12 +202,12 @@ class Names:
                 stays = ""
                 if self._switch.trunks.addresses(name):
                     stays = "; it stays where it was"
-                log.warning("trunk %s: %s: %s%s", name, trunk.to.host, found, stays)
+                log.warning("trunk %s: %s: %s%s", name, trunk.hop.host, found, stays)
             return
         timers = self._switch.config.timers
         ttl = min(max(found.ttl, timers.dns_least), timers.dns_longest)
         self._due[name] = self._loop.time() + ttl
         if name in self._unknown:
             self._unknown.discard(name)
-            log.info("trunk %s: %s is found again", name, trunk.to.host)
+            log.info("trunk %s: %s is found again", name, trunk.hop.host)
         self._switch.trunks.set_addresses(name, found.addresses, found.transport)

@@ -39,6 +39,7 @@ from softswitch.sip import (
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
 from softswitch.trace import CALL_BYTES, ENDED, Dialogs, Exporter, ExportSettings
+from softswitch.tracing import Keeping
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,8 @@ class Process:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._ring = Ring(config.trace.bytes)
+        self._dialogs = Dialogs()
+        self._keeping = Keeping(0.0, _ignore)
         self._exporter: Exporter | None = None
 
     async def main(self) -> int:
@@ -165,6 +168,9 @@ class Process:
         switch, transport = self._make(loop)
         self._log_calls(switch)
         self._ring.take_up(self._config.trace.bytes)
+        self._keeping = Keeping(
+            self._config.trace.calls_per_second, lambda _: self._trace(switch, transport)
+        )
         self._trace(switch, transport)
         status, traced = Status(switch, transport), Traced(switch, self._ring)
         banned = Banned(switch)
@@ -298,6 +304,7 @@ class Process:
         """What is done every now and then."""
         return [
             loop.create_task(_every(1.0, lambda: _next_second(switch))),
+            loop.create_task(_every(1.0, lambda: self._next_second(switch))),
             loop.create_task(_every(1.0, switch.trunk_checks.ask)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(1.0, switch.guesses.expire)),
@@ -312,10 +319,13 @@ class Process:
     def _trace(self, switch: Switch, transport: Transport) -> None:
         """Show messages to whoever wants them now."""
         wanted = self._config.trace
-        if self._ring.most or wanted.hep is not None:
+        self._keeping.most = wanted.calls_per_second
+        keeps = self._ring.most and self._keeping.on
+        if keeps or wanted.hep is not None:
             if switch.dialogs is None:
-                switch.dialogs = Dialogs()
-            switch.dialogs.take_up(max(ENDED, self._ring.most // CALL_BYTES))
+                switch.dialogs = self._dialogs
+                self._dialogs.go_on({call.call_id for call in switch.calls})
+            self._dialogs.take_up(max(ENDED, self._ring.most // CALL_BYTES))
         else:
             switch.dialogs = None
         traces: list[TraceAt] = []
@@ -325,7 +335,10 @@ class Process:
         if self._lines.trace_sip:
             shown = SipTrace(self._lines)
             traces.append(lambda local: shown)
-        transport.show(*traces, ring=self._ring if self._ring.most else None)
+        transport.show(*traces, ring=self._ring if keeps else None)
+
+    def _next_second(self, switch: Switch) -> None:
+        self._keeping.next_second(switch.counters.calls, time.time())
 
     def _export(self, dialogs: Dialogs | None) -> Exporter | None:
         """Who sends messages to the capture server, if there is one; the same as before, if it is
@@ -446,8 +459,13 @@ def _transport_limits(config: Config) -> TransportLimits:
         max_per_address=limits.max_per_address,
         max_opened=limits.max_opened,
         tcp_idle=config.timers.tcp_idle,
+        keepalive=config.timers.tcp_keepalive,
         first_message=config.timers.tcp_first,
     )
+
+
+def _ignore(_: bool) -> None:
+    """Nobody is told."""
 
 
 def _next_second(switch: Switch) -> None:

@@ -556,6 +556,11 @@ class Switch(Core):
             return fallback
         if unreachable_from(host, fallback.remote[0]):
             return fallback
+        if hop.scheme == "sips" or transport == "tls":
+            # Not to another port in the clear (§26.2.2): over TLS, or the way its messages came.
+            transport, port = "tls", hop.port or 5061
+            if fallback.remote == (host, port) and fallback.transport == transport:
+                return fallback
         return self.network.flow_to(transport, host, port) or fallback
 
     def reconnect(self, data: bytes, flow: Flow) -> Flow | None:

@@ -28,7 +28,8 @@ trunks:
 dialplan: plan.yaml
 limits: {max_connections: 4, max_per_address: 3, max_opened: 2, max_text: 99, max_kept: 4321,
   max_headers: 77, max_message_size: 7777, guesses_at_once: 1, max_guessers: 22, max_delayed: 33}
-timers: {tcp_first: 8, tcp_idle: 444, guess_delay: 0.5, guess_longest: 1.5, guess_forget: 66}
+timers: {tcp_first: 8, tcp_idle: 444, tcp_keepalive: 55,
+  guess_delay: 0.5, guess_longest: 1.5, guess_forget: 66}
 """
 
 
@@ -103,6 +104,7 @@ async def test_the_settings_arrive(site: Site) -> None:
         "max_message_size": 7777,
         "first_message": 8,
         "tcp_idle": 444,
+        "keepalive": 55,
     }
     assert site.switch.settings.max_text == 99
     assert dataclasses.asdict(site.switch.guesses.limits) == {

@@ -24,6 +24,7 @@ from softswitch.events import (
     LegInvited,
 )
 from softswitch.hookspecs import hookimpl
+from softswitch.sip import parse_uri
 from softswitch.sip.digest import answer
 
 __all__ = ["world"]
@@ -833,3 +834,22 @@ def test_the_limit_of_texts(tmp_path: Path) -> None:
     phone.line.reply(486)
     a.acknowledge(a.last)
     site.end()
+
+
+def test_what_is_to_go_over_tls_does(world: World) -> None:
+    switch = world.switch
+    before = switch.network.flow_to("udp", "10.9.0.9", 5070)
+    assert before is not None
+    for uri in (
+        "sips:bob@10.9.0.9",
+        "sip:bob@10.9.0.9;transport=TLS",
+        "sips:10.9.0.9;transport=tcp",
+    ):
+        del world.connects[:]
+        world.streams.clear()
+        switch.flow_to(parse_uri(uri), before)
+        assert world.connects == [("10.9.0.9", 5061)], uri
+    del world.connects[:]
+    assert switch.flow_to(parse_uri("sip:bob@10.9.0.9:5070"), before) is before
+    assert switch.flow_to(parse_uri("sips:bob@pbx.example"), before) is before
+    assert world.connects == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -48,7 +49,15 @@ class Served:
         (folder / "plan.yaml").write_text(PLAN)
         config = folder / "hq.yaml"
         config.write_text(CONFIG.format(udp=udp, ws=self.ws, link=link, more=more))
+        self.config = config
         self.process = SwitchChild("hq", config)
+
+    def start_again(self) -> None:
+        """Kill it, and start another on what it has left."""
+        self.process.signal(signal.SIGKILL)
+        self.process.stop()
+        self.process = SwitchChild("hq", self.config)
+        self.process.until_ready(20)
 
     def connect(self, **more: object) -> ClientConnection:
         options = {"subprotocols": ["sip"], "compression": None, **more}
@@ -180,6 +189,47 @@ def test_a_call_from_page_to_page(served: Served) -> None:
         served.process.check()
         time.sleep(0.05)
     assert [(row["disposition"], row["hangup_by"]) for row in found] == [("answered", "callee")]
+
+
+def test_a_call_outlives_the_switch(served: Served) -> None:
+    with ExitStack() as stack:
+
+        def pages() -> tuple[Browser, Browser]:
+            both = Browser(served, "1001", "a"), Browser(served, "1002", "b")
+            for phone in both:
+                stack.callback(phone.close)
+                assert phone.register().startswith("SIP/2.0 200")
+            return both
+
+        one, two = pages()
+        one.proved("INVITE", "sip:1002@hq", "Content-Type: application/sdp\r\n", SDP)
+        invite = two.get("INVITE")
+        two.reply(invite, 200, SDP)
+        accepted = one.get("SIP/2.0 200")
+        target = field(accepted, "Contact").strip("<>")
+        number = int(field(accepted, "CSeq").split()[0])
+        same = {
+            "to": field(accepted, "To"),
+            "call_id": field(accepted, "Call-ID"),
+            "from_": field(accepted, "From"),
+        }
+        one.request("ACK", target, cseq=number, **same)  # type: ignore[arg-type]
+        assert two.get("ACK")
+        served.start_again()
+        # The pages connect again, from other ports, and register.
+        one, two = pages()
+        ended = one.request("BYE", target, **same)  # type: ignore[arg-type]
+        assert ended.startswith("SIP/2.0 200"), ended
+        bye = two.get("BYE")
+        assert field(bye, "Call-ID") == field(invite, "Call-ID")
+        two.reply(bye, 200)
+    for _ in range(100):
+        found = rows(served.database)
+        if found and found[0]["final"]:
+            break
+        served.process.check()
+        time.sleep(0.05)
+    assert [(row["disposition"], row["hangup_by"]) for row in found] == [("answered", "caller")]
 
 
 def test_a_closed_page_is_gone(served: Served) -> None:

@@ -25,7 +25,7 @@ from softswitch.calls.core import (
 )
 from softswitch.calls.destination import Destination
 from softswitch.calls.dialling import Dialling
-from softswitch.calls.headers import KNOWN_METHODS, METHODS, contact_line, unsupported
+from softswitch.calls.headers import KNOWN_METHODS, METHODS, contact_line, route_lines, unsupported
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg, state_of
@@ -94,6 +94,7 @@ __all__ = [
     "restore",
     "restore_failure",
     "restore_goodbye",
+    "route_lines",
     "same_request",
     "shown",
     "state_of",

@@ -28,6 +28,7 @@ class Destination:
         "nat",
         "number",
         "party",
+        "path",
         "reliable",
         "switch",
         "tried",
@@ -47,6 +48,7 @@ class Destination:
         user_agent: str = "",
         carrier: Trunk | None = None,
         reliable: bool = True,
+        path: tuple[str, ...] = (),
     ) -> None:
         self.party = party
         self.number = number
@@ -61,6 +63,7 @@ class Destination:
         self.expires = 0
         self.again: Dialog | None = None
         self.reliable = reliable
+        self.path = path
         self.tried: tuple[tuple[str, int], ...] = ()
 
     @property

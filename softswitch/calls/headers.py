@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from softswitch.sip import Flow, Request, Response, split_list
@@ -58,6 +59,11 @@ def contact_line(flow: Flow) -> str:
     # RFC 7118 §5.2: ws, whether over TLS or not.
     kind = "ws" if flow.transport == "wss" else flow.transport
     return f"Contact: <sip:{flow.sent_by};transport={kind}>\r\n"
+
+
+def route_lines(path: Iterable[str]) -> str:
+    """The Route header lines of a request that goes by these proxies (RFC 3327 §5.3)."""
+    return "".join([f"Route: <{uri}>\r\n" for uri in path])
 
 
 def unsupported(request: Request) -> str:

@@ -9,7 +9,7 @@ from softswitch.calls.callid import write_call_id
 from softswitch.calls.core import Caller, Passage
 from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import Came, Diversion, lines_of
-from softswitch.calls.headers import contact_line
+from softswitch.calls.headers import contact_line, route_lines
 from softswitch.calls.leg import FORWARDED, INVITING, Leg, Rung
 from softswitch.calls.passing import Passed, lines_to
 from softswitch.config import CallerId
@@ -176,6 +176,7 @@ class Inviting(Rung):
             to,
             dialog.call_id,
             cseq,
+            routes=route_lines(destination.path) if destination.path else "",
             max_forwards=self.hops,
             extra=extra,
             body=self.offer,

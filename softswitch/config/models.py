@@ -7,6 +7,7 @@ is checked against.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -264,6 +265,11 @@ class Trace(Section):
         default=16_777_216,
         description="memory for the last messages, for `softswitch trace`; 0: none are kept",
     )
+    calls_per_second: Annotated[float, Strict(), Field(ge=0)] = Field(
+        default=50.0,
+        description="while more calls than this begin in a second none are kept, so that a busy "
+        "switch has no work with it; 0: always",
+    )
     hep: Annotated[Listen, text_then(parse_hep), IN_JSON_A_TEXT] | None = Field(
         default=None, description="capture server (HEP 3), such as udp:192.0.2.9:9060"
     )
@@ -492,6 +498,10 @@ class Timers(Section):
         description="an address of a trunk that did not take a call is the last choice so long",
     )
     tcp_idle: Seconds = Field(default=3600.0, description="a TCP connection idle so long is closed")
+    tcp_keepalive: SecondsOrOff = Field(
+        default=30.0,
+        description="a connection idle so long is asked whether it lives, which keeps it in NATs",
+    )
     tcp_first: Seconds = Field(
         default=10.0,
         description="a TCP connection that somebody opened is closed without a message by then",
@@ -534,12 +544,21 @@ PassedHeaders = Annotated[
 ]
 
 
+def _hex(text: str) -> str:
+    if not re.fullmatch(r"(?:[0-9a-fA-F]{32}){1,2}", text):
+        raise ValueError(f"found `{text}`, expected what `softswitch passwd` says")
+    return text.lower()
+
+
 class ExtensionModel(Section):
     """One entry of ``extensions:``."""
 
     name: Text = Field(default="", description="the person or place, shown to phones it calls")
-    password: Annotated[Text, StringConstraints(min_length=1)] = Field(
-        description="what the phone registers with"
+    password: Annotated[Text, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="what the phone registers with; this or ha1"
+    )
+    ha1: dict[Literal["MD5", "SHA-256"], Annotated[Text, AfterValidator(_hex)]] | None = Field(
+        default=None, description="what `softswitch passwd` makes of the password, in its place"
     )
     allow: Networks = Field(
         default=(), description="networks that its phones may come from; by default all"
@@ -588,6 +607,9 @@ class TrunkModel(Section):
     password: Text = Field(default="", description="what answers its challenges")
     auth_user: Text = Field(
         default="", description="the user name of challenges, if that is another one than user"
+    )
+    outbound_proxy: Annotated[TrunkAddress, text_then(parse_trunk_uri), IN_JSON_A_TEXT] | None = (
+        Field(default=None, description="SIP URI of a proxy that its requests are sent to instead")
     )
     ca: Path | None = Field(
         default=None,
@@ -687,6 +709,7 @@ class Extension:
     pass_headers: frozenset[str] | None = None
     prack: bool = True
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    ha1: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,7 +754,24 @@ class Trunk:
     account: TrunkAccount | None = None
     ca: Path | None = None
     verify: bool = True
+    proxy: TrunkAddress | None = None
     pass_headers: frozenset[str] | None = None
     caller_id: CallerId | None = None
     assert_identity: bool = False
     caller_forms: tuple[NumberForm, ...] = ()
+
+    @property
+    def hop(self) -> TrunkAddress:
+        """Where its requests are sent: to its proxy, if it has one."""
+        return self.proxy or self.to
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The proxies that they go by, as URIs."""
+        proxy = self.proxy
+        if proxy is None:
+            return ()
+        host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+        port = f":{proxy.port}" if proxy.said_port else ""
+        kind = f";transport={proxy.transport}" if proxy.transport != "udp" else ""
+        return (f"sip:{host}{port}{kind};lr",)

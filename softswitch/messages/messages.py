@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from softswitch.calls import Caller, Journal, shown
+from softswitch.calls import Caller, Journal, route_lines, shown
 from softswitch.config import CallerId, Extension, Trunk
 from softswitch.dialplan import Do, Route, Source, Target
 from softswitch.messages.rows import MessageRow, decode_message
@@ -61,7 +61,7 @@ class Messages:
         around: Surroundings,
         extensions: Mapping[str, Extension],
         trunks: Mapping[str, Trunk],
-        phones: Callable[[str], list[tuple[str, Flow]]],
+        phones: Callable[[str], list[tuple[str, Flow, tuple[str, ...]]]],
         flow_to_trunk: Callable[[Trunk], Flow | None],
         route: Callable[[str, Source], Route | None],
         caller_of: Callable[[Request, Source], Caller],
@@ -226,6 +226,7 @@ class Messages:
         uri = f"sip:{escape_user(number)}@{host}{port}"
         self._passed_on += 1
         request = request_of(row, uri, flow, tokens.branch(), hops, tokens.token())
+        request.routes = route_lines(trunk.path)
         account = self._accounts.get(f"trunk:{trunk.name}")
         if account is not None:
             request.authorizer = Exchange(account)

@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from functools import partial
 from typing import Final, Protocol
 
+from softswitch.calls import route_lines
 from softswitch.messages.rows import MessageRow, encode_message
 from softswitch.sip import (
     ClientRequest,
@@ -52,8 +53,8 @@ class Post(Protocol):
     again: float
     """Seconds after which a phone is tried again that was not there."""
 
-    def phones(self, extension: str) -> list[tuple[str, Flow]]:
-        """Where it can be reached: URIs of its phones, and the way there."""
+    def phones(self, extension: str) -> list[tuple[str, Flow, tuple[str, ...]]]:
+        """Where it can be reached: URIs of its phones, the way there, and the proxies on it."""
 
     def delivered(self, message: Waiting) -> None:
         """A phone has taken it."""
@@ -91,12 +92,10 @@ class Queue:
             return
         self._sending = message
         self._open, self._later, self._anew, self._why = len(phones), False, False, ""
-        for uri, flow in phones:
-            self._around.transactions.send(
-                request_of(message.content, uri, flow, self._around.tokens.branch()),
-                flow,
-                partial(self._answered, message),
-            )
+        for uri, flow, path in phones:
+            request = request_of(message.content, uri, flow, self._around.tokens.branch())
+            request.routes = route_lines(path)
+            self._around.transactions.send(request, flow, partial(self._answered, message))
 
     def registered(self) -> None:
         """A phone is new, or elsewhere: it may take what no other did, and what is on its way may

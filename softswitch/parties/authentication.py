@@ -20,6 +20,7 @@ from softswitch.sip import (
     Flow,
     MalformedCredentials,
     Request,
+    Secret,
     Timers,
     WrongPassword,
     claimed_user,
@@ -136,6 +137,8 @@ class Authentication:
         self._guesses.answered(flow.remote[0], key)
         self._refuse(request, flow, *self._challenge(False))
 
-    def _password(self, username: str) -> str | None:
+    def _password(self, username: str) -> Secret | None:
         extension = self._extensions.get(username)
-        return extension.password if extension is not None else None
+        if extension is None:
+            return None
+        return extension.password if extension.ha1 is None else extension.ha1

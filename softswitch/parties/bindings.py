@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from softswitch.sip import Address, Uri, parse_address, parse_uri, uri_scheme
+from softswitch.sip import Address, Request, Uri, parse_address, parse_uri, split_list, uri_scheme
 
 Flow: TypeAlias = tuple[str, str, int]
 """Transport ("udp", "tcp", ...), IP address without brackets, port."""
@@ -51,6 +51,7 @@ class Binding:
     user_agent: str
     proof: int = -1
     replaced: str = ""
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +254,34 @@ def without_connection(binding: Binding) -> Flow | None:
     if binding.target == binding.flow and listens == port:
         return None
     return transport, host, listens
+
+
+_MOST_PROXIES: Final = 8
+
+
+def read_path(request: Request, flow: Flow) -> tuple[str, ...]:
+    """The proxies that a REGISTER came through and that want to be on the way back (RFC 3327 §5.3).
+
+    What is sent to the phone goes to where the REGISTER came from in any case: a Path leads nobody
+    elsewhere. Raises Refused.
+    """
+    values = request.headers.get("path")
+    if not values:
+        return ()
+    uris: list[str] = []
+    for value in values:
+        for part in split_list(value):
+            try:
+                uri = parse_address(part).uri
+                scheme = uri_scheme(uri)
+            except ValueError:
+                raise Refused(400, "Bad Path") from None
+            if scheme not in ("sip", "sips") or _CONTROL_RE.search(uri):
+                raise Refused(400, "Bad Path")
+            uris.append(uri)
+    if len(uris) > _MOST_PROXIES:
+        raise Refused(400, "Path Too Long")
+    return tuple(uris)
 
 
 def remaining(binding: Binding, now: float) -> int:

@@ -76,17 +76,19 @@ class Destinations:
                     nat=True,
                     user_agent=binding.user_agent,
                     reliable=extension is None or extension.prack,
+                    path=binding.path,
                 )
             )
         return found or (480, "Unreachable")
 
-    def phones(self, extension: str) -> list[tuple[str, Flow]]:
-        """Where its phones are that can be reached: their URIs, and the way there."""
+    def phones(self, extension: str) -> list[tuple[str, Flow, tuple[str, ...]]]:
+        """Where its phones are that can be reached: their URIs, the way there, and the proxies on
+        it."""
         found = []
         for binding in self._registrar.contacts(extension):
             flow = self._flow_to_phone(binding)
             if flow is not None:
-                found.append((binding.uri.partition("?")[0], flow))
+                found.append((binding.uri.partition("?")[0], flow, binding.path))
         return found
 
     def _flow_to_phone(self, binding: Binding) -> Flow | None:
@@ -153,6 +155,7 @@ class Destinations:
             nat=trunk.nat,
             carrier=None if trunk.switch else trunk,
             reliable=trunk.prack,
+            path=trunk.path,
         )
 
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:

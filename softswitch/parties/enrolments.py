@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final, Protocol
 
+from softswitch.calls import route_lines
 from softswitch.config import Trunk, TrunkAccount
 from softswitch.sip import (
     Account,
@@ -137,6 +138,7 @@ class Enrolment:
             us,
             self._call_id,
             self._cseq,
+            routes=route_lines(self.trunk.path),
             extra=f"Contact: <{self._contact}>\r\nExpires: {expires}\r\n"
             f"User-Agent: {of.user_agent}\r\n",
         )
@@ -265,7 +267,11 @@ class Enrolments:
         """Go on with these trunks: what has not changed of one stays as it is."""
         for name, (trunk, _) in list(self._ours.items()):
             now = trunks.get(name)
-            if now is None or now.account != trunk.account or now.to != trunk.to:
+            if (
+                now is None
+                or now.account != trunk.account
+                or (now.to, now.hop) != (trunk.to, trunk.hop)
+            ):
                 del self._ours[name]
                 self._accounts.pop(f"trunk:{name}", None)
                 gone = self._all.pop(name, None)

@@ -30,6 +30,7 @@ from softswitch.parties.bindings import (
     in_order,
     leftovers,
     read_contact,
+    read_path,
     remaining,
     seconds,
     target_of,
@@ -247,6 +248,8 @@ class Registrar:
         headers = [
             ("Contact", contact_value(binding, now)) for binding in self._bindings.get(aor, ())
         ]
+        if "path" in request.headers:
+            headers += [("Path", value) for value in request.headers["path"]]
         headers.append(("Date", self._date_text()))
         return RegisterResult(200, "OK", headers)
 
@@ -288,6 +291,7 @@ class Registrar:
             return
         contacts = [read_contact(value, self.settings.max_contact_size) for value in values]
         user_agent = request.get("user-agent") or ""
+        path = read_path(request, flow)
         bindings = list(old)
         added: list[Binding] = []
         came: list[Binding] = []
@@ -310,7 +314,9 @@ class Registrar:
                     bindings.remove(one)
                     gone.append((one, "replaced"))
                     replaced = one.call_id if one.call_id != call_id else ""
-            target = target_of(contact.parsed, flow, request.via.rport is not None)
+            # With a Path to the proxy before us, whatever the Contact says.
+            there = target_of(contact.parsed, flow, request.via.rport is not None)
+            target = flow if path else there
             stays = found is not None and (found.uri, found.target) == (contact.uri, target)
             binding = Binding(
                 uri=contact.uri,
@@ -327,6 +333,7 @@ class Registrar:
                 user_agent=user_agent,
                 proof=max(proof, found.proof) if found is not None else proof,
                 replaced=replaced or (found.replaced if found is not None else ""),
+                path=path,
             )
             bindings.append(binding)
             added.append(binding)

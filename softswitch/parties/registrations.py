@@ -41,6 +41,7 @@ class _BindingRow(msgspec.Struct, frozen=True, array_like=True):
     reg_id: bytes
     params: bytes
     user_agent: bytes
+    path: list[bytes] = []
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -187,6 +188,7 @@ def encode(aor: str, bindings: Sequence[Binding], ahead: float, boot: str = "") 
             _bytes(one.reg_id),
             _bytes(one.params),
             _bytes(one.user_agent),
+            [_bytes(uri) for uri in one.path],
         )
         for one in bindings
     ]
@@ -212,6 +214,7 @@ def decode(row: bytes, ahead: float, boot: str = "") -> tuple[str, list[Binding]
             reg_id=_text(one.reg_id),
             params=_text(one.params),
             user_agent=_text(one.user_agent),
+            path=tuple([_text(uri) for uri in one.path]),
         )
         for one in read.bindings
     ]

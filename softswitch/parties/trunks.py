@@ -92,14 +92,14 @@ class Trunks(TrunkStates):
                 self._states.setdefault(name, state)
         for name, trunk in self._trunks.items():
             state = self._states[name]
-            if name in before and before[name].to == trunk.to:
+            if name in before and before[name].hop == trunk.hop:
                 if trunk.keepalive <= 0 and not state.up:
                     # Nothing would bring it back.
                     state.up, state.failures, state.until = True, 0, 0.0
                 continue
-            numeric = _canonical(trunk.to.host) is not None
-            state.addresses = ((trunk.to.host, trunk.to.port),) if numeric else ()
-            state.transport = trunk.to.transport
+            numeric = _canonical(trunk.hop.host) is not None
+            state.addresses = ((trunk.hop.host, trunk.hop.port),) if numeric else ()
+            state.transport = trunk.hop.transport
             state.up, state.failures, state.due_at = True, 0, None
             state.bad, state.until = {}, 0.0
         self.down = sum(not state.up for state in self._states.values())
@@ -193,7 +193,7 @@ class Trunks(TrunkStates):
         self._exact = {}
         self._peers = {}
         for name, trunk in self._trunks.items():
-            transport = self._states[name].transport or trunk.to.transport
+            transport = self._states[name].transport or trunk.hop.transport
             for host, port in self._states[name].addresses:
                 canonical = _canonical(host)
                 if canonical is None:
@@ -212,7 +212,7 @@ class Trunks(TrunkStates):
         """
         state = self._states[name]
         before, state.addresses = state.addresses, tuple(addresses)
-        state.transport = transport or self._trunks[name].to.transport
+        state.transport = transport or self._trunks[name].hop.transport
         state.bad = {one: until for one, until in state.bad.items() if one in state.addresses}
         try:
             self._index_addresses()

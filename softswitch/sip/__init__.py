@@ -7,9 +7,11 @@ from softswitch.sip.digest import (
     Authenticated,
     Digest,
     MalformedCredentials,
+    Secret,
     Unauthenticated,
     WrongPassword,
     claimed_user,
+    hashes,
 )
 from softswitch.sip.flow import Flow, Network, Trace, TraceAt, TransportLimits
 from softswitch.sip.header_values import (
@@ -126,6 +128,7 @@ __all__ = [
     "Request",
     "Response",
     "Ring",
+    "Secret",
     "ServerTransaction",
     "Session",
     "Srv",
@@ -157,6 +160,7 @@ __all__ = [
     "fragment",
     "granted",
     "has_option",
+    "hashes",
     "held",
     "host_port",
     "is_held",

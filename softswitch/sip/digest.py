@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -85,6 +85,8 @@ class MalformedCredentials:
     reason: str
 
 
+Secret: TypeAlias = str | Mapping[str, str]
+"""A password, or what is kept in its place: HA1 (RFC 7616 §3.4.2) in hex, by algorithm."""
 Outcome: TypeAlias = Authenticated | Unauthenticated | WrongPassword | MalformedCredentials
 
 _CHALLENGE: Final = Unauthenticated(stale=False)
@@ -213,7 +215,7 @@ class Digest:
     # --- verifying
 
     def verify(
-        self, request: Request, header: str, password_of: Callable[[str], str | None]
+        self, request: Request, header: str, password_of: Callable[[str], Secret | None]
     ) -> Outcome:
         """What the credentials of `request` are worth.
 
@@ -241,7 +243,7 @@ class Digest:
         request: Request,
         algorithm: str,
         params: dict[str, str],
-        password_of: Callable[[str], str | None],
+        password_of: Callable[[str], Secret | None],
     ) -> Outcome:
         try:
             username, nonce, uri = params["username"], params["nonce"], params["uri"]
@@ -267,9 +269,15 @@ class Digest:
             user = username.partition("@")[0]
             password = password_of(user)
             # Known or not, with the same work; not kept, as there is no end of such names.
-            ha1 = self._ha1_of(username, password or "", algorithm)
-        elif password is not None:
+            if password is None or isinstance(password, str):
+                ha1 = self._ha1_of(username, password or "", algorithm)
+            else:
+                # A hash has the name in it, and that is the one without a domain.
+                ha1 = self._nobody[algorithm]
+        elif isinstance(password, str):
             ha1 = self._hashed(username, password, algorithm)
+        elif password is not None:
+            ha1 = password.get(algorithm) or self._nobody[algorithm]
         else:
             ha1 = self._nobody[algorithm]
         wanted = _response(algorithm, ha1, request.method, uri, nonce, qop_part)
@@ -345,6 +353,12 @@ class Digest:
     def _mac_of(self, stamp: str) -> str:
         # Text that is not ASCII cannot be ours, and its hash matches nothing it could bring along.
         return self._mac(stamp) if stamp.isascii() else self._mac("")
+
+
+def hashes(username: str, realm: str, password: str) -> dict[str, str]:
+    """HA1 of all algorithms that there are (RFC 7616 §3.4.2), to be kept in a password's place."""
+    text = _bytes(f"{username}:{realm}:{password}")
+    return {name: make(text).hexdigest() for name, make in ALGORITHMS.items()}
 
 
 def _same_resource(uri: str, request_uri: str) -> bool:

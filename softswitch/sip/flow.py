@@ -58,6 +58,7 @@ class TransportLimits:
     address that have not shown whose they are, `max_opened` our own. One on which no whole message
     came within `first_message` is closed. `max_queued` is what may wait for a connection that does
     not take it; of datagrams that the system does not take, a thousandth of it in number.
+    One that is idle for `keepalive` is asked whether it lives (0: never).
     `last_words` is how long a connection that is closed gets for what it was told last.
     """
 
@@ -70,6 +71,7 @@ class TransportLimits:
     max_opened: int = 1000
     max_queued: int = 1_000_000
     tcp_idle: float = 3600.0
+    keepalive: float = 30.0
     first_message: float = 10.0
     connect_timeout: float = 5.0
     last_words: float = 5.0

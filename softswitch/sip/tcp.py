@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 512
 _SWEEP_EVERY: Final = 30.0
+_ASK_EVERY: Final = 10  # seconds between questions to a peer that does not answer
+_ASK_TIMES: Final = 3
 _FULL_EVERY: Final = 10.0  # seconds between lines about connections for which there is no room
 
 
@@ -78,6 +80,7 @@ class TcpFlow(asyncio.Protocol):
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _keep_alive(sock, self._owner.limits.keepalive)
         owner = self._owner
         banned = owner.banned and not self._known and network_of(self.remote[0]) in owner.banned
         if self.closed or banned or not (self._known or owner.entered(self)):
@@ -185,7 +188,8 @@ class TcpFlow(asyncio.Protocol):
             self.close()
 
     def _put_on_wire(self, data: bytes) -> None:
-        self._write(data if self._tls is None else self._tls.send(data))
+        if data:
+            self._write(data if self._tls is None else self._tls.send(data))
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         """Queue `data` on the connection. `on_error` is called later if it cannot be sent."""
@@ -265,6 +269,11 @@ class TcpFlow(asyncio.Protocol):
         self.closed = True
         self._owner.outbox.put(_Closing(self), b"", None, None)
 
+    def ping(self) -> None:
+        """Ask whether it lives by WebSocket: a proxy in between answers TCP's questions itself."""
+        if self._web is not None:
+            self._put_on_wire(self._web.ping())
+
     def hang_up(self) -> None:
         """Nothing is to be sent any more."""
         if self._transport is not None:
@@ -279,6 +288,21 @@ class TcpFlow(asyncio.Protocol):
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
+
+
+def _keep_alive(sock: socket.socket, seconds: float) -> None:
+    """Have the system ask an idle peer whether it lives, which keeps the way open in NATs as well,
+    and give the connection up if it does not."""
+    if seconds <= 0:
+        return
+    idle = max(1, round(seconds))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_EVERY)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _ASK_TIMES)
+    # Without it, what was written to a peer that is gone is tried for a quarter of an hour.
+    patience = (idle + _ASK_EVERY * _ASK_TIMES) * 1000
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
 
 
 class _Closing:
@@ -356,12 +380,16 @@ class TcpTransport:
 
     def _sweep_later(self) -> None:
         every = min(_SWEEP_EVERY, self.limits.tcp_idle)
+        if self.is_web and self.limits.keepalive > 0:
+            every = min(every, self.limits.keepalive)
         self._sweep = self.loop.call_later(every, self._close_idle)
 
     def _close_idle(self) -> None:
         now = self.loop.time()
         for flow in list(self._flows.values()):
             if flow.idle_since() >= now - self.limits.tcp_idle and not flow.closed:
+                if self.is_web and 0 < self.limits.keepalive <= now - flow.idle_since():
+                    flow.ping()
                 continue
             if flow.closed and flow.idle_since() < now - self.limits.last_words:
                 # Its peer does not read what it was told last.

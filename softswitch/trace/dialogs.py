@@ -3,6 +3,7 @@ that have ended."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 CALL_BYTES: Final = 4096
@@ -41,6 +42,14 @@ class Dialogs:
 
     def began(self, call_id: str, sip_call_id: str, party: str) -> None:
         """A call has a dialog more, or the same once more."""
+        dialogs = self._of_living(call_id)
+        if sip_call_id not in dialogs:
+            dialogs.append(sip_call_id)
+            dialogs.append(party)
+            if self.calls is not None:
+                self.calls[sip_call_id] = call_id
+
+    def _of_living(self, call_id: str) -> list[str]:
         dialogs = self._live.get(call_id)
         if dialogs is None:
             # One that has ended here may come by again.
@@ -48,11 +57,7 @@ class Dialogs:
             if dialogs is None:
                 dialogs = []
             self._live[call_id] = dialogs
-        if sip_call_id not in dialogs:
-            dialogs.append(sip_call_id)
-            dialogs.append(party)
-            if self.calls is not None:
-                self.calls[sip_call_id] = call_id
+        return dialogs
 
     def ended(self, call_id: str) -> None:
         """A passage of a call is over."""
@@ -68,11 +73,16 @@ class Dialogs:
                     del self.calls[sip_call_id]
             self._into.pop(oldest, None)
 
+    def go_on(self, alive: Container[str]) -> None:
+        """Nothing was told for a while: calls that are not `alive` have ended."""
+        for call_id in [one for one in self._live if one not in alive]:
+            self.ended(call_id)
+
     def merged(self, call_id: str, into: str) -> None:
         """A call has become part of an older one."""
         younger = self._live.get(call_id)
-        older = self._live.get(into)
-        if younger is None or older is None or older is younger:
+        older = self._of_living(into)
+        if younger is None or older is younger:
             return
         for number in range(0, len(younger), 2):
             if younger[number] not in older:

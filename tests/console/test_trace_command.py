@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from softswitch.lab.ports import free_port
 from tests.console.running_site import Site
-from tests.switch_process import PATIENCE, SDP, answered
+from tests.switch_process import PATIENCE, SDP, Running, answered
 
 
 def rows(text: str) -> list[str]:
@@ -146,3 +148,33 @@ def test_nothing_to_be_seen(site: Site, size: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     wanted = "trace.bytes is 0" if size else "no message|kept no message yet"
     assert re.search(wanted, done.stderr), done.stderr
+
+
+def test_over_a_connection(site: Site, tmp_path: Path) -> None:
+    """And what is listened to at all addresses has the one that the peer knows."""
+    assert site.switch.port
+    tcp = free_port()
+    text = site.config.read_text().replace(
+        'listen: "udp:127.0.0.1:0"', f'listen: ["udp:127.0.0.1:0", "tcp:0.0.0.0:{tcp}"]'
+    )
+    site.switch.process.terminate()
+    assert site.switch.ends() == 0
+    site.config.write_text(text)
+    site.switch = Running(site.config)
+    assert site.switch.port
+    with socket.create_connection(("127.0.0.1", tcp)) as phone:
+        mine = phone.getsockname()[1]
+        phone.sendall(
+            f"OPTIONS sip:hq SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:{mine};branch=z9hG4bKo\r\n"
+            "From: <sip:a@b>;tag=1\r\nTo: <sip:hq>\r\nCall-ID: over@tcp\r\nCSeq: 1 OPTIONS\r\n"
+            "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        phone.settimeout(PATIENCE)
+        assert phone.recv(65535).startswith(b"SIP/2.0 200")
+    done = site.command("trace", "over@tcp")
+    assert rows(done.stdout) == [">OPTIONS", "<200 OK (OPTIONS)"]
+    assert f"tcp:127.0.0.1:{mine}" in done.stdout
+    file = tmp_path / "tcp.pcap"
+    site.command("trace", "over@tcp", "--pcap", str(file))
+    ours = bytes((127, 0, 0, 1))
+    assert ours + ours + mine.to_bytes(2, "big") + tcp.to_bytes(2, "big") in file.read_bytes()

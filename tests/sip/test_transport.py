@@ -676,6 +676,51 @@ async def test_tcp_closes_what_is_idle(start: Callable[..., Server]) -> None:
     busy.close()
 
 
+async def test_idle_connections_are_asked_whether_they_live(start: Callable[..., Server]) -> None:
+    here, there = start(keepalive=7), start(keepalive=0)
+    await here.transport.listen("tcp", "127.0.0.1", 0)
+    address = await there.transport.listen("tcp", "127.0.0.1", 0)
+    flow = here.transport.flow_to("tcp", *address)
+    assert isinstance(flow, TcpFlow)
+    flow.send(options(), lambda: None)
+    await here.wait(1)
+    ((_, back),) = there.got
+    asked = []
+    for one in (flow, back):
+        assert isinstance(one, TcpFlow)
+        assert one._transport is not None
+        sock = one._transport.get_extra_info("socket")
+        asked.append(
+            [
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            ]
+        )
+        if one is flow:
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
+    assert asked == [[1, 37_000], [0, 0]]
+
+
+async def test_idle_websockets_are_pinged(start: Callable[..., Server]) -> None:
+    server = start(keepalive=0.05)
+    address = await server.transport.listen("ws", "127.0.0.1", 0)
+    silent, _silent = await asyncio.open_connection(*address)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: hq\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Protocol: sip\r\n\r\n"
+    )
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT)
+    for _ in range(2):
+        assert await asyncio.wait_for(reader.readexactly(2), WAIT) == b"\x89\x00"
+    # Who has not said yet that it speaks WebSocket gets nothing.
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(silent.read(1), 0.2)
+    writer.close()
+    _silent.close()
+
+
 async def test_tcp_outgoing_connections(start: Callable[..., Server]) -> None:
     here, there = start(), start()
     await here.transport.listen("tcp", "127.0.0.1", 0)
