@@ -81,6 +81,7 @@ def notifier_settings(config: Config) -> NotifierSettings:
         each=limits.max_subscriptions_each,
         publications=limits.max_publications,
         max_body=limits.max_presence,
+        at_once=limits.max_notified_at_once,
     )
 
 

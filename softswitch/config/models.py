@@ -360,6 +360,9 @@ class Limits(Section):
     max_subscriptions_each: Count = Field(
         default=200, description="subscriptions of one extension, or of one other switch"
     )
+    max_notified_at_once: Count = Field(
+        default=200, description="subscriptions that are told in each pause after a restart"
+    )
     max_publications: Count = Field(
         default=5, description="presence documents that an extension has published at once"
     )

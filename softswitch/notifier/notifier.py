@@ -220,7 +220,7 @@ class Notifier:
                 subscription.notify()
         for key, afar in list(self._afar.items()):
             trunk = self._trunks.get(key[0])
-            if trunk is not None and trunk.to != afar.trunk.to:
+            if trunk is not None and (trunk.to, trunk.hop) != (afar.trunk.to, afar.trunk.hop):
                 # What is said there is of another switch.
                 self._leave(key)
                 self._ask(key)

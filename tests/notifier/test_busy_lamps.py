@@ -302,6 +302,20 @@ def test_one_that_ran_out_meanwhile(tmp_path: Path) -> None:
     world.end()
 
 
+def test_each_limit_is_that_of_its_name(tmp_path: Path) -> None:
+    names = {
+        "max_subscriptions": "most",
+        "max_subscriptions_each": "each",
+        "max_notified_at_once": "at_once",
+        "max_publications": "publications",
+        "max_presence": "max_body",
+    }
+    values = {name: 11 + number for number, name in enumerate(names)}
+    limits = ", ".join(f"{name}: {value}" for name, value in values.items())
+    settings = World(tmp_path, CONFIG + f"limits: {{{limits}}}\n").switch.notifier.settings
+    assert {name: getattr(settings, ours) for name, ours in names.items()} == values
+
+
 def test_many_after_a_kill(tmp_path: Path) -> None:
     """They are told some after the others, and each of them once."""
     world = World(tmp_path, journal=True)
