@@ -17,6 +17,10 @@ class NoSuchName(OSError):
     """The DNS has no such record, and says so."""
 
 
+class NotOffered(OSError):
+    """The DNS says that there is decidedly no such service (RFC 2782, a target of ``.``)."""
+
+
 class Naptr(NamedTuple):
     """A NAPTR record, of those that lead to another name."""
 
@@ -77,15 +81,21 @@ def locate(
     for name, by, ttl in _services(host, dns, available):
         try:
             found = _servers(name, by, dns, chance)
-        except NoSuchName:
+        except (NoSuchName, NotOffered):
             continue
         return found._replace(ttl=min(ttl, found.ttl))
+    refused: NotOffered | None = None
     for by in ("udp", "tcp"):
         if by in available:
             try:
                 return _servers(f"{_SRV[by]}.{host}", by, dns, chance)
             except NoSuchName:
                 continue
+            except NotOffered as error:
+                refused = error
+    if refused is not None:
+        # What its address is says nothing: who offers no SIP has a web server there perhaps.
+        raise refused
     return _addresses(host, DEFAULT_PORT["udp"], "udp", dns)
 
 
@@ -107,7 +117,7 @@ def _services(host: str, dns: Dns, available: Sequence[str]) -> list[tuple[str, 
 def _servers(name: str, transport: str, dns: Dns, chance: Callable[[], float]) -> Located:
     records, ttl = dns.srv(name)
     if len(records) == 1 and records[0].target in (".", ""):
-        raise NoSuchName(f"{name}: there is decidedly no such service")
+        raise NotOffered(f"{name}: there is decidedly no such service")
     found: list[tuple[str, int]] = []
     why: OSError | None = None
     for server in in_order(records, chance):

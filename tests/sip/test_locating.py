@@ -114,6 +114,18 @@ def test_without_naptr() -> None:
 def test_a_service_that_there_is_decidedly_not() -> None:
     dns = zone(**{"naptr example": "none", "srv _sip._udp.example": [Srv(0, 0, 0, ".")]})
     assert found(dns)[0] == "tcp"
+    nothing = [Srv(0, 0, 0, ".")]
+    with pytest.raises(OSError, match="decidedly"):
+        found(dns, None, "udp")
+    dns = zone(
+        **{
+            "naptr example": "none",
+            "srv _sip._udp.example": nothing,
+            "srv _sip._tcp.example": "none",
+        }
+    )
+    with pytest.raises(OSError, match="decidedly"):
+        found(dns)
 
 
 def test_a_server_that_is_not_found() -> None:
