@@ -73,22 +73,25 @@ def in_call_codes(config: Config) -> InCallCodes | None:
 def notifier_settings(config: Config) -> NotifierSettings:
     timers, limits = config.timers, config.limits
     return NotifierSettings(
-        timers.min_subscription,
-        timers.default_subscription,
-        timers.max_subscription,
-        timers.notify_pause,
-        limits.max_subscriptions,
-        limits.max_subscriptions_each,
-        limits.max_notified_at_once,
-        limits.max_publications,
-        limits.max_presence,
+        shortest=timers.min_subscription,
+        usual=timers.default_subscription,
+        longest=timers.max_subscription,
+        pause=timers.notify_pause,
+        most=limits.max_subscriptions,
+        each=limits.max_subscriptions_each,
+        publications=limits.max_publications,
+        max_body=limits.max_presence,
+        at_once=limits.max_notified_at_once,
     )
 
 
 def message_settings(config: Config) -> MessageSettings:
     timers, limits = config.timers, config.limits
     return MessageSettings(
-        limits.max_messages, limits.max_message_body, timers.message_kept, timers.message_again
+        most=limits.max_messages,
+        max_body=limits.max_message_body,
+        lasts=timers.message_kept,
+        again=timers.message_again,
     )
 
 

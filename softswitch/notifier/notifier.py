@@ -80,9 +80,9 @@ class NotifierSettings:
     pause: float = 0.1
     most: int = 20_000
     each: int = 200
-    at_once: int = 200
     publications: int = 5
     max_body: int = 8192
+    at_once: int = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ side, so that whoever comes next can be told.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from softswitch.sip.account import Account, Exchange
 from softswitch.sip.client_transaction import ClientRequest, InviteClient
@@ -129,13 +130,12 @@ class Session:
         goes again: what a CANCEL of it repeats is something else then, and somebody is there."""
         if self.account is not None:
             exchange = Exchange(self.account, self.dialog)
-
-            def told(lines: str) -> None:
-                self.credentials = lines
-                changed()
-
-            exchange.told = told
+            exchange.told = partial(self._first_authorized, changed)
             request.authorizer = exchange
+
+    def _first_authorized(self, changed: Callable[[], None], lines: str) -> None:
+        self.credentials = lines
+        changed()
 
     def _authorized(self, lines: str) -> None:
         # The ACK of its 2xx goes with the same (§22.1).
