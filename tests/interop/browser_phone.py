@@ -41,6 +41,9 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.browser = browser
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed while it waited: nobody is there to be told."""
+
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
