@@ -38,6 +38,37 @@ def test_what_mypyc_does_otherwise(file: str) -> None:
             assert len(lambdas) < 3, f"{file}:{lambdas[0].lineno}: they share all they hold"
 
 
+def test_no_plain_class_has_a_compiled_base() -> None:
+    """It could not be made: that shows only when all is compiled, and somebody makes one."""
+    paths = [path for package in LISTED for path in (ROOT / package).rglob("*.py")]
+    where: dict[tuple[str, str], str] = {}  # of each class by its module
+    trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
+    for file, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                where[file.removesuffix(".py").replace("/", "."), node.name] = file
+    wrong = []
+    for file, tree in trees.items():
+        if file in FILES:
+            continue
+        came: dict[str, tuple[str, str]] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    came[alias.asname or alias.name] = node.module, alias.name
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                found = where.get(came.get(getattr(base, "id", ""), ("", "")))
+                if found in FILES and not _is_protocol(trees[found], getattr(base, "id", "")):
+                    wrong.append(f"{file}: {node.name} is a {found}")
+    assert wrong == []
+
+
+def _is_protocol(tree: ast.Module, name: str) -> bool:
+    (found,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+    return any(getattr(base, "id", "") == "Protocol" for base in found.bases)
+
+
 def test_all_listed_are_compiled_or_none() -> None:
     """In a process that has loaded them all."""
     names = [file.removesuffix(".py").replace("/", ".") for file in FILES]
