@@ -202,7 +202,10 @@ class Names:
                 stays = ""
                 if self._switch.trunks.addresses(name):
                     stays = "; it stays where it was"
-                log.warning("trunk %s: %s: %s%s", name, trunk.hop.host, found, stays)
+                why = str(found)
+                if trunk.hop.host not in why:
+                    why = f"{trunk.hop.host}: {why}"
+                log.warning("trunk %s: %s%s", name, why, stays)
             return
         timers = self._switch.config.timers
         ttl = min(max(found.ttl, timers.dns_least), timers.dns_longest)

@@ -133,6 +133,17 @@ def small(once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(once, tmp_path / "small"))
 
 
+def test_nothing_lies_at_the_top_that_does_not_belong_there() -> None:
+    """Such as a wheel that was looked at once."""
+    listed = subprocess.run(
+        ["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    )  # fmt: skip
+    assert set(listed.stdout.split()) == {
+        ".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "bench", "cdsplugin", "deploy",
+        "dialplans", "docs", "pyproject.toml", "sipp-scenarios", "softswitch", "tests",
+    }  # fmt: skip
+
+
 def test_the_list_names_files_of_its_packages() -> None:
     assert LISTED
     for package, files in LISTED.items():

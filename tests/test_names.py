@@ -109,7 +109,7 @@ def test_it_is_said_once_that_a_name_is_not_found_and_that_it_is_again(
     async def test(make: Callable[[Switch], Names], dns: Dns) -> None:
         switch = Switch(trunk("a", "a.example.com"))
         looking = make(switch)
-        dns.known["a.example.com"] = OSError("no such name")
+        dns.known["a.example.com"] = OSError("a.example.com: no such name")
         for _ in range(3):
             await looking.begin()
         dns.known["a.example.com"] = at("192.0.2.9")
