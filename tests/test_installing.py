@@ -135,9 +135,11 @@ def small(once: Path, tmp_path: Path) -> Path:
 
 def test_nothing_lies_at_the_top_that_does_not_belong_there() -> None:
     """Such as a wheel that was looked at once."""
+    if not (ROOT / ".git").exists():
+        return  # an unpacked archive: what else lies there is its user's
     listed = subprocess.run(
-        ["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, check=True, capture_output=True,
-        text=True,
+        ["git", "-c", "safe.directory=*", "ls-tree", "--name-only", "HEAD"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert set(listed.stdout.split()) == {
         ".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "bench", "cdsplugin", "deploy",
