@@ -46,12 +46,18 @@ phone.on("newRTCSession", (e) => {
   }
 });
 
+// A session takes no new offer before the last one's answer has come to it: the other page may know
+// of the hold before this one has its 200.
+function patiently(act, times = 200) {
+  if (!act() && times > 0) setTimeout(() => patiently(act, times - 1), 50);
+}
+
 const doing = {
   call: (to) => phone.call(to, { mediaConstraints: { audio: true, video: false } }),
   answer: () => session.answer({ mediaConstraints: { audio: true, video: false } }),
   hangup: () => session.terminate(),
-  hold: () => session.hold(),
-  unhold: () => session.unhold(),
+  hold: () => patiently(() => session.hold()),
+  unhold: () => patiently(() => session.unhold()),
   message: (to) => phone.sendMessage(to, "from a page"),
 };
 
