@@ -99,15 +99,19 @@ class BrowserPhone:
         """`call NUMBER`, `answer`, `hangup`, `hold`, `unhold`, `message NUMBER`."""
         self.orders.put(order)
 
-    def expect(self, kind: str, seconds: float = PATIENCE, **facts: Any) -> dict[str, Any]:
-        """The next event of that kind and with these facts; those before it are passed over."""
+    def expect(
+        self, kind: str, seconds: float = PATIENCE, keep: bool = False, **facts: Any
+    ) -> dict[str, Any]:
+        """The next event of that kind and with these facts; those before it are passed over,
+        unless they are to be kept: what comes next may have come before it."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while True:
                 for index in range(self._seen, len(self.events)):
                     event = self.events[index]
                     if event["event"] == kind and facts.items() <= event.items():
-                        self._seen = index + 1
+                        if not keep:
+                            self._seen = index + 1
                         return event
                 left = deadline - time.monotonic()
                 if left <= 0:
