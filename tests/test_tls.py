@@ -161,7 +161,9 @@ def test_a_certificate_is_renewed(served: Served, authority: Authority, tmp_path
         # One that cannot be used leaves the other in force.
         (tmp_path / "localhost.key.pem").write_text("no key\n")
         os.kill(served.process.pid, signal.SIGHUP)
-        time.sleep(1)
+        served.process.until(
+            lambda: any("stays in force" in line for line in served.process.errors), 10, "complaint"
+        )
         assert served.options(context) == "SIP/2.0 200 OK"
 
 

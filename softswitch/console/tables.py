@@ -107,15 +107,13 @@ def _leg(leg: Mapping[str, Any]) -> str:
 
 def _registrations(rows: list[Any], total: int) -> Table:
     title = _title("registered", rows, total)
-    table = _table(title, "extension", "at", "expires in", "round trip", "phone", "")
+    table = _table(title, "extension", "at", "expires in", "phone", "")
     for row in rows:
-        trip = row["round_trip"]
         _add(
             table,
             row["extension"],
             row["address"],
             lasting(row["expires_in"]),
-            "" if trip is None else f"{trip:g} ms",
             row["user_agent"],
             Text("in a call", style="green") if row["in_use"] else "",
         )

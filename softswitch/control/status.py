@@ -166,8 +166,6 @@ class Status:
             "user_agent": readable(binding.user_agent),
             "expires_in": round(max(binding.expires_at - now, 0.0)),
             "since": _time(int(switch.now_us() - (now - binding.since) * 1e6)),
-            # Of the last qualification, in milliseconds: None where nobody asks phones.
-            "round_trip": None,
             "in_use": busy,
         }
 

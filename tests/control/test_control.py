@@ -35,6 +35,13 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
     await control.close()
 
 
+async def nobody_asks(control: Control) -> None:
+    """Wait until the switch has seen that all are gone."""
+    async with asyncio.timeout(5):
+        while control._asking:
+            await asyncio.sleep(0.01)
+
+
 def asked(path: Path, verb: str, **arguments: object) -> list[dict[str, Any]]:
     with open_control(path) as stream:
         return list(ask(stream, verb, **arguments))
@@ -89,7 +96,7 @@ async def test_no_more_than_so_many_ask_at_once(control: Control) -> None:
     fourth.close()
     for _, writer in open_ones:
         writer.close()
-    await asyncio.sleep(0.05)
+    await nobody_asks(control)
     assert len(await beside(control.path, "count", to=1)) == 1
 
 
@@ -100,8 +107,7 @@ async def test_who_does_not_read_is_left(control: Control, monkeypatch: pytest.M
     writer.write(b'{"ask":"count","to":1000,"size":50000}\n')
     await asyncio.sleep(0.05)
     assert len(await beside(control.path, "count", to=2)) == 2
-    await asyncio.sleep(0.4)
-    assert len(control._asking) == 0
+    await nobody_asks(control)
     writer.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import yaml
 
 from bench.process import Process
 from bench.sipp import HOST, run_sipp, sipp_callee, start_caller
+from softswitch.control import ask, open_control
 from softswitch.lab.ports import free_port
 from tests.load.test_records import wait_for_final
 
@@ -133,6 +133,13 @@ def registered(site: Site, number: str, port: int) -> None:
     assert result.successful == 1, result
 
 
+def watching(site: Site) -> int:
+    """How many lamps there are, by what the switch says."""
+    with open_control(site.directory / "load.sock") as stream:
+        pieces = list(ask(stream, "status", sections=["subscriptions"]))
+    return sum(piece["subscriptions"]["dialog"] for piece in pieces if "subscriptions" in piece)
+
+
 def test_busy_lamps(site: Site, switch: Process) -> None:
     """Several lamps show one call from its beginning to its end."""
     bo = free_port()
@@ -146,7 +153,7 @@ def test_busy_lamps(site: Site, switch: Process) -> None:
         caller="1001",
         args=phone("1001", "1002", site.address),
     )
-    time.sleep(1)
+    switch.wait_until(lambda: watching(site) == CALLS)
     with sipp_callee("uas-answered", port=bo, args=("-m", "1")) as callee:
         caller = run_sipp(
             "uac-answered", site.address, number="1002", caller="700", hold_ms=700, port=site.other
