@@ -103,9 +103,16 @@ class TcpFlow(asyncio.Protocol):
             self.transmit(data, None, on_error)
 
     def _write(self, data: bytes) -> None:
-        """Bytes of the wire."""
-        if data and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        """Bytes of the wire. Who does not read what it is sent is left, whatever that is."""
+        transport = self._transport
+        if not data or transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > self._owner.limits.max_queued:
+            log.warning(
+                "%s:%s does not read; connection closed", self.transport, host_port(*self.remote)
+            )
+            self.abort()
 
     def _decrypted(self, tls: TlsLayer, data: bytes) -> bytes:
         was_ready = tls.ready
@@ -198,7 +205,8 @@ class TcpFlow(asyncio.Protocol):
     def transmit(self, data: bytes, target: Target, on_error: OnError) -> None:
         """Give `data` to the connection now, or as soon as it is made."""
         transport = self._transport
-        if self.closed if transport is None else transport.is_closing():
+        gone = self.closed if transport is None else transport.is_closing()
+        if gone or (self._web is not None and not self._web.open):
             # Before anybody is told so: whoever looks for another is not to find this one.
             self.closed = True
             if on_error is not None:
@@ -220,12 +228,7 @@ class TcpFlow(asyncio.Protocol):
             data = self._web.send(data)
         if self._tls is not None:
             data = self._tls.send(data)
-        transport.write(data)
-        if transport.get_write_buffer_size() > self._owner.limits.max_queued:
-            log.warning(
-                "%s:%s does not read; connection closed", self.transport, host_port(*self.remote)
-            )
-            self.abort()
+        self._write(data)
 
     def failed(self) -> None:
         """The connection is gone, or was never made: so is what waits for it."""

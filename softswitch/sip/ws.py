@@ -10,6 +10,7 @@ from typing import Final
 from websockets.exceptions import InvalidHandshake
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
@@ -26,11 +27,9 @@ def _sip_alone(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subp
 
 class WsLayer:
     """One connection: bytes in, messages out. `origins`: the pages that may connect; empty: all.
+    The keep-alives of WebSocket are answered here."""
 
-    `pings` is always 0: the keep-alives of WebSocket are answered here.
-    """
-
-    __slots__ = ("_open", "_parts", "_protocol", "_size", "lost", "pings")
+    __slots__ = ("_accepted", "_part", "_protocol", "lost")
 
     def __init__(self, max_message_size: int, origins: Sequence[str] = ()) -> None:
         self._protocol = ServerProtocol(
@@ -40,11 +39,14 @@ class WsLayer:
             max_size=max_message_size,
             logger=_SILENT,
         )
-        self._open = False
-        self._parts: list[bytes] = []
-        self._size = max_message_size
-        self.pings = 0
+        self._accepted = False
+        self._part = bytearray()
         self.lost = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether anything can be sent: neither side has said goodbye."""
+        return self._accepted and self._protocol.state is State.OPEN
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
         """The messages completed by `data`, and what has to go back."""
@@ -55,8 +57,8 @@ class WsLayer:
             if isinstance(event, Request):
                 response = protocol.accept(event)
                 protocol.send_response(response)
-                self._open = response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
-                if not self._open:
+                self._accepted = response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
+                if not self._accepted:
                     self.lost = f"no SIP over WebSocket: {response.status_code}"
             elif isinstance(event, Frame):
                 self._take(event, messages)
@@ -67,19 +69,16 @@ class WsLayer:
     def _take(self, frame: Frame, messages: list[bytes]) -> None:
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
-        self._parts.append(bytes(frame.data))
+        self._part += frame.data
         if frame.fin:
-            message, self._parts = b"".join(self._parts), []
+            message = bytes(self._part)
+            self._part.clear()
             # A client may keep the connection open as over TCP (RFC 7118 §6).
             if message.strip(b"\r\n"):
                 messages.append(message)
-        elif sum(map(len, self._parts)) > self._size:
-            self.lost = "message is too large"
 
     def send(self, data: bytes) -> bytes:
-        """What goes on the wire for a message."""
-        if not self._open:
-            return b""
+        """What goes on the wire for a message, while it is `open`."""
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -90,13 +89,13 @@ class WsLayer:
 
     def ping(self) -> bytes:
         """What goes on the wire to keep the way open."""
-        if self._open:
+        if self.open:
             self._protocol.send_ping(b"")
         return self._written()
 
     def close(self) -> bytes:
         """What goes on the wire last."""
-        if self._open and not self.lost:
+        if self.open:
             self._protocol.send_close(1001)
         return self._written()
 

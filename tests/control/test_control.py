@@ -37,9 +37,8 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
 
 async def nobody_asks(control: Control) -> None:
     """Wait until the switch has seen that all are gone."""
-    async with asyncio.timeout(5):
-        while control._asking:
-            await asyncio.sleep(0.01)
+    await asyncio.wait_for(asyncio.gather(*control._asking, return_exceptions=True), 5)
+    assert not control._asking
 
 
 def asked(path: Path, verb: str, **arguments: object) -> list[dict[str, Any]]:
