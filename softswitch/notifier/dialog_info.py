@@ -5,10 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
 from softswitch.notifier.lines import INITIATOR, RECIPIENT, STATES, Line
-from softswitch.notifier.xml import BadXml, parse_xml
+from softswitch.notifier.xml import BadXml, attribute, content, parse_xml
 from softswitch.sip import escape_user
 
 DIALOG_INFO: Final = "application/dialog-info+xml"
@@ -22,33 +21,33 @@ def write_dialogs(entity: str, user: str, host: str, version: int, lines: Iterab
     own = f"sip:{escape_user(user)}@{host}"
     parts = [
         f'<?xml version="1.0" encoding="UTF-8"?>\n<dialog-info xmlns="{_NS}" version="{version}"'
-        f' state="full" entity={quoteattr(entity)}>\n'
+        f' state="full" entity={attribute(entity)}>\n'
     ]
     for line in lines:
         shown = f"{zlib.crc32(line.id.encode()):08x}"
         more = ""
         if line.call_id:
-            more = f" call-id={quoteattr(line.call_id)}"
+            more = f" call-id={attribute(line.call_id)}"
             if line.local_tag:
-                more += f" local-tag={quoteattr(line.local_tag)}"
-            more += f" remote-tag={quoteattr(line.remote_tag)}"
+                more += f" local-tag={attribute(line.local_tag)}"
+            more += f" remote-tag={attribute(line.remote_tag)}"
         held = _HELD if line.held else ""
         target = (
-            f"<target uri={quoteattr(own)}>{held}</target>"
+            f"<target uri={attribute(own)}>{held}</target>"
             if held
-            else (f"<target uri={quoteattr(own)}/>")
+            else (f"<target uri={attribute(own)}/>")
         )
         parts.append(
             f'<dialog id="{shown}"{more} direction="{line.direction}">\n'
             f"<state>{line.state}</state>\n"
-            f"<local><identity>{escape(own)}</identity>{target}</local>\n"
+            f"<local><identity>{content(own)}</identity>{target}</local>\n"
         )
         if line.peer:
             peer = f"sip:{escape_user(line.peer)}@{host}"
-            display = f" display={quoteattr(line.name)}" if line.name else ""
+            display = f" display={attribute(line.name)}" if line.name else ""
             parts.append(
-                f"<remote><identity{display}>{escape(peer)}</identity>"
-                f"<target uri={quoteattr(peer)}/></remote>\n"
+                f"<remote><identity{display}>{content(peer)}</identity>"
+                f"<target uri={attribute(peer)}/></remote>\n"
             )
         parts.append("</dialog>\n")
     parts.append("</dialog-info>\n")

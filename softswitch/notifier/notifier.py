@@ -50,7 +50,6 @@ from softswitch.sip import (
     Session,
     Surroundings,
     escape_user,
-    parse_address,
     parse_uri,
     split_list,
 )
@@ -527,9 +526,8 @@ class Notifier:
 
     def document(self, what: Watched, subscription: Subscription) -> tuple[str, bytes]:
         """How it stands, for that subscription."""
-        uri = parse_uri(parse_address(subscription.session.dialog.local).uri)
-        number = subscription.number
-        entity = f"sip:{escape_user(number)}@{uri.host}"
+        number, host = subscription.number, subscription.host
+        entity = f"sip:{escape_user(number)}@{host}"
         kind = _KINDS[what.package]
         if what.package == DIALOG:
             lines: list[Line] = []
@@ -541,7 +539,7 @@ class Notifier:
                 heard = self._heard.get((trunk, there, DIALOG))
                 if isinstance(heard, tuple):
                     lines += heard
-            return kind, write_dialogs(entity, number, uri.host, subscription.version, lines)
+            return kind, write_dialogs(entity, number, host, subscription.version, lines)
         if what.package == PRESENCE:
             said = [self._presence(party) for party in what.parties]
             for trunk, there in what.afar:

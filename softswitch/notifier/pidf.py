@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
-from softswitch.notifier.xml import BadXml, parse_xml
+from softswitch.notifier.xml import BadXml, attribute, content, parse_xml
 from softswitch.sip import readable
 
 PIDF: Final = "application/pidf+xml"
@@ -71,11 +70,11 @@ def write_presence(entity: str, contact: str, presence: Presence) -> bytes:
     if presence.activities:
         doing = "".join(f"<r:{one}/>" for one in presence.activities)
         person = f'<d:person id="p1"><r:activities>{doing}</r:activities></d:person>\n'
-    notes = "".join(f"<note>{escape(note)}</note>\n" for note in presence.notes)
-    where = f'<contact priority="0.8">{escape(contact)}</contact>' if presence.open else ""
+    notes = "".join(f"<note>{content(note)}</note>\n" for note in presence.notes)
+    where = f'<contact priority="0.8">{content(contact)}</contact>' if presence.open else ""
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="{_NS}" xmlns:d="{_DM}"'
-        f' xmlns:r="{_RPID}" entity={quoteattr(entity)}>\n'
+        f' xmlns:r="{_RPID}" entity={attribute(entity)}>\n'
         f'<tuple id="t1"><status><basic>{status}</basic></status>{where}</tuple>\n'
         f"{notes}{person}</presence>\n"
     ).encode("utf-8", "replace")

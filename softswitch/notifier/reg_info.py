@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
+from softswitch.notifier.xml import attribute, content
 from softswitch.parties import Binding
 
 REG_INFO: Final = "application/reginfo+xml"
@@ -21,12 +21,12 @@ def write_registrations(aor: str, version: int, bindings: Iterable[Binding], now
         contacts.append(
             f'<contact id="{zlib.crc32(key):08x}" state="active" event="registered"'
             f' expires="{max(0, int(one.expires_at - now))}" q="{one.q:g}"'
-            f' callid={quoteattr(one.call_id)} cseq="{one.cseq}">'
-            f"<uri>{escape(one.uri)}</uri></contact>\n"
+            f' callid={attribute(one.call_id)} cseq="{one.cseq}">'
+            f"<uri>{content(one.uri)}</uri></contact>\n"
         )
     state = "active" if contacts else "terminated" if version else "init"
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<reginfo xmlns="{_NS}" version="{version}"'
-        f' state="full">\n<registration aor={quoteattr(aor)} id="r{zlib.crc32(aor.encode()):08x}"'
+        f' state="full">\n<registration aor={attribute(aor)} id="r{zlib.crc32(aor.encode()):08x}"'
         f' state="{state}">\n{"".join(contacts)}</registration>\n</reginfo>\n'
     ).encode("utf-8", "replace")

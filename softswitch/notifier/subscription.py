@@ -21,6 +21,8 @@ from softswitch.sip import (
     Surroundings,
     Timer,
     Timers,
+    parse_address,
+    parse_uri,
 )
 
 _GONE: Final = frozenset(
@@ -62,13 +64,14 @@ class Subscriptions(Protocol):
 class Subscription:
     """`party` is subscribed to `number` (`softswitch.calls.journal.Kept`).
 
-    `entity` is its URI as the subscriber has it. `until` is in seconds of the clock. `resource` is
-    what its NOTIFYs tell, set by who makes it; `version` counts the documents (RFC 4235 §4.1).
+    `host` is that of its URI as the subscriber has it. `until` is in seconds of the clock.
+    `resource` is what its NOTIFYs tell, set by who makes it; `version` counts the documents (RFC
+    4235 §4.1).
     """
 
     __slots__ = (
-        "_away", "_due", "_pause", "_sending", "_timer", "_went", "contact", "event_id", "number",
-        "of", "package", "party", "resource", "row", "session", "until", "version",
+        "_away", "_due", "_pause", "_sending", "_timer", "_went", "contact", "event_id", "host",
+        "number", "of", "package", "party", "resource", "row", "session", "until", "version",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +85,7 @@ class Subscription:
         self.party = party
         self.session = session
         self.contact = contact_line(session.dialog.flow)
+        self.host = _host_of(session.dialog)
         self.resource: Resource | None = None
         self.row = 0
         self.version = 0
@@ -163,8 +167,10 @@ class Subscription:
         """It ends with how it stands now: for that reason (§4.1.3)."""
         if not self.up:
             return
-        self._send(f"terminated;reason={reason}")
-        self.drop()
+        try:
+            self._send(f"terminated;reason={reason}")
+        finally:
+            self.drop()  # whatever became of the last document: nothing else would end it
 
     def drop(self) -> None:
         """It is over, and nobody is told."""
@@ -263,6 +269,15 @@ class Subscription:
 
     def _expired(self) -> None:
         self.end("timeout")
+
+
+def _host_of(dialog: Dialog) -> str:
+    """Of the URI that somebody has asked for by its To; ours, if that names none of SIP's."""
+    try:
+        uri = parse_uri(parse_address(dialog.local).uri)
+    except ValueError:
+        return dialog.flow.sent_by
+    return uri.host or dialog.flow.sent_by
 
 
 def _bytes(text: str) -> bytes:

@@ -1,9 +1,23 @@
-"""XML that others send: read without what an attacker would put there."""
+"""XML that others send, read without what an attacker would put there; and what they say, written
+into ours so that it stays XML."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape, quoteattr
+
+from softswitch.sip import readable
+
+
+def attribute(value: str) -> str:
+    """An attribute's value, in quotes."""
+    return quoteattr(readable(value, len(value)))
+
+
+def content(text: str) -> str:
+    """Text between tags."""
+    return escape(readable(text, len(text)))
 
 
 class BadXml(ValueError):

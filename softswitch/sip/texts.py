@@ -14,9 +14,9 @@ MAX_TEXT: Final = 256
 """Characters of a text, unless `limits.max_text` says otherwise."""
 
 # C0, DEL and C1, the latter also as the bytes of a text that is no UTF-8; the separators of lines;
-# what turns the direction.
+# what turns the direction; what XML must not have.
 _UNFIT_RE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udc9f]"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udc9f\ufffe\uffff]"
 )
 
 

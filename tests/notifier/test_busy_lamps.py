@@ -11,6 +11,9 @@ from calls.transfers import CAROL, GROUPS, phones, refer, talk
 from notifier.watchers import Watch, lamp
 
 from softswitch.configuration import load_config
+from softswitch.notifier.dialog_info import write_dialogs
+from softswitch.notifier.lines import Line
+from softswitch.notifier.xml import parse_xml
 
 PARKING = PLAN + '  - {match: "70X", do: park}\n'
 
@@ -66,6 +69,29 @@ def test_a_call_that_was_there_before(world: World) -> None:
     assert lamp(watch) == "idle"
     watch.ask(0)
     world.end()
+
+
+@pytest.mark.parametrize("to", ["<pres:1002@x>", "<tel:1002>", "<urn:service:sos>", "<sip:>"])
+def test_a_name_that_is_none_of_sip(world: World, to: str) -> None:
+    """The Request-URI says who is watched; what the To says is the subscriber's business."""
+    alice, bob, carol = phones(world)
+    odd, watch = Watch(carol, "1002", to=to), Watch(carol, "1002")
+    a, b = talk(alice, bob)
+    world.run(0.2)
+    assert lamp(odd) == lamp(watch) == "busy"
+    assert 'entity="sip:1002@10.0.0.1' in odd.note.body
+    a.bye()
+    b.reply(200, to="BYE")
+    world.run(700)
+    assert odd.note["subscription-state"] == "terminated;reason=timeout"
+    world.end()
+
+
+def test_what_others_say_stays_xml() -> None:
+    line = Line("d", "early", "recipient", "<9", "a\x01\ufffe&b", "ab\x01c", 't"', "\uffff")
+    document = parse_xml(write_dialogs("sip:1@h", "1", "h", 0, [line]))
+    (dialog,) = document
+    assert (dialog.get("call-id"), dialog.get("local-tag")) == ("ab?c", 't"')
 
 
 def test_who_gives_up_and_who_is_busy(world: World) -> None:

@@ -22,6 +22,7 @@ class Watch(Line):
         package: str = "dialog",
         extra: str = "",
         expires: int = 600,
+        to: str = "",
     ) -> None:
         super().__init__(agent, f"s{next(agent.world.serial)}@{agent.host_port}", number)
         agent.lines.append(self)
@@ -29,7 +30,7 @@ class Watch(Line):
         self.answers = 200
         self.notes: list[Message] = []
         self.uri = f"sip:{number}@{agent.switch[0]}:{agent.switch[1]}"
-        self.remote = f"<sip:{number}@10.0.0.1>"
+        self.remote = to or f"<sip:{number}@10.0.0.1>"
         self.local = f"<sip:{agent.name}@10.0.0.1>;tag=w{next(agent.world.serial)}"
         self.ask(expires)
 
