@@ -211,6 +211,7 @@ class Switch(Core):
             self.name,
             self.extensions,
             self.trunk_entries,
+            self.accounts,
             self.registrar,
             self.targets,
             self.route,

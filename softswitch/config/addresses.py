@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias, cast
 
 from softswitch.config.places import did_you_mean
-from softswitch.sip import parse_uri
+from softswitch.sip import escape_user, parse_uri
 
 Transport: TypeAlias = Literal["udp", "tcp", "tls", "ws", "wss"]
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
@@ -59,6 +59,19 @@ class TrunkAddress:
     user: str = ""
     said_port: bool = field(default=True, compare=False)
     said_transport: bool = field(default=True, compare=False)
+
+    @property
+    def domain(self) -> str:
+        """As a URI has it: host, and the port if it was said and is not the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = DEFAULT_TLS_PORT if self.transport == "tls" else DEFAULT_PORT
+        return f"{host}:{self.port}" if self.said_port and self.port != usual else host
+
+    def uri(self, user: str = "") -> str:
+        """Of somebody there (`user` as it is, not escaped yet), or of the place itself."""
+        at = f"{escape_user(user)}@" if user else ""
+        kind = f";transport={self.transport}" if self.transport != "udp" else ""
+        return f"sip:{at}{self.domain}{kind}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -768,10 +768,4 @@ class Trunk:
     @property
     def path(self) -> tuple[str, ...]:
         """The proxies that they go by, as URIs."""
-        proxy = self.proxy
-        if proxy is None:
-            return ()
-        host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
-        port = f":{proxy.port}" if proxy.said_port else ""
-        kind = f";transport={proxy.transport}" if proxy.transport != "udp" else ""
-        return (f"sip:{host}{port}{kind};lr",)
+        return (f"{self.proxy.uri()};lr",) if self.proxy is not None else ()

@@ -12,12 +12,13 @@ log = logging.getLogger("softswitch.sip.trace")
 
 SECRETS: Final = (
     # What a password was hashed to can be guessed at leisure (RFC 3261 §22.4).
-    re.compile(rb'(?i)(\bresponse\s*=\s*")[^"\r\n]*'),
+    re.compile(rb'(?i)(\bresponse\s*=\s*"?)[^",\r\n]*'),
     re.compile(
-        rb"(?i)^((?:proxy-)?authorization[ \t]*:[ \t]*(?:basic|bearer)[ \t]+)[^\r\n]*", re.M
+        rb"(?im)^((?:proxy-)?authorization[ \t]*:\s*(?:basic|bearer)\s+)"
+        rb"[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*"
     ),
-    # The keys of the audio (RFC 4568).
-    re.compile(rb"(?m)^(a=crypto:\d+ \S+ inline:)[^|\r\n]*"),
+    # The keys of the audio (RFC 4568): several may stand in a line.
+    re.compile(rb"(?im)^(a=crypto:[^\r\n]*?inline:)[^\r\n]*"),
 )
 """What is not shown of a message: each but its first group."""
 _UNPRINTABLE: Final = {i: f"\\x{i:02x}" for i in (*range(9), *range(11, 13), *range(14, 32), 127)}

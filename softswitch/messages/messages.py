@@ -29,7 +29,6 @@ from softswitch.sip import (
     Response,
     ServerTransaction,
     Surroundings,
-    escape_user,
     parse_uri,
     readable,
 )
@@ -221,11 +220,8 @@ class Messages:
         row = MessageRow(
             "", number, *sender, content.kind, content.body, content.at, tokens.token()
         )
-        host = f"[{trunk.to.host}]" if ":" in trunk.to.host else trunk.to.host
-        port = f":{trunk.to.port}" if trunk.to.port != 5060 else ""
-        uri = f"sip:{escape_user(number)}@{host}{port}"
         self._passed_on += 1
-        request = request_of(row, uri, flow, tokens.branch(), hops, tokens.token())
+        request = request_of(row, trunk.to.uri(number), flow, tokens.branch(), hops, tokens.token())
         request.routes = route_lines(trunk.path)
         account = self._accounts.get(f"trunk:{trunk.name}")
         if account is not None:

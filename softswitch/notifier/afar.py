@@ -11,13 +11,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from softswitch.calls import contact_line
+from softswitch.calls import contact_line, route_lines
 from softswitch.config import Trunk
 from softswitch.notifier.dialog_info import DIALOG_INFO
 from softswitch.notifier.pidf import PIDF
 from softswitch.sip import (
+    Account,
     ClientRequest,
     Dialog,
+    Exchange,
     Flow,
     NonInviteServer,
     Request,
@@ -47,13 +49,15 @@ class Ways(Protocol):
 
 
 class Afar:
-    """`number` at the switch behind `trunk`, by `package`. `body` is what was told last: None while
-    nothing is known. `changed` is given it when it is another one; `named` the keys by which its
-    NOTIFYs were found before and are found from now on."""
+    """`number` at the switch behind `trunk`, by `package`; `account` answers its challenges.
+    `body` is what was told last: None while nothing is known. `changed` is given it when it is
+    another one; `named` the keys by which its NOTIFYs were found before and are found from now
+    on."""
 
     __slots__ = (
-        "_again", "_around", "_changed", "_dialog", "_expires", "_left", "_name", "_named",
-        "_session", "_tag", "_timer", "_ways", "body", "call_id", "number", "package", "trunk",
+        "_account", "_again", "_around", "_changed", "_dialog", "_expires", "_left", "_name",
+        "_named", "_session", "_tag", "_timer", "_ways", "body", "call_id", "number", "package",
+        "trunk",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +66,7 @@ class Afar:
         ways: Ways,
         name: str,
         trunk: Trunk,
+        account: Account | None,
         number: str,
         package: str,
         expires: int,
@@ -72,6 +77,7 @@ class Afar:
         self._ways = ways
         self._name = name
         self.trunk = trunk
+        self._account = account
         self.number = number
         self.package = package
         self._expires = expires
@@ -95,14 +101,11 @@ class Afar:
         """Subscribe."""
         flow = self._ways.flow_to_trunk(self.trunk)
         if flow is None:
+            self._told(None)
             self._later()
             return
         around = self._around
-        to = self.trunk.to
-        host = f"[{to.host}]" if ":" in to.host else to.host
-        port = f":{to.port}" if to.port != 5060 else ""
-        kind = f";transport={to.transport}" if to.transport != "udp" else ""
-        uri = f"sip:{escape_user(self.number)}@{host}{port}{kind}"
+        uri = self.trunk.to.uri(self.number)
         before = self.key
         self.call_id, self._tag = around.tokens.token(), around.tokens.token()
         self._named(before, self.key)
@@ -111,6 +114,7 @@ class Afar:
         dialog.target = uri
         dialog.local_cseq = 1
         self._session = Session(around, dialog)
+        self._session.account = self._account
         request = ClientRequest(
             "SUBSCRIBE",
             uri,
@@ -119,8 +123,11 @@ class Afar:
             f"<{uri}>",
             self.call_id,
             1,
+            routes=route_lines(self.trunk.path),
             extra=self._lines(flow, self._expires),
         )
+        if self._account is not None:
+            request.authorizer = Exchange(self._account, dialog)
         around.transactions.send(request, flow, partial(self._answered, dialog))
 
     def leave(self) -> None:

@@ -9,7 +9,7 @@ leads to another of our switches, which is asked itself. So nobody sees more tha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -40,6 +40,7 @@ from softswitch.notifier.summary import SUMMARY, write_summary
 from softswitch.notifier.xml import BadXml
 from softswitch.parties import Registrar
 from softswitch.sip import (
+    Account,
     Answer,
     Dialog,
     Flow,
@@ -127,6 +128,7 @@ class Notifier:
         name: str,
         extensions: Mapping[str, Extension],
         trunks: Mapping[str, Trunk],
+        accounts: Mapping[str, Account],
         registrar: Registrar,
         ways: Places,
         route: Callable[[str, Source], Route | None],
@@ -145,6 +147,7 @@ class Notifier:
         self._name = name
         self._extensions = extensions
         self._trunks = trunks
+        self._accounts = accounts
         self._registrar = registrar
         self._ways = ways
         self._route = route
@@ -170,7 +173,7 @@ class Notifier:
         self._told: dict[Watched, _Told] = {}
         self._about: dict[str, dict[_Told, None]] = {}
         self._afar: dict[tuple[str, str, str], Afar] = {}
-        self._wanted: dict[tuple[str, str, str], int] = {}  # by so many of `_told`
+        self._wanted: dict[tuple[str, str, str], dict[_Told, None]] = {}
         self._heard: dict[tuple[str, str, str], tuple[Line, ...] | Presence] = {}
         self._by_dialog: dict[str, Afar] = {}
         self._unsent: list[Subscription] = []
@@ -180,10 +183,6 @@ class Notifier:
     def __len__(self) -> int:
         """Subscriptions there are."""
         return len(self._subscriptions)
-
-    def subscriptions(self) -> Iterable[Subscription]:
-        """All of them."""
-        return self._subscriptions.values()
 
     def counted(self) -> dict[str, int]:
         """How many watch each kind of thing, and how many numbers at other switches."""
@@ -214,8 +213,9 @@ class Notifier:
             if not self._is_known(subscription.party) or isinstance(what, Answer):
                 subscription.end("noresource")
             elif what != told.what:
-                self._unattach(subscription, told)
+                # In this order: what both of them watch goes on.
                 self._attach(subscription, what)
+                self._unattach(subscription, told)
                 subscription.notify()
         for key, afar in list(self._afar.items()):
             trunk = self._trunks.get(key[0])
@@ -420,7 +420,7 @@ class Notifier:
                     self.lamps.watch(party)
             for trunk, number in what.afar:
                 key = (trunk, number, what.package)
-                self._wanted[key] = self._wanted.get(key, 0) + 1
+                self._wanted.setdefault(key, {})[told] = None
                 if key not in self._afar:
                     self._ask(key)
         told.subscriptions[subscription] = None
@@ -441,7 +441,7 @@ class Notifier:
                 del self._about[party]
         for trunk, number in what.afar:
             key = (trunk, number, what.package)
-            self._wanted[key] -= 1
+            del self._wanted[key][told]
             if not self._wanted[key]:
                 del self._wanted[key]
                 self._leave(key)
@@ -455,6 +455,7 @@ class Notifier:
             self._ways,
             self._name,
             self._trunks[trunk],
+            self._accounts.get(f"trunk:{trunk}"),
             number,
             package,
             self.settings.usual,
@@ -480,9 +481,8 @@ class Notifier:
         if body is not None:
             with contextlib.suppress(BadXml):  # nothing is known then
                 self._heard[key] = read_dialogs(body) if package == DIALOG else read_presence(body)
-        for told in list(self._told.values()):
-            if told.what.package == package and key[:2] in told.what.afar:
-                self._notify(told)
+        for told in list(self._wanted.get(key, ())):
+            self._notify(told)
 
     # --- what the switch says
 

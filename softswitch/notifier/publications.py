@@ -87,7 +87,7 @@ class Publications:
         if not tag and len(mine) >= self.most:
             transaction.respond(403, "Too Many Publications")
             return
-        before = self.of(extension)
+        was = mine[tag].presence if tag else None
         if tag:
             self._end(extension, tag, tell=False)
         fresh = self._tokens.token()
@@ -96,7 +96,7 @@ class Publications:
             publication.timer = self._timers.after(seconds, lambda: self._end(extension, fresh))
             self._all.setdefault(extension, {})[fresh] = publication
         transaction.respond(200, extra=f"SIP-ETag: {fresh}\r\nExpires: {seconds}\r\n")
-        if self.of(extension) != before:
+        if presence != was:
             self._changed(extension)
 
     def _end(self, extension: str, tag: str, tell: bool = True) -> None:

@@ -138,17 +138,13 @@ class Destinations:
         self, trunk: Trunk, number: str, flow: Flow, holder: object
     ) -> Destination | None:
         """There, with its line taken; None if it has none."""
-        to = trunk.to
         party = f"trunk:{trunk.name}"
         if not self._lines.take(party, holder):
             return None
-        host = f"[{to.host}]" if ":" in to.host else to.host
-        port = f":{to.port}" if to.port != 5060 else ""
-        kind = f";transport={to.transport}" if to.transport != "udp" else ""
         return Destination(
             party,
             number,
-            f"sip:{escape_user(number)}@{host}{port}{kind}",
+            trunk.to.uri(number),
             flow,
             line=party,
             switch=trunk.switch,

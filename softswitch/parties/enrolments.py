@@ -127,12 +127,11 @@ class Enrolment:
     def _send(self, flow: Flow, expires: int) -> None:
         of, ours, to = self._of, self.ours, self.trunk.to
         host = f"[{to.host}]" if ":" in to.host else to.host
-        port = f":{to.port}" if to.port != 5060 else ""
         us = f"<sip:{escape_user(ours.user)}@{host}>"
         self._cseq += 1
         request = ClientRequest(
             "REGISTER",
-            f"sip:{host}{port}",
+            f"sip:{to.domain}",
             of.tokens.branch(),
             f"{us};tag={of.tokens.token()}",
             us,

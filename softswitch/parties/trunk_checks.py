@@ -52,8 +52,7 @@ class TrunkChecks:
 
     def _ping(self, trunk: Trunk, flow: Flow) -> None:
         tag = self._tokens.token()
-        host = f"[{trunk.to.host}]" if ":" in trunk.to.host else trunk.to.host
-        uri = f"sip:{host}:{trunk.to.port}"
+        uri = trunk.to.uri()
         request = ClientRequest(
             "OPTIONS",
             uri,

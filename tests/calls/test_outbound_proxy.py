@@ -15,7 +15,7 @@ BEHIND = CONFIG.replace(
     'pstn: {to: "sip:carrier.example", outbound_proxy: "sip:10.2.0.1:5060", keepalive: 0, '
     "user: acme, password: s3cret, register: true, messages: true}",
 )
-ROUTE = "<sip:10.2.0.1:5060;lr>"
+ROUTE = "<sip:10.2.0.1;lr>"
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ def test_a_message_is_there_whole_but_for_its_response(log: Log) -> None:
         (b"INVITE x\r\nAuthorization: Basic YTpi\r\n", b"YTpi"),
         (b"m=audio 1 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVC|2^20\r\n",
          b"d0RmdmcmVC"),
+        (b"v=0\r\na=crypto:1  AES inline:A1|2^20|1:4;inline:B2|2^20|2:4 KDR=1\r\nt=0 0\r\n", b"B2"),
+        (b"INVITE x\r\nAuthorization: Digest nc=1, response=guess, cnonce=c\r\n", b"guess"),
+        (b"INVITE x\r\nAuthorization:\r\n Basic\r\n YTpi\r\n\tZZ9\r\nTo: b\r\n", b"YTpi"),
+        (b"INVITE x\r\nAuthorization:\r\n Basic\r\n YTpi\r\n\tZZ9\r\nTo: b\r\n", b"ZZ9"),
     ],
 )  # fmt: skip
 def test_secrets(data: bytes, secret: bytes) -> None:
