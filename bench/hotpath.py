@@ -63,6 +63,8 @@ class Wire:
     reliable = False
     transport = "udp"
     sent_by = "127.0.0.1:5060"
+    listener = ""
+    peer = ""
 
     def __init__(self, host: str, port: int) -> None:
         self.remote = (host, port)
@@ -100,7 +102,9 @@ class Net:
     def __init__(self) -> None:
         self.callee = Wire("127.0.0.1", 5090)
 
-    def flow_to(self, transport: str, host: str, port: int) -> Wire:
+    def flow_to(
+        self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
+    ) -> Wire:
         return self.callee
 
 

@@ -63,7 +63,9 @@ class Net(OneCallee):
         self.callee = Peer("127.0.0.1", 5090)
         self.third = Peer("127.0.0.1", 5070)
 
-    def flow_to(self, transport: str, host: str, port: int) -> Wire:
+    def flow_to(
+        self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
+    ) -> Wire:
         return {5080: self.caller, 5090: self.callee, 5070: self.third}[port]
 
 

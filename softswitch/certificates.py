@@ -30,7 +30,7 @@ class Certificates:
         self._stamps: dict[Path, Stamp | None] = {}
         self._believed: dict[tuple[Path | None, bool], ssl.SSLContext] = {}
         self._said = ""
-        transport.peer_at = self.peer_at
+        transport.proof_of = self.proof_of
 
     def open(self, config: Config) -> None:
         """Show what the configuration names. Raises TlsError."""
@@ -40,6 +40,7 @@ class Certificates:
         files = [path for one in shown for path in (one.chain, one.key)]
         if config.switch.tls is not None and config.switch.tls.clients is not None:
             files.append(folder / config.switch.tls.clients)
+        files.extend(trunk.ca for trunk in config.trunks.values() if trunk.ca is not None)
         self._stamps = {path: stamp(path) for path in files}
         self._believed.clear()
         context = tls_context(config.switch, folder)
@@ -64,13 +65,14 @@ class Certificates:
             log.info("tls: a certificate has changed, and is taken up")
             self.renew(self._switch.config)
 
-    def peer_at(self, host: str, port: int) -> TlsPeer | None:
-        """How the trunk at an address proves who it is; None: there is none."""
-        trunk = self._switch.trunks.at("tls", host, port)
+    def proof_of(self, name: str, host: str, port: int) -> TlsPeer | None:
+        """How the trunk of that name proves who it is, or the one at that address; None: there is
+        none."""
+        trunk = self._switch.trunk_entries.get(name) or self._switch.trunks.at("tls", host, port)
         if trunk is None:
             return None
         try:
-            return TlsPeer(trunk.hop.host, self._context(trunk))
+            return TlsPeer(trunk.name, trunk.hop.host, self._context(trunk))
         except TlsError as error:
             log.error("trunk %s: tls: %s", trunk.name, error)
             return None

@@ -41,6 +41,7 @@ from softswitch.config import (
     fill_empty_sections,
     number_forms,
     parse_listen,
+    parse_trunk_uri,
     read_forwarding,
     read_yaml,
     resolve_paths,
@@ -49,7 +50,7 @@ from softswitch.config import (
     with_sections,
 )
 from softswitch.dialplan import Dialplan, Source, Surroundings, load_dialplan
-from softswitch.sip import Certificate, TlsError, client_context, server_context
+from softswitch.sip import Certificate, TlsError, client_context, is_numeric, server_context
 
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path (unix(7))."""
@@ -190,6 +191,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 ca=None if entry.ca is None else folder / entry.ca,
                 verify=entry.verify,
                 proxy=entry.outbound_proxy,
+                listener="" if entry.listen is None else entry.listen.at,
             )
             for name, entry in model.trunks.items()
         },
@@ -396,6 +398,39 @@ def _raw(read: YamlFile, section: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _trunk_listens(
+    trunks: dict[Any, Any], listens: list[Listen]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Addresses by which a trunk's requests are to go, and nobody listens."""
+    for name, trunk in trunks.items():
+        text = trunk.get("listen") if isinstance(trunk, dict) else None
+        if not isinstance(text, str):
+            continue
+        try:
+            listen = parse_listen(text)
+        except ValueError:
+            continue  # said already
+        if listen not in listens:
+            there = f"; there is {', '.join(map(str, listens))}" if listens else ""
+            yield ("trunks", name, "listen"), f"`listen`: {listen} is not in `switch.listen`{there}"
+        elif not listen.port:
+            yield ("trunks", name, "listen"), f"`listen`: {listen} needs a port of its own"
+        elif (to := _said_transport(trunk)) and to != listen.transport:
+            yield ("trunks", name, "listen"), f"`listen`: {listen}, but its requests go by {to}"
+
+
+def _said_transport(trunk: dict[Any, Any]) -> str:
+    """By which transport a trunk's requests go; empty if the DNS says so, or nothing can."""
+    written = trunk.get("outbound_proxy") or trunk.get("to")
+    if not isinstance(written, str):
+        return ""
+    try:
+        hop = parse_trunk_uri(written)
+    except ValueError:
+        return ""
+    return hop.transport if hop.said_transport or is_numeric(hop.host) else ""
+
+
 def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What concerns several values; looked for whatever else is wrong with the file."""
     written = _raw(read, "switch").get("listen")
@@ -413,6 +448,7 @@ def _cross_checks(read: YamlFile) -> Iterator[tuple[tuple[str | int, ...], str]]
             yield ("switch", "listen", i), f"`listen`: {listen} {same}"
         listens.append(listen)
     yield from trunk_clashes(_raw(read, "trunks"), listens)
+    yield from _trunk_listens(_raw(read, "trunks"), listens)
     for number, extension in _raw(read, "extensions").items():
         if isinstance(extension, dict):
             known = [key for key in ("password", "ha1") if extension.get(key) is not None]

@@ -56,6 +56,11 @@ class SwitchMetrics:
                 "Requests answered with a digest challenge.",
             ),
             ("bans", switch.bans.made, "Addresses banned."),
+            (
+                "strangers_unanswered",
+                switch.bans.silent,
+                "Requests of addresses that send too many.",
+            ),
             ("unread", self._transport.unread, "Datagrams and connections of banned addresses."),
             ("wrong_passwords", switch.guesses.wrong_passwords, "Requests with a wrong password."),
             (

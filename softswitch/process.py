@@ -290,7 +290,7 @@ class Process:
             boot=boot(),
         )
         transport.on_closed = switch.registrar.closed
-        transport.shut_out(switch.bans.banned)
+        transport.shut_out(switch.bans.banned, switch.bans.stranger)
         switch.bans.on_banned = partial(loop.call_soon, transport.cut_off)
         transport.let_in(config.switch.origins)
         transport.known_as(_outside(config))

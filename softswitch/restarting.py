@@ -182,9 +182,11 @@ class Restarting:
         self._unsent.append(send)
         return True
 
-    def open_flow(self, transport: str, host: str, port: int) -> Flow | None:
+    def open_flow(
+        self, transport: str, host: str, port: int, listener: str, peer: str
+    ) -> Flow | None:
         """A flow to where a peer was before the restart."""
-        return self._network.flow_to(transport, host, port)
+        return self._network.flow_to(transport, host, port, listener, peer)
 
     def knows(self, leg: Leg) -> bool:
         """Whether a leg of this dialog was restored already."""

@@ -368,6 +368,18 @@ class Switch(Core):
 
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         """Who sent this and may it go on? Notes the `Source` in `request.party` (§8.2)."""
+        answer = self._screened(request, flow)
+        # What was challenged is counted already.
+        if answer is None or not answer.status or answer.status == 401 or request.party is not None:
+            return answer
+        known = self.sources.of(request, flow) is not None
+        return answer if known or self.bans.stranger(flow.remote[0]) else Answer(0)
+
+    def unreadable(self, flow: Flow) -> bool:
+        """Whether to answer a request that cannot be read."""
+        return self.bans.stranger(flow.remote[0])
+
+    def _screened(self, request: Request, flow: Flow) -> Answer | None:
         method = request.method
         if request.to_tag:
             leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
@@ -562,7 +574,8 @@ class Switch(Core):
             transport, port = "tls", hop.port or 5061
             if fallback.remote == (host, port) and fallback.transport == transport:
                 return fallback
-        return self.network.flow_to(transport, host, port) or fallback
+        flow = self.network.flow_to(transport, host, port, fallback.listener, fallback.peer)
+        return flow or fallback
 
     def reconnect(self, data: bytes, flow: Flow) -> Flow | None:
         """Another connection to where this message goes: see `Destinations.reconnect`."""

@@ -31,6 +31,9 @@ class Peer:
         self.port = self.socket.getsockname()[1]
         self.serial = 0
 
+    switch: tuple[str, int]
+    """Where the last message came from."""
+
     def get(self, start: str, seconds: float = PATIENCE) -> str:
         """The next message that starts so; keep-alives are answered on the way."""
         end = time.monotonic() + seconds
@@ -69,6 +72,7 @@ class Peer:
         return call_id
 
     def reply(self, request: str, status: int, body: str = "") -> None:
+        """Answer a request to where the last message came from."""
         lines = [
             line + (";tag=b" if line.startswith("To:") and "tag=" not in line else "")
             for line in request.partition("\r\n\r\n")[0].split("\r\n")

@@ -481,6 +481,38 @@ def test_mistakes_in_who_is_shown(files: Files, written: str, told: str) -> None
     assert f"switch.yaml{told}" in files.mistakes(HEAD + written)
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            'trunks: {a: {to: "sip:192.0.2.1", listen: "udp:127.0.0.1:5070"}}',
+            ":3:43: `listen`: udp:127.0.0.1:5070 is not in `switch.listen`; there is "
+            "udp:127.0.0.1:5060",
+        ),
+        (
+            'trunks: {a: {to: "sip:192.0.2.1;transport=tcp", listen: "udp:127.0.0.1:5060"}}',
+            ":3:57: `listen`: udp:127.0.0.1:5060, but its requests go by tcp",
+        ),
+        (
+            'trunks: {a: {to: "sip:192.0.2.1", listen: "127.0.0.1"}}',
+            ":3:43: `listen`: found `127.0.0.1`, expected TRANSPORT:ADDRESS:PORT as in "
+            "udp:0.0.0.0:5060",
+        ),
+    ],
+)
+def test_mistakes_in_where_a_trunk_is_called_from(files: Files, written: str, told: str) -> None:
+    assert f"switch.yaml{told}" in files.mistakes(HEAD.replace(":0'", ":5060'") + written)
+
+
+def test_where_a_trunk_is_called_from(files: Files) -> None:
+    config = files.load(
+        HEAD.replace(":0'", ":5060'")
+        + 'trunks: {a: {to: "sip:192.0.2.1", listen: "udp:127.0.0.1:5060"}, '
+        'b: {to: "sip:carrier.example", listen: "udp:127.0.0.1:5060"}, c: {to: "sip:192.0.2.3"}}'
+    )
+    assert [one.listener for one in config.trunks.values()] == [*2 * ("127.0.0.1:5060",), ""]
+
+
 def test_mistakes_in_a_time_zone(files: Files) -> None:
     (mistake,) = files.mistakes(HEAD.replace("name: hq", "name: hq, time_zone: Europe/Berlyn"))
     assert mistake == (

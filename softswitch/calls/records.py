@@ -9,12 +9,15 @@ from softswitch.sip import Flow, Origin, Request, Terms
 
 
 class FlowRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where a peer is sent its messages; `sent_by` is what our Via towards it says."""
+    """Where a peer is sent its messages; `sent_by` is what our Via towards it says, `listener`
+    by which address of ours that is, `peer` who has to be there."""
 
     transport: str
     host: str
     port: int
     sent_by: str
+    listener: str = ""
+    peer: str = ""
 
 
 class InviteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -216,7 +219,7 @@ def flow_record(flow: Flow) -> FlowRecord:
     """Where a flow leads."""
     # Responses over UDP may go to another port than the request came from (§18.2.2).
     host, port = getattr(flow, "target", flow.remote)
-    return FlowRecord(flow.transport, host, port, flow.sent_by)
+    return FlowRecord(flow.transport, host, port, flow.sent_by, flow.listener, flow.peer)
 
 
 def head_of(request: Request) -> str:

@@ -55,7 +55,9 @@ class Flows(Protocol):
     def when_open(self, send: Callable[[], None]) -> bool:
         """Whether there is no network yet; then `send` is called once there is."""
 
-    def open_flow(self, transport: str, host: str, port: int) -> Flow | None: ...
+    def open_flow(
+        self, transport: str, host: str, port: int, listener: str, peer: str
+    ) -> Flow | None: ...
     def later(self, callback: Callable[[], None]) -> None: ...
     def knows(self, leg: Leg) -> bool:
         """Whether a leg of this dialog was restored already."""
@@ -64,12 +66,14 @@ class Flows(Protocol):
 class RestoredFlow:
     """A peer that was known before the restart; over TCP it is connected to when it is needed."""
 
-    __slots__ = ("_flows", "_sent_by", "remote", "transport")
+    __slots__ = ("_flows", "_sent_by", "listener", "peer", "remote", "transport")
 
     def __init__(self, flows: Flows, record: FlowRecord) -> None:
         self._flows = flows
         self._sent_by = record.sent_by
         self.transport = record.transport
+        self.listener = record.listener
+        self.peer = record.peer
         self.remote = (record.host, record.port)
 
     @property
@@ -84,7 +88,7 @@ class RestoredFlow:
         """Send a message; `on_error` is called (never from within) if it cannot be sent."""
         if self._flows.when_open(lambda: self.send(data, on_error)):
             return
-        flow = self._flows.open_flow(self.transport, *self.remote)
+        flow = self._flows.open_flow(self.transport, *self.remote, self.listener, self.peer)
         if flow is not None:
             flow.send(data, on_error)
         elif on_error is not None:
@@ -276,7 +280,7 @@ def _leg(call: Call, flows: Flows, record: LegRecord, placed: bool = False) -> L
         try:
             uri = parse_uri(record.target)
             if uri.host.strip("[]") == flow.host:
-                flow = FlowRecord(flow.transport, flow.host, uri.port or 5060, flow.sent_by)
+                flow = msgspec.structs.replace(flow, port=uri.port or 5060)
         except ValueError:
             pass
     dialog = Dialog(
@@ -471,7 +475,7 @@ def _await_final(
     assert where is not None
     if where.transport != "udp":
         # §18.2.2: its connection is gone; a new one goes to the port that its Via names.
-        where = FlowRecord(where.transport, where.host, request.via.port or 5060, where.sent_by)
+        where = msgspec.structs.replace(where, port=request.via.port or 5060)
     layer = core.transactions.layer
     merged = f"{request.headers['call-id'][0]} {request.from_tag} {request.cseq}"
     key = server_key(request)

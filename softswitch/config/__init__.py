@@ -1,6 +1,6 @@
 """Configuration as people write it: values, models, places in YAML, mistakes."""
 
-from softswitch.config.addresses import AVAILABLE, Listen, parse_listen
+from softswitch.config.addresses import AVAILABLE, Listen, parse_listen, parse_trunk_uri
 from softswitch.config.caller_id import CallerId, CallerIdModel
 from softswitch.config.clashes import trunk_clashes
 from softswitch.config.forwarding import (
@@ -142,6 +142,7 @@ __all__ = [
     "number_forms",
     "one_or_more",
     "parse_listen",
+    "parse_trunk_uri",
     "read_forwarding",
     "read_yaml",
     "resolve_paths",

@@ -33,6 +33,11 @@ class Listen:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.transport}:{host}:{self.port}"
 
+    @property
+    def at(self) -> str:
+        """Host and port, as a URI has them."""
+        return str(self).partition(":")[2]
+
     def clashes(self, other: Listen) -> bool:
         """Whether both cannot be open at once: the same kind of port, overlapping address. TLS and
         WebSocket are over TCP."""

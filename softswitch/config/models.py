@@ -611,6 +611,10 @@ class TrunkModel(Section):
     outbound_proxy: Annotated[TrunkAddress, text_then(parse_trunk_uri), IN_JSON_A_TEXT] | None = (
         Field(default=None, description="SIP URI of a proxy that its requests are sent to instead")
     )
+    listen: Annotated[Listen, text_then(parse_listen), IN_JSON_A_TEXT] | None = Field(
+        default=None,
+        description="by which of `switch.listen` its requests go; by default the first of its kind",
+    )
     ca: Path | None = Field(
         default=None,
         description="over TLS: file of the authorities that are believed; by default the system's",
@@ -737,7 +741,8 @@ class Trunk:
     what it is shown of those who call, ``assert_identity`` whether it gets P-Asserted-Identity;
     ``caller_forms`` are those that its callers' numbers get; ``messages``: it takes text messages;
     ``account`` is ours there, if there is one. Over TLS it is believed by the authorities in ``ca``
-    (None: the system's), if ``verify``.
+    (None: the system's), if ``verify``. ``listener`` is the address of ours, ``host:port``, by
+    which its requests go; empty: the first of its kind.
     """
 
     name: str
@@ -759,6 +764,7 @@ class Trunk:
     caller_id: CallerId | None = None
     assert_identity: bool = False
     caller_forms: tuple[NumberForm, ...] = ()
+    listener: str = ""
 
     @property
     def hop(self) -> TrunkAddress:

@@ -78,8 +78,11 @@ class Control:
                 await _write(writer, {"error": "too many ask at once (limits.max_control)"})
             else:
                 await self._serve(reader, writer)
-        except (OSError, TimeoutError, asyncio.CancelledError):
-            pass  # gone, or does not read, or the switch stops
+        except TimeoutError:
+            # It does not read: a goodbye would wait for it as long.
+            writer.transport.abort()
+        except (OSError, asyncio.CancelledError):
+            pass  # gone, or the switch stops
         except Exception:
             log.exception("the control socket")
         finally:

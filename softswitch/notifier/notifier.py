@@ -573,7 +573,7 @@ class Notifier:
         read = decode_subscription(data)
         journal = self._journal()
         left = (read.until - self._now_us()) / 1e6
-        flow = self._network.flow_to(*read.flow) if left > 0 else None
+        flow = self._network.flow_to(*read.flow, read.listener) if left > 0 else None
         subscription: Subscription | None = None
         what: Watched | Answer = Answer(404)
         if flow is not None and self._is_known(read.party):

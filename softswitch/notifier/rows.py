@@ -12,7 +12,8 @@ _MARK: Final = b"s"
 
 class SubscriptionRow(msgspec.Struct, frozen=True, array_like=True):
     """A subscription; texts as the bytes that came, which need not be UTF-8. `until` is in
-    microseconds of UTC, `nat` as in `Session`, `cseqs` are ours and theirs."""
+    microseconds of UTC, `nat` as in `Session`, `cseqs` are ours and theirs,
+    `listener` is the address of ours by which, as flows name it."""
 
     package: str
     number: bytes
@@ -30,6 +31,7 @@ class SubscriptionRow(msgspec.Struct, frozen=True, array_like=True):
     cseqs: tuple[int, int]
     flow: tuple[str, str, int]
     nat: bool
+    listener: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -203,6 +203,7 @@ class Subscription:
                 (dialog.local_cseq, dialog.remote_cseq),
                 (dialog.flow.transport, *dialog.flow.remote),
                 self.session.nat,
+                dialog.flow.listener,
             )
         )
 

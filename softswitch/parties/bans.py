@@ -1,8 +1,8 @@
-"""Addresses from which nothing is taken for a while: who floods, who guesses on and on, who sends
-what is no SIP. No I/O.
+"""Addresses from which nothing is taken for a while: who floods and who guesses on and on. No I/O.
 
 An address (of IPv6 a network of 64 bits) is banned when it has used up what a stranger may send:
-requests without a password that is right, of which it has so many a second, and wrong passwords.
+requests without a password that is right and what is no SIP, of which it has so many a second, and
+wrong passwords.
 The first ban is short; each that follows soon is twice as long. What comes from a banned address is
 thrown away before it is read.
 
@@ -20,7 +20,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from softswitch.log import UNLIMITED, Rate
-from softswitch.sip import network_of
+from softswitch.sip import network_of, overlaps
 
 log = logging.getLogger("softswitch.parties.guesses")
 
@@ -69,9 +69,9 @@ class _Stranger:
 
 
 class Bans:
-    """`is_ours` says of a host whether a trunk or a registered phone is there. `banned` is asked by
-    who reads from the network, always the same table: addresses, as `network_of` gives them, until
-    when."""
+    """`is_ours` says of an address whether a trunk or a registered phone is there. `banned` is
+    asked by who reads from the network, always the same table: until when. All addresses are as
+    `network_of` gives them."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Bans:
         """Somebody there has sent a request without a right password; `guess`: with a wrong one.
         Whether it is to be answered."""
         limits = self.limits
-        if not limits.rate:
+        if not limits.rate and not limits.guesses:
             return True
         network = network_of(host)
         now = self._clock()
@@ -125,13 +125,14 @@ class Bans:
                 del self._strangers[next(iter(self._strangers))]
             known = _Stranger(float(limits.burst), now)
         self._strangers[network] = known
-        known.left = min(limits.burst, known.left + (now - known.at) * limits.rate) - 1.0
+        if limits.rate:
+            known.left = min(limits.burst, known.left + (now - known.at) * limits.rate) - 1.0
         known.at = now
         known.guesses += guess
         if known.left >= 0 and not (limits.guesses and known.guesses >= limits.guesses):
             return True
         if now >= known.ours_until:
-            if not self._may_not(host):
+            if not self._may_not(network):
                 self._ban(network, FLOOD if known.left < 0 else GUESSES)
                 return False
             known.ours_until = now + _LOOK_AGAIN
@@ -155,13 +156,13 @@ class Bans:
     def add(self, host: str, seconds: float) -> Ban:
         """Ban an address by hand. Raises ValueError if it is none, or is one of ours."""
         host = str(ip_address(host.strip("[]")))
-        if self._may_not(host):
+        if self._may_not(network_of(host)):
             raise ValueError(f"{host} is a trunk's, a registered phone's, or allowed")
         return self._put(network_of(host), BY_HAND, seconds)
 
     def lift(self, address: str) -> bool:
         """Take a ban back; whether there was one."""
-        network = network_of(address.partition("/")[0])
+        network = network_of(address)
         self._strangers.pop(network, None)
         self._before.pop(network, None)
         self.banned.pop(network, None)
@@ -191,19 +192,11 @@ class Bans:
                 return
             del self._strangers[network]
 
-    def _may_not(self, host: str) -> bool:
-        proved = self._proved.get(network_of(host.partition("/")[0]))
+    def _may_not(self, network: str) -> bool:
+        proved = self._proved.get(network)
         if proved is not None and proved + _SOON > self._clock():
             return True
-        if self._is_ours(host):
-            return True
-        if not self._allowed:
-            return False
-        try:
-            address = ip_address(host.partition("/")[0])
-        except ValueError:
-            return False
-        return any(address in network for network in self._allowed)
+        return self._is_ours(network) or overlaps(network, self._allowed)
 
     def _ban(self, network: str, why: str) -> None:
         if network in self.banned:

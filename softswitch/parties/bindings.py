@@ -34,7 +34,8 @@ class Binding:
     `instance` and `reg_id` those of RFC 5626, empty if absent. `expires_at` is in the clock's
     seconds, `since` too. `proof` numbers the challenge that the REGISTER answered, greater for a
     later one, -1 if none of this process. `replaced` is the Call-ID of the binding that was taken
-    to be this phone's own of before it started, empty if there was none.
+    to be this phone's own of before it started, empty if there was none. `listener` is the address
+    of ours that it registered at, as flows name it: a NAT lets in what comes from there alone.
     """
 
     uri: str
@@ -52,6 +53,7 @@ class Binding:
     proof: int = -1
     replaced: str = ""
     path: tuple[str, ...] = ()
+    listener: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,14 +96,14 @@ class Destinations:
         does not say that it listens where that came from."""
         transport, host, port = binding.target
         if transport == "udp":
-            return self._network.flow_to(transport, host, port)
+            return self._network.flow_to(transport, host, port, binding.listener)
         flow = self._network.connection(transport, host, port)
         if flow is not None:
             return flow
         uri = parse_uri(binding.uri)
         if uri.host.strip("[]") != host:
             return None
-        return self._network.flow_to(transport, host, uri.port or 5060)
+        return self._network.flow_to(transport, host, uri.port or 5060, binding.listener)
 
     def _trunk_destination(
         self, target: Target, holder: object
@@ -128,7 +128,7 @@ class Destinations:
         address = self._trunks.elsewhere(trunk.name, tried)
         if address is None:
             return None
-        flow = self._network.flow_to(self._trunks.transport(trunk.name), *address)
+        flow = self._to_trunk(trunk, *address)
         found = None if flow is None else self._at_trunk(trunk, number, flow, holder)
         if found is not None:
             found.tried = tried
@@ -159,7 +159,11 @@ class Destinations:
         addresses = self._trunks.addresses(trunk.name)
         if not addresses:
             return None
-        return self._network.flow_to(self._trunks.transport(trunk.name), *addresses[0])
+        return self._to_trunk(trunk, *addresses[0])
+
+    def _to_trunk(self, trunk: Trunk, host: str, port: int) -> Flow | None:
+        transport = self._trunks.transport(trunk.name)
+        return self._network.flow_to(transport, host, port, trunk.listener, trunk.name)
 
     def other_flow(self, trunk: Trunk, tried: Flow, seconds: float) -> Flow | None:
         """A flow to another address of a trunk, as `tried` takes nothing: it is the last choice for
@@ -168,15 +172,11 @@ class Destinations:
         address = self._trunks.good(trunk.name)
         if address is None:
             return None
-        return self._network.flow_to(self._trunks.transport(trunk.name), *address)
+        return self._to_trunk(trunk, *address)
 
     def flows_to_trunk(self, trunk: Trunk) -> list[Flow]:
         """Flows to all of its addresses."""
-        transport = self._trunks.transport(trunk.name)
-        flows = [
-            self._network.flow_to(transport, *address)
-            for address in self._trunks.addresses(trunk.name)
-        ]
+        flows = [self._to_trunk(trunk, *at) for at in self._trunks.addresses(trunk.name)]
         return [flow for flow in flows if flow is not None]
 
     def redirected(
@@ -196,7 +196,10 @@ class Destinations:
             transport = (uri.params.get("transport") or "udp").lower()
             there = self._trunks.by_source(transport, uri.host.strip("[]"), uri.port or 5060)
             if trunk is not None and there is not None and there.name == name:
-                flow = self._network.flow_to(transport, uri.host.strip("[]"), uri.port or 5060)
+                host = uri.host.strip("[]")
+                flow = self._network.flow_to(
+                    transport, host, uri.port or 5060, trunk.listener, trunk.name
+                )
                 if flow is None:
                     return None
                 port = f":{uri.port}" if uri.port else ""
@@ -246,7 +249,7 @@ class Destinations:
             return None
         if (host, port) == flow.remote and not getattr(flow, "made", True):
             return None
-        return self._network.flow_to(flow.transport, host, port)
+        return self._network.flow_to(flow.transport, host, port, flow.listener, flow.peer)
 
     def _registered_again(
         self, request: Request, whose: Callable[[str], tuple[str, Session] | None]
@@ -270,7 +273,7 @@ class Destinations:
             if (uri.user, uri.host, uri.port) == (there.user, there.host, there.port):
                 transport = binding.target[0]
                 if transport == "udp":
-                    return self._network.flow_to(*binding.target)
+                    return self._network.flow_to(*binding.target, binding.listener)
                 flow = self._network.connection(*binding.target)
                 if flow is not None:
                     return flow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from softswitch.parties.sources import Sources
 from softswitch.parties.trunk_checks import TrunkChecks
 from softswitch.parties.trunks import Trunks
 from softswitch.sip import Account, Digest, Network, Timers, Tokens, Transactions, Uri
+
+log = logging.getLogger(__name__)
 
 _Table = TypeVar("_Table")
 
@@ -125,14 +128,20 @@ class Parties(KnownParties):
         )
         self.enrolments.take_up(self.trunk_entries)
         self.sources.contacts = self.enrolments.contacts
-        self.trunks.on_found = self.enrolments.found
+        self.trunks.on_found = self._trunk_found
         self.trunk_checks = TrunkChecks(
             switch.name, self.trunks, self.targets, timers, tokens, transactions, self.accounts
         )
 
-    def _is_there(self, host: str) -> bool:
+    def _is_there(self, network: str) -> bool:
         """Whether a trunk or a registered phone is at an address."""
-        return self.trunks.may_be_from(host) or self.registrar.is_at(host)
+        return self.registrar.is_at(network) or self.trunks.may_be_from(network)
+
+    def _trunk_found(self, name: str) -> None:
+        for host, _ in self.trunks.addresses(name):
+            if self.bans.lift(host):
+                log.info("%s is banned no more: trunk %s is there now", host, name)
+        self.enrolments.found(name)
 
     def _registered(self, extension: str, binding: Binding) -> None:
         say_registered(extension, binding)

@@ -40,7 +40,8 @@ class Registering:
             say_refused(extension, flow, 403, f"registers as {aor!r}")
             return
         host, port = flow.remote
-        result = self._registrar.process(request, aor, (flow.transport, host, port), proved.nonce)
+        where = flow.transport, host, port
+        result = self._registrar.process(request, aor, where, proved.nonce, flow.listener)
         self.accepted += result.status == 200
         if result.status == 200:
             self._guesses.registered(host, extension)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final, Literal, TypeAlias
@@ -36,7 +36,7 @@ from softswitch.parties.bindings import (
     target_of,
     without_connection,
 )
-from softswitch.sip import Request, parse_address, printable, split_list, uri_scheme
+from softswitch.sip import Request, network_of, parse_address, printable, split_list, uri_scheme
 
 Gone: TypeAlias = Literal["expired", "removed", "replaced", "closed", "displaced"]
 """`closed`: with its connection; `displaced`: by a newer one, where there was no room for both."""
@@ -90,6 +90,8 @@ class Registrar:
         """Called with an address-of-record after any change of what `bindings` gives for it."""
         self._bindings: dict[str, list[Binding]] = {}
         self._count = 0
+        # Bindings at each address, as `network_of` gives it.
+        self._networks: dict[str, int] = {}
         # Whose requests go by each connection.
         self._by_connection: dict[Flow, set[str]] = {}
         # When each address-of-record has a binding to look at; a refresh leaves its old entry
@@ -103,14 +105,10 @@ class Registrar:
 
     # --- what is registered
 
-    def is_at(self, host: str) -> bool:
-        """Whether a phone is registered at an address."""
-        now = self._clock()
-        return any(
-            one.flow[1] == host and one.expires_at > now
-            for all_of_it in self._bindings.values()
-            for one in all_of_it
-        )
+    def is_at(self, network: str) -> bool:
+        """Whether a phone is registered at an address, as `network_of` gives it, those that ran out
+        since the last `expire` included."""
+        return network in self._networks
 
     def bindings(self, aor: str) -> list[Binding]:
         """All bindings of `aor`, those that ran out since the last `expire` included."""
@@ -135,6 +133,7 @@ class Registrar:
         if found:
             self._count += len(found)
             self._bindings[aor] = found
+            self._move((), found)
             for binding in found:
                 heapq.heappush(self._due, (binding.expires_at, aor))
         return found
@@ -222,18 +221,33 @@ class Registrar:
         else:
             del self._bindings[aor]
         self._count += len(bindings) - len(old or ())
+        self._move(old or (), bindings)
         if not self._count:
             self._due.clear()
         if self.changed is not None:
             self.changed(aor)
 
+    def _move(self, old: Iterable[Binding], new: Iterable[Binding]) -> None:
+        networks = self._networks
+        for one in new:
+            network = network_of(one.flow[1])
+            networks[network] = networks.get(network, 0) + 1
+        for one in old:
+            network = network_of(one.flow[1])
+            networks[network] -= 1
+            if not networks[network]:
+                del networks[network]
+
     # --- REGISTER
 
-    def process(self, request: Request, aor: str, flow: Flow, proof: int = -1) -> RegisterResult:
+    def process(
+        self, request: Request, aor: str, flow: Flow, proof: int = -1, listener: str = ""
+    ) -> RegisterResult:
         """Serves a REGISTER without defect from one who may register for `aor`.
 
-        `flow` is where it came from, `proof` the number of the challenge that it answered (greater
-        for a later one, -1 for none). All of its contacts are taken or none.
+        `flow` is where it came from, `listener` to which address of ours, `proof` the number of the
+        challenge that it answered (greater for a later one, -1 for none). All of its contacts are
+        taken or none.
         """
         now = self._clock()
         self._drop_expired(aor, now)
@@ -242,7 +256,7 @@ class Registrar:
                 raise Refused(400, "To Is No SIP URI")  # RFC 4475 §3.3.4
             values = self._split(request)
             if values:
-                self._update(request, aor, flow, values, now, proof)
+                self._update(request, aor, flow, values, now, proof, listener)
         except Refused as refused:
             return refused.result
         headers = [
@@ -275,6 +289,7 @@ class Registrar:
         values: list[str],
         now: float,
         proof: int,
+        listener: str,
     ) -> None:
         expires_values = request.headers.get("expires")
         header_expires = seconds(expires_values[0]) if expires_values else None
@@ -317,7 +332,11 @@ class Registrar:
             # With a Path to the proxy before us, whatever the Contact says.
             there = target_of(contact.parsed, flow, request.via.rport is not None)
             target = flow if path else there
-            stays = found is not None and (found.uri, found.target) == (contact.uri, target)
+            stays = found is not None and (found.uri, found.target, found.listener) == (
+                contact.uri,
+                target,
+                listener,
+            )
             binding = Binding(
                 uri=contact.uri,
                 flow=flow,
@@ -334,6 +353,7 @@ class Registrar:
                 proof=max(proof, found.proof) if found is not None else proof,
                 replaced=replaced or (found.replaced if found is not None else ""),
                 path=path,
+                listener=listener,
             )
             bindings.append(binding)
             added.append(binding)

@@ -42,6 +42,7 @@ class _BindingRow(msgspec.Struct, frozen=True, array_like=True):
     params: bytes
     user_agent: bytes
     path: list[bytes] = []
+    listener: str = ""
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -189,6 +190,7 @@ def encode(aor: str, bindings: Sequence[Binding], ahead: float, boot: str = "") 
             _bytes(one.params),
             _bytes(one.user_agent),
             [_bytes(uri) for uri in one.path],
+            one.listener,
         )
         for one in bindings
     ]
@@ -215,6 +217,7 @@ def decode(row: bytes, ahead: float, boot: str = "") -> tuple[str, list[Binding]
             params=_text(one.params),
             user_agent=_text(one.user_agent),
             path=tuple([_text(uri) for uri in one.path]),
+            listener=one.listener,
         )
         for one in read.bindings
     ]

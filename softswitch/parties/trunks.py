@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from softswitch.calls import TrunkStates
 from softswitch.config import Trunk
+from softswitch.sip import network_of, overlaps
 
 log = logging.getLogger(__name__)
 
@@ -153,11 +154,11 @@ class Trunks(TrunkStates):
         """The trunk whose calls are sent there."""
         return self._exact.get((transport, host, port))
 
-    def may_be_from(self, host: str) -> bool:
-        """Whether some trunk is at an address, or may come from there."""
-        if any(address == host for _, address, _ in self._exact):
+    def may_be_from(self, network: str) -> bool:
+        """Whether some trunk is at an address, as `network_of` gives it, or may come from there."""
+        if any(network_of(address) == network for _, address, _ in self._exact):
             return True
-        return bool(self._owners(host))
+        return overlaps(network, (s.network for t in self._trunks.values() for s in t.from_))
 
     def is_from(self, name: str, host: str) -> bool:
         """Whether a trunk may come from that address."""

@@ -44,13 +44,16 @@ class _Port(pj.AudioMediaPort):  # type: ignore[misc]
 class Ear:
     """Listens to whatever is made to transmit to ``port``, from ``open`` until ``close``.
 
-    Meant to be used again for another call, not freed: the media clock may be calling into it.
+    Meant to be used again for another call. Its port stays until the process ends: the media
+    clock may be calling into it, and what pjsua2 keeps of it goes with the endpoint.
     """
 
     def __init__(self, name: str) -> None:
         self._windows: SimpleQueue[bytes] = SimpleQueue()
         self._listener = Listener(RATE)
         self.port = _Port(self._windows)
+        # Otherwise the clock's thread finds a port whose Python half is gone already.
+        self.port.__disown__()
         form = pj.MediaFormatAudio()
         form.init(pj.PJMEDIA_FORMAT_PCM, RATE, 1, FRAME_MS * 1000, 16)
         self.port.createPort(name, form)

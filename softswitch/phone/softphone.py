@@ -263,8 +263,7 @@ class Softphone:
         self._timers.clear()
         self._lines.clear()
         self.notes.clear()
-        # pjsua2's objects unregister themselves from the bridge: before it goes, and in this order.
-        self._ears.clear()
+        # pjsua2's objects unregister themselves from the bridge: before it goes.
         self._tones = self._player = self._recorder = None
         if self.account is not None:
             self.account.shutdown()

@@ -31,6 +31,7 @@ from softswitch.sip.hosts import (
     is_numeric,
     local_address_for,
     network_of,
+    overlaps,
     unreachable_from,
 )
 from softswitch.sip.kept import Entry, Recorder, Ring
@@ -171,6 +172,7 @@ __all__ = [
     "locate",
     "network_of",
     "opened",
+    "overlaps",
     "parse",
     "parse_address",
     "parse_party",

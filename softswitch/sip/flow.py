@@ -24,13 +24,29 @@ class Flow(Protocol):
     def remote(self) -> tuple[str, int]: ...
     @property
     def sent_by(self) -> str: ...
+    @property
+    def listener(self) -> str:
+        """By which of several addresses of ours it goes, ``host:port``; empty: the first."""
+        ...
+
+    @property
+    def peer(self) -> str:
+        """Who has to be there and had to prove it over TLS, as `Network.flow_to` was told; empty:
+        nobody."""
+        ...
+
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None: ...
 
 
 class Network(Protocol):
     """The sockets, as far as the switch needs them."""
 
-    def flow_to(self, transport: str, host: str, port: int) -> Flow | None: ...
+    def flow_to(
+        self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
+    ) -> Flow | None:
+        """A way to an address, by that listener of ours if it is there, else by the first of its
+        kind. `peer` names who has to be there: over TLS it has to prove that."""
+
     def connection(self, transport: str, host: str, port: int) -> Flow | None:
         """The connection that there is to a peer; None if there is none, or over UDP."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
@@ -62,6 +62,15 @@ class Outside:
         return self._public
 
 
+def overlaps(network: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether one of them has part of a network, as `network_of` gives it."""
+    try:
+        mine = ipaddress.ip_network(network)
+    except ValueError:
+        return False
+    return any(one.version == mine.version and one.overlaps(mine) for one in networks)
+
+
 def host_port(host: str, port: int) -> str:
     """``host:port`` as SIP writes it, IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -80,11 +89,12 @@ def local_address_for(host: str) -> str:
 
 
 def network_of(host: str) -> str:
-    """What one host can have addresses of: an IPv4 address alone, an IPv6 network of 64 bits."""
+    """What one host can have addresses of: an IPv4 address alone, an IPv6 network of 64 bits. Of
+    such a network it is the same."""
     if ":" not in host:
         return host
     try:
-        address = ipaddress.IPv6Address(host.partition("%")[0])
+        address = ipaddress.IPv6Address(host.partition("%")[0].removesuffix("/64"))
     except ValueError:
         return host
     if address.ipv4_mapped is not None:

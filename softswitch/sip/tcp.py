@@ -31,24 +31,35 @@ _ASK_TIMES: Final = 3
 _FULL_EVERY: Final = 10.0  # seconds between lines about connections for which there is no room
 
 
+class TlsPeer(NamedTuple):
+    """Whom the switch connects to over TLS: the name that its certificate has to have, and what is
+    believed of it. `party` is what it is called here."""
+
+    party: str
+    name: str
+    context: ssl.SSLContext
+
+
 class TcpFlow(asyncio.Protocol):
-    """A peer over one connection, in or out. `peer` is how it is to prove who it is, if the switch
+    """A peer over one connection, in or out. `proof` is how it is to prove who it is, if the switch
     connects to it over TLS."""
 
     reliable = True
 
     def __init__(
-        self, owner: TcpTransport, remote: tuple[str, int], peer: TlsPeer | None = None
+        self, owner: TcpTransport, remote: tuple[str, int], proof: TlsPeer | None = None
     ) -> None:
         self._owner = owner
         self.transport = owner.kind
         self.remote = remote
+        self.proof = proof
+        self.peer = "" if proof is None else proof.party
         most = owner.limits.max_message_size
         self._web = WsLayer(most, owner.origins) if owner.is_web else None
         self._framer = StreamFramer(most if self._web is None else 0)
         self._tls: TlsLayer | None = None
-        if peer is not None:
-            self._tls = TlsLayer(peer.context, peer.name)
+        if proof is not None:
+            self._tls = TlsLayer(proof.context, proof.name)
         elif owner.context is not None:
             self._tls = TlsLayer(owner.context)
         self._transport: asyncio.Transport | None = None
@@ -67,6 +78,10 @@ class TcpFlow(asyncio.Protocol):
     @property
     def sent_by(self) -> str:
         return self._owner.sent_by(self.remote[0])
+
+    @property
+    def listener(self) -> str:
+        return self._owner.listener
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's.
@@ -177,7 +192,7 @@ class TcpFlow(asyncio.Protocol):
                     self._known = True
                     self._owner.door.know(self)
             except MalformedMessage as error:
-                self._owner.malformed += 1
+                self._is_malformed()
                 if self._web is None and is_http(one):
                     log.debug("tcp:%s speaks HTTP; connection closed", host_port(*self.remote))
                     self.send(HTTP_REFUSED)
@@ -187,12 +202,19 @@ class TcpFlow(asyncio.Protocol):
             except Exception:
                 log.exception("a message from tcp:%s was not handled", host_port(*self.remote))
         if lost and not self.closed:
-            self._owner.malformed += self._web is None
+            if self._web is None:
+                self._is_malformed()
             log.info(
                 "%s:%s: %s; connection closed",
                 *(self.transport, host_port(*self.remote), lost),
             )
             self.close()
+
+    def _is_malformed(self) -> None:
+        owner = self._owner
+        owner.malformed += 1
+        if owner.on_malformed is not None:
+            owner.on_malformed(self.remote[0])
 
     def _put_on_wire(self, data: bytes) -> None:
         if data:
@@ -320,14 +342,6 @@ class _Closing:
         self._flow.hang_up()
 
 
-class TlsPeer(NamedTuple):
-    """Whom the switch connects to over TLS: the name that its certificate has to have, and what is
-    believed of it."""
-
-    name: str
-    context: ssl.SSLContext
-
-
 class TcpTransport:
     """One listening address and the connections of both directions. `kind` is its transport: tcp,
     tls, ws or wss. `context` is what those get who connect over TLS, `origins` the pages that may
@@ -358,21 +372,35 @@ class TcpTransport:
         self.receiver = receiver
         self.limits = limits
         self.address: tuple[str, int] = ("", 0)
+        self.listener = ""
+        """What its flows say by which listener they go; see `Flow`."""
         self.malformed = 0
         self.banned: Mapping[str, float] = {}
         """Addresses that get no connection, as `network_of` gives them."""
         self.unread = 0
         """Connections from there."""
+        self.on_malformed: Callable[[str], object] | None = None
+        """Told where a message came from that is no SIP."""
         self.trace: Trace | None = None
         self._server: asyncio.Server | None = None
         self.door = Door(limits.max_connections, limits.max_per_address)
         self.on_closed: Callable[[str, int], None] | None = None
         """Called with the peer's address and port when a connection is gone that there was."""
         self._full_at = -_FULL_EVERY
-        self._flows: dict[tuple[str, int], TcpFlow] = {}
+        # Over TLS a connection is for that peer alone that had to prove who it is.
+        self._flows: dict[tuple[str, int, TlsPeer | None], TcpFlow] = {}
         self._ours: set[TcpFlow] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def family(self) -> int:
+        """That of its address, as the system numbers it."""
+        return socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+
+    @property
+    def _everywhere(self) -> bool:
+        return self.address[0] in ("0.0.0.0", "::")
 
     async def listen(self, bound: socket.socket) -> None:
         self.address = bound.getsockname()[:2]
@@ -407,7 +435,7 @@ class TcpTransport:
             public = self.outside(host)
             if public:
                 return host_port(public, self.address[1])
-        if self.address[0] in ("0.0.0.0", "::"):
+        if self._everywhere:
             return host_port(local_address_for(host), self.address[1])
         return host_port(*self.address)
 
@@ -431,50 +459,54 @@ class TcpTransport:
 
     def opened(self, flow: TcpFlow) -> None:
         """The connection is made."""
-        self._flows[flow.remote] = flow
+        self._flows[*flow.remote, flow.proof] = flow
 
     def forget(self, flow: TcpFlow) -> None:
         """The connection is gone."""
         self.door.left(flow)
         self._ours.discard(flow)
-        if self._flows.get(flow.remote) is flow:
-            del self._flows[flow.remote]
+        if self._flows.get((*flow.remote, flow.proof)) is flow:
+            del self._flows[*flow.remote, flow.proof]
             if self.on_closed is not None:
                 self.on_closed(*flow.remote)
 
-    def connection(self, host: str, port: int) -> TcpFlow | None:
+    def connection(self, host: str, port: int, proof: TlsPeer | None = None) -> TcpFlow | None:
         """The open connection to a peer, or the one that is being opened."""
-        flow = self._flows.get((host, port))
+        flow = self._flows.get((host, port, proof))
         return flow if flow is not None and not flow.closed else None
 
-    def flow_to(self, host: str, port: int, peer: TlsPeer | None = None) -> TcpFlow | None:
-        """The open connection to a peer, else a new one that is being opened. None if nobody is
-        connected to so: by WebSocket, or over TLS without anything to believe it by."""
-        known = self.connection(host, port)
+    def flow_to(
+        self, host: str, port: int, proof: TlsPeer | None = None, from_here: bool = False
+    ) -> TcpFlow | None:
+        """The open connection to a peer, else a new one that is being opened, from the address that
+        is listened on if `from_here`. None if nobody is connected to so: by WebSocket, or over TLS
+        without anything to believe it by."""
+        known = self.connection(host, port, proof)
         if known is not None:
             return known
-        if self.kind != "tcp" and peer is None:
+        if self.kind != "tcp" and proof is None:
             return None
-        flow = TcpFlow(self, (host, port), peer)
+        flow = TcpFlow(self, (host, port), proof)
         if len(self._ours) >= self.limits.max_opened:
             log.warning("tcp:%s not connected to: limits.max_opened", host_port(host, port))
             flow.closed = True
             return flow
         self._ours.add(flow)
-        self._flows[(host, port)] = flow
-        task = self.loop.create_task(self._connect(flow, host, port))
+        self._flows[host, port, proof] = flow
+        task = self.loop.create_task(self._connect(flow, host, port, from_here))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return flow
 
-    async def _connect(self, flow: TcpFlow, host: str, port: int) -> None:
+    async def _connect(self, flow: TcpFlow, host: str, port: int, from_here: bool) -> None:
+        here = (self.address[0], 0) if from_here and not self._everywhere else None
         try:
             async with asyncio.timeout(self.limits.connect_timeout):
-                await self.loop.create_connection(lambda: flow, host, port)
+                await self.loop.create_connection(lambda: flow, host, port, local_addr=here)
         except (OSError, TimeoutError) as error:
             log.info("tcp:%s: %s", host_port(host, port), error or "timed out")
-            if self._flows.get((host, port)) is flow:
-                del self._flows[(host, port)]
+            if self._flows.get((host, port, flow.proof)) is flow:
+                del self._flows[host, port, flow.proof]
             flow.failed()
 
     def cut_off(self) -> None:

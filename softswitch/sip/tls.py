@@ -75,11 +75,11 @@ def client_context(
 ) -> ssl.SSLContext:
     """What the switch wants of those to whom it connects: a certificate of these authorities (the
     system's, if None) for the name that it connects to; and what it shows them. Raises TlsError."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authorities is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authorities is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
         try:
             context.load_verify_locations(authorities)
         except (OSError, ssl.SSLError) as error:
@@ -112,9 +112,10 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
         # No passphrase is asked for: nobody sits before a service.
         context.load_cert_chain(certificate.chain, certificate.key, password=b"")
     except ssl.SSLError as error:
+        names_of(certificate.chain)  # which says so if it is not the key
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
         what = "is not the key of the certificate" if mismatch else _said(error)
-        raise TlsError(f"{certificate.key if mismatch else certificate.chain}: {what}") from error
+        raise TlsError(f"{certificate.key}: {what}") from error
 
 
 def names_of(chain: Path) -> list[str]:

@@ -63,6 +63,9 @@ class TransactionUser(Protocol):
         strangers cannot fill the tables. None: make a transaction and hand it to `request`.
         """
 
+    def unreadable(self, flow: Flow) -> bool:
+        """A request with a defect has come: whether to answer it."""
+
     def request(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         """A new request that is not an ACK or CANCEL."""
 
@@ -124,7 +127,7 @@ class Transactions:
     def _request(self, request: Request, flow: Flow) -> None:
         method = request.method
         if request.defect is not None:
-            if method != "ACK":
+            if self.user.unreadable(flow) and method != "ACK":
                 self.refuse(request, flow, *request.defect)
             return
         key = server_key(request)

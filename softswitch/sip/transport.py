@@ -63,10 +63,12 @@ class Transport:
         self.context: ssl.SSLContext | None = None
         """What those get who connect over TLS; see `renew`."""
         self._origins: Sequence[str] = ()
-        self.peer_at: Callable[[str, int], TlsPeer | None] | None = None
-        """How who is at an address has to prove over TLS who it is."""
+        self.proof_of: Callable[[str, str, int], TlsPeer | None] | None = None
+        """How a peer has to prove over TLS who it is, by its name (if it is known) and where it
+        is."""
         self._outside: Callable[[str], str] | None = None
         self._banned: Mapping[str, float] = {}
+        self._on_malformed: Callable[[str], object] | None = None
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
@@ -97,7 +99,9 @@ class Transport:
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
             udp.trace, udp.kept = self._trace_at(udp.address), self._ring
             udp.outside = self._outside
-            udp.banned = self._banned
+            if any(one.family == family for one in self._udp):
+                udp.listener = host_port(*udp.address)
+            udp.banned, udp.on_malformed = self._banned, self._on_malformed
             self._udp.append(udp)
             return udp.address
         tcp = TcpTransport(
@@ -112,9 +116,11 @@ class Transport:
         )
         tcp.trace = self._trace_at(bound.getsockname()[:2], self._ring)
         tcp.outside = self._outside
-        tcp.banned = self._banned
+        tcp.banned, tcp.on_malformed = self._banned, self._on_malformed
         tcp.on_closed = partial(self._tcp_closed, transport)
         await tcp.listen(bound)
+        if any(one.kind == transport and one.family == family for one in self._tcp):
+            tcp.listener = host_port(*tcp.address)
         self._tcp.append(tcp)
         return tcp.address
 
@@ -122,13 +128,16 @@ class Transport:
         if self.on_closed is not None:
             self.on_closed((transport, host, port))
 
-    def shut_out(self, banned: Mapping[str, float]) -> None:
-        """Take nothing from the addresses in this table, which may change."""
-        self._banned = banned
+    def shut_out(
+        self, banned: Mapping[str, float], malformed: Callable[[str], object] | None = None
+    ) -> None:
+        """Take nothing from the addresses in this table, which may change. `malformed` is told
+        where something came from that is no SIP."""
+        self._banned, self._on_malformed = banned, malformed
         for udp in self._udp:
-            udp.banned = banned
+            udp.banned, udp.on_malformed = banned, malformed
         for tcp in self._tcp:
-            tcp.banned = banned
+            tcp.banned, tcp.on_malformed = banned, malformed
 
     def cut_off(self) -> None:
         """Close the connections that banned addresses have open."""
@@ -161,26 +170,34 @@ class Transport:
         for tcp in self._tcp:
             tcp.outside = outside
 
-    def flow_to(self, transport: str, host: str, port: int) -> UdpFlow | TcpFlow | None:
-        """A flow to a numeric address, from a socket of its family; None if there is none."""
+    def flow_to(
+        self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
+    ) -> UdpFlow | TcpFlow | None:
+        """A flow to a numeric address, from a socket of its family; None if there is none. See
+        `Network`."""
         if not is_numeric(host):
             # The system would go and ask the DNS, and everything would wait for it.
             return None
         host = host.strip("[]")
-        six = ":" in host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if transport == "udp":
+            first = None
             for udp in self._udp:
-                if (":" in udp.address[0]) == six:
-                    return UdpFlow(udp, (host, port), (host, port))
-            return None
-        peer = None
-        if transport == "tls" and self.peer_at is not None:
-            peer = self.peer_at(host, port)
-        for tcp in self._tcp:
-            if tcp.kind == transport and (":" in tcp.address[0]) == six:
-                flow = tcp.flow_to(host, port, peer)
-                if flow is not None:
-                    return flow
+                if udp.family == family:
+                    if not listener or listener == host_port(*udp.address):
+                        return UdpFlow(udp, (host, port), (host, port))
+                    first = first or udp
+            return None if first is None else UdpFlow(first, (host, port), (host, port))
+        proof = None
+        if transport == "tls" and self.proof_of is not None:
+            proof = self.proof_of(peer, host, port)
+        ours = [one for one in self._tcp if one.kind == transport and one.family == family]
+        if listener:
+            ours.sort(key=lambda one: listener != host_port(*one.address))
+        for tcp in ours:
+            flow = tcp.flow_to(host, port, proof, listener == host_port(*tcp.address))
+            if flow is not None:
+                return flow
         return None
 
     def connection(self, transport: str, host: str, port: int) -> TcpFlow | None:

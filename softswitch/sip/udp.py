@@ -33,6 +33,7 @@ class UdpFlow:
 
     reliable: ClassVar[bool] = False
     transport: ClassVar[str] = "udp"
+    peer: ClassVar[str] = ""
 
     __slots__ = ("_socket", "remote", "target")
 
@@ -53,6 +54,10 @@ class UdpFlow:
     @property
     def local(self) -> UdpSocket:
         return self._socket
+
+    @property
+    def listener(self) -> str:
+        return self._socket.listener
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         """Send one datagram. `on_error` is called (never from within) if it cannot be sent."""
@@ -84,6 +89,7 @@ class UdpSocket:
         # longest made anew for each datagram costs the allocator more than the copy.
         self._buffer = memoryview(bytearray(limits.max_message_size + 1))
         self.address: tuple[str, int] = bound.getsockname()[:2]
+        self.family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
         self._wildcard = self.address[0] in ("0.0.0.0", "::")
         self._outside: Callable[[str], str] | None = None
         # Whether all peers know it by its own address.
@@ -91,11 +97,15 @@ class UdpSocket:
         self._sent_by = host_port(*self.address)
         self._sent_by_to: dict[str, str] = {}
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
+        self.listener = ""
+        """What its flows say by which listener they go; see `Flow`."""
         self.malformed = 0
         self.banned: Mapping[str, float] = {}
         """Addresses of which nothing is taken, as `network_of` gives them."""
         self.unread = 0
         """Datagrams from there."""
+        self.on_malformed: Callable[[str], object] | None = None
+        """Told where a datagram came from that is no SIP."""
         self.trace: Trace | None = None
         self.kept: Ring | None = None
         """Where messages are kept; by no call of its own, as each message would make it."""
@@ -178,6 +188,8 @@ class UdpSocket:
                     self._receiver(message, UdpFlow(self, remote, remote))
             except MalformedMessage as error:
                 self.malformed += 1
+                if self.on_malformed is not None:
+                    self.on_malformed(remote[0])
                 log.debug("from udp:%s: %s", host_port(*remote), error)
             except Exception:
                 # One message must never take the switch down with it.

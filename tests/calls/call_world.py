@@ -215,6 +215,8 @@ class SwitchFlow:
         self._world, self._local, self.remote = world, local, remote
         self._outbox = world.outboxes[local]
         self.sent_by = f"{local[0]}:{local[1]}"
+        self.listener = ""
+        self.peer = ""
 
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         self._outbox.put(self, data, None, on_error)
@@ -239,6 +241,8 @@ class Stream:
         self._world, self._local, self.remote = world, local, remote
         self._outbox = world.outboxes[local]
         self.sent_by = f"{local[0]}:{local[1]}"
+        self.listener = ""
+        self.peer = ""
         self.closed = refused
         self.made = not refused
         self.deaf = self.closing = self.relied_on = False
@@ -272,7 +276,9 @@ class SwitchSocket:
     def __init__(self, world: World, local: Address) -> None:
         self._world, self.local = world, local
 
-    def flow_to(self, transport: str, host: str, port: int) -> SwitchFlow | Stream | None:
+    def flow_to(
+        self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
+    ) -> SwitchFlow | Stream | None:
         if transport == "udp":
             return SwitchFlow(self._world, self.local, (host, port))
         world, remote = self._world, (host, port)

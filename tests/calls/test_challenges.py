@@ -324,4 +324,4 @@ def test_options_to_an_address_of_ipv6(tmp_path: Path) -> None:
         world.run(1)
     asked = [m for m in peer.inbox if m.method == "OPTIONS"]
     assert asked
-    assert asked[0].uri == "sip:[2001:db8::1]:5060"
+    assert asked[0].uri == "sip:[2001:db8::1]"

@@ -81,6 +81,15 @@ def test_an_address_is_found_while_it_waits(office: Office) -> None:
     office.end()
 
 
+def test_whoever_turns_out_to_be_a_trunk_is_banned_no_more(office: Office) -> None:
+    bans, trunks = office.world.switch.bans, office.world.switch.trunks
+    bans.add("192.0.2.77", 3600)
+    trunks.set_addresses("pstn", [("192.0.2.77", 5060)])
+    assert not bans.banned
+    with pytest.raises(ValueError, match="a trunk's"):
+        bans.add("192.0.2.77", 3600)
+
+
 def test_an_address_is_found_after_a_refusal(office: Office) -> None:
     """A new address is no new password: the carrier would lock it out."""
     world, carrier = office.world, office.carrier

@@ -26,6 +26,7 @@ from softswitch.calls.refusals import (
 from softswitch.events import CallEnded, CallStarted, LegEnded
 from softswitch.log import Rate
 from softswitch.metrics import SwitchMetrics
+from softswitch.parties.bans import BanLimits
 from softswitch.sip import Outbox, Transport
 
 CARRIED = "0199c0de-0000-7000-8000-000000000001"
@@ -259,6 +260,34 @@ def test_strangers_are_counted_and_no_more(world: World, caplog: pytest.LogCaptu
     assert not [r for r in caplog.records if "refused" in r.getMessage()]
     assert not any(world.switch.tables().values())
     world.end()
+
+
+@pytest.mark.parametrize(
+    ("start", "lines"),
+    [
+        ("INVITE sip:1001@10.0.0.1 SIP/2.0", {"Authorization": "Digest username="}),
+        ("INVITE http://x SIP/2.0", {}),
+        ("INVITE sip:1001@10.0.0.1 SIP/2.0", {"CSeq": ""}),
+        ("INVITE sip:1001@10.0.0.1 SIP/2.0", {"To": "<sip:1001@10.0.0.1>;tag=gone"}),
+        ("OPTIONS sip:10.0.0.1 SIP/2.0", {"CSeq": "1 OPTIONS"}),
+        ("BYE sip:10.0.0.1 SIP/2.0", {"CSeq": "1 BYE"}),
+        ("FOO sip:10.0.0.1 SIP/2.0", {"CSeq": "1 FOO"}),
+    ],
+)
+def test_whatever_strangers_send_is_counted(
+    world: World, start: str, lines: dict[str, str]
+) -> None:
+    """Each of these answers costs as much as a challenge."""
+    eve, bans = world.agent("10.66.6.6", "eve"), world.switch.bans
+    bans.limits = BanLimits(rate=1, burst=20)
+    for _ in range(20):
+        assert raw(eve, start, **lines).startswith("SIP/2.0 ")
+    assert raw(eve, start, **lines) == ""
+    assert list(bans.banned) == ["10.66.6.6"]
+    known = carrier(world)
+    for _ in range(30):
+        raw(known, start, **lines)
+    assert list(bans.banned) == ["10.66.6.6"]
 
 
 def test_requests_within_calls_are_no_calls(world: World) -> None:

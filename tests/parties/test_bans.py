@@ -75,6 +75,34 @@ def test_the_next_ban_is_longer(bans: Bans, clock: Clock) -> None:
     assert ban.until - ban.since == 60
 
 
+def test_without_a_rate_guesses_count(clock: Clock) -> None:
+    bans = Bans(clock, lambda host: False, BanLimits(rate=0, burst=100, guesses=20))
+    for _ in range(1000):
+        assert bans.stranger("192.0.2.1")
+    for _ in range(19):
+        assert bans.stranger("192.0.2.1", guess=True)
+    assert not bans.stranger("192.0.2.1", guess=True)
+    assert [ban.why for ban in bans.listed()] == ["guesses"]
+
+
+def test_a_network_is_ours_by_one_address(clock: Clock, ours: set[str]) -> None:
+    """Of IPv6 64 bits are banned: nobody of ours may be in them."""
+    near = ip_network("2001:db8:0:5::7/128")
+    bans = Bans(clock, ours.__contains__, LIMITS, [near])
+    ours.add("2001:db8:0:1::/64")
+    for address in ("2001:db8:0:1::1", "2001:db8:0:5::1"):
+        with pytest.raises(ValueError, match="registered"):
+            bans.add(address, 60)
+        for _ in range(200):
+            bans.stranger(address)
+        assert not bans.banned
+    bans.add("2001:db8:0:9::1", 60)
+    bans.take_up(LIMITS, [ip_network("2001:db8:0:9:8::/80")])
+    assert not bans.banned
+    bans.add("2001:db8:0:7::1", 60)
+    assert bans.lift("2001:db8:0:7::2")
+
+
 def test_guesses(bans: Bans, clock: Clock) -> None:
     for _ in range(19):
         assert bans.stranger("192.0.2.1", guess=True)

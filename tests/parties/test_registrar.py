@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from softswitch.parties.registrar import Binding, Flow, RegisterResult, Registrar, Settings
+from softswitch.sip import network_of
 from softswitch.sip.header_values import parse_address
 from softswitch.sip.message import Request
 from softswitch.sip.parser import parse
@@ -776,6 +777,16 @@ class Bindings(RuleBasedStateMachine):
                 b.uri: (b.expires_at, b.call_id, b.cseq) for b in self.site.registrar.contacts(aor)
             }
             assert actual == self.live(aor)
+
+    @invariant()
+    def known_by_their_addresses(self) -> None:
+        there = {
+            network_of(one.flow[1])
+            for all_of_it in self.site.registrar._bindings.values()
+            for one in all_of_it
+        }
+        assert self.site.registrar._networks.keys() == there
+        assert all(map(self.site.registrar.is_at, there))
 
     @invariant()
     def events_add_up(self) -> None:

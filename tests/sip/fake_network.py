@@ -53,6 +53,14 @@ class Link:
     def sent_by(self) -> str:
         return f"{self.local[0]}:{self.local[1]}"
 
+    @property
+    def listener(self) -> str:
+        return ""
+
+    @property
+    def peer(self) -> str:
+        return ""
+
     def send(self, data: bytes, on_error: Callable[[], None] | None = None) -> None:
         self._network.send(self, data, on_error)
 

@@ -15,6 +15,8 @@ from softswitch.sip.timers import Timers, TimerSettings
 class Wire:
     remote = ("192.0.2.9", 5060)
     sent_by = "192.0.2.1:5060"
+    listener = ""
+    peer = ""
     reliable = False
     transport = "udp"
 

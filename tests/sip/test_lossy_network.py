@@ -47,6 +47,9 @@ class Party:
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         return None
 
+    def unreadable(self, flow: Flow) -> bool:
+        return True
+
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         """Nothing is noted."""
 

@@ -136,6 +136,8 @@ class Wire:
     reliable = False
     transport = "udp"
     sent_by = "127.0.0.1:5060"
+    listener = ""
+    peer = ""
 
     def __init__(self, host: str, port: int = 5060) -> None:
         self.remote = (host, port)
@@ -151,7 +153,9 @@ class Net:
     def __init__(self) -> None:
         self.flows: dict[tuple[str, int], Wire] = {}
 
-    def flow_to(self, transport: str, host: str, port: int) -> Wire:
+    def flow_to(
+        self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
+    ) -> Wire:
         return self.flows.setdefault((host, port), Wire(host, port))
 
 

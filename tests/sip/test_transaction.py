@@ -36,6 +36,8 @@ class Wire:
 
     remote = ("192.0.2.9", 5060)
     sent_by = "192.0.2.1:5060"
+    listener = ""
+    peer = ""
 
     def __init__(self, world: World, reliable: bool) -> None:
         self.world = world
@@ -75,6 +77,9 @@ class World:
 
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         return self.screened
+
+    def unreadable(self, flow: Flow) -> bool:
+        return True
 
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         self.refusals.append((status, reason))

@@ -29,6 +29,8 @@ class Wire:
 
     remote = ("192.0.2.9", 5060)
     sent_by = "192.0.2.1:5060"
+    listener = ""
+    peer = ""
 
     def __init__(self, reliable: bool) -> None:
         self.reliable = reliable
@@ -65,6 +67,9 @@ class Chaos(RuleBasedStateMachine):
 
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         return self.screened
+
+    def unreadable(self, flow: Flow) -> bool:
+        return True
 
     def refused(self, request: Request, flow: Flow, status: int, reason: str | None) -> None:
         """Nothing is noted."""

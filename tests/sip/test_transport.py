@@ -133,7 +133,48 @@ async def test_udp_answers_where_the_request_came_from(start: Callable[..., Serv
         )
         assert flow.sent_by == host_port(*address)
         assert isinstance(flow, UdpFlow)
-        assert flow.local.address == address
+        assert flow.listener == ""
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_one_of_several_listeners(start: Callable[..., Server], transport: str) -> None:
+    """A flow says by which it goes, but for the first, and another is opened by that one."""
+    server, there = start(), start()
+    network = server.transport
+    addresses = [await network.listen(transport, f"127.0.0.{n}", 0) for n in (1, 2, 3)]
+    target = await there.transport.listen(transport, "127.0.0.4", 0)
+    for address in (*addresses[1:], addresses[0]):
+        listener = host_port(*address)
+        flow = network.flow_to(transport, *target, listener)
+        assert flow is not None
+        assert flow.listener == (listener if address != addresses[0] else "")
+        assert flow.sent_by == listener
+        flow.send(options(via=f"{listener};rport"))
+        await there.wait(1)
+        assert there.got.pop()[1].remote[0] == address[0]
+    for unknown in ("", "127.0.0.1:1"):
+        flow = network.flow_to(transport, *target, unknown)
+        assert flow is not None
+        assert flow.sent_by == host_port(*addresses[0])
+        assert flow.listener == ""
+
+
+async def test_who_sends_what_is_no_sip_is_told(start: Callable[..., Server]) -> None:
+    server = start()
+    seen: list[str] = []
+    server.transport.shut_out({}, seen.append)
+    udp = await server.transport.listen("udp", "127.0.0.1", 0)
+    tcp = await server.transport.listen("tcp", "127.0.0.1", 0)
+    with Datagrams() as client:
+        client.socket.sendto(b"x" * 30 + b"\r\n\r\n", udp)
+        await until(lambda: len(seen) == 1)
+    reader, writer = await asyncio.open_connection(*tcp)
+    writer.write(b"no SIP at all\r\nContent-Length: 0\r\n\r\n")
+    await until(lambda: len(seen) == 2)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    await reader.read()
+    writer.close()
+    assert seen == ["127.0.0.1"] * 3
 
 
 async def test_udp_without_rport_answers_to_the_port_of_the_via(
