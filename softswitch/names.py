@@ -19,7 +19,7 @@ import dns.rdatatype
 import dns.resolver
 
 from softswitch.config import AVAILABLE, Trunk
-from softswitch.sip import Located, Naptr, NoSuchName, Srv, is_numeric, locate
+from softswitch.sip import Located, Naptr, NoSuchName, NotUnderstood, Srv, is_numeric, locate
 from softswitch.switch import Switch
 
 log = logging.getLogger("softswitch.parties.trunks")
@@ -52,13 +52,23 @@ class Resolver:
                     dns.nameserver.Do53Nameserver(host, port) for host, port in servers
                 ]
 
+    def _is_systems(self, name: str) -> bool:
+        """Whether the system knows a name, and no DNS: a host of this network, or of a container's.
+        `name` may be that of a service there."""
+        host = name.split("._udp.")[-1].split("._tcp.")[-1]
+        return self._system and ("." not in host or host.endswith((".local", ".localhost")))
+
     def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> dns.resolver.Answer:
+        if self._is_systems(name):
+            raise NoSuchName(f"{name}: asked of the system")
         if self._resolver is None:
             raise NoSuchName(f"{name}: this machine has no DNS")
         try:
             return self._resolver.resolve(name, kind, search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
             raise NoSuchName(f"{name}: no such name") from error
+        except dns.resolver.NoNameservers as error:
+            raise NotUnderstood(str(error)) from error
         except (dns.exception.DNSException, ValueError, UnicodeError) as error:
             # A label of more than 63 characters, a server that fails, none that answers.
             raise OSError(str(error) or type(error).__name__) from error
@@ -89,7 +99,7 @@ class Resolver:
         """See `Dns`."""
         if is_numeric(name):
             return [name.strip("[]")], _SYSTEM_TTL
-        if self._system and ("." not in name or name.endswith((".local", ".localhost"))):
+        if self._is_systems(name):
             return self._of_the_system(name)
         found: list[str] = []
         ttl = 86_400.0
@@ -118,8 +128,8 @@ class Resolver:
         return list(dict.fromkeys(str(one[4][0]) for one in found)), _SYSTEM_TTL
 
 
-def look_up(trunk: Trunk, servers: Sequence[tuple[str, int]] = ()) -> Found:
-    """Ask where a trunk is; may take as long as DNS does."""
+def look_up(trunk: Trunk, servers: Sequence[tuple[str, int]] = (), lost: bool = True) -> Found:
+    """Ask where a trunk is; may take as long as DNS does. `lost`: nobody knows where it was."""
     to = trunk.hop
     try:
         return locate(
@@ -129,6 +139,7 @@ def look_up(trunk: Trunk, servers: Sequence[tuple[str, int]] = ()) -> Found:
             Resolver(servers),
             AVAILABLE,
             random.random,
+            lost,
         )
     except OSError as error:
         return error
@@ -155,7 +166,8 @@ class Names:
         self._answered = asyncio.Event()
 
     def _look_up(self, trunk: Trunk) -> Found:
-        return look_up(trunk, self._switch.config.switch.resolver)
+        lost = not self._switch.trunks.addresses(trunk.name)
+        return look_up(trunk, self._switch.config.switch.resolver, lost)
 
     def look_up(self) -> None:
         """Look up what is due. Call it every second, and when there are other trunks."""

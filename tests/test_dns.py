@@ -9,13 +9,14 @@ from collections.abc import Iterator
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
 
 from softswitch.config import Trunk
 from softswitch.config.addresses import parse_resolver, parse_trunk_uri
 from softswitch.names import Resolver, look_up
-from softswitch.sip import Located, NoSuchName
+from softswitch.sip import Located, NoSuchName, NotUnderstood
 
 
 class Server:
@@ -25,6 +26,7 @@ class Server:
         self.zone: list[str] = []
         self.silent = False
         self.fails = False
+        self.unknown: tuple[int, ...] = ()
         self.asked: list[str] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
@@ -47,7 +49,7 @@ class Server:
                 continue
             response = dns.message.make_response(query)
             response.flags |= dns.flags.AA
-            if self.fails:
+            if self.fails or question.rdtype in self.unknown:
                 response.set_rcode(dns.rcode.SERVFAIL)
             names = set()
             for line in self.zone:
@@ -59,7 +61,7 @@ class Server:
                         response.answer, rrset.name, rrset.rdclass, rrset.rdtype, create=True
                     )
                     found.update(rrset)
-            if not self.fails and str(question.name) not in names:
+            if not response.rcode() and str(question.name) not in names:
                 response.set_rcode(dns.rcode.NXDOMAIN)
             self._socket.sendto(response.to_wire(), peer)
 
@@ -120,6 +122,23 @@ def test_a_server_that_fails(server: Server) -> None:
     found = where(server, "sip:carrier.test")
     assert isinstance(found, OSError)
     assert not isinstance(found, NoSuchName)
+
+
+def test_a_server_that_knows_addresses_alone(server: Server) -> None:
+    """A trunk is found by it, and one that was found otherwise before stays where it was."""
+    server.unknown = (dns.rdatatype.NAPTR, dns.rdatatype.SRV)
+    server.zone = ["carrier.test. 60 A 192.0.2.7"]
+    assert where(server, "sip:carrier.test") == Located("udp", (("192.0.2.7", 5060),), 60.0)
+    trunk = Trunk("t", parse_trunk_uri("sip:carrier.test"))
+    assert isinstance(look_up(trunk, [server.address], lost=False), NotUnderstood)
+
+
+def test_what_the_system_knows_is_not_asked_of_the_dns() -> None:
+    resolver = Resolver()
+    for ask in (resolver.naptr, resolver.srv):
+        for name in ("localhost", "_sip._udp.pbx", "_sips._tcp.pbx.local"):
+            with pytest.raises(NoSuchName, match="asked of the system"):
+                ask(name)
 
 
 def test_a_server_that_is_silent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

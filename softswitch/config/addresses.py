@@ -9,15 +9,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias, cast
 
 from softswitch.config.places import did_you_mean
-from softswitch.sip import escape_user, parse_uri
+from softswitch.sip import DEFAULT_PORTS, escape_user, parse_uri
 
 Transport: TypeAlias = Literal["udp", "tcp", "tls", "ws", "wss"]
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 AVAILABLE = ("udp", "tcp", "tls")
 """By which trunks can be reached; phones come by WebSocket as well."""
 
-DEFAULT_PORT = 5060
-DEFAULT_TLS_PORT = 5061
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\[\]]*)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]+)")
 
 
@@ -69,7 +67,7 @@ class TrunkAddress:
     def domain(self) -> str:
         """As a URI has it: host, and the port if it was said and is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = DEFAULT_TLS_PORT if self.transport == "tls" else DEFAULT_PORT
+        usual = DEFAULT_PORTS[self.transport]
         return f"{host}:{self.port}" if self.said_port and self.port != usual else host
 
     def uri(self, user: str = "") -> str:
@@ -167,7 +165,7 @@ def parse_trunk_uri(text: str) -> TrunkAddress:
     host = uri.host.strip("[]")
     if re.fullmatch(r"[0-9.]+", host) and not _is_address(host):
         raise ValueError(f"found `{text}`: `{host}` is no IP address")
-    default = DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
+    default = DEFAULT_PORTS[transport]
     port = default if uri.port is None else _port(str(uri.port), text)
     return TrunkAddress(
         host,

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from softswitch.calls import TrunkStates
 from softswitch.config import Trunk
-from softswitch.sip import network_of, overlaps
+from softswitch.sip import DEFAULT_PORTS, network_of, overlaps
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ MAX_REMEMBERED: Final = 8192
 DOWN_AFTER: Final = 3
 """Keep-alives in a row without an answer after which a trunk is down: the last choice."""
 
-_DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 _OVERLOADED: Final = 503
 _TIMED_OUT: Final = 408
 
@@ -125,7 +124,7 @@ class Trunks(TrunkStates):
         if trunk is not None:
             return trunk
         connected = transport != "udp"
-        sent_by_port = sent_by_port or _DEFAULT_PORTS[transport]
+        sent_by_port = sent_by_port or DEFAULT_PORTS[transport]
         if connected:
             peers = self._peers.get((transport, host))
             if peers is not None:

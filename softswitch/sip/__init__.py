@@ -35,7 +35,16 @@ from softswitch.sip.hosts import (
     unreachable_from,
 )
 from softswitch.sip.kept import Entry, Recorder, Ring
-from softswitch.sip.locating import Dns, Located, Naptr, NoSuchName, Srv, locate
+from softswitch.sip.locating import (
+    DEFAULT_PORTS,
+    Dns,
+    Located,
+    Naptr,
+    NoSuchName,
+    NotUnderstood,
+    Srv,
+    locate,
+)
 from softswitch.sip.message import REASON_PHRASES, MalformedMessage, Request, Response
 from softswitch.sip.outbox import Outbox
 from softswitch.sip.parser import forget, parse
@@ -88,6 +97,7 @@ from softswitch.sip.transport import Transport
 
 __all__ = [
     "CALLING",
+    "DEFAULT_PORTS",
     "LATE",
     "LONG",
     "MAX_TEXT",
@@ -117,6 +127,7 @@ __all__ = [
     "Network",
     "NoSuchName",
     "NonInviteServer",
+    "NotUnderstood",
     "Origin",
     "Outbox",
     "Outside",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-DEFAULT_PORT: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
+DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 _SERVICES: Final = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
 _SRV: Final = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
 _MOST: Final = 16
@@ -15,6 +15,10 @@ _MOST: Final = 16
 
 class NoSuchName(OSError):
     """The DNS has no such record, and says so."""
+
+
+class NotUnderstood(OSError):
+    """Servers answer, but not what was asked: some routers know addresses alone."""
 
 
 class NotOffered(OSError):
@@ -42,7 +46,7 @@ class Srv(NamedTuple):
 
 class Dns(Protocol):
     """Records, each with the seconds that they may be kept. Raises NoSuchName where there are none,
-    OSError where nobody says so."""
+    NotUnderstood where servers fail at the question, OSError where nobody says anything."""
 
     def naptr(self, name: str) -> tuple[Sequence[Naptr], float]: ...
     def srv(self, name: str) -> tuple[Sequence[Srv], float]: ...
@@ -65,19 +69,24 @@ def locate(
     dns: Dns,
     available: Sequence[str],
     chance: Callable[[], float],
+    lost: bool = False,
 ) -> Located:
     """Where to send requests for `host`. `port` and `transport` are None where the URI names none;
-    `available` are the transports that there are, `chance` is from 0 to 1 (below it).
+    `available` are the transports that there are, `chance` is from 0 to 1 (below it). `lost`:
+    nobody knows where it was before, so questions that no server understands are left out; else
+    it had better stay there.
 
     Raises OSError, NoSuchName if there is no such name at all.
     """
+    if lost:
+        dns = _Lenient(dns)
     if port is not None:
         return _addresses(host, port, transport or "udp", dns)
     if transport is not None:
         try:
             return _servers(f"{_SRV[transport]}.{host}", transport, dns, chance)
         except (NoSuchName, KeyError):
-            return _addresses(host, DEFAULT_PORT[transport], transport, dns)
+            return _addresses(host, DEFAULT_PORTS[transport], transport, dns)
     for name, by, ttl in _services(host, dns, available):
         try:
             found = _servers(name, by, dns, chance)
@@ -96,7 +105,27 @@ def locate(
     if refused is not None:
         # What its address is says nothing: who offers no SIP has a web server there perhaps.
         raise refused
-    return _addresses(host, DEFAULT_PORT["udp"], "udp", dns)
+    return _addresses(host, DEFAULT_PORTS["udp"], "udp", dns)
+
+
+class _Lenient:
+    """To which what is not understood is not there."""
+
+    def __init__(self, dns: Dns) -> None:
+        self._dns = dns
+        self.addresses = dns.addresses
+
+    def naptr(self, name: str) -> tuple[Sequence[Naptr], float]:
+        try:
+            return self._dns.naptr(name)
+        except NotUnderstood as error:
+            raise NoSuchName(str(error)) from error
+
+    def srv(self, name: str) -> tuple[Sequence[Srv], float]:
+        try:
+            return self._dns.srv(name)
+        except NotUnderstood as error:
+            raise NoSuchName(str(error)) from error
 
 
 def _services(host: str, dns: Dns, available: Sequence[str]) -> list[tuple[str, str, float]]:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from softswitch.sip import Naptr, NoSuchName, Srv, locate
+from softswitch.sip import Naptr, NoSuchName, NotUnderstood, Srv, locate
 from softswitch.sip.locating import in_order
 
 
@@ -142,6 +142,26 @@ def test_a_dns_that_does_not_answer_is_no_missing_record() -> None:
         found(zone(**{"naptr example": OSError("timed out")}))
     with pytest.raises(OSError, match="timed out"):
         found(zone(**{"srv _sip._udp.example": OSError("timed out")}), None, "udp")
+
+
+def test_servers_that_know_addresses_alone() -> None:
+    """As those of some routers: better the address than nothing, but no leave to move away."""
+    wrong = NotUnderstood("SERVFAIL")
+    services = ("naptr example", "srv _sip._udp.example", "srv _sip._tcp.example")
+    records = dict.fromkeys(services, wrong)
+        "naptr example": wrong,
+        "srv _sip._udp.example": wrong,
+        "srv _sip._tcp.example": wrong,
+    }
+    for transport in (None, "udp"):
+        located = locate(
+            "example", None, transport, zone(**records), ("udp", "tcp"), lambda: 0.5, True
+        )
+        assert located.addresses == (("192.0.2.1", 5060), ("2001:db8::1", 5060))
+        with pytest.raises(NotUnderstood):
+            found(zone(**records), None, transport)
+    with pytest.raises(NotUnderstood):
+        locate("example", 5060, "udp", zone(**{"a example": wrong}), ("udp",), lambda: 0.5, True)
 
 
 def test_for_how_long() -> None:
