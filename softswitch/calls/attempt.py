@@ -60,9 +60,9 @@ class Attempt(Ringing):
         call = self._leg.call
         if call is not None:
             call.changed()
-            if self._timer is not None:
-                self._stop_timer()
-                self.wait(call.core.settings.no_response)
+            # Also if something came already: that was of the one before.
+            self._stop_timer()
+            self.wait(call.core.settings.no_response)
 
     def _silent(self) -> None:
         self.on_response(local_response(408, "No Response At All"))
@@ -203,17 +203,18 @@ class Attempt(Ringing):
         leg = self._leg
         call, session = leg.call, leg.session
         assert call is not None
-        known = self._forks.get(response.to_tag) if self._forks is not None else None
-        other = known.dialog if known is not None else self._dialog(session.dialog)
+        other = self._forks.get(response.to_tag) if self._forks is not None else None
+        if other is None:
+            other = session.sibling(self._dialog(session.dialog))
         with contextlib.suppress(ValueError):
-            other.follow(response)
+            other.dialog.follow(response)
         core = call.core
-        flow = session.flow_of(other)
-        ack = other.request(
+        flow = other.flow()
+        ack = other.dialog.request(
             "ACK", core.tokens.branch(), cseq=response.cseq, extra=session.credentials
         ).encode(flow)
         core.transactions.carry(ack, flow)
-        core.transactions.send(other.request("BYE", core.tokens.branch()), flow)
+        core.transactions.send(other.request("BYE"), flow)
 
     # --- the end
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from softswitch.sip import Flow, Request, Response, split_list
+from softswitch.sip import Flow, Request, Response, delta_seconds, split_list
 
 _QUOTED_RE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
@@ -92,10 +92,7 @@ _LONGEST = 3600
 def retry_after(response: Response) -> float:
     """The seconds for which it asks not to be asked again, an hour at most; 0: it does not
     (§20.33)."""
-    text = (response.get("retry-after") or "").partition(";")[0].partition("(")[0].strip()
-    if not text.isascii() or not text.isdecimal():
-        return 0.0
-    return float(min(int(text[:10]), _LONGEST))
+    return float(min(delta_seconds(response.get("retry-after")) or 0, _LONGEST))
 
 
 _REASONS = 4  # one a protocol: there are two, SIP and Q.850

@@ -28,6 +28,7 @@ from softswitch.sip import (
     Session,
     Surroundings,
     Timer,
+    delta_seconds,
     escape_user,
 )
 
@@ -181,8 +182,8 @@ class Afar:
             return
         if response.status >= 300:
             self._dialog = self._session = None
-            least = _seconds(response, "min-expires") if response.status == 423 else 0
-            if self._expires < least <= _LONGEST:
+            least = delta_seconds(response.get("min-expires")) or 0
+            if response.status == 423 and self._expires < least <= _LONGEST:
                 self._expires = least
                 self.ask()
                 return
@@ -203,7 +204,7 @@ class Afar:
         self._granted(response)
 
     def _granted(self, response: Response) -> None:
-        seconds = _seconds(response, "expires") or self._expires
+        seconds = delta_seconds(response.get("expires")) or self._expires
         self._after(max(1.0, 0.9 * seconds), self._refresh)
 
     def _refresh(self) -> None:
@@ -248,9 +249,3 @@ class Afar:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _seconds(response: Response, header: str) -> int:
-    """A number of seconds, 0 for what is none."""
-    text = (response.get(header) or "").strip()
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0

@@ -50,6 +50,7 @@ from softswitch.sip import (
     ServerTransaction,
     Session,
     Surroundings,
+    delta_seconds,
     escape_user,
     parse_uri,
     split_list,
@@ -364,12 +365,9 @@ class Notifier:
 
     def expires(self, request: Request) -> int | None:
         """The seconds that a request gets; None if it asks for too few of them."""
-        text = (request.get("expires") or "").strip()
-        if not text:
+        seconds = delta_seconds(request.get("expires"))
+        if seconds is None:
             return self.settings.usual
-        if not text.isascii() or not text.isdecimal():
-            return self.settings.usual
-        seconds = int(text[:10])
         if seconds and seconds < self.settings.shortest:
             return None
         return min(seconds, self.settings.longest)

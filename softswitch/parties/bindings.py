@@ -9,14 +9,22 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from softswitch.sip import Address, Request, Uri, parse_address, parse_uri, split_list, uri_scheme
+from softswitch.sip import (
+    Address,
+    Request,
+    Uri,
+    delta_seconds,
+    parse_address,
+    parse_uri,
+    split_list,
+    uri_scheme,
+)
 
 Flow: TypeAlias = tuple[str, str, int]
 """Transport ("udp", "tcp", ...), IP address without brackets, port."""
 
 MALFORMED_EXPIRES: Final = 3600
 """Seconds that a malformed expires stands for (§10.2.1.1, §20.19)."""
-MAX_EXPIRES_DIGITS: Final = 10
 _ROUNDING: Final = 0.001  # seconds
 
 _Q_RE = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z", re.ASCII)
@@ -99,11 +107,8 @@ def in_order(binding: Binding, call_id: str, cseq: int, proof: int) -> None:
 
 def seconds(text: str | None) -> int:
     """The value of an expires parameter or Expires header."""
-    text = (text or "").strip()
-    if not text.isascii() or not text.isdecimal():
-        return MALFORMED_EXPIRES
-    # 2**32-1 is the largest that the grammar means; nobody gets that much.
-    return int(text) if len(text) <= MAX_EXPIRES_DIGITS else 2**32 - 1
+    found = delta_seconds(text)
+    return MALFORMED_EXPIRES if found is None else found
 
 
 def read_contact(value: str, max_size: int) -> Contact:
@@ -261,18 +266,22 @@ def without_connection(binding: Binding) -> Flow | None:
 _MOST_PROXIES: Final = 8
 
 
-def read_path(request: Request, flow: Flow) -> tuple[str, ...]:
+def read_path(request: Request, max_size: int) -> tuple[str, ...]:
     """The proxies that a REGISTER came through and that want to be on the way back (RFC 3327 §5.3).
 
     What is sent to the phone goes to where the REGISTER came from in any case: a Path leads nobody
-    elsewhere. Raises Refused.
+    elsewhere. `max_size` is what each may have, in characters. Raises Refused.
     """
     values = request.headers.get("path")
     if not values:
         return ()
+    if sum(map(len, values)) > _MOST_PROXIES * max_size:
+        raise Refused(400, "Path Too Long")
     uris: list[str] = []
     for value in values:
         for part in split_list(value):
+            if len(part) > max_size:
+                raise Refused(400, "Path Too Long")
             try:
                 uri = parse_address(part).uri
                 scheme = uri_scheme(uri)

@@ -25,6 +25,7 @@ from softswitch.sip import (
     Timers,
     Tokens,
     Transactions,
+    delta_seconds,
     escape_user,
     parse_address,
     readable,
@@ -157,12 +158,12 @@ class Enrolment:
             self._accepted(response)
             return
         if status == 423:
-            least = _seconds(response.get("min-expires"))
+            least = delta_seconds(response.get("min-expires")) or 0
             if self._expires < least <= _LONGEST:
                 self._expires = least
                 self.ask()
                 return
-        after = float(_seconds(response.get("retry-after")))
+        after = float(delta_seconds(response.get("retry-after")) or 0)
         if self._flow is not None and (status == 503 or (status == 408 and response.ours)):
             # That address takes none; the carrier's others may (RFC 3263 §4.3).
             seconds = max(after, LAST_AGAIN)
@@ -192,9 +193,9 @@ class Enrolment:
                     continue
                 if address.uri.partition(";")[0] == self._contact.partition(";")[0]:
                     text = address.params.get("expires")
-                    if text and _seconds(text):
-                        return min(_seconds(text), _LONGEST)
-        return min(_seconds(response.get("expires")) or self._expires, _LONGEST)
+                    if seconds := delta_seconds(text):
+                        return min(seconds, _LONGEST)
+        return min(delta_seconds(response.get("expires")) or self._expires, _LONGEST)
 
     def _failed(self, status: int, why: str, after: float) -> None:
         now = self._of.timers.clock()
@@ -327,9 +328,3 @@ def _is_the_same(one: Trunk, other: Trunk) -> bool:
         and one.to == other.to
         and (ours.user, ours.contact_user) == (theirs.user, theirs.contact_user)
     )
-
-
-def _seconds(text: str | None) -> int:
-    """A number of seconds, 0 for what is none. A Retry-After may say more after it (§20.33)."""
-    digits = (text or "").strip().partition(";")[0].partition("(")[0].strip()
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else 0

@@ -306,7 +306,7 @@ class Registrar:
             return
         contacts = [read_contact(value, self.settings.max_contact_size) for value in values]
         user_agent = request.get("user-agent") or ""
-        path = read_path(request, flow)
+        path = read_path(request, self.settings.max_contact_size)
         bindings = list(old)
         added: list[Binding] = []
         came: list[Binding] = []

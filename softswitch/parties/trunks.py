@@ -254,8 +254,8 @@ class Trunks(TrunkStates):
         return next((one for one in state.addresses if state.bad.get(one, 0.0) <= now), None)
 
     def failed_at(self, name: str, address: tuple[str, int], seconds: float) -> None:
-        """An address of a trunk takes no calls: it is the last choice for so long, a trunk of one
-        address for as long as it has said itself (Retry-After)."""
+        """An address of a trunk takes no calls: it is the last choice for so many seconds, if there
+        is another."""
         state = self._states.get(name)
         if state is None:
             return

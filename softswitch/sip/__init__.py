@@ -17,6 +17,7 @@ from softswitch.sip.flow import Flow, Network, Trace, TraceAt, TransportLimits
 from softswitch.sip.header_values import (
     Address,
     Uri,
+    delta_seconds,
     escape_user,
     parse_address,
     parse_party,
@@ -166,6 +167,7 @@ __all__ = [
     "claimed_user",
     "client_context",
     "decoded",
+    "delta_seconds",
     "escape_user",
     "first_codec",
     "forget",

@@ -96,6 +96,8 @@ class Via:
 
 _PARTIES: dict[str, tuple[str, str]] = {}
 _MAX_PARTIES: Final = 2000
+_MOST_SECONDS: Final = 2**32 - 1
+_MOST_DIGITS: Final = 20
 
 NO_VIA: Final = Via("", "", None, "")
 
@@ -149,6 +151,16 @@ def parse_params(text: str) -> dict[str, str | None]:
         params[match.group(1).lower()] = match.group(2)
         at = match.end()
     return params
+
+
+def delta_seconds(value: str | None) -> int | None:
+    """The seconds that a header's value begins with, whatever parameters or comment follow (RFC
+    3261 §20.19, §20.33, RFC 4028 §4); None where there are none. More than the grammar means are
+    the most that it does."""
+    text = (value or "").partition(";")[0].partition("(")[0].strip()
+    if not text.isascii() or not text.isdecimal():
+        return None
+    return min(int(text), _MOST_SECONDS) if len(text) <= _MOST_DIGITS else _MOST_SECONDS
 
 
 def split_list(value: str) -> list[str]:

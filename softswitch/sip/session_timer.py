@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from softswitch.sip.header_values import delta_seconds
 from softswitch.sip.message import Request, Response
 from softswitch.sip.timers import Timer, Timers
 
@@ -23,10 +24,7 @@ class Terms(NamedTuple):
 
 def _number(value: str | None) -> int:
     """Delta-seconds with parameters; 0 if it is none."""
-    text = (value or "").partition(";")[0].strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 10:
-        return 0
-    return min(int(text), LONGEST)
+    return min(delta_seconds(value) or 0, LONGEST)
 
 
 def _refresher(value: str) -> str:

@@ -40,6 +40,7 @@ class Carrier(Agent):
         self.registered: list[str] = []  # Contacts, the newest last
         self.answers: dict[str, tuple[int, str]] = {}  # status and lines instead, by method
         self.expires = 600
+        self.trying = False  # says so before it challenges
 
     def receive(self, message: Message) -> None:
         if message.status or message.method in ("ACK", "CANCEL", "PRACK"):
@@ -47,6 +48,8 @@ class Carrier(Agent):
             return
         if message.method in self.asks and not self.proved(message):
             self.challenged.append(message)
+            if self.trying and message.method == "INVITE":
+                self.answer(message, 100)
             self.challenge(message)
             return
         self.passed.append(message)

@@ -296,6 +296,46 @@ def test_a_brief_session_after_a_challenge(tmp_path: Path) -> None:
     world.end()
 
 
+def test_a_second_answer_behind_the_challenge(tmp_path: Path) -> None:
+    """Two take the call at once: the second is acknowledged and ended, as the carrier wants it."""
+    world, carrier = made(tmp_path)
+    carrier.uses = 1
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("85550100")
+    line = carrier.line
+    line.tag = "one"
+    line.reply(200, ANSWER)
+    a.ack()
+    line.tag = "two"
+    line.reply(200, ANSWER, to="INVITE")
+    (bye,) = [m for m in carrier.passed if m.method == "BYE"]
+    assert bye["to"].endswith("tag=two")
+    assert [m.method for m in carrier.challenged] == ["INVITE", "BYE"]
+    line.reply(200, to="BYE")
+    a.bye()
+    line.tag = "one"
+    line.reply(200, to="BYE")
+    world.end()
+
+
+def test_nothing_more_after_a_challenge(tmp_path: Path) -> None:
+    """The first INVITE had a 100; who says nothing to the second does not take the call."""
+    world, carrier = made(tmp_path)
+    backup = world.agent("10.3.0.1", "backup")
+    carrier.trying = True
+    alice = world.phone("1001", "10.9.0.1")
+    alice.call("95550100")
+    assert len(carrier.passed) == 1
+    world.dead.add(carrier.address)
+    world.run(4)
+    assert backup.lines == []
+    world.run(2)
+    assert backup.line.what == ["INVITE"]
+    backup.line.reply(486)
+    world.run(40)
+    world.end()
+
+
 def test_a_challenge_is_a_sign_of_life(tmp_path: Path) -> None:
     """Whoever challenges late has its time to answer all the same."""
     world, carrier = made(tmp_path)

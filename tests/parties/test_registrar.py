@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from softswitch.parties.registrar import Binding, Flow, RegisterResult, Registrar, Settings
-from softswitch.sip import network_of
+from softswitch.sip import delta_seconds, network_of
 from softswitch.sip.header_values import parse_address
 from softswitch.sip.message import Request
 from softswitch.sip.parser import parse
@@ -86,6 +86,35 @@ def site() -> Site:
 
 
 # --- adding, refreshing, removing ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("60", 60), (" 60 ", 60), ("60;x=1", 60), ("60 (busy)", 60), ("0", 0),
+        ("0" * 30 + "5", 2**32 - 1),
+        ("000060", 60), ("4294967295", 2**32 - 1), ("99999999999999999999999", 2**32 - 1),
+        ("9" * 5000, 2**32 - 1), ("", None), ("-1", None),
+        ("1.5", None), ("\u0663", None), ("x", None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_seconds(text: str | None, seconds: int | None) -> None:
+    assert delta_seconds(text) == seconds
+
+
+def test_a_path_that_is_too_long() -> None:
+    site = Site(max_contact_size=100)
+    request = parse(
+        b"REGISTER sip:pbx SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nFrom: <sip:1001@pbx>"
+        b";tag=1\r\nTo: <sip:1001@pbx>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@b>\r\n"
+        b"Path: <sip:proxy.example;lr>\r\nMax-Forwards: 70\r\n\r\n"
+    )
+    assert isinstance(request, Request)
+    assert site.registrar.process(request, "1001", PHONE).status == 200
+    for path in ([f"<sip:{'x' * 100}.example;lr>"], ["<sip:a;lr>"] * 9, ["<sip:a;lr>," * 400]):
+        request.headers["path"] = path
+        assert site.registrar.process(request, "1001", PHONE).reason == "Path Too Long", path
 
 
 def test_register_query_refresh_remove(site: Site) -> None:
