@@ -25,7 +25,14 @@ from softswitch.calls.core import (
 )
 from softswitch.calls.destination import Destination
 from softswitch.calls.dialling import Dialling
-from softswitch.calls.headers import KNOWN_METHODS, METHODS, contact_line, route_lines, unsupported
+from softswitch.calls.headers import (
+    KNOWN_METHODS,
+    METHODS,
+    body_lines,
+    contact_line,
+    route_lines,
+    unsupported,
+)
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg, state_of
@@ -83,6 +90,7 @@ __all__ = [
     "Passage",
     "Refusals",
     "TrunkStates",
+    "body_lines",
     "contact_line",
     "decode",
     "in_use",

@@ -148,9 +148,14 @@ def explanation(response: Response) -> str:
 
 def content_lines(message: Request | Response) -> str:
     """The header lines that describe a body, to go on with it."""
+    content_type = message.headers.get("content-type")
+    return (f"Content-Type: {content_type[0]}\r\n" if content_type else "") + body_lines(message)
+
+
+def body_lines(message: Request | Response) -> str:
+    """The same but for its Content-Type."""
     headers = message.headers
-    content_type = headers.get("content-type")
-    lines = f"Content-Type: {content_type[0]}\r\n" if content_type else ""
+    lines = ""
     for key, name in _CONTENT_HEADERS:
         if key in headers:
             lines += f"{name}: {headers[key][0]}\r\n"

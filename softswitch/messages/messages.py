@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from softswitch.calls import Caller, Journal, route_lines, shown
+import msgspec
+
+from softswitch.calls import Caller, Journal, body_lines, route_lines, shown
 from softswitch.config import CallerId, Extension, Trunk
 from softswitch.dialplan import Do, Route, Source, Target
 from softswitch.messages.rows import MessageRow, decode_message
@@ -29,6 +31,7 @@ from softswitch.sip import (
     Response,
     ServerTransaction,
     Surroundings,
+    delta_seconds,
     parse_uri,
     readable,
 )
@@ -130,8 +133,19 @@ class Messages:
             return
         here, there = self._receivers(route, source)
         caller = self._caller_of(request, source)
+        now = self._now_us()
+        seconds = delta_seconds(request.get("expires"))
         content = MessageRow(
-            "", number, "", "", readable(kind, 512), request.body, self._now_us(), ""
+            "",
+            number,
+            "",
+            "",
+            readable(kind, 512),
+            request.body,
+            now,
+            "",
+            body_lines(request),
+            0 if seconds is None else now + seconds * 1_000_000,
         )
         if here:
             self._take(here, content, self._shown(caller, source, route, None), transaction)
@@ -179,7 +193,11 @@ class Messages:
         sender: tuple[str, str],
         transaction: NonInviteServer,
     ) -> None:
-        kept = content.kind.partition(";")[0].strip().lower() != _PASSING
+        # With "Expires: 0" it is meant for who is there (RFC 3428 §7).
+        kept = (
+            content.until != content.at
+            and content.kind.partition(";")[0].strip().lower() != _PASSING
+        )
         most = self.settings.most
         room = [one for one in extensions if len(self._queue(one).messages) < most]
         if not room:
@@ -189,12 +207,11 @@ class Messages:
         for extension in room:
             call_id = self._around.tokens.token()
             number, name = sender
-            row = MessageRow(
-                extension, content.number, number, name, content.kind, content.body, content.at,
-                call_id,
-            )  # fmt: skip
+            row = msgspec.structs.replace(
+                content, extension=extension, sender=number, name=name, call_id=call_id
+            )
             message = Waiting(row, kept)
-            self._put(message, self.settings.lasts)
+            self._put(message, self._left(row) if kept else self.settings.lasts)
             journal = self._journal()
             if kept and journal is not None:
                 journal.changed(message)
@@ -217,8 +234,9 @@ class Messages:
                 transaction.respond(503, "Trunk Is Unreachable")
             return
         tokens = self._around.tokens
-        row = MessageRow(
-            "", number, *sender, content.kind, content.body, content.at, tokens.token()
+        shown_as, name = sender
+        row = msgspec.structs.replace(
+            content, number=number, sender=shown_as, name=name, call_id=tokens.token()
         )
         self._passed_on += 1
         request = request_of(row, trunk.to.uri(number), flow, tokens.branch(), hops, tokens.token())
@@ -266,6 +284,16 @@ class Messages:
             lasts, partial(self._drop, message, "nobody has taken it in time")
         )
 
+    def _left(self, content: MessageRow) -> float:
+        """Seconds for which it is kept from now on: no longer than its sender wants it (RFC 3428
+        §7)."""
+        most = self.settings.lasts
+        now = self._now_us()
+        left = most - (now - content.at) / 1e6
+        if content.until:
+            left = min(left, (content.until - now) / 1e6)
+        return min(left, most)
+
     def _drop(self, message: Waiting, why: str) -> None:
         content = message.content
         log.warning(
@@ -304,13 +332,13 @@ class Messages:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
         content = decode_message(data)
         journal = self._journal()
-        left = self.settings.lasts - (self._now_us() - content.at) / 1e6
+        left = self._left(content)
         if content.extension not in self._extensions or left <= 0:
             if journal is not None:
                 journal.drop(row)
             return
         message = Waiting(content, True)
-        self._put(message, min(left, self.settings.lasts))
+        self._put(message, left)
         if journal is not None:
             journal.restored(message, row)
 

@@ -13,7 +13,8 @@ _MARK: Final = b"t"
 class MessageRow(msgspec.Struct, frozen=True, array_like=True):
     """For `extension`, sent to `number` by one who is shown as `sender` and `name`; `kind` is the
     Content-Type, `at` when it came, in microseconds of UTC, `call_id` that by which the phone gets
-    it, each time the same."""
+    it, each time the same. `lines` are header lines that say more of its body, `until` is when its
+    sender has no more use for it, in microseconds of UTC; 0: never."""
 
     extension: str
     number: str
@@ -23,6 +24,8 @@ class MessageRow(msgspec.Struct, frozen=True, array_like=True):
     body: bytes
     at: int
     call_id: str
+    lines: str = ""
+    until: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode

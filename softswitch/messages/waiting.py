@@ -156,6 +156,10 @@ def request_of(
     else:
         sender = '"Anonymous" <sip:anonymous@anonymous.invalid>'
     when = format_datetime(datetime.fromtimestamp(message.at / 1e6, UTC), usegmt=True)
+    expires = ""
+    if message.until:
+        # Counted from Date (§7).
+        expires = f"Expires: {(message.until - message.at) // 1_000_000}\r\n"
     return ClientRequest(
         "MESSAGE",
         uri,
@@ -165,6 +169,6 @@ def request_of(
         message.call_id,
         1,
         max_forwards=hops,
-        extra=f"Date: {when}\r\nContent-Type: {message.kind}\r\n",
+        extra=f"Date: {when}\r\n{expires}Content-Type: {message.kind}\r\n{message.lines}",
         body=message.body,
     )

@@ -329,8 +329,8 @@ def test_nothing_more_after_a_challenge(tmp_path: Path) -> None:
     world.dead.add(carrier.address)
     world.run(4)
     assert backup.lines == []
-    world.run(2)
-    assert backup.line.what == ["INVITE"]
+    world.run(1.2)
+    assert set(backup.line.what) == {"INVITE"}
     backup.line.reply(486)
     world.run(40)
     world.end()

@@ -264,3 +264,28 @@ def test_a_trunk_that_takes_messages(tmp_path: Path) -> None:
     assert write(carrier, "1001").status == 202
     take(alice, got(alice)[-1])
     world.end()
+
+
+def test_what_a_body_is_goes_with_it(world: World) -> None:
+    alice, bob, _ = phones(world)
+    lines = "Content-Language: de\r\nContent-Disposition: render\r\nSubject: x\r\n"
+    assert write(alice, "1002", extra=lines).status == 202
+    (came,) = got(bob)
+    assert (came["content-language"], came["content-disposition"]) == ("de", "render")
+    assert "subject" not in came
+    assert "expires" not in came
+    take(bob, came)
+    world.end()
+
+
+def test_a_message_that_is_over_soon(world: World) -> None:
+    """Its sender says for how long it is of use; also over a restart."""
+    alice = world.phone("1001", "10.9.0.1")
+    for seconds in ("60", "20", "0"):
+        assert write(alice, "1002", f"for {seconds}", f"Expires: {seconds}\r\n").status == 202
+    world.restart(away=30)
+    bob = world.phone("1002", "10.9.0.2")
+    (came,) = got(bob)
+    assert (came.body, came["expires"]) == ("for 60", "60")
+    world.run(35)
+    assert world.switch.messages.tables()["messages"] == 0
