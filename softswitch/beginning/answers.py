@@ -13,11 +13,10 @@ import string
 from dataclasses import dataclass, field
 from typing import Final
 
-from softswitch.sip import local_address_for
+from softswitch.config import parse_listen, parse_name, parse_trunk_uri
+from softswitch.sip import host_port, is_numeric, local_address_for
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _RANGE: Final = re.compile(r"([0-9]{2,15})(?:-([0-9]{2,15}))?")
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 MOST: Final = 1000
 """Extensions of a first configuration."""
 _LETTERS: Final = string.ascii_letters + string.digits
@@ -56,7 +55,10 @@ def password() -> str:
 def own_name() -> str:
     """This machine's, if a switch may be called so."""
     name = socket.gethostname().partition(".")[0]
-    return name if _NAME.fullmatch(name) else "hq"
+    try:
+        return parse_name(name)
+    except ValueError:
+        return "hq"
 
 
 def own_addresses() -> list[str]:
@@ -71,28 +73,23 @@ def own_addresses() -> list[str]:
 
 def read_name(text: str) -> str:
     """A switch's name."""
-    text = text.strip()
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
-    return text
+    return parse_name(text.strip())
 
 
 def read_address(text: str) -> tuple[str, int]:
     """`192.0.2.1`, `192.0.2.1:5060` or `[2001:db8::1]:5060`."""
     text = text.strip()
-    host, port = text, "5060"
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
+    if is_numeric(text):
+        text = host_port(text.strip("[]"), 5060)
+    if not is_numeric(text.rpartition(":")[0]):
+        raise ValueError(f"found `{text}`, expected an IP address, with or without :PORT")
     try:
-        address = str(ipaddress.ip_address(host))
+        found = parse_listen(f"udp:{text}")
     except ValueError:
-        raise ValueError(f"found `{text}`, expected an IP address, with or without :PORT") from None
-    if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65_536:
+        found = None
+    if found is None or not found.port:
         raise ValueError(f"found `{text}`: expected a port from 1 to 65535")
-    return address, int(port)
+    return found.host, found.port
 
 
 def read_extensions(text: str) -> list[str]:
@@ -115,7 +112,13 @@ def read_extensions(text: str) -> list[str]:
 def read_carrier(text: str) -> str:
     """A carrier's host, with or without port."""
     text = text.strip().removeprefix("sip:")
-    host, colon, port = text.partition(":")
-    if not _HOST.fullmatch(host) or (colon and not (port.isascii() and port.isdecimal())):
-        raise ValueError(f"found `{text}`, expected a name or address: sip.carrier.example")
-    return text
+    bare = ":" in text and is_numeric(text) and not text.startswith("[")
+    try:
+        found = parse_trunk_uri(f"sip:[{text}]" if bare else f"sip:{text}")
+    except ValueError:
+        raise ValueError(
+            f"found `{text}`, expected a name or address: sip.carrier.example"
+        ) from None
+    if found.user or found.said_transport:
+        raise ValueError(f"found `{text}`, expected its host alone: {found.domain}")
+    return found.domain

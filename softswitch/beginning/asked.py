@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
@@ -148,9 +149,19 @@ def _check(file: Path) -> None:
         click.echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
 
 
+def _reached(listen: tuple[str, int]) -> tuple[str, int]:
+    """What others reach this machine by, where it listens to all that come."""
+    host, port = listen
+    if not ip_address(host).is_unspecified:
+        return listen
+    six = ":" in host
+    own = [one for one in reading.own_addresses() if (":" in one) == six]
+    return (own[0] if own else "::1"), port
+
+
 def _say_next(file: Path, dialplan: Path, made: Answers) -> None:
     first = next(iter(made.extensions))
-    server = host_port(*made.listen)
+    server = host_port(*_reached(made.listen))
     click.echo(f"{file} (mode 0600, it has passwords) and {dialplan} are written.\n")
     click.echo(f"  softswitch check {file}        # after each change")
     click.echo(f"  softswitch run {file}          # until Ctrl-C; as a service: docs/service.md")
@@ -160,4 +171,6 @@ def _say_next(file: Path, dialplan: Path, made: Answers) -> None:
     click.echo(f"  softswitch phone --registrar {server} --user {first} \\")
     click.echo("      --password PASSWORD --answer")
     if made.api is not None:
-        click.echo(f"\nThe API: http://{host_port(*made.api)}/docs, with the token from {file}.")
+        click.echo(
+            f"\nThe API: http://{host_port(*_reached(made.api))}/docs, with the token from {file}."
+        )

@@ -38,6 +38,7 @@ from softswitch.config.models import (
     Trunk,
     TrunkAccount,
     TrunkModel,
+    parse_name,
 )
 from softswitch.config.numbers import (
     AS_IT_IS,
@@ -142,6 +143,7 @@ __all__ = [
     "number_forms",
     "one_or_more",
     "parse_listen",
+    "parse_name",
     "parse_trunk_uri",
     "read_forwarding",
     "read_yaml",

@@ -66,7 +66,8 @@ _CODE = re.compile(r"[0-9*#]{1,8}")
 _HEADER = re.compile(r"[A-Za-z0-9-.!%*_+`'~]+")
 
 
-def _name(text: str) -> str:
+def parse_name(text: str) -> str:
+    """That of a switch or a trunk. Raises ValueError, saying what was expected."""
     if not _NAME.fullmatch(text):
         raise ValueError(f"found `{text}`, expected letters, digits, `.`, `_` and `-`")
     return text
@@ -132,7 +133,7 @@ class TlsSection(CertificateModel):
 class SwitchSection(Section):
     """``switch:``, who this switch is and where it listens."""
 
-    name: Annotated[Text, AfterValidator(_name)] = Field(
+    name: Annotated[Text, AfterValidator(parse_name)] = Field(
         description="the switch's name, unique among your switches"
     )
     site: Text = Field(default="", description="where it stands; goes into the call's data")
@@ -683,7 +684,7 @@ class ConfigModel(Section):
     extensions: dict[Annotated[str, AfterValidator(_extension)], ExtensionModel] = Field(
         default={}, description="phones, by number"
     )
-    trunks: dict[Annotated[str, AfterValidator(_name)], TrunkModel] = Field(
+    trunks: dict[Annotated[str, AfterValidator(parse_name)], TrunkModel] = Field(
         default={}, description="other switches and carriers, by name"
     )
     dialplan: Annotated[Text, StringConstraints(min_length=1)] = Field(

@@ -15,7 +15,7 @@ from rich.live import Live
 
 from softswitch.console.finding import config_argument, socket_of
 from softswitch.console.tables import overview
-from softswitch.control import ROWS, ControlError, ask, open_control
+from softswitch.control import ROWS, ControlError, ask, open_control, put_together
 
 EVERY = 1.0
 """Seconds between two looks of ``--watch``."""
@@ -67,11 +67,7 @@ def look(stream: IO[bytes], rows: int, sections: list[str] | None) -> dict[str, 
     wanted = {} if sections is None else {"sections": sections}
     told: dict[str, Any] = {}
     for piece in ask(stream, "status", rows=rows, **wanted):
-        for name, value in piece.items():
-            if isinstance(value, list):
-                told.setdefault(name, []).extend(value)
-            else:
-                told[name] = value
+        put_together(told, piece)
     return told
 
 

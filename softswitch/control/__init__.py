@@ -7,7 +7,7 @@ question after the other. Large answers come in many lines, between which the sw
 calls.
 """
 
-from softswitch.control.asking import ControlError, ask, open_control
+from softswitch.control.asking import ControlError, ask, open_control, put_together
 from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.status import ROWS, SECTIONS, Status
@@ -29,4 +29,5 @@ __all__ = [
     "Wrong",
     "ask",
     "open_control",
+    "put_together",
 ]

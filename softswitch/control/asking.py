@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -13,6 +13,15 @@ from typing import IO, Any, Final, cast
 PATIENCE: Final = 10.0
 """Seconds that a switch gets for the next line of an answer."""
 _MOST: Final = 16 * 1024 * 1024
+
+
+def put_together(told: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """Add a piece of an answer to what came before: rows to their rows."""
+    for name, value in piece.items():
+        if isinstance(value, list):
+            told.setdefault(name, []).extend(value)
+        else:
+            told[name] = value
 
 
 class ControlError(Exception):

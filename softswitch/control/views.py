@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from softswitch.control.asking import put_together
 from softswitch.control.listening import Wrong
 from softswitch.control.status import Status
 from softswitch.control.traced import Traced
@@ -29,11 +30,7 @@ class SwitchViews:
         told: dict[str, Any] = {}
         try:
             async for piece in self._status.answer(asked):
-                for name, value in piece.items():
-                    if isinstance(value, list):
-                        told.setdefault(name, []).extend(value)
-                    else:
-                        told[name] = value
+                put_together(told, piece)
                 await asyncio.sleep(0)
         except Wrong as wrong:
             raise LookupError(str(wrong)) from None
@@ -47,9 +44,9 @@ class SwitchViews:
             raise LookupError(str(wrong)) from None
         if not story.messages:
             raise LookupError(f"no message of {call[:200]} is kept")
-        if form == "pcap":
-            return await _joined(capture(one.masked() for one in story.messages))
         story.messages = await _masked(story)
+        if form == "pcap":
+            return await _joined(capture(story.messages))
         if form == "svg":
             return await _joined(_lines(svg_lines(story)))
         if form == "text":

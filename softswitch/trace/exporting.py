@@ -11,7 +11,6 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 from typing import Final
@@ -111,11 +110,6 @@ class Exporter:
             packet = hep3(message, settings.capture_id, settings.password, call_id or sip_call_id)
             self._socket.sendto(packet, settings.to)
             self.sent += 1
-        except ConnectionRefusedError:
-            # Of one before: nobody listens there. This one may still get through.
-            self.dropped += 1
-            with suppress(OSError):
-                self._socket.sendto(packet, settings.to)
         except (OSError, ValueError):
             self.dropped += 1
 

@@ -8,10 +8,9 @@ own), type, length with these six bytes, value. Numbers are in network order.
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_address
 from typing import Final
 
-from softswitch.trace.wire import Seen
+from softswitch.trace.wire import Seen, packed
 
 MOST: Final = 65_000
 """Bytes of a packet: a datagram has no room for more."""
@@ -30,7 +29,7 @@ _SIP: Final = 1
 def hep3(message: Seen, capture_id: int, password: str = "", correlation: str = "") -> bytes:
     """The packet of a message. `capture_id` is who has seen it, 32 bits; `correlation` what the
     messages of one call have in common. A message that is too long is cut off."""
-    ours, theirs = _addresses(message)
+    ours, theirs = packed(message.local[0], message.peer[0])
     source, target = (ours, theirs) if message.sent else (theirs, ours)
     ports = (message.local[1], message.peer[1])
     source_port, target_port = ports if message.sent else ports[::-1]
@@ -60,14 +59,3 @@ def hep3(message: Seen, capture_id: int, password: str = "", correlation: str = 
 
 def _chunk(kind: int, value: bytes) -> bytes:
     return struct.pack("!HHH", 0, kind, 6 + len(value)) + value
-
-
-def _addresses(message: Seen) -> tuple[bytes, bytes]:
-    """Ours and the peer's, of one family."""
-    found = [
-        ip_address(host.strip("[]").partition("%")[0]).packed
-        for host in (message.local[0], message.peer[0])
-    ]
-    if len(found[0]) != len(found[1]):
-        found = [one if len(one) == 16 else bytes(10) + b"\xff\xff" + one for one in found]
-    return found[0], found[1]

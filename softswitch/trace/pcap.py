@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 from typing import Final
 
-from softswitch.trace.wire import Seen
+from softswitch.trace.wire import Seen, packed
 
 _MAGIC: Final = 0xA1B2C3D4
 _ETHERNET: Final = 1
@@ -65,9 +64,7 @@ def _packets(message: Seen, at: dict[tuple[_End, _End], int]) -> Iterator[bytes]
 
 
 def _packet(source: str, target: str, kind: int, head: bytes, sum_at: int, data: bytes) -> bytes:
-    ours, theirs = _address(source), _address(target)
-    if len(ours) != len(theirs):
-        ours, theirs = _six(ours), _six(theirs)
+    ours, theirs = packed(source, target)
     length = len(head) + len(data)
     if len(ours) == 16:
         pseudo = ours + theirs + struct.pack("!IHBB", length, 0, 0, kind)
@@ -88,15 +85,6 @@ def _numbered(packet: bytes, serial: int) -> bytes:
     head = packet[2:6] + struct.pack("!H", serial & 0xFFFF) + packet[8:22]
     found = struct.pack("!H", _checksum(head))
     return packet[:2] + head[:10] + found + head[12:] + packet[22:]
-
-
-def _address(host: str) -> bytes:
-    # An interface may be named after it: fe80::1%eth0.
-    return ip_address(host.strip("[]").partition("%")[0]).packed
-
-
-def _six(address: bytes) -> bytes:
-    return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
 
 
 def _checksum(data: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any, Final
 
 from softswitch.log import SECRETS
@@ -12,6 +13,16 @@ from softswitch.sip import Entry, host_port, local_address_for, readable
 
 _CALL_ID_RE: Final = re.compile(rb"\n(?:call-id|i)[ \t]*:\s*([^\r\n]*?)[ \t]*\r?\n", re.I)
 _CSEQ_RE: Final = re.compile(rb"\ncseq[ \t]*:\s*(\d+)\s+([^\s]+)", re.I)
+
+
+def packed(one: str, other: str) -> tuple[bytes, bytes]:
+    """Two hosts as their addresses are on the wire, both of IPv6 if one of them is. ValueError for
+    what is no address."""
+    # An interface may be named after it: fe80::1%eth0.
+    found = [ip_address(host.strip("[]").partition("%")[0]).packed for host in (one, other)]
+    if len(found[0]) != len(found[1]):
+        found = [one if len(one) == 16 else bytes(10) + b"\xff\xff" + one for one in found]
+    return found[0], found[1]
 
 
 @dataclass(frozen=True, slots=True)

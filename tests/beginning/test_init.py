@@ -130,6 +130,16 @@ def test_what_cannot_be(folder: Path, words: list[str], says: str) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_what_is_said_next_can_be_done(folder: Path) -> None:
+    """Nobody can register at 0.0.0.0; and texts are written as they were typed."""
+    done = init("--yes", "--listen", "0.0.0.0", "--site", "Köln, Süd", "--api", "0.0.0.0:8081")
+    assert done.exit_code == 0, done.output
+    assert "0.0.0.0" not in done.output
+    assert f"--registrar {own_addresses()[0]}:5060" in done.output
+    assert "Köln, Süd" in (folder / "switch.yaml").read_text(encoding="utf-8")
+    assert "udp:0.0.0.0:5060" in (folder / "switch.yaml").read_text(encoding="utf-8")
+
+
 def test_a_folder_that_is_not_there(folder: Path) -> None:
     done = init("no/where.yaml", "--yes")
     assert done.exit_code == 1
@@ -141,7 +151,13 @@ def test_answers() -> None:
     assert read_address("[2001:db8::1]:5070") == ("2001:db8::1", 5070)
     assert read_address("2001:db8::1") == ("2001:db8::1", 5060)
     assert read_extensions("007-009 100") == ["007", "008", "009", "100"]
+    assert read_address("[2001:db8::1]") == ("2001:db8::1", 5060)
     assert read_carrier("sip:sip.example:5070") == "sip.example:5070"
+    assert read_carrier("2001:db8::1") == "[2001:db8::1]"
+    assert read_carrier("[2001:db8::1]:5070") == "[2001:db8::1]:5070"
+    for wrong in ("a@sip.example", "sip.example;transport=tcp", "300.1.1.1", "[x]", "a:99999", ""):
+        with pytest.raises(ValueError, match="expected"):
+            read_carrier(wrong)
     assert patterns(["007", "100", "1001", "1002"]) == ["0XX", "1XX", "1XXX"]
     assert own_addresses()[-1] == "127.0.0.1"
     assert password() != password()
