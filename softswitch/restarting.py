@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from functools import partial
+from typing import Any
 
 from softswitch.calls import (
     RESTARTED,
     Call,
     Journal,
     Leg,
+    RowKind,
     decode,
     is_failure,
     is_goodbye,
 )
-from softswitch.features import (
-    Completions,
-    Mailboxes,
-    PhoneFeatures,
-    is_completion,
-    is_mailbox,
-    is_wish,
-)
-from softswitch.messages import Messages, is_message
-from softswitch.notifier import Notifier, is_subscription
-from softswitch.parties import Registrations, is_registration
 from softswitch.sip import Flow, Network, Response, Timers, Transactions
 
 log = logging.getLogger(__name__)
@@ -36,12 +27,25 @@ RESTART_CHECKS = 500.0
 _MOVED = b"LegMoved"  # the tag of `events.LegMoved` in a row
 
 
+class KeptRows:
+    """Rows that are no calls', and what takes one of them up, with its number: it may raise
+    whatever a row that is none makes it raise. `after_calls`: it tells of them."""
+
+    def __init__(
+        self, kind: RowKind[Any], take_up: Callable[[int, bytes], None], after_calls: bool = False
+    ) -> None:
+        self.kind = kind
+        self.take_up = take_up
+        self.after_calls = after_calls
+
+
 class Restarting:
     """Puts calls, registrations and what phones have set back, and is the network of those calls
     (`Flows`), also while the switch does not listen yet.
 
-    `legs` are found as requests find them. `call`, `failure` and `goodbye` are `restore`,
-    `restore_failure` and `restore_goodbye` of `softswitch.calls`, for this switch.
+    `legs` are found as requests find them. `kept` are the rows that are no calls'. `call`,
+    `failure` and `goodbye` are `restore`, `restore_failure` and `restore_goodbye` of
+    `softswitch.calls`, for this switch.
     """
 
     def __init__(
@@ -50,12 +54,8 @@ class Restarting:
         timers: Timers,
         transactions: Transactions,
         legs: Mapping[str, Leg],
-        registrations: Registrations,
-        features: PhoneFeatures,
-        completions: Completions,
-        mailboxes: Mailboxes,
-        notifier: Notifier,
-        messages: Messages,
+        registrations: Sized,
+        kept: Sequence[KeptRows],
         *,
         call: Callable[..., Call],
         failure: Callable[..., None],
@@ -66,11 +66,7 @@ class Restarting:
         self._transactions = transactions
         self._legs = legs
         self._registrations = registrations
-        self._features = features
-        self._completions = completions
-        self._mailboxes = mailboxes
-        self._notifier = notifier
-        self._messages = messages
+        self._kept = tuple(kept)
         self._call = call
         self._failure = failure
         self._goodbye = goodbye
@@ -89,20 +85,15 @@ class Restarting:
         self._journal = journal
         calls: list[tuple[int, bytes]] = []
         goodbyes: list[tuple[int, bytes]] = []
-        subscriptions: list[tuple[int, bytes]] = []
+        later: list[Callable[[], None]] = []
         for row, data in rows:
-            if is_registration(data):
-                self._take_up(row, partial(self._registrations.restore, row, data))
-            elif is_wish(data):
-                self._take_up(row, partial(self._features.restore, row, data))
-            elif is_completion(data):
-                self._take_up(row, partial(self._completions.restore, row, data))
-            elif is_mailbox(data):
-                self._take_up(row, partial(self._mailboxes.restore, row, data))
-            elif is_message(data):
-                self._take_up(row, partial(self._messages.restore, row, data))
-            elif is_subscription(data):
-                subscriptions.append((row, data))
+            kept = next((one for one in self._kept if one.kind.is_one(data)), None)
+            if kept is not None:
+                take_up = partial(self._take_up, row, partial(kept.take_up, row, data))
+                if kept.after_calls:
+                    later.append(take_up)
+                else:
+                    take_up()
             elif is_goodbye(data):
                 goodbyes.append((row, data))
             elif not is_failure(data):
@@ -113,9 +104,8 @@ class Restarting:
         for row, data in goodbyes:
             if journal is not None:
                 self._take_up(row, partial(self._goodbye, self, journal, row, data))
-        # After all of which they tell.
-        for row, data in subscriptions:
-            self._take_up(row, partial(self._notifier.restore, row, data))
+        for tell in later:
+            tell()
         if answered or ended:
             log.warning(
                 "restarted: %d calls go on, %d were not answered and have ended", answered, ended

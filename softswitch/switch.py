@@ -40,14 +40,23 @@ from softswitch.calls import (
 from softswitch.configuration import Config
 from softswitch.dialplan import Dialplan, Route, Source, Stages, Target
 from softswitch.events import CallMerged, Event, SwitchStarted
-from softswitch.features import Completions, Mailboxes, PhoneFeatures, completes, remembers
+from softswitch.features import (
+    COMPLETION,
+    MAILBOX,
+    WISHES,
+    Completions,
+    Mailboxes,
+    PhoneFeatures,
+    completes,
+    remembers,
+)
 from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
-from softswitch.messages import Messages
-from softswitch.notifier import PACKAGES, Afar, Notifier, Subscription
-from softswitch.parties import Parties
+from softswitch.messages import MESSAGE, Messages
+from softswitch.notifier import PACKAGES, SUBSCRIPTION, Afar, Notifier, Subscription
+from softswitch.parties import REGISTRATION, Parties
 from softswitch.refusing import Refusing
-from softswitch.restarting import Restarting
+from softswitch.restarting import KeptRows, Restarting
 from softswitch.settings import (
     call_settings,
     completion_settings,
@@ -250,11 +259,14 @@ class Switch(Core):
             self.transactions,
             self.legs,
             self.registrations,
-            self.phone_features,
-            self.completions,
-            self.mailboxes,
-            self.notifier,
-            self.messages,
+            (
+                KeptRows(REGISTRATION, self.registrations.restore),
+                KeptRows(WISHES, self.phone_features.restore),
+                KeptRows(COMPLETION, self.completions.restore),
+                KeptRows(MAILBOX, self.mailboxes.restore),
+                KeptRows(MESSAGE, self.messages.restore),
+                KeptRows(SUBSCRIPTION, self.notifier.restore, after_calls=True),
+            ),
             call=partial(restore, self),
             failure=partial(restore_failure, self),
             goodbye=partial(restore_goodbye, self),

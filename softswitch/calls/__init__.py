@@ -49,6 +49,7 @@ from softswitch.calls.refusals import (
     same_request,
 )
 from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
+from softswitch.calls.row_kinds import RowKind
 from softswitch.calls.search import FULL
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "Member",
     "Passage",
     "Refusals",
+    "RowKind",
     "TrunkStates",
     "body_lines",
     "contact_line",

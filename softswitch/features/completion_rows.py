@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-# No other row of the journal begins so.
-_MARK: Final = b"c"
+from softswitch.calls import RowKind
 
 
 class CompletionRow(msgspec.Struct, frozen=True, array_like=True):
@@ -22,20 +21,4 @@ class CompletionRow(msgspec.Struct, frozen=True, array_like=True):
     until: int
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(CompletionRow).decode
-
-
-def is_completion(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
-
-
-def encode_completion(row: CompletionRow) -> bytes:
-    """Its bytes."""
-    return _MARK + _encode(row)
-
-
-def decode_completion(row: bytes) -> CompletionRow:
-    """What a row says. Raises msgspec.DecodeError if it is none."""
-    return _decode(row[len(_MARK) :])
+COMPLETION: Final = RowKind(b"c", CompletionRow)

@@ -16,9 +16,8 @@ from softswitch.calls import CALLEE_BUSY, CALLER_BUSY, CompletingCall, Errand, J
 from softswitch.config import Extension, Forwarding
 from softswitch.dialplan import Dialplan, Do, Route, Source
 from softswitch.features.completion_rows import (
+    COMPLETION,
     CompletionRow,
-    decode_completion,
-    encode_completion,
 )
 from softswitch.sip import Timer, Timers
 
@@ -98,7 +97,7 @@ class Completion(Errand):
 
     def written(self) -> bytes:
         """The row's bytes, as of now."""
-        return encode_completion(
+        return COMPLETION.encode(
             CompletionRow(self.caller, self.callee, self.number, self.due, self.until)
         )
 
@@ -170,7 +169,7 @@ class Completions:
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
-        read = decode_completion(data)
+        read = COMPLETION.decode(data)
         journal = self._journal()
         left = (read.until - self._now_us()) / 1e6
         known = read.caller in self._extensions and read.callee in self._extensions

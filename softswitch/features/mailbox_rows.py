@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-# No other row of the journal begins so.
-_MARK: Final = b"m"
+from softswitch.calls import RowKind
 
 
 class MailboxRow(msgspec.Struct, frozen=True, array_like=True):
@@ -18,20 +17,4 @@ class MailboxRow(msgspec.Struct, frozen=True, array_like=True):
     old: int
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(MailboxRow).decode
-
-
-def is_mailbox(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
-
-
-def encode_mailbox(row: MailboxRow) -> bytes:
-    """Its bytes."""
-    return _MARK + _encode(row)
-
-
-def decode_mailbox(row: bytes) -> MailboxRow:
-    """What a row says. Raises msgspec.DecodeError if it is none."""
-    return _decode(row[len(_MARK) :])
+MAILBOX: Final = RowKind(b"m", MailboxRow)

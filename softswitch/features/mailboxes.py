@@ -8,7 +8,7 @@ from typing import Final
 
 from softswitch.calls import Journal
 from softswitch.config import Extension
-from softswitch.features.mailbox_rows import MailboxRow, decode_mailbox, encode_mailbox
+from softswitch.features.mailbox_rows import MAILBOX, MailboxRow
 
 _MOST: Final = 1_000_000
 
@@ -27,7 +27,7 @@ class Mailbox:
 
     def written(self) -> bytes:
         """The row's bytes, as of now."""
-        return encode_mailbox(MailboxRow(self.extension, self.new, self.old))
+        return MAILBOX.encode(MailboxRow(self.extension, self.new, self.old))
 
 
 class Mailboxes:
@@ -83,7 +83,7 @@ class Mailboxes:
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
-        read = decode_mailbox(data)
+        read = MAILBOX.decode(data)
         journal = self._journal()
         if read.extension not in self._extensions or read.extension in self._all:
             if journal is not None:

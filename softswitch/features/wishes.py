@@ -11,10 +11,8 @@ from typing import Final
 
 import msgspec
 
+from softswitch.calls import RowKind
 from softswitch.config import ALWAYS, BUSY, CASES, NO_ANSWER, UNREACHABLE, FollowStep, Forwarding
-
-# No other row of the journal begins so.
-_MARK: Final = b"w"
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -27,8 +25,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     follow: list[tuple[list[str], float]] | None = None
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Row).decode
+WISHES: Final = RowKind(b"w", _Row)
 
 
 class Wishes:
@@ -55,7 +52,7 @@ class Wishes:
     def written(self) -> bytes:
         """The row's bytes, as of now."""
         follow = self.follow
-        return _MARK + _encode(
+        return WISHES.encode(
             _Row(
                 self.extension,
                 self.forward,
@@ -95,14 +92,9 @@ class Wishes:
         return f"<what {self.extension} has set>"
 
 
-def is_wish(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
-
-
 def decode(row: bytes) -> Wishes:
     """What a row says. Raises msgspec.DecodeError if it is none."""
-    read = _decode(row[len(_MARK) :])
+    read = WISHES.decode(row)
     wishes = Wishes(read.extension)
     wishes.forward = {case: number for case, number in read.forward.items() if case in CASES}
     wishes.after, wishes.dnd = read.after, read.dnd

@@ -20,7 +20,7 @@ import msgspec
 from softswitch.calls import Caller, Journal, body_lines, route_lines, shown
 from softswitch.config import CallerId, Extension, Trunk
 from softswitch.dialplan import Do, Route, Source, Target
-from softswitch.messages.rows import MessageRow, decode_message
+from softswitch.messages.rows import MESSAGE, MessageRow
 from softswitch.messages.waiting import Queue, Waiting, request_of
 from softswitch.sip import (
     Account,
@@ -330,7 +330,7 @@ class Messages:
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
-        content = decode_message(data)
+        content = MESSAGE.decode(data)
         journal = self._journal()
         left = self._left(content)
         if content.extension not in self._extensions or left <= 0:

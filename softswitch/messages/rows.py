@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-# No other row of the journal begins so.
-_MARK: Final = b"t"
+from softswitch.calls import RowKind
 
 
 class MessageRow(msgspec.Struct, frozen=True, array_like=True):
@@ -28,20 +27,4 @@ class MessageRow(msgspec.Struct, frozen=True, array_like=True):
     until: int = 0
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(MessageRow).decode
-
-
-def is_message(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
-
-
-def encode_message(row: MessageRow) -> bytes:
-    """Its bytes."""
-    return _MARK + _encode(row)
-
-
-def decode_message(row: bytes) -> MessageRow:
-    """What a row says. Raises msgspec.DecodeError if it is none."""
-    return _decode(row[len(_MARK) :])
+MESSAGE: Final = RowKind(b"t", MessageRow)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from softswitch.calls import route_lines
-from softswitch.messages.rows import MessageRow, encode_message
+from softswitch.messages.rows import MESSAGE, MessageRow
 from softswitch.sip import (
     ClientRequest,
     Flow,
@@ -44,7 +44,7 @@ class Waiting:
 
     def written(self) -> bytes:
         """The row's bytes."""
-        return encode_message(self.content)
+        return MESSAGE.encode(self.content)
 
 
 class Post(Protocol):

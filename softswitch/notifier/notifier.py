@@ -34,7 +34,7 @@ from softswitch.notifier.pidf import (
 )
 from softswitch.notifier.publications import Publications
 from softswitch.notifier.reg_info import REG_INFO, write_registrations
-from softswitch.notifier.rows import decode_subscription
+from softswitch.notifier.rows import SUBSCRIPTION
 from softswitch.notifier.subscription import Subscription
 from softswitch.notifier.summary import SUMMARY, write_summary
 from softswitch.notifier.xml import BadXml
@@ -568,7 +568,7 @@ class Notifier:
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before. Raises whatever a row that is none may raise."""
-        read = decode_subscription(data)
+        read = SUBSCRIPTION.decode(data)
         journal = self._journal()
         left = (read.until - self._now_us()) / 1e6
         flow = self._network.flow_to(*read.flow, read.listener) if left > 0 else None

@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-# No other row of the journal begins so.
-_MARK: Final = b"s"
+from softswitch.calls import RowKind
 
 
 class SubscriptionRow(msgspec.Struct, frozen=True, array_like=True):
@@ -34,20 +33,4 @@ class SubscriptionRow(msgspec.Struct, frozen=True, array_like=True):
     listener: str = ""
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(SubscriptionRow).decode
-
-
-def is_subscription(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
-
-
-def encode_subscription(row: SubscriptionRow) -> bytes:
-    """Its bytes."""
-    return _MARK + _encode(row)
-
-
-def decode_subscription(row: bytes) -> SubscriptionRow:
-    """What a row says. Raises msgspec.DecodeError if it is none."""
-    return _decode(row[len(_MARK) :])
+SUBSCRIPTION: Final = RowKind(b"s", SubscriptionRow)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from softswitch.calls import CSEQ_AHEAD, contact_line
-from softswitch.notifier.rows import SubscriptionRow, encode_subscription
+from softswitch.notifier.rows import SUBSCRIPTION, SubscriptionRow
 from softswitch.sip import (
     Dialog,
     Flow,
@@ -185,7 +185,7 @@ class Subscription:
         """The row's bytes, as of now."""
         dialog = self.session.dialog
         left = self.until - self.of.timers.clock()
-        return encode_subscription(
+        return SUBSCRIPTION.encode(
             SubscriptionRow(
                 self.package,
                 _bytes(self.number),

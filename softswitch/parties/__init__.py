@@ -5,12 +5,13 @@ from softswitch.parties.bindings import Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.parties import Parties
 from softswitch.parties.registrar import Registrar, Settings
-from softswitch.parties.registrations import Registrations, is_registration
+from softswitch.parties.registrations import REGISTRATION, Registrations
 from softswitch.parties.screening import GuessLimits
 from softswitch.parties.sources import Sources
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
+    "REGISTRATION",
     "Binding",
     "Callers",
     "GuessLimits",
@@ -20,5 +21,4 @@ __all__ = [
     "Settings",
     "Sources",
     "Trunks",
-    "is_registration",
 ]

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from functools import partial
+from typing import Final
 
 import msgspec
 
-from softswitch.calls import Journal
+from softswitch.calls import Journal, RowKind
 from softswitch.parties.bindings import Binding
 from softswitch.parties.registrar import Registrar
 from softswitch.sip import Timer, Timers
@@ -22,8 +23,6 @@ CLOCK_SET = 5.0
 """Seconds by which the time of day has to jump for everything to be written again."""
 UNREGISTERED_KEPT = 1.0
 """Seconds after which the journal forgets that a phone is not registered any more."""
-
-_MARK = b"r"  # no row of a call begins so: those are arrays of msgpack
 
 
 class _BindingRow(msgspec.Struct, frozen=True, array_like=True):
@@ -55,8 +54,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     boot: str = ""
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Row).decode
+REGISTRATION: Final = RowKind(b"r", _Row)
 
 
 class Registered:
@@ -168,11 +166,6 @@ class Registrations:
             journal.over(kept)
 
 
-def is_registration(row: bytes) -> bool:
-    """Whether a row of the journal is one of these."""
-    return row.startswith(_MARK)
-
-
 def encode(aor: str, bindings: Sequence[Binding], ahead: float, boot: str = "") -> bytes:
     """The row of an address-of-record."""
     rows = [
@@ -194,12 +187,12 @@ def encode(aor: str, bindings: Sequence[Binding], ahead: float, boot: str = "") 
         )
         for one in bindings
     ]
-    return _MARK + _encode(_Row(aor, rows, ahead, boot))
+    return REGISTRATION.encode(_Row(aor, rows, ahead, boot))
 
 
 def decode(row: bytes, ahead: float, boot: str = "") -> tuple[str, list[Binding]]:
     """The address-of-record of a row and its bindings. Raises msgspec.DecodeError if it is none."""
-    read = _decode(row[len(_MARK) :])
+    read = REGISTRATION.decode(row)
     if boot and read.boot == boot:
         ahead = read.ahead
     return read.aor, [

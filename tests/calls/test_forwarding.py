@@ -12,7 +12,7 @@ from calls.test_transfer_sites import BRANCH, BRANCH_AT, BRANCH_PLAN
 from calls.transfers import BOB, CAROL, heard, port, refer, talk
 from softswitch import events
 from softswitch.configuration import load_config
-from softswitch.features import is_wish
+from softswitch.features import WISHES
 
 CODES = (
     PLAN
@@ -619,18 +619,18 @@ def test_kept_over_a_restart(tmp_path: Path) -> None:
     carol.line.reply(486)
     assert failed(a).startswith("486 "), "what is switched off is off"
     assert world.rows is not None
-    rows = sum(map(is_wish, world.rows.rows.values()))
+    rows = sum(map(WISHES.is_one, world.rows.rows.values()))
     world.restart(5, CONFIG.replace('  "1002"', '  "1007"'), CODES.replace("1002", "1007"))
     assert not world.switch.forwardings, "that extension is gone"
     world.rest()
-    assert sum(map(is_wish, world.rows.rows.values())) == rows - 1
+    assert sum(map(WISHES.is_one, world.rows.rows.values())) == rows - 1
 
 
 def test_what_was_answered_is_on_disk(tmp_path: Path) -> None:
     world = made(tmp_path, journal=True)
     bob = world.phone("1002", "10.9.0.2")
     assert world.rows is not None
-    assert not any(map(is_wish, world.rows.rows.values()))
+    assert not any(map(WISHES.is_one, world.rows.rows.values()))
     assert dial(bob, "*721003").startswith("480 ")
-    assert any(map(is_wish, world.rows.rows.values()))
+    assert any(map(WISHES.is_one, world.rows.rows.values()))
     world.rest()

@@ -23,7 +23,7 @@ from softswitch.events import (
     LegMedia,
     SwitchStarted,
 )
-from softswitch.parties import is_registration
+from softswitch.parties import REGISTRATION
 
 
 def alive(world: World, *lines: Line) -> None:
@@ -623,7 +623,7 @@ def test_an_invite_that_was_not_too_long_when_it_came_is_none_now(tmp_path: Path
     phone.line.reply(180)
     site.run(0.3)
     assert site.rows is not None
-    (record,) = [decode(row) for row in site.rows.rows.values() if not is_registration(row)]
+    (record,) = [decode(row) for row in site.rows.rows.values() if not REGISTRATION.is_one(row)]
     long = record.received.replace("From: ", f"From: {'x' * 20_000} ", 1)
     request = _received(msgspec.structs.replace(record, received=long))
     assert len(request.headers["from"][0]) > 20_000

@@ -12,7 +12,7 @@ from calls.call_world import CONFIG, World
 from calls.robots import Robot
 from calls.test_by_chance import NUMBERS
 from softswitch.events import CallMerged, CallRestored, TalkBegan
-from softswitch.parties import is_registration
+from softswitch.parties import REGISTRATION
 
 REFER = CONFIG.replace("keepalive: 0}", "keepalive: 0, refer: true}") + (
     "timers: {session_check: 30, restart_check: 1}\n"
@@ -152,6 +152,6 @@ def test_robots_transfer_and_the_switch_is_killed(
     world.run(600)
     world.end(idle=900)
     assert world.rows is not None
-    assert all(is_registration(row) for row in world.rows.rows.values())
+    assert all(REGISTRATION.is_one(row) for row in world.rows.rows.values())
     raised = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert not raised

@@ -10,7 +10,7 @@ import pytest
 from api_sites import Site, sites
 from calls.call_world import CONFIG, PLAN, World
 
-from softswitch.features import is_wish
+from softswitch.features import WISHES
 from tests.switch_process import Running
 
 
@@ -50,7 +50,7 @@ async def test_forward(hq: Site, world: World) -> None:
     set_now = {**off, "busy": "1001", "no_answer": "1003", "after": 12}
     assert answer.json() == set_now
     assert world.rows is not None
-    assert any(map(is_wish, world.rows.rows.values())), "it is on disk"
+    assert any(map(WISHES.is_one, world.rows.rows.values())), "it is on disk"
     assert (await hq.reader.get("/extensions/1002/forward")).json() == set_now
     forwarding = world.switch.forwardings["1002"]
     assert (forwarding.busy, forwarding.no_answer, forwarding.after) == ("1001", "1003", 12)
@@ -82,7 +82,7 @@ async def test_follow(hq: Site, world: World) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json()["follow"] == [{"to": "1002", "timeout": None}, *steps[1:]]
     assert world.rows is not None
-    assert any(map(is_wish, world.rows.rows.values())), "it is on disk"
+    assert any(map(WISHES.is_one, world.rows.rows.values())), "it is on disk"
     assert (await hq.reader.get(of)).json() == answer.json()
     again = await hq.http.put(of, json={"follow": answer.json()["follow"]})
     assert again.json() == answer.json(), "what is read can be written"

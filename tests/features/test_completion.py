@@ -13,7 +13,7 @@ from calls.test_transfer import BOB, CAROL, port, talks
 
 from softswitch import events
 from softswitch.configuration import load_config
-from softswitch.features import is_completion
+from softswitch.features import COMPLETION
 
 CODES = (
     PLAN
@@ -968,7 +968,7 @@ def test_kept_over_a_restart(kept: World) -> None:
     busy(dave, bob)
     assert dial(dave, "*37") == ON
     assert world.rows is not None
-    assert sum(map(is_completion, world.rows.rows.values())) == 2, "on disk when it is answered"
+    assert sum(map(COMPLETION.is_one, world.rows.rows.values())) == 2, "on disk when it is answered"
     world.restart(5, CONFIG, CODES)
     world.run(2)
     for line in (c, b):
@@ -987,7 +987,7 @@ def test_kept_over_a_restart(kept: World) -> None:
     d = rung(dave, others)
     hang_up(d, answer(d, bob, DAVE))
     world.rest()
-    assert not any(map(is_completion, world.rows.rows.values()))
+    assert not any(map(COMPLETION.is_one, world.rows.rows.values()))
 
 
 def test_it_ended_while_the_switch_was_away(kept: World) -> None:
@@ -1018,7 +1018,7 @@ def test_it_runs_out_while_the_switch_is_away(tmp_path: Path) -> None:
     assert waiting(world) == []
     assert world.rows is not None
     world.run(1)
-    assert not any(map(is_completion, world.rows.rows.values()))
+    assert not any(map(COMPLETION.is_one, world.rows.rows.values()))
 
 
 @pytest.mark.parametrize("answered", [False, True])
@@ -1103,7 +1103,7 @@ def test_a_changed_configuration(tmp_path: Path, gone: str) -> None:
     a.reply(487)
     assert world.rows is not None
     world.rest()
-    assert not any(map(is_completion, world.rows.rows.values()))
+    assert not any(map(COMPLETION.is_one, world.rows.rows.values()))
     assert ended(world, completed(world)).disposition == "cancelled"
 
 

@@ -11,11 +11,11 @@ from softswitch.calls import Errand
 from softswitch.config import Extension, FollowStep, Forwarding
 from softswitch.dialplan import Source
 from softswitch.features import (
+    WISHES,
     Completions,
     CompletionSettings,
     Mailboxes,
     PhoneFeatures,
-    is_wish,
 )
 from softswitch.features.wishes import Wishes, decode
 from softswitch.sip import Timers
@@ -51,7 +51,7 @@ def test_its_row() -> None:
     wishes.dialled, wishes.caller = "1003", "+49"
     wishes.follow = (FollowStep(("1001", "+49"), 2.5), FollowStep(("1002",)))
     row = wishes.written()
-    assert is_wish(row)
+    assert WISHES.is_one(row)
     again = decode(row)
     for name in ("extension", "forward", "after", "dnd", "dialled", "caller", "follow"):
         assert getattr(again, name) == getattr(wishes, name)

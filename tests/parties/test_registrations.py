@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softswitch.parties.registrar import Binding, Registrar, Settings
-from softswitch.parties.registrations import Registered, decode, encode, is_registration
+from softswitch.parties.registrations import REGISTRATION, Registered, decode, encode
 
 BINDING = Binding(
     uri="sip:1001@192.0.2.7:5062;line=x",
@@ -47,8 +47,8 @@ def test_any_bytes_come_back(one: bytes, other: bytes) -> None:
 
 
 def test_rows_of_calls_are_told_apart() -> None:
-    assert is_registration(encode("1001", [], 0.0))
-    assert not is_registration(msgspec.msgpack.encode([["a"], False]))
+    assert REGISTRATION.is_one(encode("1001", [], 0.0))
+    assert not REGISTRATION.is_one(msgspec.msgpack.encode([["a"], False]))
 
 
 @pytest.mark.parametrize("rest", [b"", b"\x92", b"\x92\xa41001\x01", b"\xff" * 40])
