@@ -185,6 +185,15 @@ def dialplan_test(config_path: Path, number: str, caller: str, when: str | None)
         click.echo(f"  property {name} = {value}")
     for name, value in route.once.items():
         click.echo(f"  property {name} = {value}, if the call has none of that name yet")
+    if not route.emergency:
+        targets = [target for stage in route.action.stages for target in stage.targets]
+        for rule in config.toll.values():
+            for target in targets:
+                trunk = config.trunks.get(target.name) if target.kind == "trunk" else None
+                if trunk is None or trunk.switch:
+                    continue
+                if rule.concerns(str(source), target.name, target.number):
+                    click.echo(f"  limited by toll {rule.name} at {target}: {rule}")
 
 
 def _time(text: str, zone: str | None) -> float:

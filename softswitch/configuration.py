@@ -31,6 +31,7 @@ from softswitch.config import (
     Stamp,
     SwitchSection,
     Timers,
+    TollRule,
     Trace,
     Trunk,
     TrunkAccount,
@@ -38,6 +39,7 @@ from softswitch.config import (
     YamlFile,
     as_written,
     check_model,
+    did_you_mean,
     fill_empty_sections,
     number_forms,
     parse_listen,
@@ -46,6 +48,7 @@ from softswitch.config import (
     read_yaml,
     resolve_paths,
     stamp,
+    toll_rule,
     trunk_clashes,
     with_sections,
 )
@@ -85,6 +88,7 @@ class Config:
     stamp: Stamp
     dialplan_stamp: Stamp
     surroundings: Surroundings
+    toll: Mapping[str, TollRule]
     warnings: tuple[Mistake, ...] = ()
     journal: Path | None = None
     control: Path | None = None
@@ -130,6 +134,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     for where, message in (*_too_many(model), *_too_long(model, path.parent)):
         read.at(where, message)
     dialplan_path, around = _dialplan_of(read, model, path)
+    for where, message in _toll_mistakes(read, model):
+        read.at(where, message)
     for where, message in _tls_mistakes(model, path.parent):
         read.at(where, message)
     mistakes = sorted(read.mistakes)
@@ -211,6 +217,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         stamp=own,
         dialplan_stamp=seen,
         surroundings=around,
+        toll={name: toll_rule(name, entry) for name, entry in model.toll.items()},
         warnings=(*nowhere, *dialplan.warnings),
         journal=_journal_path(model.switch, folder),
         control=control_path(model.switch.name, model.switch.journal, model.switch.control, folder),
@@ -231,6 +238,30 @@ def tls_context(switch: SwitchSection, folder: Path) -> ssl.SSLContext | None:
         return None
     clients = None if switch.tls.clients is None else folder / switch.tls.clients
     return server_context(certificates(switch, folder), clients)
+
+
+def _toll_mistakes(
+    read: YamlFile, model: ConfigModel | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Trunks and extensions that there are not, and limits of nothing."""
+    if model is None:
+        return
+    known = {"trunks": _raw(read, "trunks"), "extensions": _raw(read, "extensions")}
+    for name, entry in model.toll.items():
+        if entry.at_once is None and entry.calls is None and entry.minutes is None:
+            yield ("toll", name), f"`{name}`: expected `at_once`, `calls` or `minutes`"
+        for key, there in known.items():
+            written = _raw(read, "toll")[name].get(key)
+            for i, one in enumerate(getattr(entry, key)):
+                if one in there:
+                    continue
+                where = ("toll", name, key, i) if isinstance(written, list) else ("toll", name, key)
+                yield where, f"`{key}`: there is no {key[:-1]} `{one}`{did_you_mean(one, there)}"
+            if key == "trunks":
+                for one in entry.trunks:
+                    if one in model.trunks and model.trunks[one].switch:
+                        what = f"`trunks`: `{one}` is one of our switches, and no carrier"
+                        yield ("toll", name, key), what
 
 
 def _tls_mistakes(

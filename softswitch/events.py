@@ -200,6 +200,25 @@ class LegMoved(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     incoming: int = 0
 
 
+class TollAlarm(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A limit of what calls may cost (``toll:``) is near, or was reached: then the call, or one of
+    its ways, was ``refused``. ``rule`` is its name, ``party`` who has placed the call to a carrier;
+    ``used`` of ``most`` calls, minutes or calls at once, which ``what`` says. ``incoming`` is the
+    number of the passage's incoming leg.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    rule: str
+    party: str
+    what: str
+    used: int
+    most: int
+    refused: bool
+    incoming: int = 0
+
+
 class CallMerged(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """This call goes on as part of an older one: its last event but for LegEnded and CallEnded,
     which follow. ``into`` is the older callID, ``owner`` the server that owns it, ``leg`` the
@@ -285,6 +304,7 @@ Told: TypeAlias = (
     | LegReferred
     | TalkEnded
     | LegMoved
+    | TollAlarm
     | CallMerged
     | LegEnded
     | CallEnded

@@ -55,6 +55,16 @@ class SwitchMetrics:
                 switch.authentication.challenged,
                 "Requests answered with a digest challenge.",
             ),
+            (
+                "toll_alarms",
+                switch.toll_counts.alarms,
+                "Times that a limit of what calls may cost was near or reached.",
+            ),
+            (
+                "toll_refused",
+                switch.toll_counts.refused,
+                "Calls that such a limit has refused or ended.",
+            ),
             ("bans", switch.bans.made, "Addresses banned."),
             (
                 "strangers_unanswered",

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import pluggy
 
@@ -54,7 +55,7 @@ from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
 from softswitch.messages import MESSAGE, Messages
 from softswitch.notifier import PACKAGES, SUBSCRIPTION, Afar, Notifier, Subscription
-from softswitch.parties import REGISTRATION, Parties
+from softswitch.parties import REGISTRATION, TOLL, Parties, Toll
 from softswitch.refusing import Refusing
 from softswitch.restarting import KeptRows, Restarting
 from softswitch.settings import (
@@ -111,6 +112,11 @@ class Counters:
 
 def _seconds(now_us: Callable[[], int]) -> float:
     return now_us() / 1e6
+
+
+def _zone(config: Config) -> ZoneInfo | None:
+    name = config.switch.time_zone
+    return ZoneInfo(name) if name else None
 
 
 class Switch(Core):
@@ -235,6 +241,10 @@ class Switch(Core):
             notifier_settings(config),
         )
         self.lamps = self.notifier.lamps
+        self.toll_counts = Toll(
+            config.toll, self.timers, now_us, _zone(config), self._journal, self._call_of, self.name
+        )
+        self.toll = self.toll_counts if config.toll else None
         self.messages = Messages(
             self,
             self.extensions,
@@ -266,6 +276,7 @@ class Switch(Core):
                 KeptRows(MAILBOX, self.mailboxes.restore),
                 KeptRows(MESSAGE, self.messages.restore),
                 KeptRows(SUBSCRIPTION, self.notifier.restore, after_calls=True),
+                KeptRows(TOLL, self.toll_counts.restore, after_calls=True),
             ),
             call=partial(restore, self),
             failure=partial(restore_failure, self),
@@ -305,6 +316,8 @@ class Switch(Core):
         self.completions.take_up(completion_settings(config), self.completes)
         self.passes_more = self._parties.passes_more()
         self.refusals.take_up(config.limits.refused_records)
+        self.toll_counts.take_up(config.toll, _zone(config))
+        self.toll = self.toll_counts if config.toll else None
         self.mailboxes.take_up()
         self.notifier.take_up(notifier_settings(config))
         self.messages.take_up(message_settings(config))
@@ -337,6 +350,8 @@ class Switch(Core):
         self.listeners.tell(event)
         if self.lamps.awake:
             self.lamps.told(event)
+        if self.toll is not None:
+            self.toll.told(event)
         if self.dialogs is not None and isinstance(event, CallMerged):
             self.dialogs.merged(event.call_id, event.into)
         self.on_told()
@@ -621,6 +636,13 @@ class Switch(Core):
         )
         found.hang_up_all("Room For An Emergency Call")
         return True
+
+    def _call_of(self, call_id: str, number: int) -> Call | None:
+        """The call that has a leg."""
+        for call in self.calls:
+            if call.call_id == call_id and any(leg.index == number for leg in call.legs):
+                return call
+        return None
 
     def _is_emergency(self, request: Request, source: Source) -> bool:
         """Whether the route of an INVITE says that no limit stops it."""

@@ -305,7 +305,7 @@ cds: {}
         "switch.yaml:20:8: unknown key `lisen`: did you mean `listen`?",
         "switch.yaml:20:28: `interval`: found `0`, expected more than 0",
         "switch.yaml:21:1: unknown key `cds`, expected one of `switch`, `extensions`, `trunks`, "
-        "`dialplan`, `log`, `media`, `in_call`, `trace`, `limits`, `timers`, `plug`",
+        "`dialplan`, `log`, `media`, `toll`, `in_call`, `trace`, `limits`, `timers`, `plug`",
         "dp.yaml:2:12: `match`: found `1[XX`: `[` at character 2 has no `]`",
         "dp.yaml:5:17: `from`: found `trunk:pstm`: there is no trunk `pstm`: did you mean `pstn`?",
         "dp.yaml:5:29: `from`: found `intenal`, expected internal, any, trunk:NAME or "
@@ -502,6 +502,38 @@ def test_mistakes_in_who_is_shown(files: Files, written: str, told: str) -> None
 )
 def test_mistakes_in_where_a_trunk_is_called_from(files: Files, written: str, told: str) -> None:
     assert f"switch.yaml{told}" in files.mistakes(HEAD.replace(":0'", ":5060'") + written)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("{match: '.'}", ":4:11: `a`: expected `at_once`, `calls` or `minutes`"),
+        ("{match: '1[', calls: 1}", ":4:19: `match`: found `1[`: `[` at character 2 has no `]`"),
+        ("{calls: 1}", ":4:8: missing key `match`: the numbers as the carrier is sent them"),
+        ("{match: '.', calls: 0}", ":4:31: `calls`: found `0`, expected at least 1"),
+        ("{match: '.', calls: 1, per: day}", ":4:39: `per`: found `day`, expected"),
+        ("{match: '.', calls: 1, alarm: 80}", ":4:41: `alarm`: found `80`, expected at most 1"),
+        (
+            "{match: '.', calls: 1, trunks: [b, c]}",
+            ":4:46: `trunks`: there is no trunk `c`, expected one of `b`, `d`",
+        ),
+        (
+            "{match: '.', calls: 1, extensions: 102}",
+            ":4:46: `extensions`: there is no extension `102`: did you mean `101`?",
+        ),
+        (
+            "{match: '.', calls: 1, trunks: d}",
+            ":4:42: `trunks`: `d` is one of our switches, and no carrier",
+        ),
+    ],
+)
+def test_mistakes_in_limits_of_toll(files: Files, written: str, told: str) -> None:
+    text = (
+        'trunks: {b: {to: "sip:192.0.2.1"}, d: {to: "sip:192.0.2.2", switch: true}}\n'
+        f'toll: {{a: {written}}}\nextensions: {{"101": {{password: x}}}}\n'
+    )
+    mistakes = files.mistakes(HEAD + text)
+    assert any(f"switch.yaml{told}" in one for one in mistakes), mistakes
 
 
 def test_where_a_trunk_is_called_from(files: Files) -> None:

@@ -32,6 +32,7 @@ from softswitch.events import (
     LegRinging,
     TalkBegan,
     TalkEnded,
+    TollAlarm,
 )
 
 log = logging.getLogger("cdsplugin.tms")
@@ -255,6 +256,19 @@ class EventValues:
             values.update(self.spelled(call))
         return values
 
+    def toll(self, call: SwitchCall, event: TollAlarm, at: int) -> Values:
+        """A limit of what calls may cost is near, or was reached."""
+        return {
+            passage_name("toll", self.switch, event.incoming): {
+                "rule": event.rule,
+                "party": event.party,
+                "what": event.what,
+                "used": event.used,
+                "most": event.most,
+                "refused": event.refused,
+            }
+        }
+
     def moved(self, call: SwitchCall, event: LegMoved, at: int) -> Values:
         """A leg of another call belongs to this one."""
         leg: Leg = {
@@ -361,6 +375,7 @@ WRITERS: dict[type, Callable[[EventValues, SwitchCall, Any, int], Values]] = {
     TalkEnded: EventValues.talk_ended,
     LegReferred: EventValues.referred,
     LegMoved: EventValues.moved,
+    TollAlarm: EventValues.toll,
     CallMerged: EventValues.merged,
     LegEnded: EventValues.leg_ended,
     CallEnded: EventValues.ended,

@@ -20,6 +20,7 @@ from softswitch.events import (
     TalkBegan,
     TalkEnded,
     Told,
+    TollAlarm,
 )
 
 _SIGN: dict[type, str] = {
@@ -39,6 +40,8 @@ def knows(call: SwitchCall, held: Call | None, switch: str, told: Told) -> bool:
     if isinstance(told, CallRouted):
         # Not again: somebody else may have changed what its ``set:`` said.
         return _has(held, passage_name("route", switch, told.incoming))
+    if isinstance(told, TollAlarm):
+        return _has(held, passage_name("toll", switch, told.incoming))
     if isinstance(told, CallMerged):
         return _has(held, passage_name("merged", switch, told.leg))
     if isinstance(told, TalkBegan | TalkEnded):

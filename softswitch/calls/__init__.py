@@ -21,6 +21,7 @@ from softswitch.calls.core import (
     LineCounts,
     Member,
     Passage,
+    TollLimits,
     TrunkStates,
 )
 from softswitch.calls.destination import Destination
@@ -91,6 +92,7 @@ __all__ = [
     "Passage",
     "Refusals",
     "RowKind",
+    "TollLimits",
     "TrunkStates",
     "body_lines",
     "contact_line",

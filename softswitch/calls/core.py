@@ -81,6 +81,23 @@ class LineCounts:
         raise NotImplementedError
 
 
+class TollLimits:
+    """What calls to carriers may cost (`softswitch.parties`)."""
+
+    def admits(self, call: Passage, party: str, trunk: str, number: str) -> bool:
+        """Whether a call of a party may go to that number at a trunk; if not, it has been told
+        why."""
+        raise NotImplementedError
+
+    def placed(self, call: Passage, leg: int, party: str, trunk: str, number: str) -> None:
+        """It goes there, as the leg of that number."""
+        raise NotImplementedError
+
+    def told(self, event: events.Event) -> None:
+        """Something has happened to a call."""
+        raise NotImplementedError
+
+
 class Features:
     """What phones have set by star codes, and what is remembered for them
     (`softswitch.features`)."""
@@ -366,6 +383,8 @@ class Core(Surroundings):
     dialling: dict[str, object]
     passes_more: bool
     line_counts: LineCounts
+    toll: TollLimits | None
+    """None: nothing is limited."""
     trunk_states: TrunkStates
     parties: KnownParties
     now_us: Callable[[], int]

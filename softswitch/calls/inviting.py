@@ -198,5 +198,8 @@ class Inviting(Rung):
                 by=by,
             )
         )
+        if core.toll is not None and carrier is not None and not call.emergency:
+            placed_by, number = by or self.party, destination.number
+            core.toll.placed(call, leg.index, placed_by, carrier.name, number)
         attempt.wait(settings.no_response)
         attempt.invite = core.transactions.invite(request, flow, attempt.on_response)

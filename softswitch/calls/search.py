@@ -37,6 +37,7 @@ _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
 _LONGEST = 86400  # seconds of a session that a 422 may ask for
 FULL = (503, "Trunk Is Full")
 """What a trunk is that has as many calls as it may have."""
+_TOLL = (403, "Toll Limit")
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
 _UNREACHABLE = (480, "Unreachable")
@@ -223,6 +224,11 @@ class Search(Trying):
             if forwarding is not None and self._is_kept_from(
                 target.name, forwarding, alone, way, timeout
             ):
+                return 0
+        if core.toll is not None and target.kind == "trunk" and not self.emergency:
+            placed_by = way.party if way is not None else self.by or self.party
+            if not core.toll.admits(call, placed_by, target.name, target.number):
+                self._note(_TOLL)
                 return 0
         found = core.destinations(target, call)
         if self.emergency and found == FULL and core.make_room(str(target)):

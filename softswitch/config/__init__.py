@@ -63,6 +63,7 @@ from softswitch.config.places import (
 )
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
 from softswitch.config.time_zones import TimeZoneText
+from softswitch.config.toll import TollModel, TollRule, toll_rule
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
     TEXTS,
@@ -127,6 +128,8 @@ __all__ = [
     "Text",
     "TimeZoneText",
     "Timers",
+    "TollModel",
+    "TollRule",
     "Trace",
     "Trunk",
     "TrunkAccount",
@@ -150,6 +153,7 @@ __all__ = [
     "resolve_paths",
     "stamp",
     "text_then",
+    "toll_rule",
     "trunk_clashes",
     "with_sections",
 ]

@@ -40,6 +40,7 @@ from softswitch.config.forwarding import DndKey, FollowModel, Forwarding, Forwar
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written, did_you_mean
 from softswitch.config.time_zones import TimeZoneText
+from softswitch.config.toll import TollModel
 from softswitch.config.values import (
     IN_JSON_A_TEXT,
     TEXTS,
@@ -692,6 +693,9 @@ class ConfigModel(Section):
     )
     log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
+    toll: dict[Annotated[str, AfterValidator(parse_name)], TollModel] = Field(
+        default={}, description="what calls to carriers may cost, each limit by a name"
+    )
     in_call: InCall = Field(default=InCall(), description="codes that phones dial within a call")
     trace: Trace = Field(default=Trace(), description="messages that are kept for a while")
     limits: Limits = Field(default=Limits(), description="what the switch holds at most")

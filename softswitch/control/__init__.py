@@ -11,6 +11,7 @@ from softswitch.control.asking import ControlError, ask, open_control, put_toget
 from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.status import ROWS, SECTIONS, Status
+from softswitch.control.toll import toll_rows
 from softswitch.control.traced import Traced
 from softswitch.control.views import SwitchViews
 
@@ -30,4 +31,5 @@ __all__ = [
     "ask",
     "open_control",
     "put_together",
+    "toll_rows",
 ]

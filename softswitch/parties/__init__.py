@@ -8,10 +8,13 @@ from softswitch.parties.registrar import Registrar, Settings
 from softswitch.parties.registrations import REGISTRATION, Registrations
 from softswitch.parties.screening import GuessLimits
 from softswitch.parties.sources import Sources
+from softswitch.parties.toll import Toll
+from softswitch.parties.toll_rows import TOLL
 from softswitch.parties.trunks import Trunks
 
 __all__ = [
     "REGISTRATION",
+    "TOLL",
     "Binding",
     "Callers",
     "GuessLimits",
@@ -20,5 +23,6 @@ __all__ = [
     "Registrations",
     "Settings",
     "Sources",
+    "Toll",
     "Trunks",
 ]

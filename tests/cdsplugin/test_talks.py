@@ -30,6 +30,7 @@ from softswitch.events import (
     SwitchStarted,
     TalkBegan,
     TalkEnded,
+    TollAlarm,
 )
 
 
@@ -135,6 +136,15 @@ def test_a_first_talk_that_is_not_ordinary(hq: Turns, begins: dict[str, Any]) ->
     hq.turn(TalkBegan(**BASE, at=AT + 3 * SECOND, talk=1, **talk))
     assert hq.talks()["talk/hq/1"]["how"] == begins["how"]
     assert hq.server.values("c1")["leg/hq/0"]["answered_at"] == AT + 3 * SECOND
+
+
+def test_an_alarm_of_what_calls_cost(hq: Turns) -> None:
+    hq.turn(*answered_call("c1")[:6])
+    said = {"rule": "abroad", "party": A, "what": "calls", "most": 30}
+    hq.turn(TollAlarm(**BASE, at=AT + SECOND, used=24, refused=False, **said))
+    assert hq.server.values("c1")["toll/hq"] == {**said, "used": 24, "refused": False}
+    hq.turn(TollAlarm(**BASE, at=AT + 2 * SECOND, used=30, refused=True, incoming=2, **said))
+    assert hq.server.values("c1")["toll/hq/2"] == {**said, "used": 30, "refused": True}
 
 
 def test_legs_that_are_referred_placed_for_others_and_moved(hq: Turns) -> None:
