@@ -35,6 +35,7 @@ class SwitchMetrics:
         for table, entries in switch.tables().items():
             tables.add_metric([table], entries)
         tables.add_metric(["outbox"], len(self._transport.outbox))
+        tables.add_metric(["phones_lost"], switch.qualifying.lost())
         tables.add_metric(["guessers"], len(switch.guesses))
         connections, displaced, turned_away = self._transport.connections
         tables.add_metric(["connections"], connections)

@@ -307,6 +307,7 @@ class Process:
             loop.create_task(_every(1.0, lambda: _next_second(switch))),
             loop.create_task(_every(1.0, lambda: self._next_second(switch))),
             loop.create_task(_every(1.0, switch.trunk_checks.ask)),
+            loop.create_task(_every(1.0, switch.qualifying.ask)),
             loop.create_task(_every(1.0, switch.registrations.expire)),
             loop.create_task(_every(1.0, switch.guesses.expire)),
             loop.create_task(_every(1.0, switch.bans.expire)),

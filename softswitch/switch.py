@@ -186,6 +186,7 @@ class Switch(Core):
         self.lines = self.line_counts = parties.lines
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
+        self.qualifying = parties.qualifying
         self.accounts = parties.accounts
         self.enrolments = parties.enrolments
         self.forwardings = {}

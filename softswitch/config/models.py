@@ -405,6 +405,11 @@ class Timers(Section):
     session_check: SecondsOrOff = Field(
         default=300.0, description="how often both sides of a call are asked if they are there"
     )
+    qualify: SecondsOrOff = Field(
+        default=0.0,
+        description="how often each registered phone is asked whether it is there (OPTIONS); who "
+        "does not answer any more is not rung",
+    )
     restart_check: SecondsOrOff = Field(
         default=1.0,
         description="how soon after a restart both sides of its calls are asked if they are there",

@@ -107,17 +107,27 @@ def _leg(leg: Mapping[str, Any]) -> str:
 
 def _registrations(rows: list[Any], total: int) -> Table:
     title = _title("registered", rows, total)
-    table = _table(title, "extension", "at", "expires in", "phone", "")
+    # A column without a figure is none.
+    timed = any(row["round_trip_ms"] is not None for row in rows)
+    columns = ("extension", "at", "expires in", *(("round trip",) if timed else ()), "phone", "")
+    table = _table(title, *columns)
     for row in rows:
         _add(
             table,
             row["extension"],
             row["address"],
             lasting(row["expires_in"]),
+            *((_round_trip(row),) if timed else ()),
             row["user_agent"],
             Text("in a call", style="green") if row["in_use"] else "",
         )
     return table
+
+
+def _round_trip(row: Mapping[str, Any]) -> Text:
+    if row["lost"]:
+        return Text("does not answer", style="red")
+    return Text("" if row["round_trip_ms"] is None else f"{row['round_trip_ms']:.0f} ms")
 
 
 def _trunks(rows: list[Any]) -> Table:

@@ -158,6 +158,7 @@ class Status:
         switch = self._switch
         now = switch.timers.clock()
         transport, host, port = binding.target
+        known = switch.qualifying.of(extension, binding)
         return {
             "extension": extension,
             "address": f"{transport}:{host_port(host, port)}",
@@ -167,6 +168,10 @@ class Status:
             "expires_in": round(max(binding.expires_at - now, 0.0)),
             "since": _time(int(switch.now_us() - (now - binding.since) * 1e6)),
             "in_use": busy,
+            "round_trip_ms": None
+            if known is None or known.round_trip is None
+            else round(known.round_trip * 1000, 1),
+            "lost": switch.qualifying.is_lost(extension, binding),
         }
 
     def _call(self, call: Call) -> dict[str, object]:

@@ -45,6 +45,8 @@ class Destinations:
         self._trunks = trunks
         self._lines = lines
         self._network = network
+        self.is_lost: Callable[[str, Binding], bool] | None = None
+        """Whether a phone of an extension is not to be rung."""
 
     def of(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now, or the status and phrase of why nowhere.
@@ -60,7 +62,9 @@ class Destinations:
         party = str(target)
         found: list[Destination] = []
         for binding in bindings:
-            flow = self._flow_to_phone(binding)
+            if self.is_lost is not None and self.is_lost(target.name, binding):
+                continue
+            flow = self.flow_to_phone(binding)
             if flow is None:
                 continue
             if not self._lines.take(party, holder):
@@ -86,12 +90,12 @@ class Destinations:
         it."""
         found = []
         for binding in self._registrar.contacts(extension):
-            flow = self._flow_to_phone(binding)
+            flow = self.flow_to_phone(binding)
             if flow is not None:
                 found.append((binding.uri.partition("?")[0], flow, binding.path))
         return found
 
-    def _flow_to_phone(self, binding: Binding) -> Flow | None:
+    def flow_to_phone(self, binding: Binding) -> Flow | None:
         """A flow to where a phone is; None if nothing leads there: its connection is gone, and it
         does not say that it listens where that came from."""
         transport, host, port = binding.target

@@ -17,6 +17,7 @@ from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.enrolments import Enrolments
 from softswitch.parties.lines import Lines
+from softswitch.parties.qualifying import Qualifying
 from softswitch.parties.registered import say_registered, say_unregistered
 from softswitch.parties.registering import Registering
 from softswitch.parties.registrar import Gone, Registrar, Settings
@@ -122,6 +123,16 @@ class Parties(KnownParties):
         self.targets = Destinations(
             self.extensions, self.trunk_entries, self.registrar, self.trunks, self.lines, network
         )
+        self.qualifying = Qualifying(
+            switch.name,
+            config.timers.qualify,
+            self.registrar,
+            self.targets.flow_to_phone,
+            timers,
+            tokens,
+            transactions,
+        )
+        self.targets.is_lost = self.qualifying.is_lost
         self.accounts: dict[str, Account] = {}
         self.enrolments = Enrolments(
             self.accounts, self.targets, timers, tokens, transactions, "softswitch"
@@ -229,6 +240,7 @@ class Parties(KnownParties):
         self.digest.take_up(config.timers.nonce_lifetime, switch.digest, switch.digest_any_uri)
         self.guesses.limits = guess_limits
         self.registrar.settings = settings
+        self.qualifying.take_up(config.timers.qualify)
         self.callers.max_text = config.limits.max_text
         self.callers.forms = forms_of(config)
         self.trunks.take_up(self.trunk_entries.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import ANSWER, CONFIG, Agent, World
+from calls.call_world import ANSWER, CONFIG, PLAN, Agent, World
 from calls.transfers import phones
 from softswitch.configuration import load_config
 from softswitch.control import toll_rows
@@ -42,6 +42,7 @@ def takes(world: World, agent: Agent, number: str, seconds: float = 0.0) -> bool
 
 def take_up(world: World, config: str) -> None:
     (world.folder / "switch.yaml").write_text(config)
+    (world.folder / "plan.yaml").write_text(PLAN)
     world.switch.take_up(load_config(world.folder / "switch.yaml"))
 
 
