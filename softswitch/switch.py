@@ -252,6 +252,7 @@ class Switch(Core):
             self.trunk_entries,
             self.targets.phones,
             self.targets.flow_to_trunk,
+            self.targets.path_to,
             self.route,
             self.callers.of,
             parties.caller_id,

@@ -65,6 +65,7 @@ class Messages:
         trunks: Mapping[str, Trunk],
         phones: Callable[[str], list[tuple[str, Flow, tuple[str, ...]]]],
         flow_to_trunk: Callable[[Trunk], Flow | None],
+        path_to: Callable[[Trunk], tuple[str, ...]],
         route: Callable[[str, Source], Route | None],
         caller_of: Callable[[Request, Source], Caller],
         own_caller_id: Callable[[str], CallerId | None],
@@ -77,6 +78,7 @@ class Messages:
         self._extensions = extensions
         self._trunks = trunks
         self._flow_to_trunk = flow_to_trunk
+        self._path_to = path_to
         self._route = route
         self._caller_of = caller_of
         self._own_caller_id = own_caller_id
@@ -240,7 +242,7 @@ class Messages:
         )
         self._passed_on += 1
         request = request_of(row, trunk.to.uri(number), flow, tokens.branch(), hops, tokens.token())
-        request.routes = route_lines(trunk.path)
+        request.routes = route_lines(self._path_to(trunk))
         account = self._accounts.get(f"trunk:{trunk.name}")
         if account is not None:
             request.authorizer = Exchange(account)

@@ -48,6 +48,9 @@ class Ways(Protocol):
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
         """A flow there; None if nothing leads there."""
 
+    def path_to(self, trunk: Trunk) -> tuple[str, ...]:
+        """The proxies on the way, as URIs."""
+
 
 class Afar:
     """`number` at the switch behind `trunk`, by `package`; `account` answers its challenges.
@@ -124,7 +127,7 @@ class Afar:
             f"<{uri}>",
             self.call_id,
             1,
-            routes=route_lines(self.trunk.path),
+            routes=route_lines(self._ways.path_to(self.trunk)),
             extra=self._lines(flow, self._expires),
         )
         if self._account is not None:

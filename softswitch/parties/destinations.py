@@ -47,6 +47,8 @@ class Destinations:
         self._network = network
         self.is_lost: Callable[[str, Binding], bool] | None = None
         """Whether a phone of an extension is not to be rung."""
+        self.routes: Mapping[str, tuple[str, ...]] = {}
+        """By trunk, the proxies that it has asked for (RFC 3608)."""
 
     def of(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now, or the status and phrase of why nowhere.
@@ -61,12 +63,7 @@ class Destinations:
             return (480, "Not Registered") if extension else (404, "No Such Extension")
         party = str(target)
         found: list[Destination] = []
-        for binding in bindings:
-            if self.is_lost is not None and self.is_lost(target.name, binding):
-                continue
-            flow = self.flow_to_phone(binding)
-            if flow is None:
-                continue
+        for binding, flow in self._there(target.name, bindings):
             if not self._lines.take(party, holder):
                 return 486, "Busy Here"
             found.append(
@@ -88,11 +85,31 @@ class Destinations:
     def phones(self, extension: str) -> list[tuple[str, Flow, tuple[str, ...]]]:
         """Where its phones are that can be reached: their URIs, the way there, and the proxies on
         it."""
-        found = []
-        for binding in self._registrar.contacts(extension):
+        return [
+            (binding.uri.partition("?")[0], flow, binding.path)
+            for binding, flow in self._there(extension, self._registrar.contacts(extension))
+        ]
+
+    def _there(self, extension: str, bindings: list[Binding]) -> list[tuple[Binding, Flow]]:
+        """Those of these phones that can be reached, and the way to each."""
+        found: list[tuple[Binding, Flow]] = []
+        instances: set[str] | None = None
+        for binding in bindings:
+            if binding.reg_id:
+                # Several ways to one phone (RFC 5626): it is called once, by the newest that is
+                # open.
+                if instances is None:
+                    instances = set()
+                elif binding.instance in instances:
+                    continue
+            if self.is_lost is not None and self.is_lost(extension, binding):
+                continue
             flow = self.flow_to_phone(binding)
-            if flow is not None:
-                found.append((binding.uri.partition("?")[0], flow, binding.path))
+            if flow is None:
+                continue
+            if instances is not None and binding.reg_id:
+                instances.add(binding.instance)
+            found.append((binding, flow))
         return found
 
     def flow_to_phone(self, binding: Binding) -> Flow | None:
@@ -155,8 +172,14 @@ class Destinations:
             nat=trunk.nat,
             carrier=None if trunk.switch else trunk,
             reliable=trunk.prack,
-            path=trunk.path,
+            path=self.path_to(trunk),
         )
+
+    def path_to(self, trunk: Trunk) -> tuple[str, ...]:
+        """The proxies that a trunk's requests go by, as URIs: ours, and those that it has asked
+        for."""
+        asked = self.routes.get(trunk.name) if self.routes else None
+        return (*trunk.path, *asked) if asked else trunk.path
 
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
         """A flow to where a trunk is; None if its name was not found, or nothing leads there."""

@@ -28,6 +28,7 @@ from softswitch.sip import (
     delta_seconds,
     escape_user,
     parse_address,
+    parse_uri,
     readable,
     split_list,
 )
@@ -42,6 +43,8 @@ REFUSED_AGAIN: Final = 600.0
 _MOST_AGAIN: Final = 3600.0
 _REFUSED: Final = frozenset((401, 403, 404, 407))
 _LONGEST: Final = 86_400
+_MOST_ROUTES: Final = 8
+_LONGEST_ROUTE: Final = 400
 
 WAITS: Final = "waits"
 ASKS: Final = "asks"
@@ -179,9 +182,30 @@ class Enrolment:
         if self.state != REGISTERED or self.why:
             log.info("trunk %s: registered for %d s", self.trunk.name, seconds)
         self._state, self.why, self._failures, self._not_before = REGISTERED, "", 0, 0.0
+        self._of.routes[self.trunk.name] = self._routes(response)
         self.until = self._of.timers.clock() + seconds
         # Early enough for a few tries, as late as one may.
         self._after(max(1.0, seconds - min(60.0, seconds / 4)))
+
+    def _routes(self, response: Response) -> tuple[str, ...]:
+        """By which proxies its requests want to go from now on, besides ours (RFC 3608 §5). They
+        are sent to the trunk's address all the same: this leads nobody elsewhere."""
+        found: list[str] = []
+        ours = [parse_uri(uri).host for uri in self.trunk.path]
+        for value in response.headers.get("service-route", ()):
+            for part in split_list(value):
+                try:
+                    uri = parse_address(part).uri
+                    read = parse_uri(uri)
+                except ValueError:
+                    log.warning("trunk %s: a Service-Route that is none", self.trunk.name)
+                    return ()
+                if len(uri) > _LONGEST_ROUTE or len(found) >= _MOST_ROUTES:
+                    log.warning("trunk %s: too much of a Service-Route", self.trunk.name)
+                    return ()
+                if found or read.host not in ours:
+                    found.append(uri)
+        return tuple(found)
 
     def _granted(self, response: Response) -> int:
         """For how long: what stands beside our Contact, or for all of them (§10.2.4)."""
@@ -248,6 +272,8 @@ class Enrolments:
         self._all: dict[str, Enrolment] = {}
         self._ours: dict[str, tuple[Trunk, Account]] = {}
         self._open = False
+        self.routes: dict[str, tuple[str, ...]] = {}
+        """By trunk, the proxies that it wants its requests to go by, as URIs."""
         self.contacts: dict[str, str] = {}
         """Trunks by the users of our Contacts there."""
 
@@ -274,6 +300,7 @@ class Enrolments:
             ):
                 del self._ours[name]
                 self._accounts.pop(f"trunk:{name}", None)
+                self.routes.pop(name, None)
                 gone = self._all.pop(name, None)
                 if gone is None:
                     continue

@@ -137,6 +137,7 @@ class Parties(KnownParties):
         self.enrolments = Enrolments(
             self.accounts, self.targets, timers, tokens, transactions, "softswitch"
         )
+        self.targets.routes = self.enrolments.routes
         self.enrolments.take_up(self.trunk_entries)
         self.sources.contacts = self.enrolments.contacts
         self.trunks.on_found = self._trunk_found

@@ -36,7 +36,16 @@ from softswitch.parties.bindings import (
     target_of,
     without_connection,
 )
-from softswitch.sip import Request, network_of, parse_address, printable, split_list, uri_scheme
+from softswitch.sip import (
+    Request,
+    has_option,
+    network_of,
+    parse_address,
+    parse_uri,
+    printable,
+    split_list,
+    uri_scheme,
+)
 
 Gone: TypeAlias = Literal["expired", "removed", "replaced", "closed", "displaced"]
 """`closed`: with its connection; `displaced`: by a newer one, where there was no room for both."""
@@ -264,8 +273,22 @@ class Registrar:
         ]
         if "path" in request.headers:
             headers += [("Path", value) for value in request.headers["path"]]
+        if values and self._is_outbound(request, aor):
+            headers.append(("Require", "outbound"))
         headers.append(("Date", self._date_text()))
         return RegisterResult(200, "OK", headers)
+
+    def _is_outbound(self, request: Request, aor: str) -> bool:
+        """Whether a phone is kept as RFC 5626 has it: it wants that, and whoever is next to it on
+        the way, a proxy or this switch, can do it (§6)."""
+        if not has_option(request, "supported", "outbound"):
+            return False
+        call_id = request.headers["call-id"][0]
+        mine = [one for one in self._bindings.get(aor, ()) if one.call_id == call_id]
+        if not any(one.instance and one.reg_id for one in mine):
+            return False
+        paths = [one.path[-1] for one in mine if one.path]
+        return all("ob" in parse_uri(uri).params for uri in paths)
 
     def _split(self, request: Request) -> list[str]:
         """The Contact values, one each."""

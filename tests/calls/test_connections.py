@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import ANSWER, CONFIG, HOLD, SDP, Agent, Line, Stream, World
+from calls.call_world import ANSWER, CONFIG, HOLD, SDP, Address, Agent, Line, Stream, World
 from softswitch.events import LegEnded
 
 HQ = ("10.0.0.1", 5060)
@@ -585,4 +585,37 @@ def test_a_phone_that_listens_after_a_restart(tcp: World) -> None:
     assert b.last.target == peer.address
     assert world.connects == [peer.address], "not to where it connected from"
     b.reply(200, to="BYE")
+    world.rest()
+
+
+def test_two_ways_to_one_phone(world: World) -> None:
+    """RFC 5626: it registers by two connections, rings once, and by the other if one is gone."""
+    alice = world.phone("1001", "10.9.0.1")
+    phone = Peer(world, "10.9.0.5", "1002", "b", listens=False)
+    ways = []
+    for number in (1, 2):
+        ways.append(phone.connect())
+        instance = f'+sip.instance="<urn:uuid:7>";reg-id={number}'
+        phone.register(f"<sip:1002@10.9.0.5;transport=tcp;ob>;{instance}")
+        world.run(1)
+    assert len(world.switch.registrar.contacts("1002")) == 2
+
+    def rung() -> list[Address]:
+        count = len(world.wire)
+        alice.call("1002")
+        invites = [
+            m.target for m in world.wire[count:] if m.start.startswith("INVITE sip:1002@10.9")
+        ]
+        phone.line.reply(486)
+        return invites
+
+    assert rung() == [ways[1].remote]
+    ways[1].close()
+    assert rung() == [ways[0].remote]
+    other = Peer(world, "10.9.0.6", "1002", "b", listens=False)
+    other.connect()
+    other.register('<sip:1002@10.9.0.6;transport=tcp>;+sip.instance="<urn:uuid:8>";reg-id=1')
+    assert len(rung()) == 2, "another phone"
+    other.line.reply(486)
+    world.run(60)
     world.rest()

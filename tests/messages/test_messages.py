@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from calls.call_world import CONFIG, Agent, Line, Message, World
 from calls.test_by_chance import BRANCH
+from calls.test_outbound_proxy import ROUTE, registered
 from calls.transfers import phones
 
 from softswitch.sip.digest import answer
@@ -289,3 +290,13 @@ def test_a_message_that_is_over_soon(world: World) -> None:
     assert (came.body, came["expires"]) == ("for 60", "60")
     world.run(35)
     assert world.switch.messages.tables()["messages"] == 0
+
+
+def test_messages_go_by_the_proxies_that_the_carrier_wants(tmp_path: Path) -> None:
+    world, carrier = registered(tmp_path, "<sip:edge.example;lr>")
+    alice = world.phone("1001", "10.9.0.1")
+    assert write(alice, "85550100").status == 200
+    message = next(m for m in carrier.passed if m.method == "MESSAGE")
+    assert message.headers["route"] == [ROUTE, "<sip:edge.example;lr>"]
+    world.switch.drain()
+    world.rest()

@@ -103,6 +103,33 @@ def test_seconds(text: str | None, seconds: int | None) -> None:
     assert delta_seconds(text) == seconds
 
 
+@pytest.mark.parametrize(
+    ("supported", "params", "path", "outbound"),
+    [
+        ("outbound, path", ';+sip.instance="<urn:uuid:1>";reg-id=1', "", True),
+        ("path", ';+sip.instance="<urn:uuid:1>";reg-id=1', "", False),
+        ("outbound", ';+sip.instance="<urn:uuid:1>"', "", False),
+        ("outbound", ";reg-id=1", "", False),
+        ("outbound", ';+sip.instance="<urn:uuid:1>";reg-id=1', "<sip:edge;lr;ob>", True),
+        ("outbound", ';+sip.instance="<urn:uuid:1>";reg-id=1', "<sip:edge;lr>", False),
+        ("outbound", ';+sip.instance="<urn:uuid:1>";reg-id=1', "<sip:a;lr>, <sip:b;lr;ob>", True),
+        ("outbound", ';+sip.instance="<urn:uuid:1>";reg-id=1', "<sip:a;lr;ob>, <sip:b;lr>", False),
+    ],
+)
+def test_outbound(supported: str, params: str, path: str, outbound: bool) -> None:
+    """RFC 5626 §6: said where it is done, by all who have to."""
+    line = f"Path: {path}\r\n" if path else ""
+    request = parse(
+        f"REGISTER sip:pbx SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nFrom: <sip:1001@pbx>"
+        f";tag=1\r\nTo: <sip:1001@pbx>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@b>"
+        f"{params}\r\nSupported: {supported}\r\n{line}Max-Forwards: 70\r\n\r\n".encode()
+    )
+    assert isinstance(request, Request)
+    result = Site().registrar.process(request, "1001", PHONE)
+    assert result.status == 200
+    assert (("Require", "outbound") in result.headers) is outbound
+
+
 def test_a_path_that_is_too_long() -> None:
     site = Site(max_contact_size=100)
     request = parse(
