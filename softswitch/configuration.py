@@ -198,6 +198,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 verify=entry.verify,
                 proxy=entry.outbound_proxy,
                 listener="" if entry.listen is None else entry.listen.at,
+                large_by_tcp=entry.large_by_tcp,
             )
             for name, entry in model.trunks.items()
         },

@@ -186,6 +186,8 @@ class Switch(Core):
         self.lines = self.line_counts = parties.lines
         self.targets = parties.targets
         self.trunk_checks = parties.trunk_checks
+        self.transactions.layer.larger = parties.targets.larger
+        self.transactions.layer.small = parties.targets.small
         self.qualifying = parties.qualifying
         self.accounts = parties.accounts
         self.enrolments = parties.enrolments

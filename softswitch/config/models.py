@@ -675,6 +675,11 @@ class TrunkModel(Section):
     messages: Flag = Field(
         default=False, description="whether text messages are sent there; to our switches always"
     )
+    large_by_tcp: Flag = Field(
+        default=False,
+        description="over UDP: whether requests of more than 1300 bytes go by TCP (RFC 3261, "
+        "18.1.1), as long as it takes that",
+    )
     prack: Flag = Field(
         default=True, description="whether responses that ring are acknowledged (RFC 3262)"
     )
@@ -752,7 +757,8 @@ class Trunk:
     ``caller_forms`` are those that its callers' numbers get; ``messages``: it takes text messages;
     ``account`` is ours there, if there is one. Over TLS it is believed by the authorities in ``ca``
     (None: the system's), if ``verify``. ``listener`` is the address of ours, ``host:port``, by
-    which its requests go; empty: the first of its kind.
+    which its requests go; empty: the first of its kind. ``large_by_tcp``: what is too large for a
+    datagram goes by TCP.
     """
 
     name: str
@@ -775,6 +781,7 @@ class Trunk:
     assert_identity: bool = False
     caller_forms: tuple[NumberForm, ...] = ()
     listener: str = ""
+    large_by_tcp: bool = False
 
     @property
     def hop(self) -> TrunkAddress:

@@ -201,6 +201,18 @@ class Destinations:
             return None
         return self._to_trunk(trunk, *address)
 
+    def larger(self, flow: Flow) -> Flow | None:
+        """A connection to where a datagram would go, for what is too large for one (RFC 3261
+        §18.1.1); None: it goes there all the same."""
+        trunk = self._trunks.takes_large(*flow.remote)
+        if trunk is None:
+            return None
+        return self._network.flow_to("tcp", *flow.remote, trunk.listener)
+
+    def small(self, flow: Flow) -> None:
+        """There was no such connection."""
+        self._trunks.takes_none(*flow.remote)
+
     def flows_to_trunk(self, trunk: Trunk) -> list[Flow]:
         """Flows to all of its addresses."""
         flows = [self._to_trunk(trunk, *at) for at in self._trunks.addresses(trunk.name)]

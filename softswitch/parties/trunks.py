@@ -28,18 +28,24 @@ _OVERLOADED: Final = 503
 _TIMED_OUT: Final = 408
 
 Owners: TypeAlias = tuple[tuple[int | None, Trunk], ...]
+SMALL_FOR: Final = 300.0
+"""Seconds for which nothing goes by TCP to a trunk that took no connection."""
 
 
 class _State:
     """What changes of a trunk while the switch runs."""
 
-    __slots__ = ("addresses", "bad", "calls", "due_at", "failures", "transport", "until", "up")
+    __slots__ = (
+        "addresses", "bad", "calls", "due_at", "failures", "small_until", "transport", "until",
+        "up",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.addresses: tuple[tuple[str, int], ...] = ()
         self.transport = ""
         # Until when an address is the last choice, in seconds of the clock.
         self.bad: dict[tuple[str, int], float] = {}
+        self.small_until = 0.0  # it takes no connections
         self.until = 0.0  # not before then, it has said itself
         self.calls = 0
         self.failures = 0
@@ -152,6 +158,21 @@ class Trunks(TrunkStates):
     def at(self, transport: str, host: str, port: int) -> Trunk | None:
         """The trunk whose calls are sent there."""
         return self._exact.get((transport, host, port))
+
+    def takes_large(self, host: str, port: int) -> Trunk | None:
+        """The trunk at an address, if it takes requests over TCP that are too large for UDP, as far
+        as is known."""
+        trunk = self._exact.get(("udp", host, port))
+        if trunk is None or not trunk.large_by_tcp:
+            return None
+        return trunk if self._clock() >= self._states[trunk.name].small_until else None
+
+    def takes_none(self, host: str, port: int) -> None:
+        """The trunk there took no connection: it is not tried again for a while."""
+        trunk = self._exact.get(("udp", host, port))
+        if trunk is not None:
+            log.info("trunk %s: takes no TCP; large requests go by UDP for now", trunk.name)
+            self._states[trunk.name].small_until = self._clock() + SMALL_FOR
 
     def may_be_from(self, network: str) -> bool:
         """Whether some trunk is at an address, as `network_of` gives it, or may come from there."""

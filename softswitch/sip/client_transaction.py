@@ -6,6 +6,7 @@ A timeout or a dead flow reaches the user as the 408 or 503 that §8.1.3.1 says 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.message import Response
@@ -116,11 +117,15 @@ def local_response(status: int, reason: str) -> Response:
     return response
 
 
+LARGE: Final = 1300
+"""Bytes of a request above which a datagram may be cut on its way (§18.1.1)."""
+
+
 class InviteClient:
     """Figure 5 with the Accepted state of RFC 6026 §7.2. One timer: A until B, then D or M."""
 
     __slots__ = (
-        "_ack", "_cancel_reason", "_data", "_interval", "_layer", "_left", "_timer",
+        "_ack", "_cancel_reason", "_data", "_datagram", "_interval", "_layer", "_left", "_timer",
         "cancelling", "flow", "key", "on_response", "reconnected", "request", "state",
     )  # fmt: skip
 
@@ -141,6 +146,7 @@ class InviteClient:
         self.reconnected = False
         self._cancel_reason = ""
         self._data = b""
+        self._datagram: Flow | None = None
         self._ack = b""
         self._interval = 0.0
         self._left = 0.0
@@ -234,8 +240,21 @@ class InviteClient:
         """Nobody wants further responses but the transaction runs its course."""
         self.on_response = None
 
+    def by_connection(self, flow: Flow, datagram: Flow) -> None:
+        """It is too large for `datagram`: it goes by this connection, and if there is none after
+        all, as it would have."""
+        self.flow, self._datagram = flow, datagram
+
     def transport_error(self) -> None:
         """The flow is dead: on another, or as if a 503 had come."""
+        datagram, self._datagram = self._datagram, None
+        if datagram is not None:
+            self._layer.small(datagram)
+            if self.state == CALLING and not self.cancelling:
+                self._stop_timer()
+                self.flow = datagram
+                self.start(self.request.encode(datagram))
+                return
         if self.state == CALLING and not self.reconnected and not self.cancelling:
             self.reconnected = True
             flow = self._layer.reconnect(self._data, self.flow) if self.flow.reliable else None
@@ -302,8 +321,8 @@ class NonInviteClient:
     """Figure 6. One timer: E until F, then K."""
 
     __slots__ = (
-        "_data", "_interval", "_layer", "_left", "_next", "_request", "_timer", "flow", "key",
-        "on_response", "reconnected", "state",
+        "_data", "_datagram", "_interval", "_layer", "_left", "_next", "_request", "_timer", "flow",
+        "key", "on_response", "reconnected", "state",
     )  # fmt: skip
 
     def __init__(
@@ -322,6 +341,7 @@ class NonInviteClient:
         self.state = TRYING
         self.reconnected = False
         self._data = b""
+        self._datagram: Flow | None = None
         self._interval = 0.0
         self._next = 0.0
         self._left = 0.0
@@ -370,8 +390,21 @@ class NonInviteClient:
         self.start(request.encode(self.flow))
         return True
 
+    def by_connection(self, flow: Flow, datagram: Flow, request: ClientRequest) -> None:
+        """See `InviteClient.by_connection`."""
+        self.flow, self._datagram, self._request = flow, datagram, request
+
     def transport_error(self) -> None:
         """The flow is dead: on another, or as if a 503 had come."""
+        datagram, self._datagram = self._datagram, None
+        request = self._request
+        if datagram is not None and request is not None:
+            self._layer.small(datagram)
+            if self.state == TRYING:
+                self._stop_timer()
+                self.flow = datagram
+                self.start(request.encode(datagram))
+                return
         if self.state == TRYING and not self.reconnected:
             self.reconnected = True
             flow = self._layer.reconnect(self._data, self.flow) if self.flow.reliable else None
@@ -422,5 +455,11 @@ def send(
     """Send a request other than INVITE (figure 6)."""
     client = NonInviteClient(layer, request, flow, on_response)
     layer.clients[client.key] = client
-    client.start(request.encode(flow))
+    data = request.encode(flow)
+    if len(data) > LARGE and not flow.reliable:
+        connection = layer.larger(flow)
+        if connection is not None:
+            data = request.encode(connection)
+            client.by_connection(connection, flow, request)
+    client.start(data)
     return client

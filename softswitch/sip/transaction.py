@@ -13,7 +13,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, cast
 
 from softswitch.memory import give_back
-from softswitch.sip.client_transaction import ClientRequest, InviteClient, NonInviteClient
+from softswitch.sip.client_transaction import (
+    LARGE,
+    ClientRequest,
+    InviteClient,
+    NonInviteClient,
+    send,
+)
 from softswitch.sip.flow import Flow
 from softswitch.sip.header_values import parse_address
 from softswitch.sip.message import (
@@ -258,7 +264,14 @@ class Transactions:
         """Send an INVITE (figure 5). `on_response` gets every response but retransmitted ones."""
         client = InviteClient(self.layer, request, flow, on_response)
         self.clients[client.key] = client
-        client.start(request.encode(flow) if data is None else data)
+        if data is None:
+            data = request.encode(flow)
+        if len(data) > LARGE and not flow.reliable:
+            connection = self.layer.larger(flow)
+            if connection is not None:
+                data = request.encode(connection)
+                client.by_connection(connection, flow)
+        client.start(data)
         return client
 
     def send(
@@ -268,10 +281,7 @@ class Transactions:
         on_response: Callable[[Response], None] | None = None,
     ) -> NonInviteClient:
         """Send any other request (figure 6)."""
-        client = NonInviteClient(self.layer, request, flow, on_response)
-        self.clients[client.key] = client
-        client.start(request.encode(flow))
-        return client
+        return send(self.layer, request, flow, on_response)
 
     def lost(self, flow: Flow) -> None:
         """This connection has closed. Requests of which nothing was heard since may have been

@@ -15,16 +15,19 @@ class TransactionLayer:
 
     `timeout` is 64*T1, in seconds. `on_ack` takes an ACK that belongs to a 2xx. `reconnect` is
     asked for another connection to where a message goes, of which the one at hand turned out to be
-    closed; None: there is none.
+    closed; None: there is none. `larger` is asked for a connection to where a request goes that is
+    too large for a datagram (§18.1.1), and told by `small` that there was none.
     """
 
     __slots__ = (
         "clients",
+        "larger",
         "merged",
         "on_ack",
         "reconnect",
         "servers",
         "settings",
+        "small",
         "timeout",
         "timers",
     )
@@ -37,6 +40,8 @@ class TransactionLayer:
         self.timeout = 64 * settings.t1
         self.on_ack = on_ack
         self.reconnect: Callable[[bytes, Flow], Flow | None] = _nowhere
+        self.larger: Callable[[Flow], Flow | None] = _by_datagram
+        self.small: Callable[[Flow], None] = _nothing
         self.servers: dict[str, object] = {}
         self.clients: dict[str, object] = {}
         self.merged: dict[str, str] = {}
@@ -58,6 +63,14 @@ class TransactionLayer:
         other = self.reconnect(data, flow)
         if other is not None:
             other.send(data)
+
+
+def _by_datagram(flow: Flow) -> Flow | None:
+    return None
+
+
+def _nothing(flow: Flow) -> None:
+    """Nobody wants to know."""
 
 
 def _nowhere(data: bytes, flow: Flow) -> Flow | None:
