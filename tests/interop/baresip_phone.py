@@ -20,7 +20,8 @@ MODULES = Path("/usr/lib/baresip/modules")
 
 
 class Baresip(Child):
-    """One registered account. ``events`` are baresip's own, from ctrl_tcp."""
+    """One registered account. ``events`` are baresip's own, from ctrl_tcp. It says how the presence
+    of the number ``watches`` is, whenever that changes."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Baresip(Child):
         *,
         auto: bool,
         transport: str = "udp",
+        watches: str = "",
     ) -> None:
         sip = free_port(2)  # its port for TLS is the one after it
         control, rtp = free_port(), free_port(21)
@@ -53,13 +55,16 @@ module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
+{"module_app contact.so" if watches else ""}
+{"module_app presence.so" if watches else ""}
 """
         )
         mode = "auto" if auto else "manual"
         (folder / "accounts").write_text(
             f"<sip:{user}@{registrar};transport={transport}>;auth_pass={password};regint=60;answermode={mode}\n"
         )
-        (folder / "contacts").write_text("")
+        contact = f'"{watches}" <sip:{watches}@{registrar}>;presence=p2p\n'
+        (folder / "contacts").write_text(contact if watches else "")
         self.folder = folder
         super().__init__(f"baresip {user}", ["baresip", "-f", str(folder)])
         self.until(lambda: any("baresip is ready" in line for line in self.output), 10, "start")

@@ -12,7 +12,8 @@ from softswitch.lab.ports import free_port
 
 
 class Linphone(Child):
-    """One registered account that plays a WAV file; what it says are its output lines."""
+    """One registered account that plays a WAV file; what it says are its output lines. It says how
+    the presence of the number `watches` is, whenever that changes."""
 
     def __init__(
         self,
@@ -22,8 +23,10 @@ class Linphone(Child):
         password: str,
         wav: Path,
         transport: str = "udp",
+        watches: str = "",
     ) -> None:
         sip, rtp = free_port(), free_port(21)
+        friend = f"[friend_0]\nurl=<sip:{watches}@{registrar}>\npol=accept\nsubscribe=1\n"
         (folder / ".local/share/linphone").mkdir(parents=True)
         config = folder / "linphonerc"
         # It takes a machine with nothing but the loopback for offline, and would not register.
@@ -50,7 +53,7 @@ domain=127.0.0.1
 [rtp]
 audio_rtp_port={rtp}-{rtp + 20}
 bind_address=127.0.0.1
-"""
+{friend if watches else ""}"""
         )
         environment = [f"HOME={folder}", f"PATH={os.environ['PATH']}", "TERM=dumb"]
         super().__init__(
