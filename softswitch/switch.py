@@ -214,6 +214,7 @@ class Switch(Core):
             config.limits.max_follow,
         )
         parties.on_registered = self._registered
+        parties.registering.moved = self._moved
         self.remembers = remembers(self.dialplan)
         self.completes = completes(self.dialplan)
         self.passes_more = self._parties.passes_more()
@@ -286,6 +287,7 @@ class Switch(Core):
             failure=partial(restore_failure, self),
             goodbye=partial(restore_goodbye, self),
         )
+        self.notifier.flows = self.restarting
         self.numbers = LegNumbers(self.timers, self._base)
         self.refusals = Refusals(self, config.limits.refused_records)
         self.refusing = Refusing(self.refusals, self.sources, self.callers, self.call_ids)
@@ -325,6 +327,16 @@ class Switch(Core):
         self.mailboxes.take_up()
         self.notifier.take_up(notifier_settings(config))
         self.messages.take_up(message_settings(config))
+
+    def _moved(self, extension: str, before: tuple[str, str, int], flow: Flow) -> None:
+        """A phone registers from another place: it is there with its calls, too."""
+        party = f"extension:{extension}"
+        for leg in self.legs.values():
+            if leg.party == party and leg.session.follows(before):
+                leg.session.dialog.flow = flow
+                if leg.call is not None:
+                    leg.call.changed()
+        self.notifier.moved(party, before, flow)
 
     def _registered(self, extension: str) -> None:
         """A phone of it is new, or has moved."""

@@ -39,7 +39,7 @@ from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg, state_of
 from softswitch.calls.numbers import LegNumbers
 from softswitch.calls.passing import PASSED, TO_CARRIERS
-from softswitch.calls.records import decode
+from softswitch.calls.records import FlowRecord, decode
 from softswitch.calls.refusals import (
     DRAINING,
     LINE_FULL,
@@ -49,7 +49,14 @@ from softswitch.calls.refusals import (
     reason_of_status,
     same_request,
 )
-from softswitch.calls.restoring import RESTARTED, restore, restore_failure, restore_goodbye
+from softswitch.calls.restoring import (
+    RESTARTED,
+    Flows,
+    RestoredFlow,
+    restore,
+    restore_failure,
+    restore_goodbye,
+)
 from softswitch.calls.row_kinds import RowKind
 from softswitch.calls.search import FULL
 
@@ -82,6 +89,8 @@ __all__ = [
     "Dialling",
     "Errand",
     "Features",
+    "FlowRecord",
+    "Flows",
     "InCallCodes",
     "Journal",
     "KnownParties",
@@ -91,6 +100,7 @@ __all__ = [
     "Member",
     "Passage",
     "Refusals",
+    "RestoredFlow",
     "RowKind",
     "TollLimits",
     "TrunkStates",

@@ -291,7 +291,7 @@ def may_come(
         transaction.respond(420, extra=missing)
         return False
     session = leg.session
-    if session.nat and (method == "INVITE" or method == "UPDATE" or flow.reliable):
+    if session.nat:
         # Who is behind NAT and got another port is to be found there; who had to connect again is
         # wherever it speaks from.
         if session.dialog.flow.remote != flow.remote:

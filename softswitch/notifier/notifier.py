@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
-from softswitch.calls import Journal, Leg, Member
+from softswitch.calls import FlowRecord, Flows, Journal, Leg, Member, RestoredFlow
 from softswitch.config import Extension, Forwarding, Trunk
 from softswitch.dialplan import Do, Route, Source
 from softswitch.events import Event
@@ -178,6 +178,8 @@ class Notifier:
         self._heard: dict[tuple[str, str, str], tuple[Line, ...] | Presence] = {}
         self._by_dialog: dict[str, Afar] = {}
         self._unsent: list[Subscription] = []
+        self.flows: Flows | None = None
+        """The network of what is restored before there is one."""
         self._take_up_limits()
         mailboxes.changed = partial(self._changed, packages=frozenset((MAILBOX,)))
 
@@ -482,6 +484,12 @@ class Notifier:
         for told in list(self._wanted.get(key, ())):
             self._notify(told)
 
+    def moved(self, party: str, before: tuple[str, str, int], flow: Flow) -> None:
+        """A phone that watches speaks from elsewhere now."""
+        for subscription in list(self._of_party.get(party, ())):
+            if subscription.session.follows(before):
+                subscription.moved(flow)
+
     # --- what the switch says
 
     def took(self, leg: Member) -> None:
@@ -571,10 +579,12 @@ class Notifier:
         read = SUBSCRIPTION.decode(data)
         journal = self._journal()
         left = (read.until - self._now_us()) / 1e6
-        flow = self._network.flow_to(*read.flow, read.listener) if left > 0 else None
         subscription: Subscription | None = None
         what: Watched | Answer = Answer(404)
-        if flow is not None and self._is_known(read.party):
+        if left > 0 and read.sent_by and self.flows is not None and self._is_known(read.party):
+            # There is no network yet.
+            where = FlowRecord(*read.flow, read.sent_by, read.listener)
+            flow = RestoredFlow(self.flows, where)
             subscription = Subscription.restored(self, read, self._around, flow)
             what = self._what(
                 read.package, subscription.number, self._source_of(subscription.party)
@@ -586,6 +596,8 @@ class Notifier:
         self._keep(subscription, what, left)
         if journal is not None:
             journal.restored(subscription, row)
+            # Another process would begin with the same numbers.
+            journal.changed(subscription)
         self._unsent.append(subscription)
 
     def opened(self) -> None:

@@ -65,16 +65,17 @@ def together(all_of_it: Iterable[Presence]) -> Presence:
 
 def write_presence(entity: str, contact: str, presence: Presence) -> bytes:
     """The document about `entity`; `contact` is where it can be reached (both URIs)."""
+    # The prefixes are those of the RFCs' examples: some phones look for these letters.
     status = "open" if presence.open else "closed"
     person = ""
     if presence.activities:
-        doing = "".join(f"<r:{one}/>" for one in presence.activities)
-        person = f'<d:person id="p1"><r:activities>{doing}</r:activities></d:person>\n'
+        doing = "".join(f"<rpid:{one}/>" for one in presence.activities)
+        person = f'<dm:person id="p1"><rpid:activities>{doing}</rpid:activities></dm:person>\n'
     notes = "".join(f"<note>{content(note)}</note>\n" for note in presence.notes)
     where = f'<contact priority="0.8">{content(contact)}</contact>' if presence.open else ""
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="{_NS}" xmlns:d="{_DM}"'
-        f' xmlns:r="{_RPID}" entity={attribute(entity)}>\n'
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="{_NS}" xmlns:dm="{_DM}"'
+        f' xmlns:rpid="{_RPID}" entity={attribute(entity)}>\n'
         f'<tuple id="t1"><status><basic>{status}</basic></status>{where}</tuple>\n'
         f"{notes}{person}</presence>\n"
     ).encode("utf-8", "replace")

@@ -12,7 +12,7 @@ from softswitch.calls import RowKind
 class SubscriptionRow(msgspec.Struct, frozen=True, array_like=True):
     """A subscription; texts as the bytes that came, which need not be UTF-8. `until` is in
     microseconds of UTC, `nat` as in `Session`, `cseqs` are ours and theirs,
-    `listener` is the address of ours by which, as flows name it."""
+    `sent_by` and `listener` are of its flow."""
 
     package: str
     number: bytes
@@ -31,6 +31,7 @@ class SubscriptionRow(msgspec.Struct, frozen=True, array_like=True):
     flow: tuple[str, str, int]
     nat: bool
     listener: str = ""
+    sent_by: str = ""
 
 
 SUBSCRIPTION: Final = RowKind(b"s", SubscriptionRow)

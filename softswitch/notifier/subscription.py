@@ -204,6 +204,7 @@ class Subscription:
                 (dialog.flow.transport, *dialog.flow.remote),
                 self.session.nat,
                 dialog.flow.listener,
+                dialog.flow.sent_by,
             )
         )
 

@@ -14,6 +14,7 @@ from softswitch.sip import (
     Request,
     Uri,
     delta_seconds,
+    is_public,
     parse_address,
     parse_uri,
     split_list,
@@ -182,7 +183,8 @@ def leftovers(
     often another Call-ID, and a Contact that differs from the one before in its port. All else is
     the same: its address and that of its own network, the user, the make. Should that be said of
     two phones, both show it: who was taken for one that is gone comes back with its Call-ID. Then
-    both stay.
+    both stay. They stay in the first place where the Contact tells nothing of a network of its own:
+    all phones behind a NAT that write its address there say the same.
     """
     if contact.instance:
         return []
@@ -190,8 +192,14 @@ def leftovers(
     user, own = contact.parsed.user, contact.parsed.host
     found: list[Binding] = []
     for one in bindings:
+        if one.call_id == call_id and one.instance:
+            # Some leave their instance out when they connect again.
+            if one.flow != flow and not any(one is other for other in added):
+                found.append(one)
+            continue
         if (
             one.instance
+            or (own == host and one.call_id != call_id and is_public(host))
             or one.flow[0] != transport
             or one.flow[1] != host
             or one.flow[2] == port

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from softswitch.parties.bindings import Binding
 from softswitch.parties.registered import say_refused
 from softswitch.parties.registrar import Registrar
 from softswitch.parties.screening import Guesses
@@ -21,6 +24,8 @@ class Registering:
     def __init__(self, registrar: Registrar, guesses: Guesses) -> None:
         self._registrar = registrar
         self._guesses = guesses
+        self.moved: Callable[[str, tuple[str, str, int], Flow], None] | None = None
+        """Told of an extension whose phone speaks from another place now: from where before."""
         self.accepted = 0
         """REGISTERs answered with 200 since the start."""
 
@@ -41,10 +46,13 @@ class Registering:
             return
         host, port = flow.remote
         where = flow.transport, host, port
+        before = self._registrar.contacts(aor)
         result = self._registrar.process(request, aor, where, proved.nonce, flow.listener)
         self.accepted += result.status == 200
         if result.status == 200:
             self._guesses.registered(host, extension)
+            if any(one.flow != where for one in before):
+                self._move(aor, before, where, request, flow)
         transaction.respond(
             result.status,
             result.reason,
@@ -52,3 +60,21 @@ class Registering:
         )
         if result.status != 200:
             say_refused(extension, flow, result.status, result.reason)
+
+    def _move(
+        self,
+        aor: str,
+        before: list[Binding],
+        where: tuple[str, str, int],
+        request: Request,
+        flow: Flow,
+    ) -> None:
+        """A phone behind a NAT that got another port, or that had to connect again: it has its
+        Call-ID, or its Contact, from before."""
+        if self.moved is None:
+            return
+        call_id = request.headers["call-id"][0]
+        uris = {one.uri for one in self._registrar.bindings(aor) if one.flow == where}
+        for one in before:
+            if one.flow != where and (one.call_id == call_id or one.uri in uris):
+                self.moved(aor, one.flow, flow)

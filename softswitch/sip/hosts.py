@@ -38,6 +38,11 @@ def unreachable_from(host: str, source: str) -> bool:
     return bool(_PRIVATE_RE.match(host)) and not _PRIVATE_RE.match(source)
 
 
+def is_public(host: str) -> bool:
+    """Whether an address is no network's own: hosts behind a NAT share it."""
+    return not _PRIVATE_RE.match(host) and not _LOOPBACK_RE.match(host)
+
+
 class Outside:
     """By which host peers know a switch that is behind a NAT: `public`, but for those in its own
     networks. Those are private addresses, and what `local` has besides."""

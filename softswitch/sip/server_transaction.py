@@ -191,6 +191,8 @@ class InviteServer:
             else:
                 self._timer = self._layer.timers.after(self._layer.settings.t4, self._terminate)
         elif self.state == ACCEPTED:
+            # Some give the ACK of a 2xx their INVITE's branch, and a To tag that is not ours.
+            request.to_tag = self.to_tag
             self._layer.on_ack(request, flow)
 
     def _timer_g_or_h(self) -> None:

@@ -101,6 +101,12 @@ class Session:
             self.when_idle = None
             waiting()
 
+    def follows(self, where: tuple[str, str, int]) -> bool:
+        """Whether requests go to where the peer speaks from, and that is there (transport, host,
+        port)."""
+        flow = self.dialog.flow
+        return self.nat and (flow.transport, *flow.remote) == where
+
     # --- what is sent
 
     def flow(self) -> Flow:

@@ -279,6 +279,9 @@ class SwitchSocket:
     def flow_to(
         self, transport: str, host: str, port: int, listener: str = "", peer: str = ""
     ) -> SwitchFlow | Stream | None:
+        switch = self._world.switches.get(self.local)
+        if switch is None or not switch.restarting.listens:
+            return None  # its sockets are not open yet
         if transport == "udp":
             return SwitchFlow(self._world, self.local, (host, port))
         world, remote = self._world, (host, port)
@@ -652,6 +655,7 @@ class Agent:
     transport = "UDP"
 
     def __init__(self, world: World, address: Address, name: str = "", password: str = "") -> None:
+        self.call_id = ""  # of requests outside of dialogs; empty: each has its own
         self.world, self.address = world, address
         self.name, self.password = name or "agent", password
         self.switch: Address = ("10.0.0.1", 5060)
@@ -717,7 +721,8 @@ class Agent:
             f"{method} {uri or 'sip:10.0.0.1:5060'} SIP/2.0\r\n"
             f"Via: SIP/2.0/{self.transport} {self.host_port};branch=z9hG4bKo{serial};rport\r\n"
             f"From: <sip:{self.name}@10.0.0.1>;tag=o{serial}\r\nTo: <sip:{self.name}@10.0.0.1>\r\n"
-            f"Call-ID: o{serial}\r\nCSeq: {serial} {method}\r\nMax-Forwards: 70\r\n{extra}",
+            f"Call-ID: {self.call_id or f'o{serial}'}\r\nCSeq: {serial} {method}\r\n"
+            f"Max-Forwards: 70\r\n{extra}",
             body,
         )
         return self.inbox[-1]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from notifier.watchers import Watch
 
 from calls.call_world import ANSWER, CONFIG, HOLD, Agent, Line, World
 from calls.test_answered import parties
@@ -136,7 +137,44 @@ def test_a_trunk_that_moved(natted: World, again: bool) -> None:
     world.end()
 
 
-@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("rewrites", [False, True])
+def test_a_phone_that_registers_from_elsewhere(
+    journalled: World, rewrites: bool, again: bool
+) -> None:
+    """Its call is there, too: by the Call-ID of its REGISTERs, or by its Contact."""
+    world = journalled
+    phone = world.phone("1001", "10.9.0.1")
+    other = world.phone("1002", "10.9.0.2")
+    a = world.agent("10.1.0.1", "alice").call("1001")
+    b = phone.line
+    b.reply(200, ANSWER)
+    a.ack()
+    world.run(1)
+    watch = Watch(phone, "1002")
+    moved = from_elsewhere(b, 40404)
+    moved.password = phone.password
+    first = moved.contact if rewrites else phone.contact
+    if rewrites:
+        # Its Call-ID is the one from before, whatever its Contact says.
+        (known,) = world.switch.registrar.contacts("1001")
+        moved.call_id = known.call_id
+    assert moved.register(first).status == 200
+    if again:
+        world.restart()
+    other.call("1003")  # the lamp of 1002
+    world.run(0.3)
+    assert [m.target for m in world.wire if m.start.startswith("NOTIFY")][-1] == moved.address
+    a.bye()
+    assert b.last.what == "BYE"
+    assert b.last.target == moved.address
+    b.reply(200, to="BYE")
+    assert watch is not None
+    world.run(70)
+    world.rest()
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO"])
 def test_a_phone_that_moved_is_found_there_after_a_restart(journalled: World, method: str) -> None:
     """Nothing else of the call has changed: its Contact is the old one, the media stays."""
     world = journalled
@@ -152,8 +190,8 @@ def test_a_phone_that_moved_is_found_there_after_a_restart(journalled: World, me
         a.reply(488)
         b.acknowledge(b.last)
     else:
-        b.send("UPDATE", extra=b.contact)
-        a.reply(200, to="UPDATE")
+        b.send(method, extra=b.contact)
+        a.reply(200, to=method)
     world.restart()
     a.bye()
     assert b.last.what == "BYE"

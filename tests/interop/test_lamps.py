@@ -1,9 +1,8 @@
 """Busy lamps and presence: real phones as watchers, and a lamp at one switch of a phone at another,
 in time, and after a SIGKILL of either.
 
-linphonec and baresip subscribe to `presence` alone; neither knows `dialog`. Of what it is told
-baresip 1.0 sees that a phone is there or gone, and not that it is in a call: it does not read XML,
-but looks for the letters `<rpid:on-the-phone`, and ours has another prefix for that namespace.
+linphonec and baresip subscribe to `presence` alone; neither knows `dialog`. baresip 1.0 does not read
+XML: it looks for the letters `<rpid:on-the-phone`, as the RFCs' examples have them.
 """
 
 from __future__ import annotations
@@ -82,11 +81,10 @@ def test_baresip_watches(interop: Interop, tmp_path: Path, wav: Path) -> None:
     interop.children.append(foreign)
     foreign.until_registered()
     foreign.until(lambda: "Offline" in foreign.ask("contacts"), 10, "what it watches")
-    ours = interop.phone()
-    ours.stop()
-    for state in ("Online", "Offline"):
+
+    def sees(state: str) -> None:
         foreign.until(
-            lambda state=state: any(  # type: ignore[misc]
+            lambda: any(
                 f"{state}\x1b" in line.partition(" to ")[2]
                 for line in foreign.output
                 if "<sip:1002@" in line and "changed status" in line
@@ -94,6 +92,13 @@ def test_baresip_watches(interop: Interop, tmp_path: Path, wav: Path) -> None:
             10,
             state,
         )
+
+    ours = interop.phone()
+    sees("Online")
+    ours.send("call 1001")
+    sees("Busy")
+    ours.stop()
+    sees("Offline")
 
 
 class Sites:

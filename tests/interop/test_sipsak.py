@@ -2,9 +2,9 @@
 flood. It ends with 0 after a 2xx, with 1 after another answer, with 2 or 3 after none.
 
 Some of sipsak 0.9.8.1 (Debian 12) does not work, whoever is at the other end: its message mode
-(`-M`) and its invite mode (`-I`) end with a segmentation fault before anything is sent (its issues
-95 and 97), so that a MESSAGE comes from a file here; and of a URI with a port of five digits it
-loses the last one, which then does not fit the certificate: hence `-r`.
+(`-M`) ends with a segmentation fault before anything is sent, its invite mode (`-I`) after it has
+registered (its issues 95 and 97), so that a MESSAGE comes from a file here; and of a URI with a
+port of five digits it loses the last one, which then does not fit the certificate: hence `-r`.
 """
 
 from __future__ import annotations

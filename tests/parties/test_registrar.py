@@ -616,6 +616,30 @@ def test_two_phones_that_look_like_one_show_it(site: Site) -> None:
         assert len(site.uris()) == 2
 
 
+def test_phones_that_write_the_address_of_their_nat(site: Site) -> None:
+    """All of them do, so that tells nothing: both stay."""
+    for n in (1, 2):
+        port = 40000 + n
+        site.register(
+            f"<sip:1001@192.0.2.1:{port}>", flow=("udp", "192.0.2.1", port), call_id=f"{n}"
+        )
+    assert len(site.uris()) == 2
+    # The same phone has its Call-ID.
+    site.register(
+        "<sip:1001@192.0.2.1:40009>", flow=("udp", "192.0.2.1", 40009), call_id="2", cseq=9
+    )
+    assert site.uris() == ["sip:1001@192.0.2.1:40001", "sip:1001@192.0.2.1:40009"]
+
+
+def test_a_phone_that_leaves_out_its_instance(site: Site) -> None:
+    """As some do when they connect again: it is the same by its Call-ID."""
+    site.register(
+        f"{private(5060)};{INSTANCE}", flow=("tcp", "192.0.2.1", 40000), call_id="a", cseq=1
+    )
+    site.register(private(5061), flow=("tcp", "192.0.2.1", 40001), call_id="a", cseq=2)
+    assert site.uris() == ["sip:1001@10.0.0.5:5061"]
+
+
 def test_both_contacts_of_a_phone_that_was_started_anew(site: Site) -> None:
     site.register(private(5060), private(5061), flow=("udp", "192.0.2.1", 1), call_id="a")
     site.register(private(6060), private(6061), flow=("udp", "192.0.2.1", 2), call_id="b")
