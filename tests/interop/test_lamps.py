@@ -1,8 +1,8 @@
 """Busy lamps and presence: real phones as watchers, and a lamp at one switch of a phone at another,
 in time, and after a SIGKILL of either.
 
-linphonec and baresip subscribe to `presence` alone; neither knows `dialog`. baresip 1.0 does not read
-XML: it looks for the letters `<rpid:on-the-phone`, as the RFCs' examples have them.
+linphonec and baresip subscribe to `presence` alone; neither knows `dialog`. baresip 1.0 does not
+read XML: it looks for the letters `<rpid:on-the-phone`, as the examples of the RFC have them.
 """
 
 from __future__ import annotations
