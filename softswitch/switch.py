@@ -411,6 +411,16 @@ class Switch(Core):
 
     def screen(self, request: Request, flow: Flow) -> Answer | None:
         """Who sent this and may it go on? Notes the `Source` in `request.party` (§8.2)."""
+        # Of what there is most, each by the shortest way.
+        if request.to_tag:
+            leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
+            if leg is not None:
+                request.party = leg
+                return None
+        elif request.method == "INVITE":
+            request.party = self.sources.of(request, flow)
+            if request.party is not None:
+                return None
         answer = self._screened(request, flow)
         # What was challenged is counted already.
         if answer is None or not answer.status or answer.status == 401 or request.party is not None:
@@ -425,17 +435,12 @@ class Switch(Core):
     def _screened(self, request: Request, flow: Flow) -> Answer | None:
         method = request.method
         if request.to_tag:
-            leg = self.legs.get(f"{request.headers['call-id'][0]} {request.to_tag}")
-            if leg is not None:
-                request.party = leg
-                return None
             request.party = self.notifier.party_of(request)
             if request.party is not None:
                 return None
             return Answer(481 if method in KNOWN_METHODS else 501)
         if method == "INVITE":
-            request.party = self.sources.of(request, flow)
-            return None if request.party is not None else self.authentication.check(request, flow)
+            return self.authentication.check(request, flow)
         if method == "OPTIONS":
             if flow.reliable or self.trunks.down:
                 # Whose connection it is, and a sign of life.
