@@ -103,6 +103,8 @@ class Afar:
 
     def ask(self) -> None:
         """Subscribe."""
+        if self._left:
+            return
         flow = self._ways.flow_to_trunk(self.trunk)
         if flow is None:
             self._told(None)

@@ -96,6 +96,10 @@ class Watched:
     afar: tuple[tuple[str, str], ...] = ()
 
 
+_ELSEWHERE: Final = 2.0
+"""Seconds for which other switches are waited for before somebody hears how it stands there."""
+
+
 class Places(Ways, Protocol):
     """Where our other switches are, and phones."""
 
@@ -178,6 +182,8 @@ class Notifier:
         self._heard: dict[tuple[str, str, str], tuple[Line, ...] | Presence] = {}
         self._by_dialog: dict[str, Afar] = {}
         self._unsent: list[Subscription] = []
+        self._unasked: list[Afar] = []
+        self._listens = False
         self.flows: Flows | None = None
         """The network of what is restored before there is one."""
         self._take_up_limits()
@@ -462,7 +468,10 @@ class Notifier:
             partial(self._heard_from, key),
             partial(self._found_by, key),
         )
-        afar.ask()
+        if self._listens:
+            afar.ask()
+        else:
+            self._unasked.append(afar)
 
     def _leave(self, key: tuple[str, str, str]) -> None:
         afar = self._afar.pop(key)
@@ -602,11 +611,21 @@ class Notifier:
 
     def opened(self) -> None:
         """The switch listens: all who are subscribed hear how it stands now, some after the others,
-        so that calls find room between them."""
+        so that calls find room between them. What stands elsewhere has to be asked first."""
+        self._listens = True
+        unasked, self._unasked = self._unasked, []
+        for afar in unasked:
+            afar.ask()
         most = self.settings.at_once
         unsent, self._unsent = self._unsent[:most], self._unsent[most:]
         for subscription in unsent:
-            subscription.notify()
+            told = subscription.resource
+            assert isinstance(told, _Told)
+            what = told.what
+            if all((*where, what.package) in self._heard for where in what.afar):
+                subscription.notify()
+            else:
+                self.timers.after(_ELSEWHERE, subscription.notify)
         if self._unsent:
             self.timers.after(self.settings.pause, self.opened)
 
