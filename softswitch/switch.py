@@ -55,7 +55,7 @@ from softswitch.listeners import Listeners, store_all
 from softswitch.memory import give_back
 from softswitch.messages import MESSAGE, Messages
 from softswitch.notifier import PACKAGES, SUBSCRIPTION, Afar, Notifier, Subscription
-from softswitch.parties import REGISTRATION, TOLL, Parties, Toll
+from softswitch.parties import REGISTRATION, TEMPORARY, TOLL, Parties, Toll
 from softswitch.refusing import Refusing
 from softswitch.restarting import KeptRows, Restarting
 from softswitch.settings import (
@@ -245,6 +245,9 @@ class Switch(Core):
             notifier_settings(config),
         )
         self.lamps = self.notifier.lamps
+        self.gruus = parties.gruus
+        # The phones that calls are for, by extension and instance.
+        self.only: dict[object, tuple[str, str]] = {}
         self.toll_counts = Toll(
             config.toll, self.timers, now_us, _zone(config), self._journal, self._call_of, self.name
         )
@@ -595,6 +598,12 @@ class Switch(Core):
             return
         uri = parse_uri(request.uri)
         dialled = uri.user
+        if "gr" in uri.params and source.kind == "extension":
+            phone = self.gruus.phone_of(uri)
+            if phone is not None:
+                # Of the phones of that extension this alone.
+                dialled = phone[0]
+                self.only[call] = phone
         if uri.number_params and len(uri.number_params) <= self.settings.max_text:
             call.search.number_params = uri.number_params
         if "replaces" in headers:
@@ -636,6 +645,9 @@ class Switch(Core):
 
     def destinations(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now: see `Destinations.of`."""
+        only = self.only.get(holder) if self.only else None
+        if only is not None and target.kind == "extension" and target.name == only[0]:
+            return self.targets.of(target, holder, only[1])
         return self.targets.of(target, holder)
 
     def elsewhere(self, before: Destination, number: str, holder: object) -> Destination | None:
@@ -680,6 +692,8 @@ class Switch(Core):
 
     def route(self, number: str, source: Source) -> Route | None:
         """What the dialplan does with a number."""
+        if number.startswith(TEMPORARY):
+            number = self.gruus.extension_of(number)
         return self.dialplan.route(number, source)
 
     def ringing(self, party: str, number: str) -> Member | None:
@@ -739,6 +753,8 @@ class Switch(Core):
         """A passage has ended; its legs may still wait for the last responses."""
         assert isinstance(call, Call)
         self.calls.discard(call)
+        if self.only:
+            self.only.pop(call, None)
         self.counters.answered += call.answered
         self.numbers.end(call.call_id, call.comes_no_more())
         if self.dialogs is not None:

@@ -1,7 +1,7 @@
 """Who asks and may, and who can be reached: authentication, registrar, trunks, lines,
 destinations."""
 
-from softswitch.parties.bindings import Binding
+from softswitch.parties.bindings import TEMPORARY, Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.parties import Parties
 from softswitch.parties.registrar import Registrar, Settings
@@ -14,6 +14,7 @@ from softswitch.parties.trunks import Trunks
 
 __all__ = [
     "REGISTRATION",
+    "TEMPORARY",
     "TOLL",
     "Binding",
     "Callers",

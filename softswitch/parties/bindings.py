@@ -14,6 +14,7 @@ from softswitch.sip import (
     Request,
     Uri,
     delta_seconds,
+    escape_user,
     is_public,
     parse_address,
     parse_uri,
@@ -45,6 +46,7 @@ class Binding:
     later one, -1 if none of this process. `replaced` is the Call-ID of the binding that was taken
     to be this phone's own of before it started, empty if there was none. `listener` is the address
     of ours that it registered at, as flows name it: a NAT lets in what comes from there alone.
+    `temporary` is what its temporary GRUU is known by (RFC 5627), empty: it has asked for none.
     """
 
     uri: str
@@ -63,6 +65,7 @@ class Binding:
     replaced: str = ""
     path: tuple[str, ...] = ()
     listener: str = ""
+    temporary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +274,9 @@ def without_connection(binding: Binding) -> Flow | None:
     return transport, host, listens
 
 
+TEMPORARY: Final = "tgruu."
+"""How the users of temporary GRUUs begin."""
+_INSTANCE_RE: Final = re.compile(r"<([A-Za-z0-9:._~!$*'()/&+%-]{1,200})>")
 _MOST_PROXIES: Final = 8
 
 
@@ -307,6 +313,22 @@ def remaining(binding: Binding, now: float) -> int:
     """Seconds left, rounded up: what was just registered for 60 s has 60 s left, and not 61, which
     is what the last bits of a clock of large numbers can make of it."""
     return max(1, -int(-(binding.expires_at - now - _ROUNDING) // 1))
+
+
+def may_have_gruu(instance: str) -> bool:
+    """Whether an instance can stand in a URI as it is."""
+    return _INSTANCE_RE.fullmatch(instance) is not None
+
+
+def gruu_params(aor: str, domain: str, binding: Binding) -> str:
+    """What a Contact of a 200 says of a phone's GRUUs (RFC 5627 §5.3), empty if it has none."""
+    found = _INSTANCE_RE.fullmatch(binding.instance) if binding.temporary else None
+    if found is None:
+        return ""
+    return (
+        f';pub-gruu="sip:{escape_user(aor)}@{domain};gr={found[1]}"'
+        f';temp-gruu="sip:{TEMPORARY}{binding.temporary}@{domain};gr"'
+    )
 
 
 def contact_value(binding: Binding, now: float) -> str:

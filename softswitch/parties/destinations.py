@@ -50,10 +50,13 @@ class Destinations:
         self.routes: Mapping[str, tuple[str, ...]] = {}
         """By trunk, the proxies that it has asked for (RFC 3608)."""
 
-    def of(self, target: Target, holder: object) -> list[Destination] | tuple[int, str]:
+    def of(
+        self, target: Target, holder: object, instance: str = ""
+    ) -> list[Destination] | tuple[int, str]:
         """Where a target of the dialplan is just now, or the status and phrase of why nowhere.
 
-        Each has its line taken, for `holder`.
+        Each has its line taken, for `holder`. `instance` is of the one phone that is meant, if it
+        is not all of an extension.
         """
         if target.kind == "trunk":
             return self._trunk_destination(target, holder)
@@ -61,6 +64,8 @@ class Destinations:
         extension = self._extensions.get(target.name)
         if not bindings:
             return (480, "Not Registered") if extension else (404, "No Such Extension")
+        if instance:
+            bindings = [one for one in bindings if one.instance == instance]
         party = str(target)
         found: list[Destination] = []
         for binding, flow in self._there(target.name, bindings):

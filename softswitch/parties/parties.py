@@ -16,6 +16,7 @@ from softswitch.parties.bindings import Binding
 from softswitch.parties.callers import Callers
 from softswitch.parties.destinations import Destinations
 from softswitch.parties.enrolments import Enrolments
+from softswitch.parties.gruus import Gruus
 from softswitch.parties.lines import Lines
 from softswitch.parties.qualifying import Qualifying
 from softswitch.parties.registered import say_registered, say_unregistered
@@ -99,9 +100,13 @@ class Parties(KnownParties):
             clock,
             settings,
             wall=lambda: now_us() / 1e6,
+            token=tokens.token,
             registered=self._registered,
             unregistered=self._unregistered,
         )
+        self.gruus = Gruus(self.registrar)
+        self._transactions = transactions
+        self.registrar.on_gruu = self._has_gruus
         self.registrations = Registrations(
             self.registrar, self.extensions, timers, journal, ahead, boot
         )
@@ -148,6 +153,10 @@ class Parties(KnownParties):
     def _is_there(self, network: str) -> bool:
         """Whether a trunk or a registered phone is at an address."""
         return self.registrar.is_at(network) or self.trunks.may_be_from(network)
+
+    def _has_gruus(self) -> None:
+        """Until then no message is looked at."""
+        self._transactions.translate = self.gruus.translate
 
     def _trunk_found(self, name: str) -> None:
         for host, _ in self.trunks.addresses(name):

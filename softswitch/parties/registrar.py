@@ -27,8 +27,10 @@ from softswitch.parties.bindings import (
     RegisterResult,
     contact_value,
     find_binding,
+    gruu_params,
     in_order,
     leftovers,
+    may_have_gruu,
     read_contact,
     read_path,
     remaining,
@@ -87,18 +89,24 @@ class Registrar:
         settings: Settings | None = None,
         *,
         wall: Callable[[], float] = time.time,
+        token: Callable[[], str] | None = None,
         registered: Callable[[str, Binding], None] = lambda aor, binding: None,
         unregistered: Callable[[str, Binding, Gone], None] = lambda aor, binding, why: None,
     ) -> None:
         self.settings = settings or Settings()
         self._clock = clock
         self._wall = wall
+        self._token = token
         self._registered = registered
         self._unregistered = unregistered
         self.changed: Callable[[str], None] | None = None
         """Called with an address-of-record after any change of what `bindings` gives for it."""
         self._bindings: dict[str, list[Binding]] = {}
         self._count = 0
+        self.temporary: dict[str, tuple[str, str]] = {}
+        """By what temporary GRUUs are known, the extension and the instance."""
+        self.on_gruu: Callable[[], None] | None = None
+        """Called when a phone has got one."""
         # Bindings at each address, as `network_of` gives it.
         self._networks: dict[str, int] = {}
         # Whose requests go by each connection.
@@ -142,7 +150,7 @@ class Registrar:
         if found:
             self._count += len(found)
             self._bindings[aor] = found
-            self._move((), found)
+            self._move(aor, (), found)
             for binding in found:
                 heapq.heappush(self._due, (binding.expires_at, aor))
         return found
@@ -230,13 +238,21 @@ class Registrar:
         else:
             del self._bindings[aor]
         self._count += len(bindings) - len(old or ())
-        self._move(old or (), bindings)
+        self._move(aor, old or (), bindings)
         if not self._count:
             self._due.clear()
         if self.changed is not None:
             self.changed(aor)
 
-    def _move(self, old: Iterable[Binding], new: Iterable[Binding]) -> None:
+    def _move(self, aor: str, old: Iterable[Binding], new: Iterable[Binding]) -> None:
+        if self.temporary:
+            for one in old:
+                self.temporary.pop(one.temporary, None)
+        for one in new:
+            if one.temporary:
+                self.temporary[one.temporary] = aor, one.instance
+                if self.on_gruu is not None:
+                    self.on_gruu()
         networks = self._networks
         for one in new:
             network = network_of(one.flow[1])
@@ -268,8 +284,14 @@ class Registrar:
                 self._update(request, aor, flow, values, now, proof, listener)
         except Refused as refused:
             return refused.result
+        asks = self._token is not None and has_option(request, "supported", "gruu")
+        domain = _domain_of(request) if asks else ""
         headers = [
-            ("Contact", contact_value(binding, now)) for binding in self._bindings.get(aor, ())
+            (
+                "Contact",
+                contact_value(binding, now) + (gruu_params(aor, domain, binding) if asks else ""),
+            )
+            for binding in self._bindings.get(aor, ())
         ]
         if "path" in request.headers:
             headers += [("Path", value) for value in request.headers["path"]]
@@ -377,6 +399,7 @@ class Registrar:
                 replaced=replaced or (found.replaced if found is not None else ""),
                 path=path,
                 listener=listener,
+                temporary=self._temporary(request, contact.instance, found),
             )
             bindings.append(binding)
             added.append(binding)
@@ -413,6 +436,17 @@ class Registrar:
         for binding in came:
             self._registered(aor, binding)
 
+    def _temporary(self, request: Request, instance: str, before: Binding | None) -> str:
+        if self._token is None or not may_have_gruu(instance):
+            return ""
+        if (
+            before is not None
+            and before.temporary
+            and before.call_id == request.headers["call-id"][0]
+        ):
+            return before.temporary
+        return self._token() if has_option(request, "supported", "gruu") else ""
+
     def _lifetime(self, asked: int | None, header: int | None) -> int:
         """Seconds for a contact that asked for so many, or left it to the header or to us."""
         if asked is None:
@@ -427,3 +461,9 @@ class Registrar:
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]
+
+
+def _domain_of(request: Request) -> str:
+    """The host of the address-of-record, with its port if it has one."""
+    uri = parse_uri(parse_address(request.headers["to"][0]).uri)
+    return f"{uri.host}:{uri.port}" if uri.port else uri.host

@@ -42,6 +42,7 @@ class _BindingRow(msgspec.Struct, frozen=True, array_like=True):
     user_agent: bytes
     path: list[bytes] = []
     listener: str = ""
+    temporary: str = ""
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -184,6 +185,7 @@ def encode(aor: str, bindings: Sequence[Binding], ahead: float, boot: str = "") 
             _bytes(one.user_agent),
             [_bytes(uri) for uri in one.path],
             one.listener,
+            one.temporary,
         )
         for one in bindings
     ]
@@ -211,6 +213,7 @@ def decode(row: bytes, ahead: float, boot: str = "") -> tuple[str, list[Binding]
             user_agent=_text(one.user_agent),
             path=tuple([_text(uri) for uri in one.path]),
             listener=one.listener,
+            temporary=one.temporary,
         )
         for one in read.bindings
     ]

@@ -107,6 +107,8 @@ class Transactions:
         self.refused = 0
         self.unmatched = 0
         # Called with responses that belong to no transaction; §17.1.1.2 leaves them to the user.
+        # Each message passes it first.
+        self.translate: Callable[[Request | Response, Flow], None] | None = None
         self.on_stray: Callable[[Response], None] | None = None
 
     def take_up(self, settings: TimerSettings, max_transactions: int) -> None:
@@ -117,6 +119,8 @@ class Transactions:
 
     def receive(self, message: Request | Response, flow: Flow) -> None:
         """A message from the transport; `flow` leads back to its sender."""
+        if self.translate is not None:
+            self.translate(message, flow)
         if type(message) is Response:
             client = self.clients.get(message.via.branch + message.cseq_method)
             # §8.1.3.3: our requests carry one Via; a response with more has gone astray.

@@ -708,7 +708,12 @@ class Agent:
             line.acknowledge(challenge)
             line.received.clear()
             value = answer(
-                challenge["www-authenticate"], "INVITE", line.uri, self.name, self.password, "cn"
+                challenge["www-authenticate"],
+                "INVITE",
+                more.get("uri", line.uri),
+                self.name,
+                self.password,
+                "cn",
             )
             line.remote = line.remote.partition(";tag=")[0]
             line.invite(body, f"{extra}Authorization: {value}\r\n", **more)
