@@ -192,7 +192,7 @@ def dialplan_test(config_path: Path, number: str, caller: str, when: str | None)
                 trunk = config.trunks.get(target.name) if target.kind == "trunk" else None
                 if trunk is None or trunk.switch:
                     continue
-                if rule.concerns(str(source), target.name, target.number):
+                if rule.concerns(str(source), target.name, [target.number]):
                     click.echo(f"  limited by toll {rule.name} at {target}: {rule}")
 
 

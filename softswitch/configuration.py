@@ -218,7 +218,10 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         stamp=own,
         dialplan_stamp=seen,
         surroundings=around,
-        toll={name: toll_rule(name, entry) for name, entry in model.toll.items()},
+        toll={
+            name: toll_rule(name, entry, [one for one, t in model.trunks.items() if not t.switch])
+            for name, entry in model.toll.items()
+        },
         warnings=(*nowhere, *dialplan.warnings),
         journal=_journal_path(model.switch, folder),
         control=control_path(model.switch.name, model.switch.journal, model.switch.control, folder),

@@ -249,7 +249,13 @@ class Switch(Core):
         # The phones that calls are for, by extension and instance.
         self.only: dict[object, tuple[str, str]] = {}
         self.toll_counts = Toll(
-            config.toll, self.timers, now_us, _zone(config), self._journal, self._call_of, self.name
+            config.toll,
+            self.timers,
+            now_us,
+            _zone(config),
+            self._journal,
+            self._calls_of,
+            self.name,
         )
         self.toll = self.toll_counts if config.toll else None
         self.messages = Messages(
@@ -670,12 +676,15 @@ class Switch(Core):
         found.hang_up_all("Room For An Emergency Call")
         return True
 
-    def _call_of(self, call_id: str, number: int) -> Call | None:
-        """The call that has a leg."""
-        for call in self.calls:
-            if call.call_id == call_id and any(leg.index == number for leg in call.legs):
-                return call
-        return None
+    def _calls_of(self, legs: set[tuple[str, int]]) -> list[Passage]:
+        """The calls that have one of these legs."""
+        call_ids = {call_id for call_id, _ in legs}
+        return [
+            call
+            for call in self.calls
+            if call.call_id in call_ids
+            and any((call.call_id, leg.index) in legs for leg in call.legs)
+        ]
 
     def _is_emergency(self, request: Request, source: Source) -> bool:
         """Whether the route of an INVITE says that no limit stops it."""

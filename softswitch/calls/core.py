@@ -84,12 +84,14 @@ class LineCounts:
 class TollLimits:
     """What calls to carriers may cost (`softswitch.parties`)."""
 
-    def admits(self, call: Passage, party: str, trunk: str, number: str) -> bool:
-        """Whether a call of a party may go to that number at a trunk; if not, it has been told
-        why."""
+    def admits(self, call: Passage, party: str, trunk: str, dialled: str, again: bool) -> bool:
+        """Whether a call of a party may go to a number (with its parameters) at a trunk; if not, it
+        has been told why. `again`: it went to that number before, and came to nothing there."""
         raise NotImplementedError
 
-    def placed(self, call: Passage, leg: int, party: str, trunk: str, number: str) -> None:
+    def placed(
+        self, call: Passage, leg: int, party: str, trunk: str, dialled: str, again: bool
+    ) -> None:
         """It goes there, as the leg of that number."""
         raise NotImplementedError
 

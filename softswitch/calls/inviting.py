@@ -6,7 +6,7 @@ from softswitch import events
 from softswitch.calls.attempt import Attempt
 from softswitch.calls.caller_id import asserted, shown
 from softswitch.calls.callid import write_call_id
-from softswitch.calls.core import Caller, Passage
+from softswitch.calls.core import Caller, Passage, TollLimits
 from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import Came, Diversion, lines_of
 from softswitch.calls.headers import contact_line, route_lines
@@ -38,6 +38,7 @@ class Inviting(Rung):
         "caller",
         "came",
         "content",
+        "emergency",
         "hops",
         "identity",
         "legs",
@@ -47,6 +48,7 @@ class Inviting(Rung):
         "party",
         "passed",
         "some_down",
+        "tolled",
     )
 
     def __init__(
@@ -64,6 +66,8 @@ class Inviting(Rung):
         self.identity = identity
         self.by = by
         self.caller: CallerId | None = None  # what the route says of the caller
+        self.emergency = False  # whether no limit stops it, and it may take the room of another
+        self.tolled = ""  # the number for which it was counted last
         self.lines = ""  # that the route adds to each INVITE
         self.number_params = ""  # of the number that was dialled: ;npdi;rn=..., ;phone-context=...
         self.offer = offer
@@ -198,8 +202,20 @@ class Inviting(Rung):
                 by=by,
             )
         )
-        if core.toll is not None and carrier is not None and not call.emergency:
-            placed_by, number = by or self.party, destination.number
-            core.toll.placed(call, leg.index, placed_by, carrier.name, number)
+        if core.toll is not None and carrier is not None and not self.emergency:
+            self._costs(core.toll, leg, by or self.party, carrier.name, way)
         attempt.wait(settings.no_response)
         attempt.invite = core.transactions.invite(request, flow, attempt.on_response)
+
+    def _dialled(self, number: str, way: Diversion | None) -> str:
+        """A number as a trunk gets it."""
+        return number if way is not None else number + self.number_params
+
+    def _costs(
+        self, toll: TollLimits, leg: Leg, placed_by: str, trunk: str, way: Diversion | None
+    ) -> None:
+        """A leg goes to a carrier. Another trunk, or another address of one, is no other call."""
+        number = leg.number
+        dialled, again = self._dialled(number, way), number == self.tolled
+        self.tolled = number
+        toll.placed(self.call, leg.index, placed_by, trunk, dialled, again)

@@ -72,7 +72,7 @@ class Search(Trying):
     """The legs that are rung, and what becomes of them. `told`: who has forwarded the call, and
     why, as the user was told last."""
 
-    __slots__ = ("emergency", "group", "timeout", "timer", "told", "user")
+    __slots__ = ("group", "timeout", "timer", "told", "user")
 
     def __init__(
         self,
@@ -89,7 +89,6 @@ class Search(Trying):
         self.user: SearchUser | None = user
         self.group = False  # whether there are several whom the route would ring
         self.timeout = 0.0
-        self.emergency = False  # whether it may take the room of another call
         self.told = "", ""
         self.timer: Timer | None = None
 
@@ -212,6 +211,9 @@ class Search(Trying):
             # Whoever calls a group in which it is itself does not want to hear it ring.
             return 0
         if isinstance(target, Destination):
+            carrier = target.carrier
+            if carrier is not None and not self._may_cost(carrier.name, target.number, way):
+                return 0
             if not core.line_counts.take(target.line, call):
                 self._note(FULL)
                 return 0
@@ -225,11 +227,8 @@ class Search(Trying):
                 target.name, forwarding, alone, way, timeout
             ):
                 return 0
-        if core.toll is not None and target.kind == "trunk" and not self.emergency:
-            placed_by = way.party if way is not None else self.by or self.party
-            if not core.toll.admits(call, placed_by, target.name, target.number):
-                self._note(_TOLL)
-                return 0
+        if target.kind == "trunk" and not self._may_cost(target.name, target.number, way):
+            return 0
         found = core.destinations(target, call)
         if self.emergency and found == FULL and core.make_room(str(target)):
             found = core.destinations(target, call)
@@ -246,6 +245,18 @@ class Search(Trying):
         if way is not None:
             self._tell(way)
         return len(found)
+
+    def _may_cost(self, trunk: str, number: str, way: Diversion | None) -> bool:
+        """Whether a number may be called at a carrier (`TollLimits`)."""
+        toll = self.call.core.toll
+        if toll is None or self.emergency:
+            return True
+        placed_by = way.party if way is not None else self.by or self.party
+        dialled = self._dialled(number, way)
+        if toll.admits(self.call, placed_by, trunk, dialled, number == self.tolled):
+            return True
+        self._note(_TOLL)
+        return False
 
     def _wait(self, timeout: float) -> None:
         """Those who ring now do so for that time."""

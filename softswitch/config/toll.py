@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -42,13 +43,13 @@ class TollModel(Section):
 
 @dataclass(frozen=True, slots=True)
 class TollRule:
-    """What is in force. ``trunks`` are names, ``extensions`` parties (``extension:1001``); None:
-    all. ``per_caller``: each who calls has these limits. Of ``at_once``, ``calls`` and ``seconds``
+    """What is in force. ``trunks`` are names, ``extensions`` parties (``extension:1001``; None:
+    all). ``per_caller``: each who calls has these limits. Of ``at_once``, ``calls`` and ``seconds``
     (both a day) None is no limit."""
 
     name: str
     patterns: tuple[Pattern, ...]
-    trunks: frozenset[str] | None
+    trunks: frozenset[str]
     extensions: frozenset[str] | None
     per_caller: bool
     at_once: int | None
@@ -70,21 +71,22 @@ class TollRule:
         ]
         return f"{', '.join(limits)}, {'each caller' if self.per_caller else 'all together'}"
 
-    def concerns(self, party: str, trunk: str, number: str) -> bool:
-        """Whether it concerns a call that somebody has placed."""
-        if self.trunks is not None and trunk not in self.trunks:
+    def concerns(self, party: str, trunk: str, numbers: Iterable[str]) -> bool:
+        """Whether it concerns a call that somebody has placed; `numbers` are what its number may be
+        taken for."""
+        if trunk not in self.trunks:
             return False
         if self.extensions is not None and party not in self.extensions:
             return False
-        return any(pattern.matches(number) for pattern in self.patterns)
+        return any(pattern.matches(number) for number in numbers for pattern in self.patterns)
 
 
-def toll_rule(name: str, written: TollModel) -> TollRule:
-    """As written."""
+def toll_rule(name: str, written: TollModel, carriers: Iterable[str]) -> TollRule:
+    """As written; `carriers` are the trunks that are no switches of ours."""
     return TollRule(
         name,
         tuple([compile_pattern(text) for text in written.match]),
-        frozenset(written.trunks) or None,
+        frozenset(written.trunks or carriers),
         frozenset(f"extension:{number}" for number in written.extensions) or None,
         written.per == CALLER,
         written.at_once,

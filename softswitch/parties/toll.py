@@ -11,15 +11,18 @@ A day is one of the site's time zone. A call that goes on over midnight counts f
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from typing import Final
+from urllib.parse import unquote
 
 from softswitch.calls import Journal, Passage, TollLimits
 from softswitch.config import TollRule
 from softswitch.events import (
     CallRestored,
+    CallStarted,
     Event,
     LegAnswered,
     LegEnded,
@@ -30,7 +33,7 @@ from softswitch.events import (
 )
 from softswitch.log import Rate
 from softswitch.parties.toll_rows import TOLL, TollRow
-from softswitch.sip import Timer, Timers
+from softswitch.sip import Timer, Timers, parse_uri
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +43,37 @@ MINUTES: Final = "minutes"
 REASON: Final = "Toll Limit"
 _LINES: Final = 20  # in the log a second
 _ROUNDING_US: Final = 1000
-_REMEMBERED: Final = 100  # calls of one count
+_MERGED: Final = "Merged"
+"""The reason of a leg that goes on in another call, of which LegMoved follows at once."""
+_SEPARATORS_RE: Final = re.compile(r"[-.() ]")
 
 _LegKey = tuple[str, int]
 """A leg: its callID and its number."""
+
+
+def numbers_of(dialled: str) -> list[str]:
+    """What a carrier may take a number for, with its parameters (RFC 3966, RFC 4694): itself, that
+    in its context, and that which it is ported to; also without what people write between digits.
+    """
+    number, _, params = dialled.partition(";")
+    found = [number]
+    for part in params.split(";"):
+        name, _, value = part.partition("=")
+        value = unquote(value)
+        if name.lower() == "rn":
+            found.append(value)
+        elif name.lower() == "phone-context" and value.startswith("+"):
+            found.append(value + number)
+    found += [_SEPARATORS_RE.sub("", one) for one in found]
+    return list(dict.fromkeys(found))
 
 
 class TollCount:
     """Of one rule and one party (`softswitch.calls.journal.Kept`). `up` are the legs that go on,
     with when they were answered, 0: not yet."""
 
-    __slots__ = ("_began", "_known", "_talking", "calls", "day", "party", "row", "rule", "seconds",
-                 "timer", "up", "warned")  # fmt: skip
+    __slots__ = ("_began", "_talking", "calls", "day", "party", "row", "rule", "seconds", "timer",
+                 "up", "warned")  # fmt: skip
 
     def __init__(self, rule: TollRule, party: str, day: str) -> None:
         self.rule = rule
@@ -66,8 +88,6 @@ class TollCount:
         # Of those that were answered: how many, and the sum of when.
         self._talking = 0
         self._began = 0
-        # The callIDs that were counted last.
-        self._known: dict[str, None] = {}
 
     def written(self) -> bytes:
         """The row's bytes, as of now."""
@@ -84,17 +104,6 @@ class TollCount:
     def talking(self) -> int:
         """Legs that were answered and go on."""
         return self._talking
-
-    def knows(self, call_id: str) -> bool:
-        """Whether a call is counted already: it may be tried at several trunks."""
-        return call_id in self._known
-
-    def count(self, call_id: str) -> None:
-        """One call more."""
-        self.calls += 1
-        self._known[call_id] = None
-        if len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
 
     def answered(self, key: _LegKey, at: int) -> None:
         """A leg of it was answered."""
@@ -120,8 +129,22 @@ class TollCount:
                 self.up[key] = midnight
 
 
+class _Restored:
+    """A leg that calls of the process before have left. `dialled` is empty if nobody knows who
+    pays for it, and what it was placed to."""
+
+    __slots__ = ("answered", "dialled", "party", "placed", "trunk")
+
+    def __init__(self, party: str, trunk: str, dialled: str, placed: int) -> None:
+        self.party = party
+        self.trunk = trunk
+        self.dialled = dialled
+        self.placed = placed
+        self.answered = 0
+
+
 class Toll(TollLimits):
-    """All counts of a switch. `find` gives the call that has a leg."""
+    """All counts of a switch. `find` gives the calls that have one of these legs."""
 
     def __init__(
         self,
@@ -130,7 +153,7 @@ class Toll(TollLimits):
         now_us: Callable[[], int],
         zone: tzinfo | None,
         journal: Callable[[], Journal | None],
-        find: Callable[[str, int], Passage | None],
+        find: Callable[[set[_LegKey]], list[Passage]],
         switch: str,
     ) -> None:
         self._rules: dict[str, TollRule] = {}
@@ -142,8 +165,10 @@ class Toll(TollLimits):
         self._switch = switch
         self._counts: dict[tuple[str, str], TollCount] = {}
         self._of_leg: dict[_LegKey, list[TollCount]] = {}
-        # Legs that calls of the process before have left, until the switch listens.
-        self._restored: set[_LegKey] = set()
+        # The leg that was merged into another call, until it is told as which.
+        self._moving: _LegKey | None = None
+        # Until the switch listens.
+        self._restored: dict[_LegKey, _Restored] = {}
         self._day, self._day_began, self._day_ends = "", 0, 0
         self._lines = Rate(timers.clock, _LINES)
         self.refused = 0
@@ -151,10 +176,6 @@ class Toll(TollLimits):
         self.alarms = 0
         """Alarms since the start, refusals included."""
         self.take_up(rules, zone)
-
-    def __bool__(self) -> bool:
-        """Whether anything is limited, or still counted."""
-        return bool(self._rules) or bool(self._of_leg)
 
     def __len__(self) -> int:
         """Legs that are counted."""
@@ -180,17 +201,13 @@ class Toll(TollLimits):
 
     # --- calls (`TollLimits`)
 
-    def admits(self, call: Passage, party: str, trunk: str, number: str) -> bool:
+    def admits(self, call: Passage, party: str, trunk: str, dialled: str, again: bool) -> bool:
         """See `TollLimits`."""
         self._look_at_the_day()
         now = self._now_us()
-        for rule in self._rules.values():
-            if not rule.concerns(party, trunk, number):
-                continue
+        for rule in self._concerning(party, trunk, dialled):
             count = self._counts.get((rule.name, party if rule.per_caller else ""))
-            if count is None:
-                continue
-            limit = _reached(count, call.call_id, now)
+            limit = None if count is None else _reached(count, now, again)
             if limit is not None:
                 what, used, most = limit
                 self.refused += 1
@@ -198,77 +215,101 @@ class Toll(TollLimits):
                 return False
         return True
 
-    def placed(self, call: Passage, leg: int, party: str, trunk: str, number: str) -> None:
+    def placed(
+        self, call: Passage, leg: int, party: str, trunk: str, dialled: str, again: bool
+    ) -> None:
         """See `TollLimits`."""
         self._look_at_the_day()
-        key = call.call_id, leg
-        for rule in self._rules.values():
-            if not rule.concerns(party, trunk, number):
-                continue
+        for count in self._count((call.call_id, leg), party, trunk, dialled, again):
+            self._warn(count, call)
+
+    def _concerning(self, party: str, trunk: str, dialled: str) -> list[TollRule]:
+        numbers = numbers_of(dialled)
+        return [rule for rule in self._rules.values() if rule.concerns(party, trunk, numbers)]
+
+    def _count(
+        self, key: _LegKey, party: str, trunk: str, dialled: str, again: bool
+    ) -> list[TollCount]:
+        counts: list[TollCount] = []
+        for rule in self._concerning(party, trunk, dialled):
             of = party if rule.per_caller else ""
             count = self._counts.get((rule.name, of))
             if count is None:
                 count = self._counts[rule.name, of] = TollCount(rule, of, self._day)
-            if not count.knows(call.call_id):
-                count.count(call.call_id)
+            if not again:
+                count.calls += 1
             count.up[key] = 0
-            self._of_leg.setdefault(key, []).append(count)
+            counts.append(count)
             self._changed(count)
-            self._warn(call, party, count)
+        if counts:
+            self._of_leg[key] = counts
+        return counts
 
     def told(self, event: Event) -> None:
         """Something has happened to a call."""
+        moving, self._moving = self._moving, None
+        if moving is not None:
+            if isinstance(event, LegMoved) and (event.was_call, event.was_leg) == moving:
+                self._move(moving, (event.call_id, event.leg))
+                return
+            self._over(moving)
         if isinstance(event, LegAnswered):
-            for count in self._of_leg.get((event.call_id, event.leg), ()):
-                count.answered((event.call_id, event.leg), self._now_us())
+            key = event.call_id, event.leg
+            for count in self._of_leg.get(key, ()):
+                count.answered(key, self._now_us())
                 self._changed(count)
                 self._watch(count)
         elif isinstance(event, LegEnded):
             key = event.call_id, event.leg
-            counts = self._of_leg.pop(key, None)
-            if counts is not None:
-                self._look_at_the_day()
-                for count in counts:
-                    count.over(key, self._now_us())
-                    self._changed(count)
-                    self._watch(count)
-            self._restored.discard(key)
-        elif isinstance(event, LegMoved):
-            self._move((event.was_call, event.was_leg), (event.call_id, event.leg))
+            self._restored.pop(key, None)
+            if key in self._of_leg:
+                if event.reason == _MERGED:
+                    self._moving = key
+                else:
+                    self._over(key)
         elif isinstance(event, CallRestored):
-            for told in event.told:
-                key = event.call_id, getattr(told, "leg", 0)
-                if isinstance(told, LegInvited):
-                    self._restored.add(key)
-                elif isinstance(told, LegEnded):
-                    self._restored.discard(key)
+            self._restore_call(event)
         elif isinstance(event, SwitchStarted):
-            self._restored.clear()
+            self._recount()
 
-    def _move(self, was: _LegKey, now: _LegKey) -> None:
-        counts = self._of_leg.pop(was, None)
-        if counts is None:
-            return
-        self._of_leg[now] = counts
+    def _over(self, key: _LegKey) -> None:
+        self._look_at_the_day()
+        now = self._now_us()
+        for count in self._of_leg.pop(key, ()):
+            count.over(key, now)
+            self._changed(count)
+            self._watch(count)
+
+    def _move(self, was: _LegKey, key: _LegKey) -> None:
+        counts = self._of_leg.pop(was)
+        self._of_leg[key] = counts
         for count in counts:
-            count.up[now] = count.up.pop(was)
+            count.up[key] = count.up.pop(was)
             self._changed(count)
 
     # --- alarms
 
-    def _warn(self, call: Passage, party: str, count: TollCount) -> None:
+    def _warn(self, count: TollCount, call: Passage | None = None) -> None:
+        """Whether so much is used that somebody should know. `call` is who brings it there; None:
+        any that goes on."""
         rule = count.rule
         if count.warned:
             return
-        seconds = count.used(self._now_us())
+        seconds = count.used(self._now_us()) + _ROUNDING_US / 1e6
         if rule.calls is not None and count.calls >= rule.alarm * rule.calls:
-            used = CALLS, count.calls, rule.calls
+            what, used, most = CALLS, count.calls, rule.calls
         elif rule.seconds is not None and seconds >= rule.alarm * rule.seconds:
-            used = MINUTES, int(seconds / 60), rule.seconds // 60
+            what, used, most = MINUTES, int(seconds / 60), rule.seconds // 60
         else:
             return
+        if call is None:
+            calls = self._find({key for key, began in count.up.items() if began})
+            if not calls:
+                return
+            call = calls[0]
         count.warned = True
-        self._tell(call, party, rule, *used, False)
+        self._changed(count)
+        self._tell(call, count.party or call.party, rule, what, used, most, False)
 
     def _tell(
         self,
@@ -324,33 +365,40 @@ class Toll(TollLimits):
             elif count.day != day:
                 count.renew(day, self._day_began)
                 self._changed(count)
+                self._watch(count)
 
     def _watch(self, count: TollCount) -> None:
-        """Look again when the calls that go on may have used up the minutes."""
+        """Look again when the calls that go on may have used so much of the minutes that there is
+        an alarm, or all of them."""
         if count.timer is not None:
             count.timer.cancel()
             count.timer = None
-        if count.rule.seconds is None or not count.talking:
+        rule = count.rule
+        if rule.seconds is None or not count.talking:
             return
-        left = count.rule.seconds - count.used(self._now_us())
-        count.timer = self._timers.after(max(0.0, left) / count.talking, partial(self._used, count))
+        share = 1.0 if count.warned else rule.alarm
+        left = share * rule.seconds - count.used(self._now_us())
+        if left <= 0 and not count.warned:
+            left = rule.seconds - count.used(self._now_us())
+        count.timer = self._timers.after(
+            max(0.0, left) / count.talking, partial(self._look_at_use, count)
+        )
 
-    def _used(self, count: TollCount) -> None:
+    def _look_at_use(self, count: TollCount) -> None:
         count.timer = None
         self._look_at_the_day()
         rule = count.rule
         if rule.seconds is None:
             return
         if count.used(self._now_us()) * 1e6 < rule.seconds * 1e6 - _ROUNDING_US:
+            self._warn(count)
             self._watch(count)
             return
-        for (call_id, number), began in list(count.up.items()):
-            call = self._find(call_id, number) if began else None
-            if call is not None:
-                self.refused += 1
-                minutes = rule.seconds // 60
-                self._tell(call, count.party or call.party, rule, MINUTES, minutes, minutes, True)
-                call.hang_up_all(REASON)
+        minutes = rule.seconds // 60
+        for call in self._find({key for key, began in count.up.items() if began}):
+            self.refused += 1
+            self._tell(call, count.party or call.party, rule, MINUTES, minutes, minutes, True)
+            call.hang_up_all(REASON)
 
     # --- the journal
 
@@ -372,6 +420,30 @@ class Toll(TollLimits):
         journal = self._journal()
         if journal is not None:
             journal.over(count)
+
+    # --- after a restart
+
+    def _restore_call(self, event: CallRestored) -> None:
+        caller = ""
+        for told in event.told:
+            if isinstance(told, CallStarted):
+                caller = told.party
+            elif isinstance(told, LegInvited):
+                kind, _, trunk = told.party.partition(":")
+                if kind == "trunk":
+                    uri = parse_uri(told.uri)
+                    self._restored[told.call_id, told.leg] = _Restored(
+                        told.by or caller, trunk, uri.user + uri.number_params, told.at
+                    )
+            elif isinstance(told, LegAnswered):
+                one = self._restored.get((told.call_id, told.leg))
+                if one is not None:
+                    one.answered = told.at
+            elif isinstance(told, LegMoved):
+                # Who pays for it stands in its row alone.
+                self._restored[told.call_id, told.leg] = _Restored("", "", "", told.at)
+            elif isinstance(told, LegEnded):
+                self._restored.pop((told.call_id, told.leg), None)
 
     def restore(self, row: int, data: bytes) -> None:
         """Take up a row of the process before, once its calls were. Raises whatever a row that is
@@ -398,23 +470,35 @@ class Toll(TollLimits):
             leg = call_id, number
             count.up[leg] = 0
             self._of_leg.setdefault(leg, []).append(count)
-            if at:
-                count.answered(leg, max(at, self._day_began))
+            began = at or self._restored[leg].answered
+            if began:
+                count.answered(leg, max(began, self._day_began))
         if journal is not None:
             journal.restored(count, row)
         self._watch(count)
 
+    def _recount(self) -> None:
+        """The switch listens: calls that go on and that no row knows, as it was to be written just
+        when the process was killed."""
+        restored, self._restored = self._restored, {}
+        for key, one in restored.items():
+            if key in self._of_leg or not one.party:
+                continue
+            self._look_at_the_day()
+            today = one.placed >= self._day_began
+            for count in self._count(key, one.party, one.trunk, one.dialled, not today):
+                if one.answered:
+                    count.answered(key, max(one.answered, self._day_began))
+                self._watch(count)
 
-def _reached(count: TollCount, call_id: str, now: int) -> tuple[str, int, int] | None:
+
+def _reached(count: TollCount, now: int, again: bool) -> tuple[str, int, int] | None:
     """The limit that there is no room below for one more call: what it is of, how much of it is
-    used, and how much there is."""
+    used, and how much there is. `again`: it is counted already, and tried at another trunk."""
     rule = count.rule
-    known = count.knows(call_id)
-    if rule.at_once is not None and not known:
-        up = len({one for one, _ in count.up})
-        if up >= rule.at_once:
-            return AT_ONCE, up, rule.at_once
-    if rule.calls is not None and not known and count.calls >= rule.calls:
+    if rule.at_once is not None and not again and len(count.up) >= rule.at_once:
+        return AT_ONCE, len(count.up), rule.at_once
+    if rule.calls is not None and not again and count.calls >= rule.calls:
         return CALLS, count.calls, rule.calls
     if rule.seconds is not None and count.used(now) >= rule.seconds:
         return MINUTES, int(count.used(now) / 60), rule.seconds // 60

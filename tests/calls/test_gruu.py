@@ -128,7 +128,8 @@ def test_nobody_else_is_believed(world: World) -> None:
     for host, said in (("10.9.0.2", "<sip:1002@10.9.0.2>"), ("10.2.0.1", f"<{uri}>")):
         message = parse(
             f"OPTIONS sip:10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK1\r\n"
-            f"From: <sip:a@b>;tag=1\r\nTo: <sip:c>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContact: <{uri}>\r\n"
+            f"From: <sip:a@b>;tag=1\r\nTo: <sip:c>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n"
+            f"Contact: <{uri}>\r\n"
             "Max-Forwards: 70\r\n\r\n".encode()
         )
         world.switch.gruus.translate(message, SwitchFlow(world, ("10.0.0.1", 5060), (host, 5060)))
