@@ -121,4 +121,6 @@ def read_carrier(text: str) -> str:
         ) from None
     if found.user or found.said_transport:
         raise ValueError(f"found `{text}`, expected its host alone: {found.domain}")
-    return found.domain
+    # With the port as it was typed: without one the DNS may say it.
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"{host}:{found.port}" if found.said_port else host

@@ -70,11 +70,13 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class RegisterResult:
-    """The response to a REGISTER; `headers` are lines to add, names as written."""
+    """The response to a REGISTER; `headers` are lines to add, names as written. `moved` is where
+    the phone was before that registers from elsewhere now."""
 
     status: int
     reason: str
     headers: list[tuple[str, str]]
+    moved: tuple[Flow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

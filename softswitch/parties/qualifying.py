@@ -32,6 +32,14 @@ PATIENCE: Final = 4.0
 """Seconds that a phone has to answer: with three more tries over UDP."""
 
 
+_Key = tuple[str, str, str, str]
+
+
+def _key(extension: str, binding: Binding) -> _Key:
+    """A phone, or one of its ways: behind two NATs two may have the same Contact."""
+    return extension, binding.uri, binding.instance, binding.reg_id
+
+
 class Qualified:
     """What is known of a phone: its last round trip in seconds, None if it has never answered."""
 
@@ -66,7 +74,7 @@ class Qualifying:
         self._timers = timers
         self._tokens = tokens
         self._transactions = transactions
-        self._known: dict[tuple[str, str], Qualified] = {}
+        self._known: dict[_Key, Qualified] = {}
         self._round: list[str] = []
         self._in_round = 0
         self._due = 0.0
@@ -77,7 +85,7 @@ class Qualifying:
 
     def of(self, extension: str, binding: Binding) -> Qualified | None:
         """What is known of a phone; None: nothing yet."""
-        return self._known.get((extension, binding.uri)) if self._known else None
+        return self._known.get(_key(extension, binding)) if self._known else None
 
     def is_lost(self, extension: str, binding: Binding) -> bool:
         """Whether a phone is not to be rung."""
@@ -99,7 +107,7 @@ class Qualifying:
             self._round = self._registrar.registered()
             self._in_round = len(self._round)
             there = {
-                (name, one.uri) for name in self._round for one in self._registrar.bindings(name)
+                _key(name, one) for name in self._round for one in self._registrar.bindings(name)
             }
             for key in [key for key in self._known if key not in there]:
                 del self._known[key]
@@ -112,7 +120,7 @@ class Qualifying:
                 self._ask(name, binding)
 
     def _ask(self, extension: str, binding: Binding) -> None:
-        key = extension, binding.uri
+        key = _key(extension, binding)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = Qualified()
@@ -143,7 +151,7 @@ class Qualifying:
 
     def _answered(
         self,
-        key: tuple[str, str],
+        key: _Key,
         binding: Binding,
         asked_at: float,
         done: Callable[[], None],
@@ -162,7 +170,7 @@ class Qualifying:
                 self._say(key, binding, f"answers again, in {known.round_trip * 1000:.0f} ms")
         known.asked = False
 
-    def _silent(self, key: tuple[str, str], binding: Binding) -> None:
+    def _silent(self, key: _Key, binding: Binding) -> None:
         known = self._known.get(key)
         if known is None or known.round_trip is None:
             return
@@ -172,6 +180,6 @@ class Qualifying:
             known.lost = True
             self._say(key, binding, "does not answer, and is not rung")
 
-    def _say(self, key: tuple[str, str], binding: Binding, what: str) -> None:
+    def _say(self, key: _Key, binding: Binding, what: str) -> None:
         transport, host, port = binding.target
         log.info("extension %s (%s:%s) %s", key[0], transport, host_port(host, port), what)

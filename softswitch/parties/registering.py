@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.parties.bindings import Binding
 from softswitch.parties.registered import say_refused
 from softswitch.parties.registrar import Registrar
 from softswitch.parties.screening import Guesses
@@ -46,13 +45,13 @@ class Registering:
             return
         host, port = flow.remote
         where = flow.transport, host, port
-        before = self._registrar.contacts(aor)
         result = self._registrar.process(request, aor, where, proved.nonce, flow.listener)
         self.accepted += result.status == 200
         if result.status == 200:
             self._guesses.registered(host, extension)
-            if any(one.flow != where for one in before):
-                self._move(aor, before, where, request, flow)
+            if self.moved is not None:
+                for before in result.moved:
+                    self.moved(aor, before, flow)
         transaction.respond(
             result.status,
             result.reason,
@@ -60,21 +59,3 @@ class Registering:
         )
         if result.status != 200:
             say_refused(extension, flow, result.status, result.reason)
-
-    def _move(
-        self,
-        aor: str,
-        before: list[Binding],
-        where: tuple[str, str, int],
-        request: Request,
-        flow: Flow,
-    ) -> None:
-        """A phone behind a NAT that got another port, or that had to connect again: it has its
-        Call-ID, or its Contact, from before."""
-        if self.moved is None:
-            return
-        call_id = request.headers["call-id"][0]
-        uris = {one.uri for one in self._registrar.bindings(aor) if one.flow == where}
-        for one in before:
-            if one.flow != where and (one.call_id == call_id or one.uri in uris):
-                self.moved(aor, one.flow, flow)

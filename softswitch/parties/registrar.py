@@ -22,6 +22,7 @@ from typing import Final, Literal, TypeAlias
 
 from softswitch.parties.bindings import (
     Binding,
+    Contact,
     Flow,
     Refused,
     RegisterResult,
@@ -276,12 +277,13 @@ class Registrar:
         """
         now = self._clock()
         self._drop_expired(aor, now)
+        moved: list[Flow] = []
         try:
             if uri_scheme(parse_address(request.headers["to"][0]).uri) not in ("sip", "sips"):
                 raise Refused(400, "To Is No SIP URI")  # RFC 4475 §3.3.4
             values = self._split(request)
             if values:
-                self._update(request, aor, flow, values, now, proof, listener)
+                moved = self._update(request, aor, flow, values, now, proof, listener)
         except Refused as refused:
             return refused.result
         asks = self._token is not None and has_option(request, "supported", "gruu")
@@ -298,7 +300,7 @@ class Registrar:
         if values and self._is_outbound(request, aor):
             headers.append(("Require", "outbound"))
         headers.append(("Date", self._date_text()))
-        return RegisterResult(200, "OK", headers)
+        return RegisterResult(200, "OK", headers, tuple(moved))
 
     def _is_outbound(self, request: Request, aor: str) -> bool:
         """Whether a phone is kept as RFC 5626 has it: it wants that, and whoever is next to it on
@@ -335,7 +337,8 @@ class Registrar:
         now: float,
         proof: int,
         listener: str,
-    ) -> None:
+    ) -> list[Flow]:
+        """Returns where the phone was before, if it was elsewhere."""
         expires_values = request.headers.get("expires")
         header_expires = seconds(expires_values[0]) if expires_values else None
         old = self._bindings.get(aor, [])
@@ -348,7 +351,7 @@ class Registrar:
             self._replace(aor, [])
             for binding in old:
                 self._unregistered(aor, binding, "removed")
-            return
+            return []
         contacts = [read_contact(value, self.settings.max_contact_size) for value in values]
         user_agent = request.get("user-agent") or ""
         path = read_path(request, self.settings.max_contact_size)
@@ -356,6 +359,7 @@ class Registrar:
         added: list[Binding] = []
         came: list[Binding] = []
         gone: list[tuple[Binding, Gone]] = []
+        before: list[Binding] = []
         for contact in contacts:
             expires = self._lifetime(contact.expires, header_expires)
             found = find_binding(bindings, contact, added)
@@ -367,13 +371,18 @@ class Registrar:
             if expires == 0:
                 if found is not None:
                     gone.append((found, "removed"))
+                    if found.call_id == call_id:
+                        before.append(found)
                 continue
             replaced = ""
             if found is None:
                 for one in leftovers(bindings, contact, flow, call_id, user_agent, added):
                     bindings.remove(one)
                     gone.append((one, "replaced"))
+                    before.append(one)
                     replaced = one.call_id if one.call_id != call_id else ""
+            elif _is_the_same(found, contact, flow, call_id):
+                before.append(found)
             # With a Path to the proxy before us, whatever the Contact says.
             there = target_of(contact.parsed, flow, request.via.rport is not None)
             target = flow if path else there
@@ -435,6 +444,7 @@ class Registrar:
             self._unregistered(aor, binding, why)
         for binding in came:
             self._registered(aor, binding)
+        return [one.flow for one in before if one.flow != flow] if added else []
 
     def _temporary(self, request: Request, instance: str, before: Binding | None) -> str:
         if self._token is None or not may_have_gruu(instance):
@@ -467,3 +477,11 @@ def _domain_of(request: Request) -> str:
     """The host of the address-of-record, with its port if it has one."""
     uri = parse_uri(parse_address(request.headers["to"][0]).uri)
     return f"{uri.host}:{uri.port}" if uri.port else uri.host
+
+
+def _is_the_same(found: Binding, contact: Contact, flow: Flow, call_id: str) -> bool:
+    """Whether a binding with this Contact is of the same phone: two behind two NATs may have the
+    same, and then both think that it is theirs."""
+    if contact.instance and contact.instance == found.instance:
+        return True
+    return call_id == found.call_id or flow[1] == found.flow[1]

@@ -121,6 +121,10 @@ LARGE: Final = 1300
 """Bytes of a request above which a datagram may be cut on its way (§18.1.1)."""
 
 
+CONNECT_WITHIN: Final = 1.0
+"""Seconds that there are for a connection for such a request."""
+
+
 class InviteClient:
     """Figure 5 with the Accepted state of RFC 6026 §7.2. One timer: A until B, then D or M."""
 
@@ -244,6 +248,12 @@ class InviteClient:
         """It is too large for `datagram`: it goes by this connection, and if there is none after
         all, as it would have."""
         self.flow, self._datagram = flow, datagram
+        self._layer.timers.after(CONNECT_WITHIN, self._looks_for_it)
+
+    def _looks_for_it(self) -> None:
+        """A firewall may have swallowed what was to open the connection."""
+        if self._datagram is not None and not getattr(self.flow, "made", True):
+            self.transport_error()
 
     def transport_error(self) -> None:
         """The flow is dead: on another, or as if a 503 had come."""
@@ -393,6 +403,12 @@ class NonInviteClient:
     def by_connection(self, flow: Flow, datagram: Flow, request: ClientRequest) -> None:
         """See `InviteClient.by_connection`."""
         self.flow, self._datagram, self._request = flow, datagram, request
+        self._layer.timers.after(CONNECT_WITHIN, self._looks_for_it)
+
+    def _looks_for_it(self) -> None:
+        """See `InviteClient`."""
+        if self._datagram is not None and not getattr(self.flow, "made", True):
+            self.transport_error()
 
     def transport_error(self) -> None:
         """The flow is dead: on another, or as if a 503 had come."""

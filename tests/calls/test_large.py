@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from calls.call_world import ANSWER, CONFIG, SDP, Agent, Line, World
+from calls import call_world
+from calls.call_world import ANSWER, CONFIG, SDP, Agent, Line, Stream, World
 
 BOTH = CONFIG.replace(
     'pstn: {to: "sip:10.2.0.1:5060"', 'pstn: {large_by_tcp: true, to: "sip:10.2.0.1:5060"'
@@ -72,6 +73,30 @@ def test_who_takes_no_connection(world: World) -> None:
     alice.call("85550100", LARGE)
     assert by(pstn)[-1] == TCP
     pstn.line.reply(486)
+    world.end()
+
+
+def test_a_firewall_that_says_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is not waited for as long as somebody waits for an answer."""
+
+    class Swallowed(Stream):
+        def __init__(self, *args: object, refused: bool = False) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            self.made = False
+
+        def transmit(self, data: bytes, target: object, on_error: object) -> None:
+            """Nothing comes of it."""
+
+    monkeypatch.setattr(call_world, "Stream", Swallowed)
+    a, pstn = call(world)
+    world.run(0.9)
+    assert by(pstn) == []
+    world.run(0.2)
+    assert by(pstn) == ["SIP/2.0/UDP"]
+    pstn.line.reply(200, ANSWER)
+    a.ack()
+    a.bye()
+    pstn.line.reply(200, to="BYE")
     world.end()
 
 
