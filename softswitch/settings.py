@@ -103,6 +103,7 @@ def registrar_settings(config: Config) -> RegistrarSettings:
         timers.max_expires,
         limits.max_contacts,
         limits.max_registrations,
+        service_route=config.switch.service_route,
     )
 
 

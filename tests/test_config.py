@@ -536,6 +536,20 @@ def test_mistakes_in_limits_of_toll(files: Files, written: str, told: str) -> No
     assert any(f"switch.yaml{told}" in one for one in mistakes), mistakes
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("edge.example", "expected a SIP URI such as sip:edge.example.com;lr"),
+        ("tel:123", "expected a SIP URI such as sip:edge.example.com;lr"),
+        ("sip:edge.example", "a proxy's URI needs `;lr`, as in sip:edge.example.com;lr"),
+    ],
+)
+def test_mistakes_in_a_service_route(files: Files, written: str, told: str) -> None:
+    (mistake,) = files.mistakes(HEAD.replace("name: hq", f"name: hq, service_route: '{written}'"))
+    assert mistake.startswith(f"switch.yaml:1:35: `service_route`: found `{written}`")
+    assert mistake.endswith(told)
+
+
 def test_where_a_trunk_is_called_from(files: Files) -> None:
     config = files.load(
         HEAD.replace(":0'", ":5060'")

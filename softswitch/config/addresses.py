@@ -140,6 +140,20 @@ def parse_resolver(text: str) -> tuple[str, int]:
     return host, port
 
 
+def parse_route(text: str) -> str:
+    """``sip:edge.example.com;lr``, as it is. Raises ValueError, saying what was expected."""
+    example = "sip:edge.example.com;lr"
+    try:
+        uri = parse_uri(text)
+    except ValueError:
+        raise ValueError(f"found `{text}`, expected a SIP URI such as {example}") from None
+    if uri.scheme not in ("sip", "sips"):
+        raise ValueError(f"found `{text}`, expected a SIP URI such as {example}")
+    if "lr" not in uri.params:
+        raise ValueError(f"found `{text}`: a proxy's URI needs `;lr`, as in {example}")
+    return text
+
+
 def parse_trunk_uri(text: str) -> TrunkAddress:
     """``sip:[USER@]HOST[:PORT][;transport=tcp]``, ``sips:HOST``. Raises ValueError, saying what was
     expected."""

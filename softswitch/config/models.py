@@ -32,6 +32,7 @@ from softswitch.config.addresses import (
     parse_network,
     parse_public,
     parse_resolver,
+    parse_route,
     parse_trunk_source,
     parse_trunk_uri,
 )
@@ -150,6 +151,15 @@ class SwitchSection(Section):
     ] = Field(description="where to listen for SIP, such as [udp:0.0.0.0:5060, tcp:0.0.0.0:5060]")
     tls: TlsSection | None = Field(
         default=None, description="the certificate for what listens by tls: and wss:"
+    )
+    service_route: Annotated[
+        tuple[Annotated[str, text_then(parse_route, "a SIP URI")], ...],
+        BeforeValidator(one_or_more),
+        TEXTS,
+    ] = Field(
+        default=(),
+        description="SIP URIs of the proxies by which phones are to send their requests (RFC "
+        "3608), such as sip:edge.example.com;lr",
     )
     origins: Annotated[tuple[Text, ...], BeforeValidator(one_or_more), TEXTS] = Field(
         default=(), description="pages whose scripts may connect by WebSocket; by default all"

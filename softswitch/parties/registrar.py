@@ -61,7 +61,8 @@ RETRY_AFTER: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Times in seconds. `max_contact_size` is characters of one Contact value."""
+    """Times in seconds. `max_contact_size` is characters of one Contact value. `service_route` are
+    the proxies that phones are told to send by (RFC 3608), as URIs."""
 
     min_expires: int = 60
     default_expires: int = 3600
@@ -69,6 +70,7 @@ class Settings:
     max_contacts: int = 10
     max_registrations: int = 100_000
     max_contact_size: int = 1024
+    service_route: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.min_expires <= self.default_expires <= self.max_expires:
@@ -297,6 +299,8 @@ class Registrar:
         ]
         if "path" in request.headers:
             headers += [("Path", value) for value in request.headers["path"]]
+        if self._bindings.get(aor):
+            headers += [("Service-Route", f"<{uri}>") for uri in self.settings.service_route]
         if values and self._is_outbound(request, aor):
             headers.append(("Require", "outbound"))
         headers.append(("Date", self._date_text()))

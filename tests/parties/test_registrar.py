@@ -130,6 +130,14 @@ def test_outbound(supported: str, params: str, path: str, outbound: bool) -> Non
     assert (("Require", "outbound") in result.headers) is outbound
 
 
+def test_a_service_route(site: Site) -> None:
+    """RFC 3608: as long as it is registered."""
+    site = Site(service_route=("sip:edge.example;lr", "sip:hq.example;lr"))  # type: ignore[arg-type]
+    said = [value for name, value in site.register(CONTACT).headers if name == "Service-Route"]
+    assert said == ["<sip:edge.example;lr>", "<sip:hq.example;lr>"]
+    assert "Service-Route" not in dict(site.register(f"{CONTACT};expires=0").headers)
+
+
 def test_a_path_that_is_too_long() -> None:
     site = Site(max_contact_size=100)
     request = parse(
