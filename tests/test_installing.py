@@ -350,3 +350,13 @@ def test_make_without_a_compiler(small: Path, user: int) -> None:
     asked = (small / "asked").read_text() if (small / "asked").exists() else ""
     assert asked.count("gcc libc6-dev python3-dev\n") == (2 if user == 0 else 0)
     make("compiled", {**NO_COMPILER, "SOFTSWITCH_COMPILE": "yes"}, fails=True)
+
+
+def test_how_ci_ends_is_how_its_checks_ended() -> None:
+    """What it cleans up in the end fails where there is nothing left, and must not count."""
+    text = (ROOT / ".ci/run").read_text()
+    (trap,) = [line for line in text.splitlines() if line.startswith("trap ")]
+    for last, status in (("true", 0), ("false", 1)):
+        for installed in ("installed=", "true & installed=$!; wait"):
+            script = f"set -euo pipefail\nelsewhere=$(mktemp -d)\n{trap}\n{installed}\n{last}\n"
+            assert subprocess.run(["bash", "-c", script]).returncode == status
