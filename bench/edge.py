@@ -40,6 +40,8 @@ extensions:
 {extensions}
 dialplan: plan.yaml
 limits: {{max_connections: 20000, max_per_address: 20000, max_registrations: 200000}}
+# Messages that are kept have memory of their own, as much whoever sends them.
+trace: {{bytes: 0}}
 cds: {{database: edge.db, linger: 1}}
 """
 CALLER, CALLEE = "1001", "1002"
