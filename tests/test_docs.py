@@ -103,6 +103,7 @@ def states(heading: str) -> dict[str, str]:
 def test_the_matrix_has_states() -> None:
     page = (ROOT / "docs/readiness.md").read_text()
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    headings.remove("Phones and tools that were tried")  # by phone and feature
     assert len(headings) == 13
     for heading in headings:
         assert set(states(heading).values()) <= {"yes", "partly", "not yet"}, heading

@@ -2,9 +2,8 @@
 
 What it cannot do, by faults of its own:
 
-* A call that it has placed lasts 32 seconds: its ACK has a To tag that it has just made up, and is
-  of no dialog. The 200 is sent again until the switch gives up (`200 no ACK`), and if the other
-  hangs up before that, it is not told until then (RFC 3261, 15). Its issue 272.
+* The ACK of a call that it has placed has a To tag that it has just made up (its issue 272). It has
+  the branch of the INVITE as well, so that it is known whose it is.
 * It cannot call off a call that it has placed, and does not notice that one is called off: it
   answers the CANCEL and goes on ringing.
 * Of refusals it knows 404 and 503. It says nothing to a 486, and goes on dialling.
