@@ -227,7 +227,11 @@ class Search(Trying):
                 target.name, forwarding, alone, way, timeout
             ):
                 return 0
-        if target.kind == "trunk" and not self._may_cost(target.name, target.number, way):
+        if (
+            core.toll is not None
+            and target.kind == "trunk"
+            and not self._may_cost(target.name, target.number, way)
+        ):
             return 0
         found = core.destinations(target, call)
         if self.emergency and found == FULL and core.make_room(str(target)):

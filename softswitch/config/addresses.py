@@ -53,7 +53,9 @@ class TrunkAddress:
     """Where a trunk's calls are sent. ``host`` is a name or an IP address without brackets.
 
     ``user`` is the user part of the ``to`` URI, empty if it has none. ``said_port`` and
-    ``said_transport``: the URI names them; else the DNS may (RFC 3263).
+    ``said_transport``: the URI names them; else the DNS may (RFC 3263). ``domain`` is host and port
+    as a URI has them, the port if it was said and is not the usual one; ``where`` also its
+    parameters.
     """
 
     host: str
@@ -62,19 +64,21 @@ class TrunkAddress:
     user: str = ""
     said_port: bool = field(default=True, compare=False)
     said_transport: bool = field(default=True, compare=False)
+    domain: str = field(init=False, compare=False)
+    where: str = field(init=False, compare=False)
 
-    @property
-    def domain(self) -> str:
-        """As a URI has it: host, and the port if it was said and is not the usual one."""
+    def __post_init__(self) -> None:
+        # Once, and not with each call: what a URI has behind its `@`.
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = DEFAULT_PORTS[self.transport]
-        return f"{host}:{self.port}" if self.said_port and self.port != usual else host
+        domain = f"{host}:{self.port}" if self.said_port and self.port != usual else host
+        kind = f";transport={self.transport}" if self.transport != "udp" else ""
+        object.__setattr__(self, "domain", domain)
+        object.__setattr__(self, "where", domain + kind)
 
     def uri(self, user: str = "") -> str:
         """Of somebody there (`user` as it is, not escaped yet), or of the place itself."""
-        at = f"{escape_user(user)}@" if user else ""
-        kind = f";transport={self.transport}" if self.transport != "udp" else ""
-        return f"sip:{at}{self.domain}{kind}"
+        return f"sip:{escape_user(user)}@{self.where}" if user else f"sip:{self.where}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ class Destinations:
         return Destination(
             party,
             number,
-            trunk.to.uri(number),
+            f"sip:{escape_user(number)}@{trunk.to.where}",
             flow,
             line=party,
             switch=trunk.switch,
@@ -183,8 +183,9 @@ class Destinations:
     def path_to(self, trunk: Trunk) -> tuple[str, ...]:
         """The proxies that a trunk's requests go by, as URIs: ours, and those that it has asked
         for."""
-        asked = self.routes.get(trunk.name) if self.routes else None
-        return (*trunk.path, *asked) if asked else trunk.path
+        if trunk.proxy is None and not self.routes:
+            return ()
+        return (*trunk.path, *self.routes.get(trunk.name, ()))
 
     def flow_to_trunk(self, trunk: Trunk) -> Flow | None:
         """A flow to where a trunk is; None if its name was not found, or nothing leads there."""

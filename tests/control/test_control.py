@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -99,15 +100,27 @@ async def test_no_more_than_so_many_ask_at_once(control: Control) -> None:
     assert len(await beside(control.path, "count", to=1)) == 1
 
 
+async def _says_on_and_on(sock: socket.socket) -> None:
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            sock.send(b"x")
+        await asyncio.sleep(0.005)
+
+
 async def test_who_does_not_read_is_left(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And holds up nobody meanwhile."""
+    """And holds up nobody meanwhile; nothing of it is kept."""
     monkeypatch.setattr("softswitch.control.listening.PATIENCE", 0.2)
-    _, writer = await asyncio.open_unix_connection(str(control.path), limit=1)
-    writer.write(b'{"ask":"count","to":1000,"size":50000}\n')
-    await asyncio.sleep(0.05)
-    assert len(await beside(control.path, "count", to=2)) == 2
-    await nobody_asks(control)
-    writer.close()
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(control.path))
+        deaf.sendall(b'{"ask":"count","to":1000,"size":50000}\n')
+        async with asyncio.timeout(5):
+            while not control._asking:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert len(await beside(control.path, "count", to=2)) == 2
+        await nobody_asks(control)
+        deaf.setblocking(False)
+        with pytest.raises(BrokenPipeError):
+            await asyncio.wait_for(_says_on_and_on(deaf), 5)
 
 
 async def test_the_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
