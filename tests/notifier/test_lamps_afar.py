@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from calls.call_world import Agent, Line, World
+from calls.call_world import ANSWER, Agent, Line, World
 from calls.test_by_chance import BRANCH
 from calls.transfers import phones, talk
 from notifier.watchers import Watch, lamp
@@ -198,3 +198,25 @@ def test_what_hq_says_is_read_with_care(site: Site) -> None:
     assert stranger.last.what == "481 NOTIFY"
     watch.ask(0)
     world.run(200)
+
+
+def test_nobody_hears_a_guess_after_a_restart(site: Site) -> None:
+    """How it stands at the other switch has to be asked there first."""
+    world = site.world
+    watch = Watch(site.carol, "2001")
+    a = site.bob.call("2001")
+    site.watcher.line.reply(200, ANSWER)
+    a.ack()
+    world.run(0.3)
+    assert lamp(watch) == "busy"
+    count = len(watch.notes)
+    world.restart(away=1)
+    world.run(3)
+    assert len(watch.notes) > count
+    assert all("confirmed" in note.body for note in watch.notes[count:])
+    a.bye()
+    site.watcher.line.reply(200, to="BYE")
+    world.run(0.3)
+    assert lamp(watch) == "idle"
+    watch.ask(0)
+    world.end()
