@@ -136,6 +136,8 @@ class Restarting:
                 self._journal.restored(call, row)
             if call.answered:
                 call.resume(check_after + answered / RESTART_CHECKS if check_after else 0.0)
+                if not self.when_open(call.resumed):
+                    call.resumed()
                 answered += 1
             else:
                 call.hang_up_all(RESTARTED)

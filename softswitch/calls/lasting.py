@@ -315,7 +315,12 @@ class LastingCall(Consulting):
         self.changed()
         self._asked = False
         self._watch(wait or self.core.settings.session_check)
-        # A transfer that was under way has ended with the process: its parties talk again.
+
+    def resumed(self) -> None:
+        """The switch listens again after a restart: a transfer that was under way has ended with
+        the process, and its parties talk again. From now on, as now they can be told so."""
+        if self.over:
+            return
         waiting = self.waiting()
         alone = [leg for leg in self.legs if leg.talk is None and leg not in waiting]
         if len(alone) == 2:

@@ -133,9 +133,9 @@ class MergingCall(PlacedCall):
         if left is not None and self.core.journal is not None:
             self.last_word = leaves(self.core.journal, left, TRANSFERRED)
 
-    def resume(self, wait: float) -> None:
+    def resumed(self) -> None:
         """See `LastingCall`. Whether a neighbour has heard which call it is now is not known."""
-        super().resume(wait)
+        super().resumed()
         moved = [event.leg for event in self.told or () if type(event) is events.LegMoved]
         for leg in self.legs:
             if leg.index in moved:

@@ -446,11 +446,12 @@ class World:
         outbox = self.outboxes["10.0.0.1", 5060]
         outbox.store = partial(_and_hangs, outbox.store)
 
-    def start(self, config: str = CONFIG, plan: str = PLAN) -> Switch:
-        """Start hq again."""
+    def start(self, config: str = CONFIG, plan: str = PLAN, listens_after: float = 0.0) -> Switch:
+        """Start hq again. It has read its journal, and listens `listens_after` seconds later."""
         assert self.rows is not None
         self.switch = self.add_switch("hq", ("10.0.0.1", 5060), config, plan)
         self.switch.restore(list(self.rows.rows.items()))
+        self.now += listens_after
         assert not self.outboxes["10.0.0.1", 5060], "said before anyone listens"
         self.switch.opened()
         self.settle()

@@ -484,6 +484,25 @@ def test_killed_in_the_middle_of_a_blind_one(journalled: World, gone: bool) -> N
     assert len(world.of(events.CallEnded)) == 1
 
 
+def test_who_talk_again_after_a_restart_do_so_once_they_can_be_told(journalled: World) -> None:
+    """A switch that takes its time until it listens does not record that time as a talk."""
+    world = journalled
+    alice, bob, carol = phones(world)
+    a, b = talk(alice, bob)
+    refer(b, "1003")
+    heard(b)
+    carol.line.reply(180)
+    world.run(0.25)
+    world.kill()
+    world.start(listens_after=2.0)
+    (cancelled,) = [one for one in world.wire if one.method == "CANCEL"]
+    again = world.of(events.TalkBegan)[-1]
+    assert (again.how, again.at) == ("returned", int(cancelled.at * 1e6))
+    carol.line.reply(487)
+    hangs_up(a, b)
+    world.end()
+
+
 def test_killed_while_a_new_offer_is_answered(journalled: World) -> None:
     """It is not the answer to the call: nobody is answered anew."""
     world = journalled

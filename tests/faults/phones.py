@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -18,6 +19,10 @@ from bench.sipp import HOST
 
 PATIENCE = 20.0
 """Seconds within which what is waited for has to come."""
+SO_TIMESTAMPNS = 35
+"""Linux (socket(7)): the kernel says when each datagram came, which may be long before a test reads
+it."""
+TIMESPEC = struct.Struct("@ll")
 
 
 class Phones:
@@ -43,6 +48,7 @@ class Phones:
     def phone(self, name: str) -> Phone:
         """A phone at a port of its own. Which switch it talks to is still to be said."""
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        one.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         one.bind((HOST, 0))
         address = one.getsockname()
         self.sockets[address] = one
@@ -73,9 +79,12 @@ class Phones:
     def read(self, seconds: float) -> None:
         """What comes within that time, at least once."""
         for one in select.select(list(self.sockets.values()), [], [], seconds)[0]:
-            data, source = one.recvfrom(65535)
+            data, ancillary, _, source = one.recvmsg(65535, socket.CMSG_SPACE(TIMESPEC.size))
+            ((_, _, stamp),) = ancillary
+            came_at, nanoseconds = TIMESPEC.unpack(stamp)
             here = one.getsockname()
-            self.agents[here].receive(Message(data, source, here, time.time()))
+            message = Message(data, source, here, came_at + nanoseconds / 1e9)
+            self.agents[here].receive(message)
 
 
 class Phone(Agent):
