@@ -157,6 +157,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/pickup-and-park.md", 2),
         ("docs/tracing.md", 2),
         ("docs/transfer.md", 4),
+        ("docs/softphone.md", 2),
     ],
 )
 def test_configurations_run_as_printed(

@@ -7,146 +7,21 @@ is a line of words or, with ``--json``, of JSON; with ``--stdin`` it takes comma
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import cast
 
 import click
 
-from softswitch.phone.phone_lines import CommandLines, in_json, in_words, obey, parse_command
-from softswitch.phone.settings import Answering, PhoneError, PhoneEvent, PhoneSettings
-from softswitch.phone.softphone import Softphone
+from softswitch.phone.errand import Errand, Run
+from softswitch.phone.junit import junit, write_junit
+from softswitch.phone.phone_lines import CommandLines, in_json, in_words
+from softswitch.phone.settings import MOST_CALLS, Answering, PhoneError, PhoneEvent, PhoneSettings
+from softswitch.phone.softphone import DIGITS
+from softswitch.phone.verdicts import Digits, Expectation, Silence, Status, Tone
 
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """What one run of the command is for."""
-
-    call: str | None
-    dtmf: str | None
-    duration: float | None
-    registers: bool
-    stays: bool  # until told to quit, whatever becomes of the call or of the registration
-    transfer: str | None = None
-
-
-class _Run:
-    """Drives a softphone through an errand; ``status`` is the exit status in the end."""
-
-    def __init__(self, settings: PhoneSettings, errand: Errand, say: Callable[[PhoneEvent], None]):
-        self.errand = errand
-        self.say = say
-        self.status = 0
-        self.done = False
-        self.placed = False
-        self.own: int | None = None
-        """The errand's call; others may come and go meanwhile."""
-        self.left_over = False
-        """Nothing came of its transfer: it is hung up."""
-        self.phone = Softphone(settings, self.event)
-
-    def event(self, event: PhoneEvent) -> None:
-        """Told by the phone: print it, and take the errand's next step."""
-        self.say(event)
-        errand, phone = self.errand, self.phone
-        if event.kind == "registration_failed" and not errand.stays and not self.placed:
-            self.finish(1)
-        elif event.kind == "registered" and not self.placed:
-            phone.after(0, self.place)
-        elif event.kind == "calling" and self.placed and self.own is None:
-            self.own = event.call
-        elif event.kind == "answered":
-            number = event.call
-            if errand.dtmf:
-                # A moment for the far end's media to be up: digits sent before it are lost.
-                phone.after(0.5, lambda: self.send_digits(number))
-            if errand.transfer is not None:
-                phone.after(errand.duration or 0, lambda: self.transfer(number))
-            elif errand.duration is not None:
-                phone.after(errand.duration, lambda: self.hang_up(number))
-        elif event.kind == "transfer" and event.call == self.own and not errand.stays:
-            if event.facts["final"] and cast(int, event.facts["status"]) >= 300:
-                self.left_over = True
-                phone.after(0, lambda: self.hang_up(event.call))
-        elif event.kind == "ended" and self.own is not None and event.call == self.own:
-            self.finish(0 if event.facts["answered"] and not self.left_over else 1)
-
-    def send_digits(self, number: int | None) -> None:
-        if number in self.phone.calls:
-            digits = self.errand.dtmf or ""
-            self.attempt(lambda: self.phone.dtmf(digits, number))
-
-    def hang_up(self, number: int | None) -> None:
-        if number in self.phone.calls:
-            self.attempt(lambda: self.phone.hangup(number))
-
-    def transfer(self, number: int | None) -> None:
-        target = self.errand.transfer or ""
-        if number in self.phone.calls:
-            self.attempt(lambda: self.phone.transfer(target, number))
-
-    def place(self) -> None:
-        """Place the errand's call, once."""
-        if self.errand.call is not None and not self.placed:
-            self.placed = True
-            if not self.attempt(lambda: self.phone.call(self.errand.call or "")):
-                self.finish(0 if self.errand.stays else 1)
-
-    def attempt(self, action: Callable[[], object]) -> bool:
-        try:
-            action()
-        except PhoneError as error:
-            self.say(PhoneEvent("error", None, {"message": str(error)}))
-            return False
-        return True
-
-    def finish(self, status: int) -> None:
-        if not self.errand.stays:
-            self.done, self.status = True, status
-
-    def take(self, lines: CommandLines) -> None:
-        """Carry out the commands that have come in."""
-
-        def each() -> None:
-            for line in lines.read():
-                self.attempt(lambda line=line: self.command(line))  # type: ignore[misc]
-
-        self.attempt(each)
-        if lines.ended:
-            self.done = True
-
-    def command(self, line: str) -> None:
-        command = parse_command(line)
-        if command is not None and command.verb == "quit":
-            self.done = True
-        elif command is not None:
-            obey(self.phone, command)
-
-    def loop(self, lines: CommandLines | None) -> int:
-        """Until done. Signals end it too, and count as success."""
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            self.done = True  # raising here could pass through C++
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, on_signal)
-        try:
-            self.phone.open()
-            if not self.errand.registers:
-                self.place()
-            while not self.done:
-                self.phone.poll()
-                if lines is not None:
-                    self.take(lines)
-        finally:
-            self.phone.close()
-        return self.status
+AUDIBLE_HZ = (110, 3780)  # tones that the phone can tell (tones.py)
 
 
 def _split(text: str, port: int) -> tuple[str, int]:
@@ -192,14 +67,32 @@ def _own_stdout(log_level: int) -> int:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="TLS: believe the registrar by these authorities (PEM); without, whoever it is.",
 )
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TLS: prove who the phone is by this certificate (PEM), if it is asked.",
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TLS: the certificate's key (PEM, without a passphrase).",
+)
 @click.option("--listen", metavar="HOST[:PORT]", help="Own address; the port is any free one.")
 @click.option("--no-register", is_flag=True, help="Call and be called by address alone.")
 @click.option("--call", metavar="NUMBER|URI", help="Place this call, and exit when it ends.")
+@click.option(
+    "--calls",
+    type=click.IntRange(1, MOST_CALLS),
+    metavar="N",
+    help="Place so many at once; without --call: exit after so many that come in.",
+)
 @click.option("--answer", is_flag=True, help="Answer calls by itself.")
 @click.option("--answer-after", type=float, metavar="SECONDS", help="Ring so long, then answer.")
 @click.option("--ring-only", is_flag=True, help="Ring, and never answer by itself (the default).")
 @click.option("--reject", type=click.IntRange(300, 699), metavar="STATUS", help="Refuse calls.")
-@click.option("--max-calls", type=click.IntRange(1, 4), default=4, show_default=True)
+@click.option(
+    "--max-calls", type=click.IntRange(1, MOST_CALLS), default=MOST_CALLS, show_default=True
+)
 @click.option("--prack", type=click.Choice(["use", "require"]), help="RFC 3262.")
 @click.option("--codec", "codecs", multiple=True, help="PCMU/8000, G722/16000, … (repeatable).")
 @click.option("--play", type=click.Path(path_type=Path), metavar="FILE.wav")
@@ -215,6 +108,45 @@ def _own_stdout(log_level: int) -> int:
 )
 @click.option("--duration", type=float, metavar="SECONDS", help="Hang up so long after an answer.")
 @click.option("--transfer", metavar="NUMBER|URI", help="Then transfer it, instead of hanging up.")
+@click.option(
+    "--attended", metavar="NUMBER|URI", help="Then hold it, call there, and join the two."
+)
+@click.option(
+    "--expect-audio",
+    type=click.FloatRange(*AUDIBLE_HZ),
+    multiple=True,
+    metavar="HZ",
+    help="A tone is heard (repeatable: each of them).",
+)
+@click.option("--expect-dtmf", metavar="DIGITS", help="These digits come, in this order.")
+@click.option("--expect-silence", is_flag=True, help="Nothing but silence is heard.")
+@click.option(
+    "--expect-status",
+    type=click.IntRange(200, 699),
+    metavar="STATUS",
+    help="The call is answered so: 200, or what it is refused with.",
+)
+@click.option(
+    "--within",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long all of it may take, from the answer.",
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="How long it may take until all calls are answered.",
+)
+@click.option(
+    "--junit",
+    "report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.xml",
+    help="Write what was expected, and found, as JUnit XML.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Each event a line of JSON.")
 @click.option("--stdin", "driven", is_flag=True, help="Take commands; the end of input quits.")
 @click.option("--log-level", type=click.IntRange(0, 6), default=0, help="pjsua2's log, to stderr.")
@@ -227,9 +159,12 @@ def command(
     expires: int,
     transport: str,
     ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
     listen: str | None,
     no_register: bool,
     call: str | None,
+    calls: int | None,
     answer: bool,
     answer_after: float | None,
     ring_only: bool,
@@ -245,6 +180,14 @@ def command(
     dtmf_method: str,
     duration: float | None,
     transfer: str | None,
+    attended: str | None,
+    expect_audio: tuple[float, ...],
+    expect_dtmf: str | None,
+    expect_silence: bool,
+    expect_status: int | None,
+    within: float,
+    wait: float | None,
+    report: Path | None,
     as_json: bool,
     driven: bool,
     log_level: int,
@@ -259,8 +202,8 @@ def command(
     attended [CALL], dtmf DIGITS, tone HZ, echo on|off, auto on|off (answer calls), quit; or JSON:
     {"cmd": "dtmf", "arg": "12", "call": 1}.
 
-    Exit status: 0, or 1 when the call was not answered, nothing came of the transfer, the
-    registration failed or the phone could not start.
+    Exit status: 0, or 1 when a call was not answered, something expected was not met, nothing
+    came of a transfer, the registration failed or the phone could not start.
     """
     if no_register:
         registrar = None
@@ -272,6 +215,19 @@ def command(
         raise click.UsageError("--answer, --ring-only and --reject exclude one another")
     if tone is not None and play is not None:
         raise click.UsageError("--tone and --play exclude one another")
+    if dtmf is not None and not DIGITS.fullmatch(dtmf):
+        raise click.UsageError(f"--dtmf {dtmf}: digits are 0-9, A-D, * and #, with ',' for a pause")
+    if transfer is not None and attended is not None:
+        raise click.UsageError("--transfer and --attended exclude one another")
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--certificate and --key belong together")
+    if calls is not None and calls * (2 if attended is not None else 1) > max_calls:
+        more = ", with --attended two for each" if attended is not None else ""
+        raise click.UsageError(f"--calls {calls}: at most --max-calls ({max_calls}) at once{more}")
+    expected = _expected(expect_audio, expect_dtmf, expect_silence, expect_status)
+    judged = report is not None or expected != [Status()]
+    if judged and driven:
+        raise click.UsageError("who drives the phone by --stdin judges what it hears, too")
     own_host, own_port = _split(listen, 0) if listen else ("", 0)
     if not own_host:
         towards = _split(registrar, 5060) if registrar else ("127.0.0.1", 5060)
@@ -285,6 +241,8 @@ def command(
         expires=expires,
         transport=transport,
         ca=ca,
+        certificate=certificate,
+        key=key,
         host=own_host,
         port=own_port,
         answering=Answering(
@@ -300,21 +258,64 @@ def command(
         log_level=log_level,
         codecs=codecs or PhoneSettings().codecs,
     )
-    errand = Errand(call, dtmf, duration, registrar is not None, driven, transfer)
+    errand = Errand(
+        call,
+        dtmf,
+        duration,
+        registers=registrar is not None,
+        stays=driven,
+        transfer=transfer,
+        attended=attended,
+        calls=calls or (1 if call is not None or judged else None),
+        expected=expected,
+        within=within,
+        wait=wait,
+        judged=judged,
+    )
+    began = time.time()
     with os.fdopen(_own_stdout(log_level), "w", buffering=1) as out:
 
         def say(event: PhoneEvent) -> None:
             print(in_json(event, time.time()) if as_json else in_words(event), file=out)
 
+        run = Run(settings, errand, say)
         try:
-            run = _Run(settings, errand, say)
             status = run.loop(CommandLines(0) if driven else None)
         except PhoneError as error:
             click.echo(f"softswitch phone: {error}", err=True)
             status = 1
         except BrokenPipeError:  # the reader of our lines went away: so do we
             status = 1
+        if report is not None:
+            try:
+                write_junit(report, junit(_suite(errand, settings), run.verdicts, began))
+            except PhoneError as error:
+                click.echo(f"softswitch phone: {error}", err=True)
+                status = 1
     sys.exit(status)
+
+
+def _expected(
+    tones: tuple[float, ...], digits: str | None, silence: bool, status: int | None
+) -> list[Expectation]:
+    """What each call is to bring: that it is answered, at least. Raises click.UsageError."""
+    if digits is not None and (not DIGITS.fullmatch(digits) or "," in digits):
+        raise click.UsageError(f"--expect-dtmf {digits}: digits are 0-9, A-D, * and #")
+    if silence and tones:
+        raise click.UsageError("--expect-audio and --expect-silence exclude one another")
+    heard: list[Expectation] = [Tone(hz) for hz in dict.fromkeys(tones)]
+    if digits is not None:
+        heard.append(Digits(digits))
+    if silence:
+        heard.append(Silence())
+    if status is not None and status >= 300 and heard:
+        raise click.UsageError(f"nothing is heard in a call that is refused ({status})")
+    answer = Status() if status is None else Status(status, asked=True)
+    return [answer, *heard]
+
+
+def _suite(errand: Errand, settings: PhoneSettings) -> str:
+    return "softswitch phone " + (f"to {errand.call}" if errand.call else settings.user)
 
 
 if __name__ == "__main__":

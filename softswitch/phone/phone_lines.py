@@ -140,6 +140,11 @@ def in_words(event: PhoneEvent) -> str:
             text = f"heard a tone of {f['hz']} Hz at {f['level_db']} dB"
         case "heard":
             text = "heard silence" if f["silent"] else f"heard sound at {f['level_db']} dB"
+        case "quality":
+            text = _quality_in_words(f)
+        case "verdict":
+            text = f"{'met' if f['met'] else 'NOT MET'} after {f['seconds']} s: {f['expected']}"
+            text += "" if f["met"] else f"; found {f['found']}"
         case "ended":
             text = f"ended: {f['status']} {f['reason']} ({f['by']}, {f['seconds']} s)"
         case "error":
@@ -147,6 +152,15 @@ def in_words(event: PhoneEvent) -> str:
         case _:
             text = event.kind
     return who + printable(text)
+
+
+def _quality_in_words(f: Mapping[str, object]) -> str:
+    text = f"{f['codec']}, {f['sent_packets']} packets sent, {f['received_packets']} received"
+    text += f", {f['loss_percent']} % lost"
+    for name, unit in (("jitter_ms", " ms"), ("rtt_ms", " ms"), ("mos", "")):
+        if f[name] is not None:
+            text += f", {name.removesuffix('_ms')} {f[name]}{unit}"
+    return text
 
 
 def in_json(event: PhoneEvent, at: float) -> str:

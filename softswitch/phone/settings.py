@@ -42,7 +42,8 @@ class PhoneSettings:
     rate), ``tone`` a frequency in Hz, ``echo`` sends back what is heard. ``prack`` is what it does
     of reliable provisional responses (RFC 3262): ``use`` them, ``require`` them, or nothing;
     ``ca`` is a file of authorities by which the registrar is believed over TLS (None: whoever it
-    is); ``dtmf_method`` how it sends digits: ``rfc4733`` or ``info``.
+    is), ``certificate`` and ``key`` what it proves itself with there (PEM, both or neither);
+    ``dtmf_method`` how it sends digits: ``rfc4733`` or ``info``.
     """
 
     user: str = "phone"
@@ -53,6 +54,8 @@ class PhoneSettings:
     expires: int = 300
     transport: str = "udp"
     ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
     codecs: tuple[str, ...] = ("PCMU/8000", "PCMA/8000")

@@ -5,8 +5,7 @@ Everything runs in the thread that calls ``poll``: pjsua2 has no worker thread o
 Only audio frames and DTMF come from the media clock's thread; they go through queues that ``poll``
 empties.
 
-A callback must never raise: the exception would pass through C++ and end the process. So callbacks
-only note what happened, and the work is done after pjsua2 has returned.
+Callbacks only note what happened (callbacks.py); the work is done after pjsua2 has returned.
 """
 
 from __future__ import annotations
@@ -17,81 +16,30 @@ import itertools
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import pjsua2 as pj
 
+from softswitch.phone.callbacks import PhoneAccount, PhoneCall
 from softswitch.phone.ear import RATE, Ear
+from softswitch.phone.endpoint import account_config, own_uri, start_endpoint
+from softswitch.phone.quality import quality
 from softswitch.phone.settings import MOST_CALLS, PhoneError, PhoneEvent, PhoneSettings
 
 GOODBYE_SECONDS = 2.0  # for BYE and un-REGISTER to be answered when the phone closes
-DIGITS = re.compile(r"[0-9A-Da-d*#,]+")  # a comma is a pause, as pjsua2 has it
-
-
-class _Call(pj.Call):  # type: ignore[misc]
-    """One call; notes what pjsua2 says of it."""
-
-    def __init__(self, phone: Softphone, number: int, call_id: int = pj.PJSUA_INVALID_ID) -> None:
-        super().__init__(phone.account, call_id)
-        self.number = number
-        self._phone = phone
-        self._notes = phone.notes
-        self._digits = phone.digits
-
-    def onCallState(self, prm: Any) -> None:
-        info = self.getInfo()
-        seconds = info.connectDuration.sec + info.connectDuration.msec / 1000
-        self._notes.append(
-            ("state", self, (info.state, info.lastStatusCode, info.lastReason, seconds))
-        )
-
-    def onCallMediaState(self, prm: Any) -> None:
-        self._notes.append(("media", self, ()))
-
-    def onCallTransferStatus(self, prm: Any) -> None:
-        self._notes.append(("transfer", self, (prm.statusCode, prm.reason, prm.finalNotify)))
-
-    # A call that pjsua2 makes by itself needs an object of its own, too.
-
-    def onCallTransferRequest(self, prm: Any) -> None:
-        if len(self._phone.calls) >= self._phone.settings.max_calls:
-            prm.statusCode = pj.PJSIP_SC_BUSY_HERE
-            return
-        call = _Call(self._phone, next(self._phone.numbers))
-        prm.newCall = call
-        self._notes.append(("referred", call, (prm.dstUri,)))
-
-    def onCallReplaced(self, prm: Any) -> None:
-        call = _Call(self._phone, next(self._phone.numbers), prm.newCallId)
-        prm.newCall = call
-        self._notes.append(("replaces", call, ()))
-
-    def onDtmfDigit(self, prm: Any) -> None:
-        self._digits.put((self.number, prm.digit, prm.method))
-
-
-class _Account(pj.Account):  # type: ignore[misc]
-    def __init__(self, phone: Softphone) -> None:
-        super().__init__()
-        self._phone = phone
-
-    def onRegState(self, prm: Any) -> None:
-        self._phone.notes.append(("register", None, (prm.code, prm.reason, prm.expiration)))
-
-    def onIncomingCall(self, prm: Any) -> None:
-        # pjsua2 refuses the call with 500 unless its object exists when this returns.
-        call = _Call(self._phone, next(self._phone.numbers), prm.callId)
-        self._phone.notes.append(("incoming", call, ()))
+DIGITS = re.compile(r"[0-9A-Da-d*#,]+")  # a comma is a pause
+DIGIT_SECONDS = 0.25  # pjsua2 takes a fifth of a second for each by RFC 4733, with its pause
+PAUSE_SECONDS = 2.0  # a comma
 
 
 @dataclass(slots=True)
 class _Line:
     """A call with what is connected to it."""
 
-    call: _Call
+    call: PhoneCall
     ear: Ear
     incoming: bool
     answered: bool = False
@@ -103,10 +51,10 @@ class Softphone:
 
     def __init__(self, settings: PhoneSettings, tell: Callable[[PhoneEvent], None]) -> None:
         self.settings = settings
-        self.notes: deque[tuple[str, _Call | None, tuple[Any, ...]]] = deque()
+        self.notes: deque[tuple[str, PhoneCall | None, tuple[Any, ...]]] = deque()
         self.digits: SimpleQueue[tuple[int, str, int]] = SimpleQueue()
-        self.numbers = itertools.count(1)
-        self.account: _Account | None = None
+        self.numbers: Iterator[int] = itertools.count(1)
+        self.account: PhoneAccount | None = None
         self.answering = settings.answering  # both may be changed; they hold for calls
         self.echo = settings.echo  # whose audio starts after that
         self.registered = False
@@ -131,7 +79,7 @@ class Softphone:
         self._endpoint = pj.Endpoint()
         try:
             self._endpoint.libCreate()
-            self._start_endpoint()
+            self.address = start_endpoint(self._endpoint, s)
             self._open_audio()
             self._open_account()
         except pj.Error as error:
@@ -140,47 +88,6 @@ class Softphone:
         except PhoneError:
             self.close()
             raise
-
-    def _start_endpoint(self) -> None:
-        s = self.settings
-        config = pj.EpConfig()
-        config.uaConfig.threadCnt = 0
-        config.uaConfig.maxCalls = MOST_CALLS
-        config.uaConfig.userAgent = s.user_agent
-        config.logConfig.level = config.logConfig.consoleLevel = s.log_level
-        config.medConfig.clockRate = config.medConfig.sndClockRate = RATE
-        config.medConfig.noVad = True  # a silent phone still sends, as desk phones do
-        config.medConfig.ecTailLen = 0
-        self._endpoint.libInit(config)
-        self._endpoint.audDevManager().setNullDev()
-        known = {codec.codecId.rsplit("/", 1)[0]: codec.codecId for codec in self._codecs()}
-        for codec_id in known.values():
-            self._endpoint.codecSetPriority(codec_id, 0)
-        for rank, name in enumerate(s.codecs):
-            if name not in known:
-                raise PhoneError(f"codec {name} is not one of {', '.join(sorted(known))}")
-            self._endpoint.codecSetPriority(known[name], 250 - rank)
-        transport = pj.TransportConfig()
-        transport.boundAddress, transport.port = s.host, s.port
-        kind = {
-            "udp": pj.PJSIP_TRANSPORT_UDP,
-            "tcp": pj.PJSIP_TRANSPORT_TCP,
-            "tls": pj.PJSIP_TRANSPORT_TLS,
-        }[s.transport]
-        if s.transport == "tls" and s.ca is not None:
-            transport.tlsConfig.CaListFile = str(s.ca)
-            transport.tlsConfig.verifyServer = True
-        try:
-            number = self._endpoint.transportCreate(kind, transport)
-        except pj.Error as error:
-            raise PhoneError(
-                f"cannot listen on {s.transport}:{s.host}:{s.port}: {error.reason}"
-            ) from None
-        self.address = self._endpoint.transportGetInfo(number).localName
-        self._endpoint.libStart()
-
-    def _codecs(self) -> Any:
-        return self._endpoint.codecEnum2()
 
     def _open_audio(self) -> None:
         s = self.settings
@@ -203,28 +110,14 @@ class Softphone:
 
     def _open_account(self) -> None:
         s = self.settings
-        config = pj.AccountConfig()
-        name = s.name.replace("\\", "\\\\").replace('"', '\\"')
-        me = f"sip:{s.user}@{s.domain or s.registrar or self.address}"
-        config.idUri = f'"{name}" <{me}>' if name else me
-        config.regConfig.registerOnAdd = False
-        config.regConfig.timeoutSec = s.expires
-        config.regConfig.firstRetryIntervalSec = 1
-        config.regConfig.retryIntervalSec = 5
+        config = account_config(s, self.address)
         if s.registrar is not None:
             config.regConfig.registrarUri = self.uri(s.registrar)
-            config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", s.user, 0, s.password))
             if s.domain is not None and s.domain != s.registrar:
                 config.sipConfig.proxies.append(self.uri(s.registrar) + ";lr")
-        if s.prack:
-            required = s.prack == "require"
-            config.callConfig.prackUse = (
-                pj.PJSUA_100REL_MANDATORY if required else pj.PJSUA_100REL_OPTIONAL
-            )
-        config.mediaConfig.transportConfig.boundAddress = s.host
-        config.mediaConfig.transportConfig.port = 0  # any free one: many phones on one machine
-        self.account = _Account(self)
+        self.account = PhoneAccount(self)
         self.account.create(config)
+        me = own_uri(s, self.address)
         contact = self.uri(f"{s.user}@{self.address}")
         self._emit("ready", uri=me, contact=contact, address=f"{s.transport}:{self.address}")
         if s.registrar is not None:
@@ -290,8 +183,18 @@ class Softphone:
         return list(self._lines)
 
     def uri(self, target: str) -> str:
-        """The SIP URI of a number, a ``user@host`` or a URI, with the phone's transport."""
-        if not target.startswith(("sip:", "sips:")):
+        """The SIP URI of a number, a ``user@host`` or a URI, with the phone's transport.
+
+        PhoneError for ``sips:`` over anything but TLS.
+        """
+        kind = self.settings.transport
+        if target.startswith("sips:"):
+            if kind != "tls":
+                raise PhoneError(f"{target}: is called over TLS; this phone's transport is {kind}")
+            # This build of pjsua2 has no sips: in its own Contact, and where it calls sips: it
+            # hangs up on whoever has none either ("SIPS Required").
+            target = "sip:" + target.removeprefix("sips:")
+        if not target.startswith("sip:"):
             domain = self.settings.domain or self.settings.registrar
             if "@" in target or target in (domain, self.settings.registrar):
                 target = f"sip:{target}"
@@ -299,7 +202,6 @@ class Softphone:
                 raise PhoneError(f"{target}: a number needs a registrar; give user@host:port")
             else:
                 target = f"sip:{target}@{domain}"
-        kind = self.settings.transport
         if kind != "udp" and ";transport=" not in target:
             target += f";transport={kind}"
         return target
@@ -309,7 +211,7 @@ class Softphone:
         uri = self.uri(target)
         if len(self._lines) >= self.settings.max_calls:
             raise PhoneError(f"{len(self._lines)} calls are up already")
-        call = _Call(self, next(self.numbers))
+        call = PhoneCall(self, next(self.numbers))
         self._lines[call.number] = self._line(call, incoming=False)
         self._emit("calling", call.number, to=uri)
         try:
@@ -373,15 +275,24 @@ class Softphone:
         self._do(lambda: line.call.xferReplaces(replaced.call, pj.CallOpParam(True)))
 
     def dtmf(self, digits: str, number: int | None = None) -> None:
-        """Send digits: in the audio stream (RFC 4733), or by SIP INFO."""
+        """Send digits: in the audio stream (RFC 4733), or by SIP INFO. A comma is a pause."""
         line = self._of(number)
         if not DIGITS.fullmatch(digits):
             raise PhoneError(f"{digits!r}: digits are 0-9, A-D, * and #, with ',' for a pause")
-        prm = pj.CallSendDtmfParam()
-        prm.digits = digits
-        info = self.settings.dtmf_method == "info"
-        prm.method = pj.PJSUA_DTMF_METHOD_SIP_INFO if info else pj.PJSUA_DTMF_METHOD_RFC2833
-        self._do(lambda: line.call.sendDtmf(prm))
+        first, comma, rest = digits.partition(",")
+        if first:
+            prm = pj.CallSendDtmfParam()
+            prm.digits = first
+            info = self.settings.dtmf_method == "info"
+            prm.method = pj.PJSUA_DTMF_METHOD_SIP_INFO if info else pj.PJSUA_DTMF_METHOD_RFC2833
+            self._do(lambda: line.call.sendDtmf(prm))
+        if comma and rest:  # pjsua2 knows no pauses
+            seconds = DIGIT_SECONDS * len(first) + PAUSE_SECONDS
+            self.after(seconds, lambda: self._dtmf_goes_on(rest, line.call.number))
+
+    def _dtmf_goes_on(self, digits: str, number: int) -> None:
+        with contextlib.suppress(PhoneError):  # the call ended meanwhile
+            self.dtmf(digits, number)
 
     def tone(self, hz: float) -> None:
         """Play a tone into all calls from now on; 0 for silence."""
@@ -425,7 +336,7 @@ class Softphone:
             self.registered = False
             self._emit("registration_failed", status=code, reason=reason)
 
-    def _on_incoming(self, call: _Call) -> None:
+    def _on_incoming(self, call: PhoneCall) -> None:
         how = self.answering
         busy = len(self._lines) >= self.settings.max_calls
         self._lines[call.number] = self._line(call, incoming=True)
@@ -440,14 +351,14 @@ class Softphone:
             if how.after is not None:
                 self.after(how.after, lambda: self._pick_up(call.number))
 
-    def _on_referred(self, call: _Call, target: str) -> None:
+    def _on_referred(self, call: PhoneCall, target: str) -> None:
         """Somebody has transferred us: pjsua2 calls there, if it can."""
         if not call.isActive():
             return
         self._lines[call.number] = self._line(call, incoming=False)
         self._emit("calling", call.number, to=target)
 
-    def _on_replaces(self, call: _Call) -> None:
+    def _on_replaces(self, call: PhoneCall) -> None:
         """Somebody takes the place of whom we talked with: pjsua2 answers."""
         self._lines[call.number] = self._line(call, incoming=True)
         with contextlib.suppress(pj.Error):
@@ -458,7 +369,9 @@ class Softphone:
         with contextlib.suppress(PhoneError):  # hung up while it rang
             self.answer(number)
 
-    def _on_state(self, call: _Call, state: int, code: int, reason: str, seconds: float) -> None:
+    def _on_state(
+        self, call: PhoneCall, state: int, code: int, reason: str, seconds: float
+    ) -> None:
         line = self._lines.get(call.number)
         if line is None:
             return
@@ -471,6 +384,9 @@ class Softphone:
             answered = line.answered
             by = "local" if line.hung_up else "remote"
             self._forget(call.number)
+            heard = quality(call.streams)
+            if heard is not None:
+                self._emit("quality", call.number, **heard)
             self._emit(
                 "ended",
                 call.number,
@@ -481,7 +397,7 @@ class Softphone:
                 seconds=round(seconds, 3),
             )
 
-    def _on_transfer(self, call: _Call, status: int, reason: str, final: bool) -> None:
+    def _on_transfer(self, call: PhoneCall, status: int, reason: str, final: bool) -> None:
         if call.number not in self._lines:
             return
         self._emit("transfer", call.number, status=status, reason=reason, final=final)
@@ -489,7 +405,7 @@ class Softphone:
             with contextlib.suppress(PhoneError):
                 self.hangup(call.number)
 
-    def _on_media(self, call: _Call) -> None:
+    def _on_media(self, call: PhoneCall) -> None:
         line = self._lines.get(call.number)
         if line is None:
             return
@@ -530,7 +446,7 @@ class Softphone:
 
     # -- lines ----------------------------------------------------------------------------------
 
-    def _line(self, call: _Call, *, incoming: bool) -> _Line:
+    def _line(self, call: PhoneCall, *, incoming: bool) -> _Line:
         ear = self._ears.pop() if self._ears else Ear(f"ear {call.number}")
         return _Line(call, ear, incoming)
 
