@@ -52,14 +52,11 @@ from softswitch.config import (
     trunk_clashes,
     with_sections,
 )
-from softswitch.dialplan import Dialplan, Source, Surroundings, load_dialplan
+from softswitch.dialplan import OWN, Dialplan, Sounds, Source, Surroundings, load_dialplan
 from softswitch.sip import Certificate, TlsError, client_context, is_numeric, server_context
 
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path (unix(7))."""
-
-PLAYABLE: Final[frozenset[str]] = frozenset()
-"""What routes may ``play``: nothing, as long as there is nobody who speaks for the switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +76,7 @@ class Config:
     dialplan: Dialplan
     log: Log
     media: Media
+    sounds: Sounds
     in_call: InCall
     trace: Trace
     limits: Limits
@@ -205,6 +203,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         dialplan=dialplan,
         log=resolve_paths(model.log, folder),
         media=model.media,
+        sounds=_sounds(path, model),
         in_call=model.in_call,
         trace=model.trace,
         limits=model.limits,
@@ -399,7 +398,6 @@ def _dialplan_of(
             name: isinstance(trunk, dict) and trunk.get("switch") is True
             for name, trunk in trunks.items()
         },
-        playable=PLAYABLE,
     )
     if model is not None:
         around = Surroundings(
@@ -408,12 +406,22 @@ def _dialplan_of(
             timeout=model.timers.no_answer,
             max_number=model.limits.max_number,
             max_remembered=model.limits.max_remembered_routes,
-            playable=PLAYABLE,
+            sounds=_sounds(path, model),
             time_zone=model.switch.time_zone or "",
             call_id_header=model.switch.call_id_header,
         )
     name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around
+
+
+def _sounds(path: Path, model: ConfigModel) -> Sounds:
+    """What is heard: files by paths as the dialplan says them, and prompts."""
+    media, folders = model.media, []
+    plan = path.parent / model.dialplan
+    if media.prompts is not None:
+        folders.append(path.parent / media.prompts.expanduser() / media.language)
+    folders += [OWN / media.language, OWN / "en"]
+    return Sounds(plan.parent, folders)
 
 
 def _account_mistakes(

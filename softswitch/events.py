@@ -219,6 +219,20 @@ class TollAlarm(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     incoming: int = 0
 
 
+class ApplicationTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """What an application (a ``play:`` of the dialplan) knows by now of the call that it has:
+    ``facts`` is all of it, and takes the place of what was told of that ``leg`` before.
+    ``application`` is its name; docs/call-data.md says which facts each has.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    leg: int
+    application: str
+    facts: dict[str, str]
+
+
 class CallMerged(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """This call goes on as part of an older one: its last event but for LegEnded and CallEnded,
     which follow. ``into`` is the older callID, ``owner`` the server that owns it, ``leg`` the
@@ -305,6 +319,7 @@ Told: TypeAlias = (
     | TalkEnded
     | LegMoved
     | TollAlarm
+    | ApplicationTold
     | CallMerged
     | LegEnded
     | CallEnded

@@ -36,6 +36,7 @@ from softswitch.sip import (
     Transport,
     TransportLimits,
 )
+from softswitch.speaking import Speaking
 from softswitch.steady import boot, steady_us
 from softswitch.switch import Switch
 from softswitch.trace import CALL_BYTES, ENDED, Dialogs, Exporter, ExportSettings
@@ -196,6 +197,8 @@ class Process:
             certificates.open(self._config)
             for listen in self._config.switch.listen:
                 await transport.listen(listen.transport, listen.host, listen.port)
+            speaking = Speaking(loop, switch)
+            await speaking.open(transport, self._config)
         except OSError as error:
             self._lines.say(f"softswitch {switch.name}: {error}")
             await transport.close()
@@ -207,6 +210,7 @@ class Process:
             await self._stop_plugins()
             return 1
         switch.opened()
+        await speaking.begin()
         names = Names(loop, switch)
         await names.begin()
         take_up = partial(self._take_up, switch, transport, names, certificates)
@@ -237,6 +241,7 @@ class Process:
             switch.journal.end(switch.journal.ended())
             switch.journal = None
             journal.close()
+        speaking.close()
         await self._stop_plugins()
         driver.close()
         await transport.close()

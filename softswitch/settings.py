@@ -7,6 +7,7 @@ from dataclasses import replace
 from softswitch.calls import BACK, COMPLETE, CONSULT, TRANSFER, CallSettings, InCallCodes
 from softswitch.configuration import Config
 from softswitch.features import CompletionSettings
+from softswitch.media import PoolSettings
 from softswitch.messages import MessageSettings
 from softswitch.notifier import NotifierSettings
 from softswitch.parties import GuessLimits
@@ -46,6 +47,13 @@ def call_settings(config: Config) -> CallSettings:
         trunk_pause=timers.trunk_pause,
         session_lines=_session_lines(timers.session_expires, timers.min_se),
     )
+
+
+def pool_settings(config: Config) -> PoolSettings:
+    """Of the media workers: none are kept ready where nothing is played."""
+    media = config.media
+    spare = media.spare if config.dialplan.plays() else 0
+    return PoolSettings(spare, media.workers if media.spare else 0, media.worker_calls)
 
 
 def completion_settings(config: Config) -> CompletionSettings:

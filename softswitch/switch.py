@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pluggy
 
+from softswitch.applications import Applications
 from softswitch.call_ids import CallIDs
 from softswitch.calls import (
     DRAINING,
@@ -66,6 +67,7 @@ from softswitch.settings import (
     kept_until_restart,
     message_settings,
     notifier_settings,
+    pool_settings,
     registrar_settings,
     timers_of,
 )
@@ -277,6 +279,10 @@ class Switch(Core):
         self.phone_features.on_changed = self.notifier.registered
         self.codes = in_call_codes(config)
         self.dialling = {}
+        self.applications = self.spoken = Applications(
+            self.name, self._dialplan, network, self.timers, now_us
+        )
+        self._take_up_sounds(config)
         self.restarting = Restarting(
             network,
             self.timers,
@@ -336,6 +342,18 @@ class Switch(Core):
         self.mailboxes.take_up()
         self.notifier.take_up(notifier_settings(config))
         self.messages.take_up(message_settings(config))
+        self._take_up_sounds(config)
+
+    def _dialplan(self) -> Dialplan:
+        return self.dialplan
+
+    def _take_up_sounds(self, config: Config) -> None:
+        spoken = self.spoken
+        spoken.sounds = config.sounds
+        spoken.address = config.media.address or ""
+        spoken.time_zone = config.switch.time_zone or ""
+        if spoken.workers is not None:
+            spoken.workers.take_up(pool_settings(config))
 
     def _moved(self, extension: str, before: tuple[str, str, int], flow: Flow) -> None:
         """A phone registers from another place: it is there with its calls, too."""

@@ -18,6 +18,7 @@ from cdsplugin.data import (
 )
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall, Talk
 from softswitch.events import (
+    ApplicationTold,
     CallEnded,
     CallerTold,
     CallMerged,
@@ -256,6 +257,16 @@ class EventValues:
             values.update(self.spelled(call))
         return values
 
+    def application(self, call: SwitchCall, event: ApplicationTold, at: int) -> Values:
+        """What an application knows."""
+        facts = {name: _text(value) for name, value in event.facts.items()}
+        return {
+            passage_name("application", self.switch, event.leg): {
+                "name": event.application,
+                **facts,
+            }
+        }
+
     def toll(self, call: SwitchCall, event: TollAlarm, at: int) -> Values:
         """A limit of what calls may cost is near, or was reached."""
         return {
@@ -376,6 +387,7 @@ WRITERS: dict[type, Callable[[EventValues, SwitchCall, Any, int], Values]] = {
     LegReferred: EventValues.referred,
     LegMoved: EventValues.moved,
     TollAlarm: EventValues.toll,
+    ApplicationTold: EventValues.application,
     CallMerged: EventValues.merged,
     LegEnded: EventValues.leg_ended,
     CallEnded: EventValues.ended,

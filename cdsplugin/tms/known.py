@@ -5,6 +5,7 @@ from __future__ import annotations
 from cdsplugin.data import Call, passage_name
 from cdsplugin.tms.passages import SwitchCall
 from softswitch.events import (
+    ApplicationTold,
     CallEnded,
     CallerTold,
     CallMerged,
@@ -42,6 +43,10 @@ def knows(call: SwitchCall, held: Call | None, switch: str, told: Told) -> bool:
         return _has(held, passage_name("route", switch, told.incoming))
     if isinstance(told, TollAlarm):
         return _has(held, passage_name("toll", switch, told.incoming))
+    if isinstance(told, ApplicationTold):
+        name = passage_name("application", switch, told.leg)
+        known = held.data.properties.get(name) if held is not None else None
+        return known is not None and known.value == {"name": told.application, **told.facts}
     if isinstance(told, CallMerged):
         return _has(held, passage_name("merged", switch, told.leg))
     if isinstance(told, TalkBegan | TalkEnded):

@@ -13,6 +13,7 @@ from softswitch.calls.completing import (
     in_use,
 )
 from softswitch.calls.core import (
+    Applications,
     Caller,
     CallSettings,
     Core,
@@ -20,6 +21,7 @@ from softswitch.calls.core import (
     KnownParties,
     LineCounts,
     Member,
+    Opened,
     Passage,
     TollLimits,
     TrunkStates,
@@ -79,6 +81,7 @@ __all__ = [
     "SUM_UP_EVERY",
     "TO_CARRIERS",
     "TRANSFER",
+    "Applications",
     "Call",
     "CallSettings",
     "Caller",
@@ -98,6 +101,7 @@ __all__ = [
     "LegNumbers",
     "LineCounts",
     "Member",
+    "Opened",
     "Passage",
     "Refusals",
     "RestoredFlow",

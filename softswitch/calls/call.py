@@ -6,6 +6,7 @@ the timers it set, sends through the transactions it was given, and tells every 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from softswitch.calls.codes import BACK, COMPLETE, CONSULT
@@ -16,6 +17,7 @@ from softswitch.calls.early import takes_reliable
 from softswitch.calls.headers import SDP_LINE, contact_line, content_lines
 from softswitch.calls.leg import INVITING, Leg
 from softswitch.calls.merging import MergingCall
+from softswitch.calls.onward import Onward
 from softswitch.calls.parked import Parked
 from softswitch.calls.passing import Passed, any_in, passed
 from softswitch.calls.search import Search
@@ -31,7 +33,7 @@ from softswitch.calls.transfer import (
     Transfer,
     Transferring,
 )
-from softswitch.dialplan import Source, Stage, Target
+from softswitch.dialplan import Action, Source, Stage, Target
 from softswitch.sip import (
     BadRefer,
     Dialog,
@@ -238,6 +240,61 @@ class Call(MergingCall):
         search = self._search_for(transfer, offer)
         search.take(route)
 
+    # --- applications (`softswitch.applications`)
+
+    def go_on(
+        self,
+        application: Leg,
+        action: Action,
+        came_to_nothing: Callable[[int, str], None],
+    ) -> None:
+        """Who talks with an application is to go on in the dialplan. Unless that leads to somebody,
+        the two still talk, and `came_to_nothing` is told why."""
+        talk = application.talk
+        kept = talk.other(application) if talk is not None else None
+        if kept is None or self.over:
+            return
+        if self._busy(kept) or kept.session.ack_for or application.session.ack_for:
+            came_to_nothing(491, "Being Transferred")
+            return
+        if self._transferred >= self.core.settings.max_transfers:
+            came_to_nothing(403, "Went On Too Often")
+            return
+        self._transferred += 1
+        onward = Onward(self, kept, application, came_to_nothing)
+        self._add(onward)
+        onward.start(partial(self._act, action))
+
+    def _act(self, action: Action, transfer: BlindTransfer, offer: bytes) -> None:
+        search = self._search_for(transfer, offer)
+        search.act(action)
+
+    def application_lost(self, application: Leg, otherwise: Action | None, why: str) -> None:
+        """A worker has died, and the leg of its application with it: whom it talked with goes on
+        with what the route says then (None: it is hung up on)."""
+        talk = application.talk
+        kept = talk.other(application) if talk is not None else None
+        if talk is not None:
+            talk.end()
+        self.leg_ended(application, application.status, why, "switch")
+        application.close()
+        if application in self.legs:
+            self.legs.remove(application)
+        for transfer in list(self.transfers or ()):
+            transfer.left(application)
+        if kept is None:
+            return
+        kept.free()
+        if self._busy(kept):
+            return
+        self._by = self._by or "switch"
+        if otherwise is None:
+            self.left_alone(kept, 503, why)
+            return
+        onward = Onward(self, kept, None, _nothing)
+        self._add(onward)
+        onward.start(partial(self._act, otherwise))
+
     def _search_for(self, transfer: BlindTransfer, offer: bytes) -> Search:
         kept = transfer.kept
         identity = (
@@ -248,7 +305,14 @@ class Call(MergingCall):
         content = SDP_LINE if offer else ""
         hops = self.core.settings.max_forwards
         transfer.search = search = Search(
-            self, transfer, kept.party, identity, offer, content, hops, transfer.by
+            self,
+            transfer,
+            kept.party,
+            identity,
+            offer,
+            content,
+            hops,
+            transfer.by if transfer.by != kept.party else "",
         )
         text = transfer.referred_by
         if text and len(text) <= self.most and text.isascii() and text.isprintable():
@@ -547,6 +611,10 @@ class Call(MergingCall):
     def another(self, call_id: str, owner: str) -> MergingCall:
         """A passage of another call, of which this one becomes part."""
         return Call(self.core, call_id, owner, False, self.party, self.identity)
+
+
+def _nothing(status: int, reason: str) -> None:
+    """Nobody waits to hear why."""
 
 
 def _search_of(leg: Leg) -> Search | None:

@@ -123,6 +123,10 @@ class Recall:
 
     # what its searches say (`search.SearchUser`)
 
+    def who_waits(self) -> Leg | None:
+        """See `search.SearchUser`: nobody yet."""
+        return None
+
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
 

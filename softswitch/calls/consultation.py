@@ -127,6 +127,10 @@ class Consultation(Transfer):
         hold = self.hold = Hold(self.call, self.kept)
         hold.start()
 
+    def who_waits(self) -> Leg | None:
+        """See `search.SearchUser`."""
+        return self.referrer
+
     def trying(self, search: Search) -> None:
         """See `search.SearchUser`."""
 

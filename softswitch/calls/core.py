@@ -11,7 +11,7 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
 from softswitch.config import CallerId, Forwarding
-from softswitch.dialplan import Route, Source, Stages, Target
+from softswitch.dialplan import Plays, Route, Source, Stages, Target
 from softswitch.log import CallLog
 from softswitch.sip import (
     Account,
@@ -208,6 +208,31 @@ class KnownParties:
         raise NotImplementedError
 
 
+class Opened:
+    """An application that waits for its call (`softswitch.applications`)."""
+
+    destination: Destination
+
+    def placed(self, leg: Member) -> None:
+        """The call was placed: it is this leg."""
+        raise NotImplementedError
+
+    def abandoned(self) -> None:
+        """It is not wanted any more."""
+        raise NotImplementedError
+
+
+class Applications:
+    """What the switch itself plays (`softswitch.applications`)."""
+
+    def open(
+        self, play: Plays, address: str, then: Callable[[Opened | tuple[int, str]], None]
+    ) -> None:
+        """`then` gets an application, for one who knows this switch by that address; or the status
+        and phrase of why there is none. At once, or a little later."""
+        raise NotImplementedError
+
+
 class Member:
     """A leg as the switch has it in its tables."""
 
@@ -269,6 +294,16 @@ class Passage:
 
     def tell_media(self, event: events.LegMedia) -> None:
         """Tell what has been agreed on; a restart would tell a leg's last such event."""
+        raise NotImplementedError
+
+    def tell_facts(self, event: events.ApplicationTold) -> None:
+        """Tell what an application knows; a restart would tell the last of each leg."""
+        raise NotImplementedError
+
+    def tell_route(
+        self, route: Route, properties: dict[str, str], once: dict[str, str] | None = None
+    ) -> events.CallRouted:
+        """Tell which route it takes, and the properties that it gets by that."""
         raise NotImplementedError
 
     def changed(self) -> None:
@@ -392,6 +427,7 @@ class Core(Surroundings):
     now_us: Callable[[], int]
     steady_us: Callable[[], int]
     features: Features
+    applications: Applications
     forwardings: dict[str, Forwarding]
     """Of the extensions that have any."""
     remembers: bool

@@ -18,7 +18,7 @@ from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, probe
 from softswitch.calls.transfer import RETURNED, Transfer
-from softswitch.dialplan import Route
+from softswitch.dialplan import Action, Route
 from softswitch.sip import (
     LATE,
     LONG,
@@ -288,6 +288,11 @@ class LastingCall(Consulting):
 
     # --- while it lasts
 
+    def application_lost(self, application: Leg, otherwise: Action | None, why: str) -> None:
+        """A worker has died, and the leg of its application with it: whom it talked with goes on
+        with what the route says then (None: it is hung up on)."""
+        raise NotImplementedError
+
     def _watch(self, first: float) -> None:
         """Ask both sides in `first` seconds whether they are there, and then again and again (0:
         never); end the call when it has lasted too long."""
@@ -319,6 +324,9 @@ class LastingCall(Consulting):
     def resumed(self) -> None:
         """The switch listens again after a restart: a transfer that was under way has ended with
         the process, and its parties talk again. From now on, as now they can be told so."""
+        for leg in [one for one in self.legs if one.party.startswith("application:")]:
+            # The workers have ended with the process.
+            self.application_lost(leg, None, "Media Worker Lost")
         if self.over:
             return
         waiting = self.waiting()
@@ -589,6 +597,17 @@ class LastingCall(Consulting):
             index = event.leg
             self.told = [
                 old for old in self.told if type(old) is not events.LegMedia or old.leg != index
+            ]
+        self.tell(event)
+
+    def tell_facts(self, event: events.ApplicationTold) -> None:
+        """Tell what an application knows; a restart would tell the last of each leg."""
+        if self.told is not None:
+            index = event.leg
+            self.told = [
+                old
+                for old in self.told
+                if type(old) is not events.ApplicationTold or old.leg != index
             ]
         self.tell(event)
 

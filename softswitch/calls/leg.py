@@ -34,6 +34,7 @@ OVER: Final = 5
 
 DIALLED: Final = "dialled"
 FORWARDED: Final = "forward"
+APPLICATION: Final = "application"
 
 _GONE: Final = frozenset((408, 481))
 _BUSY: Final = 5.0
@@ -86,6 +87,10 @@ class Ringing:
 
     def session_of(self, tag: str) -> Session | None:
         """The session with that one of those to whom the INVITE was forked."""
+        raise NotImplementedError
+
+    def on_response(self, response: Response) -> None:
+        """A response to the INVITE."""
         raise NotImplementedError
 
     def cancel(self, reason: str) -> None:

@@ -129,6 +129,10 @@ class PlacedCall(RingingCall):
 
     # --- what the caller's search says (`search.SearchUser`)
 
+    def who_waits(self) -> Leg | None:
+        """The caller."""
+        return self.caller
+
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
         assert self.caller is not None

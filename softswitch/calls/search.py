@@ -13,14 +13,14 @@ from typing import Protocol
 from softswitch import events
 from softswitch.calls import outcome
 from softswitch.calls.attempt import Attempt
-from softswitch.calls.core import Caller, Passage
+from softswitch.calls.core import Caller, Opened, Passage
 from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import DEFLECTED, Diversion, Diverted, Step
 from softswitch.calls.headers import explanation, reason_of, retry_after
-from softswitch.calls.leg import INVITING, WAITING, Leg
+from softswitch.calls.leg import APPLICATION, INVITING, WAITING, Leg
 from softswitch.calls.trying import NOBODY, Trying, going_by
 from softswitch.config import BUSY, NO_ANSWER, UNREACHABLE, Forwarding
-from softswitch.dialplan import Action, Route, Stage, Stages, Target
+from softswitch.dialplan import Action, Plays, Route, Stage, Stages, Target
 from softswitch.sip import (
     CALLING,
     Response,
@@ -45,6 +45,9 @@ _UNREACHABLE = (480, "Unreachable")
 
 class SearchUser(Protocol):
     """On whose behalf a search goes."""
+
+    def who_waits(self) -> Leg | None:
+        """The leg on whose behalf it is."""
 
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
@@ -135,13 +138,50 @@ class Search(Trying):
         """See ``dialplan.Asked``."""
         self._nobody(status, reason)
 
-    def play(self, name: str) -> None:
-        """See ``dialplan.Asked``. Nothing here can speak yet: what went before is the answer, if
-        anything did."""
-        if self.best[0]:
-            self._fail_as_called()
-        else:
-            self._nobody(503, "No Media Worker")
+    def play(self, play: Plays) -> None:
+        """See ``dialplan.Asked``. An application is rung as anybody else is."""
+        user = self.user
+        if user is None:
+            return
+        self._stop_timer()
+        self.stages, self.last, self.otherwise = [], [], play.otherwise
+        self.heeded, self.by_way, self.group = "", None, False
+        user.trying(self)
+        core = self.call.core
+        waits = user.who_waits()
+        address = waits.session.dialog.flow.sent_by if waits is not None else ""
+        core.applications.open(play, address, self._opened)
+
+    def _opened(self, opened: Opened | tuple[int, str]) -> None:
+        """An application is there, or there is none."""
+        if self.user is None:
+            if not isinstance(opened, tuple):
+                opened.abandoned()
+            return
+        if isinstance(opened, tuple):
+            # What went before is the answer, if anything did.
+            if not self.best[0]:
+                self._note(opened)
+            self._next_stage()
+            return
+        self.invite(opened.destination)
+        leg = self.legs[-1]
+        leg.how = APPLICATION
+        opened.placed(leg)
+
+    def goto(self, number: str) -> None:
+        """See ``dialplan.Asked``."""
+        core = self.call.core
+        self.redirects += 1
+        if self.redirects > core.settings.max_redirects:
+            self._nobody(482, "Goes In A Circle")
+            return
+        route = core.route(number, core.parties.source_of(self.by or self.party))
+        if route is None:
+            self._nobody(404, "No Route")
+            return
+        self.call.tell_route(route, route.properties, route.once)
+        self.take(route)
 
     def do(self, what: str, argument: str, number: str) -> None:
         """See ``dialplan.Asked``."""

@@ -367,6 +367,10 @@ class BlindTransfer(Transfer):
 
     # what its search says (`search.SearchUser`)
 
+    def who_waits(self) -> Leg | None:
+        """See `search.SearchUser`."""
+        return self.kept
+
     def trying(self, search: Search) -> None:
         """Somebody is about to be rung."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,6 +97,16 @@ def _media_mode(mode: str) -> str:
     if mode != "bypass":
         raise ValueError(f"found `{mode}`, which is not available yet: only bypass is")
     return mode
+
+
+def _language(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", text):
+        raise ValueError(f"found `{text}`, expected a language such as en or pt-BR")
+    return text
+
+
+def _numeric(text: str) -> str:
+    return str(ip_address(text.strip("[]")))
 
 
 def _file_or_off(value: object) -> Path | bool:
@@ -214,11 +224,35 @@ class SwitchSection(Section):
     )
 
 
+MediaAddress = Annotated[Text, AfterValidator(_numeric)]
+
+
 class Media(Section):
     """``media:``, the way of the audio."""
 
     mode: Annotated[Literal["bypass", "relay", "rtpengine"], AfterValidator(_media_mode)] = Field(
         default="bypass", description="bypass: the phones send audio to each other"
+    )
+    address: MediaAddress | None = Field(
+        default=None,
+        description="where phones send audio for the switch itself; unless said otherwise the "
+        "address by which each knows it",
+    )
+    prompts: Path | None = Field(
+        default=None,
+        description="folder of prompts of your own: LANGUAGE/NAME.wav, before those of the switch",
+    )
+    language: Annotated[Text, AfterValidator(_language)] = Field(
+        default="en", description="of the prompts"
+    )
+    workers: Annotated[Count, Field(le=10_000)] = Field(
+        default=50, description="processes that speak and listen, at most"
+    )
+    spare: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=2, description="callers for whom there is always room; 0: nothing is played"
+    )
+    worker_calls: Count = Field(
+        default=1000, description="calls after which such a process makes room for another"
     )
 
 

@@ -1,22 +1,51 @@
-"""The dialplan: patterns, routes, actions, and their YAML."""
+"""The dialplan: patterns, routes, actions, menus, and their YAML."""
 
-from softswitch.dialplan.actions import Action, Do
+from softswitch.dialplan.actions import Action, Do, Goto, Play, Plays
 from softswitch.dialplan.loader import DialplanModel, load_dialplan
+from softswitch.dialplan.menus import AGAIN, BACK, Choice, Menu
+from softswitch.dialplan.plays import (
+    Announcement,
+    Clock,
+    Echo,
+    OwnNumber,
+    Played,
+    Tone,
+)
+from softswitch.dialplan.plays import Menu as MenuPlay
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
+from softswitch.dialplan.sounds import OWN, NoSound, Sounds, check_wav
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Stage, Stages, Target
 
 __all__ = [
+    "AGAIN",
+    "BACK",
+    "OWN",
     "Action",
+    "Announcement",
+    "Choice",
+    "Clock",
     "Dialplan",
     "DialplanModel",
     "Do",
+    "Echo",
+    "Goto",
+    "Menu",
+    "MenuPlay",
+    "NoSound",
+    "OwnNumber",
+    "Play",
+    "Played",
+    "Plays",
     "Route",
     "RouteTemplate",
+    "Sounds",
     "Source",
     "Stage",
     "Stages",
     "Surroundings",
     "Target",
+    "Tone",
+    "check_wav",
     "load_dialplan",
 ]

@@ -5,6 +5,7 @@ The grammar is ``RouteModel``; ``docs/dialplan.md`` explains it to admins.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ from softswitch.dialplan.conditions import (
     read_condition,
 )
 from softswitch.dialplan.headers import HeadersMapping, RingText, header_lines
+from softswitch.dialplan.menus import MenuModel, check_menus, menu_name, read_menu
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import SourceText
@@ -84,6 +86,7 @@ class RouteModel(ActionModel):
 
 
 _KEYS = {field.alias or name for name, field in RouteModel.model_fields.items()}
+_ACTION_KEYS = {field.alias or name for name, field in ActionModel.model_fields.items()}
 
 
 class DialplanModel(Section):
@@ -91,6 +94,9 @@ class DialplanModel(Section):
 
     conditions: dict[Annotated[str, AfterValidator(condition_name)], ConditionModel] = Field(
         default={}, description="times, by names that `when` of a route uses"
+    )
+    menus: dict[Annotated[str, AfterValidator(menu_name)], MenuModel] = Field(
+        default={}, description="menus, by names that `play: {menu: NAME}` uses"
     )
     routes: list[RouteModel] = Field(description="the routes; the first that fits is taken")
 
@@ -100,8 +106,11 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
     read = read_yaml(path)
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
+    menus = read.value.get("menus") if isinstance(read.value, dict) else None
+    around = replace(around, menus=frozenset(menus if isinstance(menus, dict) else ()))
     model = check_model(DialplanModel, read, around)
     _check_actions(read)
+    check_menus(read, _ACTION_KEYS)
     check_conditions(read)
     holidays, files, wrong = holidays_of(read, path.parent)
     if read.mistakes or wrong or model is None:
@@ -124,6 +133,15 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
         plans,
         around.extensions,
         conditions=conditions,
+        menus={
+            name: read_menu(
+                name,
+                one,
+                around.timeout,
+                around.sounds.prompt("invalid") if around.sounds is not None else "",
+            )
+            for name, one in model.menus.items()
+        },
         file=str(path),
         files=files,
         warnings=unreachable.mistakes,
@@ -141,7 +159,8 @@ def _check_actions(read: YamlFile) -> None:
         where: Where = ("routes", i)
         check_action(read, route, where, _KEYS)
         given = next(
-            (kind for kind in ("do", "play", "status") if route.get(kind) is not None), None
+            (kind for kind in ("do", "goto", "play", "status") if route.get(kind) is not None),
+            None,
         )
         for key in ("ring", "headers", "caller", "emergency"):
             if given and route.get(key) is not None and route.get("dial") is None:

@@ -27,8 +27,9 @@ from softswitch.config import (
     Shape,
     Stamp,
 )
-from softswitch.dialplan.actions import Action, Template
+from softswitch.dialplan.actions import Action, DialTemplate, PlayTemplate, Shaped, Template
 from softswitch.dialplan.conditions import Condition
+from softswitch.dialplan.menus import Menu
 from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
 
@@ -150,7 +151,7 @@ class _Choice:
 
 
 class Dialplan:
-    """The routes in force.
+    """The routes in force, and the menus that they lead to.
 
     ``file`` is the path for messages and reloading, ``files`` are those that it names (holidays);
     ``warnings`` are places worth a look. ``now`` gives the time of day (seconds, UTC).
@@ -162,6 +163,7 @@ class Dialplan:
         extensions: Iterable[str],
         *,
         conditions: Mapping[str, Condition] = {},
+        menus: Mapping[str, Menu] = {},
         file: str = "",
         files: Iterable[tuple[Path, Stamp]] = (),
         warnings: Iterable[Mistake] = (),
@@ -172,6 +174,7 @@ class Dialplan:
         self.routes = tuple(routes)
         self.extensions = frozenset(extensions)
         self.conditions = dict(conditions)
+        self.menus = dict(menus)
         self.file = file
         self.files = tuple(files)
         self.warnings = tuple(warnings)
@@ -201,6 +204,7 @@ class Dialplan:
             routes,
             self.extensions,
             conditions=self.conditions,
+            menus=self.menus,
             file=self.file,
             files=self.files,
             warnings=self.warnings,
@@ -245,6 +249,10 @@ class Dialplan:
             self._remembered.clear()
         route = self._remembered[key] = None if found is None else self._route(found, dialled)
         return route
+
+    def plays(self) -> bool:
+        """Whether the switch itself has to speak for some route."""
+        return any(_plays(plan.action) for plan in self.routes)
 
     def leads(self, dialled: str, source: Source) -> bool:
         """Whether there is a route for that at any time."""
@@ -325,6 +333,15 @@ class Dialplan:
             plan.caller,
             plan.emergency,
         )
+
+
+def _plays(action: Template | None) -> bool:
+    """Whether something is played, at once or after something else."""
+    if isinstance(action, PlayTemplate):
+        return True
+    if isinstance(action, Shaped):
+        return _plays(action.action)
+    return isinstance(action, DialTemplate) and _plays(action.otherwise)
 
 
 def _by_first(routes: Sequence[RouteTemplate]) -> dict[str, tuple[RouteTemplate, ...]]:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationInfo
 
 from softswitch.config import MAX_NUMBER, MAX_REMEMBERED, did_you_mean
+
+
+class FindsSounds(Protocol):
+    """See `softswitch.dialplan.sounds.Sounds`."""
+
+    def find(self, text: str) -> Path:
+        """The file of a prompt's name, or of a path. Raises ValueError."""
+
+    def prompt(self, name: str) -> str:
+        """The path of a prompt that is said by the switch itself; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +27,8 @@ class Surroundings:
     """The names that a dialplan may use, and the switch's settings.
 
     ``trunks`` says of each trunk whether it is one of our switches. ``timeout`` (seconds) is for
-    routes that name none, ``time_zone`` for conditions (empty: the machine's). ``playable`` is what
-    the switch can play; None: that is not asked.
+    routes that name none, ``time_zone`` for conditions (empty: the machine's). ``sounds`` finds
+    what is to be heard; None: that is not asked. ``menus`` are the names of the dialplan's menus.
     """
 
     extensions: frozenset[str]
@@ -24,7 +36,8 @@ class Surroundings:
     timeout: float = 180.0
     max_number: int = MAX_NUMBER
     max_remembered: int = MAX_REMEMBERED
-    playable: frozenset[str] | None = None
+    sounds: FindsSounds | None = None
+    menus: frozenset[str] | None = None
     time_zone: str = ""
     call_id_header: str = ""
 

@@ -72,8 +72,11 @@ class Transport:
         self._udp: list[UdpSocket] = []
         self._tcp: list[TcpTransport] = []
 
-    async def listen(self, transport: str, host: str, port: int) -> tuple[str, int]:
-        """Listen on an address (port 0: any free one); returns the address that was bound."""
+    async def listen(
+        self, transport: str, host: str, port: int, private: bool = False
+    ) -> tuple[str, int]:
+        """Listen on an address (port 0: any free one); returns the address that was bound.
+        `private`: for those who know it (UDP), and for nobody else."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         bound = socket.socket(family, kind)
@@ -98,8 +101,9 @@ class Transport:
         if transport == "udp":
             udp = UdpSocket(self._loop, self._receiver, self._limits, self.outbox, bound)
             udp.trace, udp.kept = self._trace_at(udp.address), self._ring
-            udp.outside = self._outside
-            if any(one.family == family for one in self._udp):
+            udp.private = private
+            udp.outside = None if private else self._outside
+            if private or any(one.family == family for one in self._udp):
                 udp.listener = host_port(*udp.address)
             udp.banned, udp.on_malformed = self._banned, self._on_malformed
             self._udp.append(udp)
@@ -166,7 +170,8 @@ class Transport:
         """Peers at a host know this switch by what this gives, where that is not empty."""
         self._outside = outside
         for udp in self._udp:
-            udp.outside = outside
+            if not udp.private:
+                udp.outside = outside
         for tcp in self._tcp:
             tcp.outside = outside
 
@@ -184,6 +189,8 @@ class Transport:
             first = None
             for udp in self._udp:
                 if udp.family == family:
+                    if udp.private and listener != host_port(*udp.address):
+                        continue
                     if not listener or listener == host_port(*udp.address):
                         return UdpFlow(udp, (host, port), (host, port))
                     first = first or udp
@@ -212,7 +219,9 @@ class Transport:
     @property
     def addresses(self) -> list[tuple[str, str, int]]:
         """What is listened on: (transport, host, port)."""
-        return [("udp", *u.address) for u in self._udp] + [(t.kind, *t.address) for t in self._tcp]
+        return [("udp", *u.address) for u in self._udp if not u.private] + [
+            (t.kind, *t.address) for t in self._tcp
+        ]
 
     @property
     def malformed(self) -> int:

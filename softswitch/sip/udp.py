@@ -99,6 +99,8 @@ class UdpSocket:
         self._blocked: deque[tuple[bytes, tuple[str, int]]] = deque()
         self.listener = ""
         """What its flows say by which listener they go; see `Flow`."""
+        self.private = False
+        """Whether it is used by those alone who name it."""
         self.malformed = 0
         self.banned: Mapping[str, float] = {}
         """Addresses of which nothing is taken, as `network_of` gives them."""

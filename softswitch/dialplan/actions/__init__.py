@@ -2,10 +2,11 @@
 
 from softswitch.dialplan.actions.dial import AllModel, Dial, DialTemplate, OrderModel
 from softswitch.dialplan.actions.do import Do
-from softswitch.dialplan.actions.kind import Action, Asked, Template
-from softswitch.dialplan.actions.play import Play
+from softswitch.dialplan.actions.goto import Goto
+from softswitch.dialplan.actions.kind import Action, Asked, Plays, Template
+from softswitch.dialplan.actions.play import Play, PlayTemplate
 from softswitch.dialplan.actions.reject import Reject
-from softswitch.dialplan.actions.written import ActionModel, check_action, template
+from softswitch.dialplan.actions.written import ActionModel, Shaped, check_action, template
 
 __all__ = [
     "Action",
@@ -15,9 +16,13 @@ __all__ = [
     "Dial",
     "DialTemplate",
     "Do",
+    "Goto",
     "OrderModel",
     "Play",
+    "PlayTemplate",
+    "Plays",
     "Reject",
+    "Shaped",
     "Template",
     "check_action",
     "template",

@@ -7,7 +7,28 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from softswitch.dialplan.plays import Played
 from softswitch.dialplan.targets import Stages
+
+
+class Plays(Protocol):
+    """See `softswitch.dialplan.actions.play.Play`."""
+
+    @property
+    def what(self) -> Played:
+        """What is played, with its settings."""
+
+    @property
+    def number(self) -> str:
+        """The number that was dialled for it."""
+
+    @property
+    def then(self) -> Action | None:
+        """What to do when it has ended; None: hang up."""
+
+    @property
+    def otherwise(self) -> Action | None:
+        """What to do if it cannot be played, or cannot go on."""
 
 
 class Asked(Protocol):
@@ -20,8 +41,11 @@ class Asked(Protocol):
     def refuse(self, status: int, reason: str) -> None:
         """End the call with that status and phrase (empty: the status's own)."""
 
-    def play(self, name: str) -> None:
+    def play(self, play: Plays) -> None:
         """Connect the caller to something that the switch plays."""
+
+    def goto(self, number: str) -> None:
+        """Do what the dialplan says of another number."""
 
     def do(self, what: str, argument: str, number: str) -> None:
         """Do what a star code is dialled for: one of ``do.FEATURES``, with its argument (empty:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, ClassVar
+from typing import ClassVar, NamedTuple
 
 import msgspec
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import Field
 
-from softswitch.config import Section, Text, did_you_mean
-from softswitch.dialplan.actions.kind import Asked
-from softswitch.dialplan.surroundings import surroundings
+from softswitch.config import Section
+from softswitch.dialplan.actions.kind import Action, Asked, Template
+from softswitch.dialplan.plays import Played, PlayModel
 from softswitch.dialplan.targets import Stages
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Play(msgspec.Struct, frozen=True):
-    """``echo``, ``voicemail``..."""
+    """Play ``what`` to who has dialled ``number``. ``then`` is what to do when it has ended (None:
+    hang up), ``otherwise`` if it cannot be played, or cannot go on."""
 
-    name: str
+    what: Played
+    number: str = ""
+    then: Action | None = None
+    otherwise: Action | None = None
 
     @property
     def stages(self) -> Stages:
@@ -31,41 +32,50 @@ class Play(msgspec.Struct, frozen=True):
         """Not at all."""
         return 0.0
 
-    def of(self, number: str, extensions: frozenset[str]) -> Play:
-        """The same for every number."""
-        return self
-
     def act(self, asked: Asked) -> None:
         """Play it."""
-        asked.play(self.name)
+        asked.play(self)
 
     def told(self) -> list[str]:
         """What is played."""
-        return [f"play {self.name}"]
+        lines = [f"play {self.what.told()}"]
+        if self.then is not None:
+            lines.append("then:")
+            lines += [f"  {line}" for line in self.then.told()]
+        if self.otherwise is not None:
+            lines.append("else, when it cannot be played:")
+            lines += [f"  {line}" for line in self.otherwise.told()]
+        return lines
 
 
-def _play(text: str, info: ValidationInfo) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"found `{text}`, expected a name such as echo")
-    around = surroundings(info)
-    known = None if around is None else around.playable
-    if known is not None and text not in known:
-        hint = did_you_mean(text, sorted(known)) if known else ", nothing can be played yet"
-        raise ValueError(f"found `{text}`{hint}")
-    return text
+class PlayTemplate(NamedTuple):
+    """``Play`` before the number is known."""
+
+    what: Played
+    then: Template | None
+    otherwise: Template | None
+
+    def of(self, number: str, extensions: frozenset[str]) -> Action:
+        """The same with a number."""
+        then = None if self.then is None else self.then.of(number, extensions)
+        otherwise = None if self.otherwise is None else self.otherwise.of(number, extensions)
+        return Play(self.what, number, then, otherwise)
 
 
 class PlayKeys(Section):
-    """``play``."""
+    """``play`` and what goes with it."""
 
     KEY: ClassVar[str] = "play"
-    WITH: ClassVar[tuple[str, ...]] = ()
+    WITH: ClassVar[tuple[str, ...]] = ("then", "else")
 
-    play: Annotated[Text, AfterValidator(_play)] | None = Field(
-        default=None, description="what the switch itself plays: echo, voicemail..."
+    play: PlayModel | None = Field(
+        default=None, description="what the switch itself plays: echo, announcement, menu..."
     )
 
 
-def read_play(keys: PlayKeys) -> Play:
+def read_play(
+    keys: PlayKeys, then: Template | None = None, otherwise: Template | None = None
+) -> PlayTemplate:
     """As written."""
-    return Play(keys.play or "")
+    assert keys.play is not None
+    return PlayTemplate(keys.play.read(), then, otherwise)

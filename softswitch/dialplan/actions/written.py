@@ -13,18 +13,25 @@ from pydantic import Field
 from softswitch.config import AS_IT_IS, NumberKeys, Shape, Where, YamlFile, did_you_mean
 from softswitch.dialplan.actions.dial import DialKeys, read_dial
 from softswitch.dialplan.actions.do import DoKeys, read_do
+from softswitch.dialplan.actions.goto import GotoKeys, read_goto
 from softswitch.dialplan.actions.kind import Action, Keys, Template
 from softswitch.dialplan.actions.play import PlayKeys, read_play
 from softswitch.dialplan.actions.reject import RejectKeys, read_reject
 
-ALL: tuple[type[Keys], ...] = (DialKeys, DoKeys, PlayKeys, RejectKeys)
+ALL: tuple[type[Keys], ...] = (DialKeys, DoKeys, GotoKeys, PlayKeys, RejectKeys)
 
 
-class ActionModel(DialKeys, DoKeys, PlayKeys, RejectKeys, NumberKeys):
-    """What to do with a call: exactly one of ``dial``, ``do``, ``play`` and ``status``."""
+class ActionModel(DialKeys, DoKeys, GotoKeys, PlayKeys, RejectKeys, NumberKeys):
+    """What to do with a call: exactly one of ``dial``, ``do``, ``goto``, ``play`` and
+    ``status``."""
 
+    then: ActionModel | None = Field(
+        default=None, description="what to do when what was played has ended"
+    )
     otherwise: ActionModel | None = Field(
-        default=None, alias="else", description="what to do when nobody answered"
+        default=None,
+        alias="else",
+        description="what to do when nobody answered, or when it cannot be played",
     )
 
 
@@ -43,16 +50,22 @@ def template(action: ActionModel, timeout: float) -> Template:
     """What was written, without mistakes. ``timeout`` (seconds) is for who names none."""
     if action.do is not None:
         return read_do(action, action.shape.strip > 0)
-    if action.play is not None:
-        return read_play(action)
+    if action.goto is not None:
+        return read_goto(action)
     if action.status is not None:
         return read_reject(action)
-    otherwise: Template | None = None
-    if action.otherwise is not None:
-        otherwise = template(action.otherwise, timeout)
-        if action.otherwise.shape != AS_IT_IS:
-            otherwise = Shaped(otherwise, action.otherwise.shape)
+    otherwise = _inner(action.otherwise, timeout)
+    if action.play is not None:
+        return read_play(action, _inner(action.then, timeout), otherwise)
     return read_dial(action, timeout, otherwise)
+
+
+def _inner(action: ActionModel | None, timeout: float) -> Template | None:
+    """What is to be done after that, for a number in a form of its own."""
+    if action is None:
+        return None
+    found = template(action, timeout)
+    return found if action.shape == AS_IT_IS else Shaped(found, action.shape)
 
 
 def check_action(read: YamlFile, action: dict[str, object], where: Where, known: set[str]) -> None:
@@ -68,10 +81,12 @@ def check_action(read: YamlFile, action: dict[str, object], where: Where, known:
         read.at_key(where, f"nothing to do: expected one of {listed}")
     for extra in given[1:]:
         read.at_key((*where, extra), f"`{extra}` beside `{given[0]}`: expected only one of them")
-    for kind in ALL:
-        for key in kind.WITH:
-            if action.get(key) is not None and given and kind.KEY not in given:
-                read.at_key((*where, key), f"`{key}` goes with `{kind.KEY}`, not with `{given[0]}`")
-    inner = action.get("else")
-    if isinstance(inner, dict):
-        check_action(read, inner, (*where, "else"), known)
+    for key in dict.fromkeys(key for kind in ALL for key in kind.WITH):
+        with_it = [kind.KEY for kind in ALL if key in kind.WITH]
+        if action.get(key) is not None and given and not {*with_it} & {*given}:
+            listed = " or ".join(f"`{one}`" for one in with_it)
+            read.at_key((*where, key), f"`{key}` goes with {listed}, not with `{given[0]}`")
+    for key in ("then", "else"):
+        inner = action.get(key)
+        if isinstance(inner, dict):
+            check_action(read, inner, (*where, key), known)

@@ -1,0 +1,10 @@
+"""Applications: what the switch itself plays to callers, and does with the keys that they press.
+
+State machines without I/O. Each has a seat: a port of a media worker, and a leg of the call; what
+the worker tells comes in by it, and what is to be heard goes out.
+"""
+
+from softswitch.applications.applications import NONE_FREE, Applications
+from softswitch.applications.seat import Application, Seat
+
+__all__ = ["NONE_FREE", "Application", "Applications", "Seat"]

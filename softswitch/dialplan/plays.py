@@ -1,0 +1,248 @@
+"""What the switch itself can play, and the settings of each: ``play:`` of a route or a menu.
+
+Each has a struct, which is what its application works by (`softswitch.applications`), and a model,
+which is how it is written. ``play: NAME`` takes the defaults of all settings; a setting that stands
+for the whole may be written alone: ``play: {tone: 440}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
+
+import msgspec
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+
+from softswitch.config import (
+    TEXTS,
+    Count,
+    Seconds,
+    Section,
+    Text,
+    TimeZoneText,
+    as_written,
+    did_you_mean,
+    one_or_more,
+)
+from softswitch.dialplan.sounds import SoundText
+from softswitch.dialplan.surroundings import surroundings
+
+
+class Echo(msgspec.Struct, frozen=True):
+    """Whoever calls hears itself."""
+
+    NAME: ClassVar[str] = "echo"
+
+    def told(self) -> str:
+        """It in words."""
+        return "echo"
+
+
+class Tone(msgspec.Struct, frozen=True):
+    """A tone of ``hz``, for so many seconds (0: until the caller hangs up)."""
+
+    NAME: ClassVar[str] = "tone"
+
+    hz: int = 1004
+    seconds: float = 0.0
+
+    def told(self) -> str:
+        """It in words."""
+        return f"tone of {self.hz} Hz" + (f", {self.seconds:g} s" if self.seconds else "")
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """Files (paths), one after the other, so many ``times``, with a ``pause`` of seconds between
+    two."""
+
+    NAME: ClassVar[str] = "announcement"
+
+    say: tuple[str, ...]
+    times: int = 1
+    pause: float = 1.0
+
+    def told(self) -> str:
+        """It in words."""
+        often = f", {self.times} times" if self.times > 1 else ""
+        return f"announcement {', '.join(self.say)}{often}"
+
+
+class Menu(msgspec.Struct, frozen=True):
+    """The menu of that name (``menus:``)."""
+
+    NAME: ClassVar[str] = "menu"
+
+    menu: str
+
+    def told(self) -> str:
+        """It in words."""
+        return f"menu {self.menu}"
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The time of day and the date, in a time zone (empty: the switch's)."""
+
+    NAME: ClassVar[str] = "time"
+
+    zone: str = ""
+
+    def told(self) -> str:
+        """It in words."""
+        return f"time in {self.zone}" if self.zone else "time"
+
+
+class OwnNumber(msgspec.Struct, frozen=True):
+    """The caller's number, digit by digit."""
+
+    NAME: ClassVar[str] = "number"
+
+    def told(self) -> str:
+        """It in words."""
+        return "the caller's number"
+
+
+Played: TypeAlias = Echo | Tone | Announcement | Menu | Clock | OwnNumber
+
+
+# How they are written
+
+
+class EchoModel(Section):
+    """``echo``."""
+
+    def read(self) -> Echo:
+        """As written."""
+        return Echo()
+
+
+class ToneModel(Section):
+    """``tone``."""
+
+    ALONE: ClassVar[str] = "hz"
+
+    hz: int = Field(default=1004, ge=20, le=3800, description="its frequency")
+    seconds: Seconds | None = Field(default=None, description="how long; without: until the end")
+
+    def read(self) -> Tone:
+        """As written."""
+        return Tone(self.hz, self.seconds or 0.0)
+
+
+class AnnouncementModel(Section):
+    """``announcement``."""
+
+    ALONE: ClassVar[str] = "say"
+
+    say: Annotated[list[SoundText], BeforeValidator(one_or_more), Field(min_length=1), TEXTS] = (
+        Field(description="prompts by name, or WAV files")
+    )
+    times: Annotated[Count, Field(le=1000)] = Field(default=1, description="how often")
+    pause: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=1.0, description="seconds between two times"
+    )
+
+    def read(self) -> Announcement:
+        """As written."""
+        return Announcement(tuple(self.say), self.times, self.pause)
+
+
+def _menu(text: str, info: ValidationInfo) -> str:
+    around = surroundings(info)
+    known = around.menus if around is not None else None
+    if known is not None and text not in known:
+        hint = did_you_mean(text, sorted(known)) if known else ": there are no `menus`"
+        raise ValueError(f"found `{text}`{hint}")
+    return text
+
+
+class MenuReference(Section):
+    """``menu``."""
+
+    ALONE: ClassVar[str] = "name"
+
+    name: Annotated[Text, AfterValidator(_menu)] = Field(description="one of `menus`")
+
+    def read(self) -> Menu:
+        """As written."""
+        return Menu(self.name)
+
+
+class ClockModel(Section):
+    """``time``."""
+
+    ALONE: ClassVar[str] = "zone"
+
+    zone: TimeZoneText | None = Field(default=None, description="a time zone other than ours")
+
+    def read(self) -> Clock:
+        """As written."""
+        return Clock(self.zone or "")
+
+
+class OwnNumberModel(Section):
+    """``number``."""
+
+    def read(self) -> OwnNumber:
+        """As written."""
+        return OwnNumber()
+
+
+MODELS: Final[Mapping[str, type[Section]]] = {
+    Announcement.NAME: AnnouncementModel,
+    Echo.NAME: EchoModel,
+    Menu.NAME: MenuReference,
+    OwnNumber.NAME: OwnNumberModel,
+    Clock.NAME: ClockModel,
+    Tone.NAME: ToneModel,
+}
+"""By the names that a dialplan has for them."""
+
+
+class PlayModel(Section):
+    """Exactly one of these."""
+
+    announcement: AnnouncementModel | None = Field(
+        default=None, description="prompts or files, one after the other"
+    )
+    echo: EchoModel | None = Field(default=None, description="callers hear themselves")
+    menu: MenuReference | None = Field(default=None, description="a menu, by its name")
+    number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
+    time: ClockModel | None = Field(default=None, description="time of day and date")
+    tone: ToneModel | None = Field(default=None, description="a tone")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_full(cls, value: Any) -> Any:
+        """The long form of what was written in short."""
+        value = as_written(value)
+        if isinstance(value, str):
+            if value not in MODELS:
+                raise ValueError(f"found `{value}`{did_you_mean(value, sorted(MODELS))}")
+            value = {value: {}}
+        if not isinstance(value, dict):
+            raise ValueError("expected the name of what to play, or {NAME: SETTINGS}")
+        if len(value) != 1:
+            raise ValueError(
+                "expected one thing to play" if value else "found nothing: what is to be played?"
+            )
+        ((name, given),) = value.items()
+        if name not in MODELS:
+            raise ValueError(f"found `{name}`{did_you_mean(str(name), sorted(MODELS))}")
+        alone: str | None = getattr(MODELS[name], "ALONE", None)
+        if not isinstance(given, dict):
+            if given is None:
+                given = {}
+            elif alone is None:
+                raise ValueError(f"`{name}` has no settings")
+            else:
+                given = {alone: given}
+        return {name: given}
+
+    def read(self) -> Played:
+        """As written."""
+        for name in MODELS:
+            one = getattr(self, name)
+            if one is not None:
+                found: Played = one.read()
+                return found
+        raise AssertionError("nothing to play")

@@ -1,0 +1,23 @@
+"""Where the switch itself speaks and listens: media workers, which run pjsua2, and their pool.
+
+pjsua2 is loaded by the workers alone (`softswitch.media.worker`), never by the switch.
+"""
+
+from softswitch.media.line import Nursery, WorkerLine
+from softswitch.media.orders import File, Sound, Tone
+from softswitch.media.pool import After, Line, MediaWorker, PoolSettings, Port, User, Workers
+
+__all__ = [
+    "After",
+    "File",
+    "Line",
+    "MediaWorker",
+    "Nursery",
+    "PoolSettings",
+    "Port",
+    "Sound",
+    "Tone",
+    "User",
+    "WorkerLine",
+    "Workers",
+]

@@ -1,0 +1,132 @@
+"""What the switch orders a media worker to do, and what a worker tells: one message each.
+
+They go over a socket pair that keeps messages apart (SOCK_SEQPACKET), as msgpack. A worker has
+**ports**: each is one call that the switch places to it, which is answered at once. Whatever is
+played at a port takes the place of what was played before; a **job** is the number by which its end
+is told.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+LONGEST: Final = 65536
+"""Bytes of a message."""
+
+
+class File(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A WAV file, by its absolute path."""
+
+    path: str
+
+
+class Tone(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Two frequencies at once (Hz; 0: only the first), on and off for so many milliseconds, so
+    many times (0: without end)."""
+
+    first: int
+    second: int = 0
+    on: int = 1000
+    off: int = 0
+    times: int = 1
+    level: float = -14.0
+    """In dB below the loudest sine."""
+
+
+Sound: TypeAlias = File | Tone
+
+
+class Expect(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A call to ``sip:KEY@ADDRESS`` will come: it is that port, and says that its audio is to be
+    sent to ``address``."""
+
+    port: int
+    key: str
+    address: str
+
+
+class Play(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Play these one after the other; again and again if ``loop``. Without any: silence."""
+
+    port: int
+    job: int
+    sounds: tuple[Sound, ...] = ()
+    loop: bool = False
+
+
+class Echo(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Whoever is there hears itself, or does not any more."""
+
+    port: int
+    on: bool = True
+
+
+class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Nobody waits for that port any more, whether its call came or not."""
+
+    port: int
+
+
+Order: TypeAlias = Expect | Play | Echo | Release
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The worker takes calls at that UDP port of 127.0.0.1: so many at a time."""
+
+    pid: int
+    sip: int
+    ports: int
+
+
+class Up(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The call is there, and can be heard."""
+
+    port: int
+
+
+class Digit(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A key was pressed there: one of ``0-9A-D*#``."""
+
+    port: int
+    digit: str
+
+
+class Played(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A job is at its end. ``error``: it could not be played, and why."""
+
+    port: int
+    job: int
+    error: str = ""
+
+
+class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The call of a port is over."""
+
+    port: int
+
+
+Said: TypeAlias = Ready | Up | Digit | Played | Gone
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_ORDERS: Final = msgspec.msgpack.Decoder(Order)
+_SAID: Final = msgspec.msgpack.Decoder(Said)
+
+
+def encode(message: Order | Said) -> bytes:
+    """It as one message."""
+    return _ENCODER.encode(message)
+
+
+def order_of(data: bytes) -> Order:
+    """What was ordered. Raises msgspec.MsgspecError if it is none."""
+    found: Order = _ORDERS.decode(data)
+    return found
+
+
+def said_of(data: bytes) -> Said:
+    """What was told. Raises msgspec.MsgspecError if it is nothing that a worker tells."""
+    found: Said = _SAID.decode(data)
+    return found

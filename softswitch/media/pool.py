@@ -1,0 +1,384 @@
+"""The pool of media workers: who takes the next call, how many are kept ahead of need, and what
+becomes of those who had one that died.
+
+Without I/O: workers are started by what the pool is given, and what they tell comes in by calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from softswitch.media.orders import (
+    Digit,
+    Echo,
+    Expect,
+    Gone,
+    Order,
+    Play,
+    Played,
+    Ready,
+    Release,
+    Said,
+    Sound,
+    Up,
+)
+
+log = logging.getLogger(__name__)
+
+STARTS_WITHIN: Final = 10.0
+"""Seconds that a worker may take until it is ready."""
+COMES_WITHIN: Final = 5.0
+"""Seconds that somebody waits for a port."""
+AGAIN: Final = 1.0
+"""Seconds until another one is started after one that died before it was ready."""
+
+
+class Line(Protocol):
+    """The way to a worker's process."""
+
+    def send(self, order: Order) -> None:
+        """Order something."""
+
+    def close(self) -> None:
+        """It is not needed any more: it ends."""
+
+    def kill(self, pid: int) -> None:
+        """It does not answer: it is ended."""
+
+
+class After(Protocol):
+    """The clock: calls back in so many seconds."""
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> object: ...
+
+
+class User(Protocol):
+    """Who has a port."""
+
+    def up(self) -> None:
+        """The call is there, and can be heard."""
+
+    def digit(self, digit: str) -> None:
+        """A key was pressed there."""
+
+    def played(self, job: int, error: str) -> None:
+        """A job is at its end; `error`: why it could not be played."""
+
+    def gone(self) -> None:
+        """The call is over."""
+
+    def lost(self) -> None:
+        """The worker has died."""
+
+
+class PoolSettings(msgspec.Struct, frozen=True):
+    """`spare` ports are kept free ahead of need, by at most `most` workers; a worker that has taken
+    `calls` calls takes no more, and ends with the last of them. So many may be `waiting` for one
+    that starts."""
+
+    spare: int = 2
+    most: int = 50
+    calls: int = 1000
+    waiting: int = 500
+
+
+class _Wanted(msgspec.Struct, eq=False):
+    """Somebody who waits for a port."""
+
+    user: User
+    address: str
+    then: Callable[[Port | None], None]
+
+
+class Port:
+    """A place at a worker, for one call. `key` stands in the URI that the call goes to."""
+
+    __slots__ = ("_job", "key", "number", "user", "worker")
+
+    def __init__(self, worker: MediaWorker, number: int, key: str, user: User) -> None:
+        self.worker = worker
+        self.number = number
+        self.key = key
+        self.user: User | None = user
+        self._job = 0
+
+    @property
+    def sip(self) -> int:
+        """The UDP port of 127.0.0.1 at which its worker takes the call."""
+        return self.worker.sip
+
+    def play(self, sounds: tuple[Sound, ...], loop: bool = False) -> int:
+        """Play these in place of what was played; the number of the job."""
+        self._job += 1
+        self.worker.order(Play(self.number, self._job, sounds, loop))
+        return self._job
+
+    def echo(self, on: bool = True) -> None:
+        """Whoever is there hears itself."""
+        self.worker.order(Echo(self.number, on))
+
+    def release(self) -> None:
+        """It is needed no more."""
+        if self.user is not None:
+            self.user = None
+            self.worker.release(self)
+
+
+class MediaWorker:
+    """One process, as the pool knows it. `pid` is 0 until it is ready."""
+
+    def __init__(self, pool: Workers, number: int) -> None:
+        self._pool = pool
+        self.number = number
+        self.pid = 0
+        self.sip = 0
+        self.size = 0  # ports that it can have at a time
+        self.taken = 0  # calls that it has had
+        self.ports: dict[int, Port] = {}
+        self.retired = False
+        self.over = False
+        self.line: Line | None = None
+
+    def __repr__(self) -> str:
+        return f"<media worker {self.number}, process {self.pid}>"
+
+    @property
+    def free(self) -> int:
+        """Ports that may be taken."""
+        return 0 if self.retired or self.over else max(self.size - len(self.ports), 0)
+
+    def order(self, order: Order) -> None:
+        """Order something of it; of one that has died nothing comes."""
+        if self.line is not None and not self.over:
+            self.line.send(order)
+
+    def release(self, port: Port) -> None:
+        """A port is needed no more."""
+        self.order(Release(port.number))
+        self._let(port)
+
+    def _let(self, port: Port) -> None:
+        if self.ports.pop(port.number, None) is not None:
+            self._pool.freed(self)
+
+    def said(self, said: Said) -> None:
+        """It tells something."""
+        if isinstance(said, Ready):
+            self.pid, self.sip, self.size = said.pid, said.sip, said.ports
+            self._pool.ready(self)
+            return
+        port = self.ports.get(said.port)
+        user = port.user if port is not None else None
+        if port is None or user is None:
+            return
+        if isinstance(said, Up):
+            user.up()
+        elif isinstance(said, Digit):
+            user.digit(said.digit)
+        elif isinstance(said, Played):
+            user.played(said.job, said.error)
+        elif isinstance(said, Gone):
+            port.user = None
+            self._let(port)
+            user.gone()
+
+    def lost(self) -> None:
+        """Its process is gone."""
+        if self.over:
+            return
+        self.over = True
+        ports, self.ports = list(self.ports.values()), {}
+        self._pool.lost(self)
+        for port in ports:
+            user, port.user = port.user, None
+            if user is not None:
+                user.lost()
+
+
+class Workers:
+    """All workers. `start` makes a process for one and returns the way to it; None: it cannot be
+    had."""
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        clock: After,
+        token: Callable[[], str],
+        start: Callable[[MediaWorker], Line | None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._token = token
+        self._start = start
+        self._workers: list[MediaWorker] = []
+        self._numbers = 0
+        self._ports = 0
+        self._waits = False  # until another one is tried
+        self._closed = False
+        self._wanted: deque[_Wanted] = deque()
+        self.failed = 0
+        """Workers that died while they were needed."""
+
+    @property
+    def workers(self) -> list[MediaWorker]:
+        """Those that there are, those that are not ready yet among them."""
+        return list(self._workers)
+
+    @property
+    def busy(self) -> int:
+        """Ports in use."""
+        return sum(len(one.ports) for one in self._workers)
+
+    @property
+    def free(self) -> int:
+        """Ports that could be taken at once."""
+        return sum(one.free for one in self._workers)
+
+    def take_up(self, settings: PoolSettings) -> None:
+        """Go on by other settings."""
+        self._settings = settings
+        self.look_ahead()
+
+    def look_ahead(self) -> None:
+        """Start what will be needed next, and let go of what is not."""
+        if self._closed:
+            return
+        settings = self._settings
+        coming = sum(1 for one in self._workers if not one.pid)
+        size = max((one.size for one in self._workers), default=1) or 1
+        while (
+            not self._waits
+            and settings.spare
+            and self.free + coming * size < settings.spare + len(self._wanted)
+            and len(self._workers) < settings.most
+        ):
+            if not self._begin():
+                return
+            coming += 1
+        for one in list(self._workers):
+            idle = one.pid and not one.ports and not one.retired
+            if idle and self.free - one.size >= settings.spare + size:
+                self._end(one)
+
+    def _begin(self) -> bool:
+        self._numbers += 1
+        worker = MediaWorker(self, self._numbers)
+        worker.line = self._start(worker)
+        if worker.line is None:
+            self._later()
+            return False
+        self._workers.append(worker)
+        self._clock.after(STARTS_WITHIN, lambda: self._too_late(worker))
+        return True
+
+    def _too_late(self, worker: MediaWorker) -> None:
+        if not worker.pid and not worker.over:
+            log.error("media worker %d did not start within %g s", worker.number, STARTS_WITHIN)
+            if worker.line is not None:
+                worker.line.close()
+            worker.lost()
+
+    def _later(self) -> None:
+        if not self._waits:
+            self._waits = True
+            self._clock.after(AGAIN, self._try_again)
+
+    def _try_again(self) -> None:
+        self._waits = False
+        self.look_ahead()
+
+    def _end(self, worker: MediaWorker) -> None:
+        worker.over = True
+        self._workers.remove(worker)
+        if worker.line is not None:
+            worker.line.close()
+
+    def want(self, user: User, address: str, then: Callable[[Port | None], None]) -> None:
+        """`then` gets a port for a call whose audio goes to `address` of this host: at once, if one
+        is free, or as soon as a worker has started. None: there is none, and none comes in time."""
+        port = self._take(user, address)
+        if port is not None:
+            then(port)
+            return
+        settings = self._settings
+        if self._closed or not settings.spare or len(self._wanted) >= settings.waiting:
+            then(None)
+            return
+        wanted = _Wanted(user, address, then)
+        self._wanted.append(wanted)
+        self._clock.after(COMES_WITHIN, lambda: self._give_up(wanted))
+        self.look_ahead()
+
+    def _give_up(self, wanted: _Wanted) -> None:
+        if wanted in self._wanted:
+            self._wanted.remove(wanted)
+            wanted.then(None)
+
+    def _serve(self) -> None:
+        """Those who wait, in their order."""
+        while self._wanted:
+            first = self._wanted[0]
+            port = self._take(first.user, first.address)
+            if port is None:
+                return
+            self._wanted.popleft()
+            first.then(port)
+
+    def _take(self, user: User, address: str) -> Port | None:
+        """The worker that has fewest calls takes it, so that one that dies takes few with it."""
+        found: MediaWorker | None = None
+        for one in self._workers:
+            if one.free and (found is None or len(one.ports) < len(found.ports)):
+                found = one
+        if found is None:
+            return None
+        self._ports += 1
+        port = Port(found, self._ports, self._token(), user)
+        found.ports[port.number] = port
+        found.taken += 1
+        if found.taken >= self._settings.calls:
+            found.retired = True
+        found.order(Expect(port.number, port.key, address))
+        self.look_ahead()
+        return port
+
+    # --- what becomes of workers
+
+    def ready(self, worker: MediaWorker) -> None:
+        """It takes calls."""
+        log.debug("%r is ready for %d calls", worker, worker.size)
+        self._serve()
+        self.look_ahead()
+
+    def freed(self, worker: MediaWorker) -> None:
+        """One of its ports is free."""
+        if worker.retired and not worker.ports and not worker.over:
+            self._end(worker)
+        self._serve()
+        self.look_ahead()
+
+    def lost(self, worker: MediaWorker) -> None:
+        """Its process is gone."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        if self._closed:
+            return
+        self.failed += 1
+        log.error("%r has died", worker)
+        if not worker.pid:
+            self._later()
+        self.look_ahead()
+
+    def close(self) -> None:
+        """The switch stops: all end."""
+        self._closed = True
+        wanted, self._wanted = self._wanted, deque()
+        for one in wanted:
+            one.then(None)
+        for worker in list(self._workers):
+            self._end(worker)

@@ -1,0 +1,436 @@
+"""A media worker: a process that runs pjsua2 on loopback, answers the switch's calls, and plays,
+repeats and listens as it is told (`softswitch.media.orders`).
+
+Everything but audio runs in the thread that calls `Worker.run`: pjsua2 has no thread of its own for
+signalling (``threadCnt = 0``). What comes from its media threads (digits, ends of files) goes
+through a queue. A callback must never raise: the exception would pass through C++.
+
+The worker ends when its socket does: nothing is left behind when the switch is gone, however.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import socket
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import pjsua2 as pj
+
+from softswitch.media.orders import (
+    LONGEST,
+    Digit,
+    Echo,
+    Expect,
+    File,
+    Gone,
+    Play,
+    Played,
+    Ready,
+    Said,
+    Tone,
+    Up,
+    encode,
+    order_of,
+)
+
+RATE: Final = 8000
+"""Hz, of the bridge."""
+WORKS: Final = 0.01
+"""Seconds between looks at the orders while there are calls: what an order waits at most."""
+RESTS: Final = 0.1
+"""The same while there are none. A call is noticed at once, and the orders before it with it."""
+SETTLES: Final = 1.0
+"""Seconds that a player is kept after its end: a media thread may still be at it."""
+WHEEL: Final = 4
+"""Calls that the published wheels of pjsua2 allow in one process (PJSUA_MAX_CALLS)."""
+_KEY: Final = re.compile(r"sip:([0-9A-Za-z._-]+)@")
+
+
+class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
+    """One file; notes its end."""
+
+    def __init__(self, notes: SimpleQueue[tuple[str, Any, Any]], port: _Port, job: int) -> None:
+        super().__init__()
+        self._notes = notes
+        self._port = port
+        self._job = job
+
+    def onEof2(self) -> None:
+        self._notes.put(("eof", self._port, self._job))
+
+
+class _Call(pj.Call):  # type: ignore[misc]
+    """The call of a port; notes what pjsua2 says of it."""
+
+    def __init__(self, account: Any, call_id: int, worker: Worker) -> None:
+        super().__init__(account, call_id)
+        self.port: _Port | None = None
+        self._worker = worker
+
+    def onCallState(self, prm: Any) -> None:
+        with contextlib.suppress(pj.Error):
+            self._worker.happened.append(("state", self, self.getInfo().state))
+
+    def onCallMediaState(self, prm: Any) -> None:
+        self._worker.happened.append(("media", self, None))
+
+    def onDtmfDigit(self, prm: Any) -> None:
+        self._worker.notes.put(("digit", self.port, prm.digit))
+
+
+class _Account(pj.Account):  # type: ignore[misc]
+    """One for each address that is to stand in descriptions."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def onIncomingCall(self, prm: Any) -> None:
+        # pjsua2 refuses the call with 500 unless its object exists when this returns.
+        self._worker.happened.append(("came", _Call(self, prm.callId, self._worker), None))
+
+
+class _Port:
+    """A port: its call, what is played there, and what else is connected."""
+
+    __slots__ = (
+        "audio",
+        "call",
+        "current",
+        "echo",
+        "job",
+        "loop",
+        "next",
+        "number",
+        "sounds",
+        "up",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.call: _Call | None = None
+        self.audio: Any = None
+        self.up = False
+        self.echo = False
+        self.sounds: tuple[File | Tone, ...] = ()
+        self.loop = False
+        self.job = 0
+        self.next = 0
+        self.current: Any = None  # the player or generator of what is heard now
+
+
+class Worker:
+    """The process. `orders` is its end of the socket pair."""
+
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self.happened: deque[tuple[str, _Call, Any]] = deque()
+        self.notes: SimpleQueue[tuple[str, Any, Any]] = SimpleQueue()
+        self._ports: dict[int, _Port] = {}
+        self._keys: dict[str, tuple[_Port, str]] = {}
+        self._accounts: dict[str, _Account] = {}
+        self._settling: deque[tuple[float, Any]] = deque()
+        self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
+        self._endpoint: Any = None
+        self._sounding = False
+        self._over = False
+
+    def run(self) -> None:
+        """Until the switch is gone."""
+        self._open()
+        self._orders.setblocking(False)
+        while not self._over:
+            wait = WORKS if self._ports else RESTS
+            self._endpoint.libHandleEvents(round(wait * 1000))
+            self._obey()
+            self._notice()
+
+    # --- pjsua2
+
+    def _open(self) -> None:
+        self._endpoint = endpoint = pj.Endpoint()
+        endpoint.libCreate()
+        config = pj.EpConfig()
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.maxCalls = most = most_calls()
+        config.uaConfig.userAgent = "softswitch media"
+        config.logConfig.level = config.logConfig.consoleLevel = 0
+        config.medConfig.clockRate = config.medConfig.sndClockRate = RATE
+        config.medConfig.noVad = True
+        config.medConfig.ecTailLen = 0
+        endpoint.libInit(config)
+        endpoint.audDevManager().setNoDev()
+        transport = pj.TransportConfig()
+        transport.boundAddress, transport.port = "127.0.0.1", 0
+        number = endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
+        endpoint.libStart()
+        at = int(endpoint.transportGetInfo(number).localName.rpartition(":")[2])
+        self._account("127.0.0.1")
+        self._say(Ready(os.getpid(), at, most))
+
+    def _account(self, address: str) -> None:
+        if address in self._accounts:
+            return
+        config = pj.AccountConfig()
+        six = ":" in address
+        config.idUri = f"sip:media@[{address}]" if six else f"sip:media@{address}"
+        config.regConfig.registerOnAdd = False
+        transport = config.mediaConfig.transportConfig
+        transport.port = 0
+        transport.publicAddress = address
+        config.mediaConfig.ipv6Use = (
+            pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if six else pj.PJSUA_IPV6_DISABLED
+        )
+        account = _Account(self)
+        account.create(config)
+        self._accounts[address] = account
+
+    def _clock(self) -> None:
+        """The bridge works while there is somebody to be heard."""
+        wanted = bool(self._ports)
+        if wanted != self._sounding:
+            self._sounding = wanted
+            manager = self._endpoint.audDevManager()
+            manager.setNullDev() if wanted else manager.setNoDev()
+
+    # --- orders
+
+    def _obey(self) -> None:
+        while True:
+            try:
+                data = self._orders.recv(LONGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._over = True
+                return
+            order = order_of(data)
+            port = self._ports.get(order.port)
+            if isinstance(order, Expect):
+                self._expect(order)
+            elif port is None:
+                if isinstance(order, Play):
+                    self._say(Played(order.port, order.job, "no such port"))
+            elif isinstance(order, Play):
+                self._stop(port)
+                port.sounds, port.loop, port.job, port.next = (
+                    order.sounds,
+                    order.loop,
+                    order.job,
+                    0,
+                )
+                if port.up:
+                    self._go_on(port)
+            elif isinstance(order, Echo):
+                port.echo = order.on
+                self._echo(port)
+            else:
+                self._release(port)
+
+    def _expect(self, order: Expect) -> None:
+        self._account(order.address)
+        port = self._ports[order.port] = _Port(order.port)
+        self._keys[order.key] = port, order.key
+        self._clock()
+
+    def _release(self, port: _Port) -> None:
+        self._stop(port)
+        call = port.call
+        if call is not None:
+            with contextlib.suppress(pj.Error):
+                call.hangup(pj.CallOpParam())
+        self._forget(port)
+
+    def _forget(self, port: _Port) -> None:
+        self._ports.pop(port.number, None)
+        for key, (one, _) in list(self._keys.items()):
+            if one is port:
+                del self._keys[key]
+        if not self._ports:
+            self._clock()
+
+    # --- what is heard at a port
+
+    def _go_on(self, port: _Port) -> None:
+        """Play what comes next; at the end of a job tell it."""
+        if port.next >= len(port.sounds):
+            if not port.loop or not port.sounds:
+                if port.job:
+                    self._say(Played(port.number, port.job))
+                    port.job = 0
+                return
+            port.next = 0
+        sound = port.sounds[port.next]
+        port.next += 1
+        try:
+            if isinstance(sound, File):
+                port.current = player = _Player(self.notes, port, port.job)
+                player.createPlayer(sound.path, pj.PJMEDIA_FILE_NO_LOOP)
+                player.startTransmit(port.audio)
+            else:
+                port.current = self._tone(port, sound)
+        except pj.Error as error:
+            job, port.job, port.sounds = port.job, 0, ()
+            self._say(Played(port.number, job, str(error.reason)))
+
+    def _tone(self, port: _Port, tone: Tone) -> Any:
+        generator = pj.ToneGenerator()
+        generator.createToneGenerator(RATE, 1)
+        one = pj.ToneDesc()
+        one.freq1, one.freq2, one.on_msec, one.off_msec = tone.first, tone.second, tone.on, tone.off
+        one.volume = round(32767 * 10 ** (tone.level / 20))
+        tones = pj.ToneDescVector()
+        tones.append(one)
+        generator.play(tones, tone.times != 1)
+        generator.startTransmit(port.audio)
+        if tone.times:
+            until = time.monotonic() + tone.times * (tone.on + tone.off) / 1000
+            self._ends_at.append((until, port, port.job))
+        return generator
+
+    def _stop(self, port: _Port) -> None:
+        current, port.current = port.current, None
+        port.sounds = ()
+        if current is not None:
+            with contextlib.suppress(pj.Error):
+                if port.audio is not None:
+                    current.stopTransmit(port.audio)
+            self._settling.append((time.monotonic() + SETTLES, current))
+
+    def _ended(self, port: _Port, job: int) -> None:
+        """The sound that is heard there is at its end."""
+        if port.job != job or port.current is None or self._ports.get(port.number) is not port:
+            return
+        current, port.current = port.current, None
+        with contextlib.suppress(pj.Error):
+            current.stopTransmit(port.audio)
+        self._settling.append((time.monotonic() + SETTLES, current))
+        self._go_on(port)
+
+    def _echo(self, port: _Port) -> None:
+        if port.audio is None:
+            return
+        with contextlib.suppress(pj.Error):
+            if port.echo:
+                port.audio.startTransmit(port.audio)
+            else:
+                port.audio.stopTransmit(port.audio)
+
+    # --- what happens
+
+    def _notice(self) -> None:
+        while self.happened:
+            kind, call, what = self.happened.popleft()
+            if kind == "came":
+                self._came(call)
+            elif kind == "media":
+                self._media(call)
+            elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
+                port, call.port = call.port, None
+                if port is not None:
+                    self._stop(port)
+                    port.call = port.audio = None
+                    self._forget(port)
+                    self._say(Gone(port.number))
+        with contextlib.suppress(Empty):
+            while True:
+                kind, port, what = self.notes.get_nowait()
+                if kind == "eof":
+                    self._ended(port, what)
+                elif port is not None:
+                    self._say(Digit(port.number, what))
+        now = time.monotonic()
+        due = [one for one in self._ends_at if one[0] <= now]
+        if due:
+            self._ends_at = [one for one in self._ends_at if one[0] > now]
+            for _, port, job in due:
+                self._ended(port, job)
+        while self._settling and self._settling[0][0] <= now:
+            self._settling.popleft()
+
+    def _came(self, call: _Call) -> None:
+        self._obey()  # what was ordered before the call came
+        answer = pj.CallOpParam(True)
+        with contextlib.suppress(pj.Error):
+            found = _KEY.search(call.getInfo().localUri)
+            known = self._keys.pop(found[1], None) if found is not None else None
+            if known is None:
+                answer.statusCode = pj.PJSIP_SC_NOT_FOUND
+            else:
+                port = known[0]
+                port.call, call.port = call, port
+                answer.statusCode = pj.PJSIP_SC_OK
+            call.answer(answer)
+
+    def _media(self, call: _Call) -> None:
+        port = call.port
+        if port is None:
+            return
+        with contextlib.suppress(pj.Error):
+            info = call.getInfo()  # what is read of it goes with it
+            for index, media in enumerate(info.media):
+                if media.type != pj.PJMEDIA_TYPE_AUDIO:
+                    continue
+                if media.status not in (
+                    pj.PJSUA_CALL_MEDIA_ACTIVE,
+                    pj.PJSUA_CALL_MEDIA_REMOTE_HOLD,
+                ):
+                    continue
+                # A new agreement makes a new slot of the bridge: all is connected again.
+                port.audio = call.getAudioMedia(index)
+                self._echo(port)
+                if port.current is not None:
+                    port.current.startTransmit(port.audio)
+                if not port.up:
+                    port.up = True
+                    self._say(Up(port.number))
+                    self._go_on(port)
+                return
+
+    def _say(self, said: Said) -> None:
+        try:
+            self._orders.send(encode(said))
+        except BlockingIOError:
+            # The switch does not read: what it would be told is late anyway.
+            select.select([], [self._orders], [], 5.0)
+            with contextlib.suppress(OSError):
+                self._orders.send(encode(said))
+        except OSError:
+            self._over = True
+
+
+def most_calls(wanted: int = 256) -> int:
+    """How many calls this pjsua2 allows a process. It has no way to ask but to try, and a try that
+    fails ends the process: each is made in a child."""
+    most = WHEEL
+    while most < wanted and _allows(most * 2):
+        most *= 2
+    return most
+
+
+def _allows(calls: int) -> bool:
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+        endpoint = pj.Endpoint()
+        endpoint.libCreate()
+        config = pj.EpConfig()
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.maxCalls = calls
+        endpoint.libInit(config)
+        pj.Call(pj.Account(), calls - 1)
+        os._exit(0)
+    finally:
+        os._exit(1)
