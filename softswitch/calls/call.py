@@ -173,7 +173,7 @@ class Call(MergingCall):
         within = session is None
         event_id = f";id={request.cseq}" if within and self._transferred > 1 else ""
         sub = "" if refer.wants_notes else "Refer-Sub: false\r\n"
-        contact = leg.contact if outside is None else contact_line(outside)
+        contact = leg.contact if outside is None else contact_line(outside, request.uri)
         tag = session.dialog.local_tag if session is not None else ""
         transaction.respond(202, to_tag=tag, extra=contact + sub)
         transfer.notes = Notes(leg, event_id, refer.wants_notes, session, contact)

@@ -52,10 +52,14 @@ _CONTENT_HEADERS = (
 )
 
 
-def contact_line(flow: Flow) -> str:
-    """Our Contact towards a peer."""
+def contact_line(flow: Flow, asked: str) -> str:
+    """Our Contact towards a peer. `asked` is the URI of the request that makes the dialog: where
+    that is a SIPS URI the Contact is one (§8.1.1.8, §12.1.1; RFC 5630 §5: without a transport)."""
     if flow.transport == "udp":
         return f"Contact: <sip:{flow.sent_by}>\r\n"
+    if asked[:5] in ("sips:", "SIPS:"):
+        web = ";transport=ws" if flow.transport in ("ws", "wss") else ""
+        return f"Contact: <sips:{flow.sent_by}{web}>\r\n"
     # RFC 7118 §5.2: ws, whether over TLS or not.
     kind = "ws" if flow.transport == "wss" else flow.transport
     return f"Contact: <sip:{flow.sent_by};transport={kind}>\r\n"

@@ -140,7 +140,7 @@ class Inviting(Rung):
         leg.between = destination.switch
         leg.refers = core.parties.may_refer(destination.party)
         leg.user_agent = destination.user_agent
-        leg.contact = contact_line(flow)
+        leg.contact = contact_line(flow, uri)
         if way is not None:
             leg.how, leg.by = FORWARDED, by
             attempt.way = way

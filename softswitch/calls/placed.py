@@ -45,7 +45,7 @@ class PlacedCall(RingingCall):
 
     def response_head(self, request: Request, flow: Flow) -> str:
         """The header lines of dialog-making responses to the caller (§12.1.1)."""
-        lines = contact_line(flow)
+        lines = contact_line(flow, request.uri)
         routes = request.headers.get("record-route")
         if routes:
             lines += "".join(f"Record-Route: {route}\r\n" for route in routes)

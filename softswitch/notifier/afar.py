@@ -130,7 +130,7 @@ class Afar:
             self.call_id,
             1,
             routes=route_lines(self._ways.path_to(self.trunk)),
-            extra=self._lines(flow, self._expires),
+            extra=self._lines(flow, uri, self._expires),
         )
         if self._account is not None:
             request.authorizer = Exchange(self._account, dialog)
@@ -142,7 +142,7 @@ class Afar:
         self._stop()
         session, dialog = self._session, self._dialog
         if session is not None and dialog is not None and dialog.confirmed:
-            session.send("SUBSCRIBE", self._lines(dialog.flow, 0))
+            session.send("SUBSCRIBE", self._lines(dialog.flow, dialog.target, 0))
 
     def notified(self, request: Request, transaction: ServerTransaction) -> None:
         """A NOTIFY within its dialog (§4.1.3)."""
@@ -175,9 +175,9 @@ class Afar:
             self._dialog = self._session = None
             self._later()
 
-    def _lines(self, flow: Flow, expires: int) -> str:
+    def _lines(self, flow: Flow, uri: str, expires: int) -> str:
         return (
-            f"{contact_line(flow)}Event: {self.package}\r\nExpires: {expires}\r\n"
+            f"{contact_line(flow, uri)}Event: {self.package}\r\nExpires: {expires}\r\n"
             f"Accept: {_ACCEPTED[self.package]}\r\n"
         )
 
@@ -216,7 +216,7 @@ class Afar:
         self._timer = None
         session, dialog = self._session, self._dialog
         if session is not None and dialog is not None:
-            lines = self._lines(dialog.flow, self._expires)
+            lines = self._lines(dialog.flow, dialog.target, self._expires)
             session.send("SUBSCRIBE", lines, b"", partial(self._refreshed, dialog))
 
     def _refreshed(self, dialog: Dialog, response: Response) -> None:

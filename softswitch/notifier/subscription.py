@@ -84,7 +84,7 @@ class Subscription:
         self.event_id = event_id
         self.party = party
         self.session = session
-        self.contact = contact_line(session.dialog.flow)
+        self.contact = contact_line(session.dialog.flow, session.dialog.target)
         self.host = _host_of(session.dialog)
         self.resource: Resource | None = None
         self.row = 0
@@ -161,7 +161,7 @@ class Subscription:
 
     def _goes_by(self, flow: Flow) -> None:
         self.session.dialog.flow = flow
-        self.contact = contact_line(flow)
+        self.contact = contact_line(flow, self.session.dialog.target)
 
     def end(self, reason: str) -> None:
         """It ends with how it stands now: for that reason (§4.1.3)."""

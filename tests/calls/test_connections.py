@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from calls.call_world import ANSWER, CONFIG, HOLD, SDP, Address, Agent, Line, Stream, World
+from softswitch.calls import contact_line
 from softswitch.events import LegEnded
 
 HQ = ("10.0.0.1", 5060)
@@ -619,3 +620,26 @@ def test_two_ways_to_one_phone(world: World) -> None:
     other.line.reply(486)
     world.run(60)
     world.rest()
+
+
+@pytest.mark.parametrize(
+    ("transport", "asked", "contact"),
+    [
+        ("udp", "sips:bob@pbx.example", "<sip:192.0.2.1:5061>"),
+        ("tls", "sip:bob@pbx.example", "<sip:192.0.2.1:5061;transport=tls>"),
+        ("tls", "sips:bob@pbx.example", "<sips:192.0.2.1:5061>"),
+        ("tls", "SIPS:bob@pbx.example", "<sips:192.0.2.1:5061>"),
+        ("wss", "sips:bob@pbx.example", "<sips:192.0.2.1:5061;transport=ws>"),
+        ("wss", "sip:bob@pbx.example", "<sip:192.0.2.1:5061;transport=ws>"),
+    ],
+)
+def test_who_asks_by_a_sips_uri_gets_one(transport: str, asked: str, contact: str) -> None:
+    """RFC 3261 §12.1.1: else a caller may not go on with the dialog."""
+
+    class Way:
+        sent_by = "192.0.2.1:5061"
+
+        def __init__(self) -> None:
+            self.transport = transport
+
+    assert contact_line(Way(), asked) == f"Contact: {contact}\r\n"  # type: ignore[arg-type]
