@@ -421,7 +421,7 @@ def _sounds(path: Path, model: ConfigModel) -> Sounds:
     if media.prompts is not None:
         folders.append(path.parent / media.prompts.expanduser() / media.language)
     folders += [OWN / media.language, OWN / "en"]
-    return Sounds(plan.parent, folders)
+    return Sounds(plan.parent, tuple(folders))
 
 
 def _account_mistakes(

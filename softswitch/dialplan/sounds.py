@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -59,12 +59,12 @@ def _seconds(head: bytes, size: int) -> float:
     raise NoSound("is no WAV file that can be played")
 
 
+@dataclass(frozen=True)
 class Sounds:
     """Where they are looked for: files in `folder`, prompts in each of `prompts` in turn."""
 
-    def __init__(self, folder: Path, prompts: Sequence[Path]) -> None:
-        self.folder = folder
-        self.prompts = tuple(prompts)
+    folder: Path
+    prompts: tuple[Path, ...]
 
     def find(self, text: str) -> Path:
         """The file of a prompt's name (``welcome``) or path (``sounds/hello.wav``). Raises

@@ -4,7 +4,7 @@ pjsua2 is loaded by the workers alone (`softswitch.media.worker`), never by the 
 """
 
 from softswitch.media.line import Nursery, WorkerLine
-from softswitch.media.orders import File, Sound, Tone
+from softswitch.media.orders import File, Recorded, Sound, Tone
 from softswitch.media.pool import After, Line, MediaWorker, PoolSettings, Port, User, Workers
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Nursery",
     "PoolSettings",
     "Port",
+    "Recorded",
     "Sound",
     "Tone",
     "User",

@@ -63,13 +63,31 @@ class Echo(msgspec.Struct, frozen=True, tag=True, array_like=True):
     on: bool = True
 
 
+class Record(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Write what comes from there into a new WAV file (16 bits, mono) by that path, until so many
+    ``seconds`` are full, or nothing was to be heard for ``silence`` seconds (0: whatever is), or
+    the port or the recording is over."""
+
+    port: int
+    job: int
+    path: str
+    seconds: float
+    silence: float = 0.0
+
+
+class StopRecording(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """That is enough."""
+
+    port: int
+
+
 class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Nobody waits for that port any more, whether its call came or not."""
 
     port: int
 
 
-Order: TypeAlias = Expect | Play | Echo | Release
+Order: TypeAlias = Expect | Play | Echo | Record | StopRecording | Release
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -101,13 +119,26 @@ class Played(msgspec.Struct, frozen=True, tag=True, array_like=True):
     error: str = ""
 
 
+class Recorded(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A recording is at its end, and its file is whole: so many ``seconds``, of which the last
+    ``silent`` were silence. ``why``: ``stopped``, ``full``, ``silence``, ``gone`` (who was there
+    has left); ``error``: there is none, and why."""
+
+    port: int
+    job: int
+    seconds: float
+    silent: float
+    why: str
+    error: str = ""
+
+
 class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The call of a port is over."""
 
     port: int
 
 
-Said: TypeAlias = Ready | Up | Digit | Played | Gone
+Said: TypeAlias = Ready | Up | Digit | Played | Recorded | Gone
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

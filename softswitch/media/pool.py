@@ -22,9 +22,12 @@ from softswitch.media.orders import (
     Play,
     Played,
     Ready,
+    Record,
+    Recorded,
     Release,
     Said,
     Sound,
+    StopRecording,
     Up,
 )
 
@@ -68,6 +71,9 @@ class User(Protocol):
 
     def played(self, job: int, error: str) -> None:
         """A job is at its end; `error`: why it could not be played."""
+
+    def recorded(self, recorded: Recorded) -> None:
+        """A recording is at its end; it comes before `gone`."""
 
     def gone(self) -> None:
         """The call is over."""
@@ -121,6 +127,16 @@ class Port:
     def echo(self, on: bool = True) -> None:
         """Whoever is there hears itself."""
         self.worker.order(Echo(self.number, on))
+
+    def record(self, path: str, seconds: float, silence: float = 0.0) -> int:
+        """Write what comes into that file; the number of the job."""
+        self._job += 1
+        self.worker.order(Record(self.number, self._job, path, seconds, silence))
+        return self._job
+
+    def stop_recording(self) -> None:
+        """That is enough."""
+        self.worker.order(StopRecording(self.number))
 
     def release(self) -> None:
         """It is needed no more."""
@@ -182,6 +198,8 @@ class MediaWorker:
             user.digit(said.digit)
         elif isinstance(said, Played):
             user.played(said.job, said.error)
+        elif isinstance(said, Recorded):
+            user.recorded(said)
         elif isinstance(said, Gone):
             port.user = None
             self._let(port)
