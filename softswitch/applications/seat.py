@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from softswitch import events
 from softswitch.calls import Call, Destination, Leg, Member, Opened, Passage
 from softswitch.dialplan import Action, Dialplan, Menu, Plays
-from softswitch.media import File, Port, Sound
+from softswitch.media import File, Port, Recorded, Sound
 from softswitch.sip import Flow, Timer, local_response
 
 COMES_WITHIN: Final = 10.0
@@ -55,6 +55,9 @@ class Application:
 
     def played(self) -> None:
         """What was last said is at its end."""
+
+    def recorded(self, recorded: Recorded) -> None:
+        """What was recorded is at its end. Also after the caller has gone, but before `left`."""
 
     def nobody(self, status: int, reason: str) -> None:
         """Where the caller was to go on there is nobody: it is still here."""
@@ -132,6 +135,11 @@ class Seat(Opened):
             self._job = 0
             self.application.played()
 
+    def recorded(self, recorded: Recorded) -> None:
+        """A recording is at its end."""
+        if self.application is not None:
+            self.application.recorded(recorded)
+
     def gone(self) -> None:
         """The call is over."""
         self._end()
@@ -167,6 +175,18 @@ class Seat(Opened):
     def say_files(self, paths: Sequence[str], loop: bool = False) -> None:
         """The same of files; of those that there are."""
         self.say([File(path) for path in paths if path], loop)
+
+    def record(self, path: str, seconds: float, silence: float = 0.0) -> bool:
+        """Record the caller; whether that can be."""
+        if self.port is None:
+            return False
+        self.port.record(path, seconds, silence)
+        return True
+
+    def stop_recording(self) -> None:
+        """That is enough; `Application.recorded` comes."""
+        if self.port is not None:
+            self.port.stop_recording()
 
     def hush(self) -> None:
         """Be silent."""

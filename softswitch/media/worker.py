@@ -32,7 +32,10 @@ from softswitch.media.orders import (
     Play,
     Played,
     Ready,
+    Record,
+    Recorded,
     Said,
+    StopRecording,
     Tone,
     Up,
     encode,
@@ -47,6 +50,10 @@ RESTS: Final = 0.1
 """The same while there are none. A call is noticed at once, and the orders before it with it."""
 SETTLES: Final = 1.0
 """Seconds that a player is kept after its end: a media thread may still be at it."""
+QUIET: Final = 27
+"""What pjsua2 calls the level of about -40 dB (0 to 127, as μ-law counts): quieter is silence."""
+LISTENS: Final = 0.1
+"""Seconds between looks at a recording."""
 WHEEL: Final = 4
 """Calls that the published wheels of pjsua2 allow in one process (PJSUA_MAX_CALLS)."""
 _KEY: Final = re.compile(r"sip:([0-9A-Za-z._-]+)@")
@@ -123,6 +130,21 @@ class _Port:
         self.job = 0
         self.next = 0
         self.current: Any = None  # the player or generator of what is heard now
+        self.recording: _Recording | None = None
+
+
+class _Recording:
+    """A recording that is under way."""
+
+    def __init__(self, order: Record, recorder: Any) -> None:
+        now = time.monotonic()
+        self.job = order.job
+        self.recorder = recorder
+        self.began = now
+        self.heard = now  # when something was to be heard last
+        self.looks = now
+        self.until = now + order.seconds
+        self.silence = order.silence
 
 
 class Worker:
@@ -219,6 +241,8 @@ class Worker:
             elif port is None:
                 if isinstance(order, Play):
                     self._say(Played(order.port, order.job, "no such port"))
+                elif isinstance(order, Record):
+                    self._say(Recorded(order.port, order.job, 0.0, 0.0, "gone", "no such port"))
             elif isinstance(order, Play):
                 self._stop(port)
                 port.sounds, port.loop, port.job, port.next = (
@@ -229,6 +253,10 @@ class Worker:
                 )
                 if port.up:
                     self._go_on(port)
+            elif isinstance(order, Record):
+                self._record(port, order)
+            elif isinstance(order, StopRecording):
+                self._recorded(port, "stopped")
             elif isinstance(order, Echo):
                 port.echo = order.on
                 self._echo(port)
@@ -243,6 +271,7 @@ class Worker:
 
     def _release(self, port: _Port) -> None:
         self._stop(port)
+        self._recorded(port, "stopped")
         call = port.call
         if call is not None:
             with contextlib.suppress(pj.Error):
@@ -324,6 +353,51 @@ class Worker:
             else:
                 port.audio.stopTransmit(port.audio)
 
+    # --- what is recorded
+
+    def _record(self, port: _Port, order: Record) -> None:
+        self._recorded(port, "stopped")
+        try:
+            if port.audio is None:
+                raise OSError("nobody is there")
+            # pjsua2 would write over what is there already.
+            os.close(os.open(order.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+            recorder = pj.AudioMediaRecorder()
+            recorder.createRecorder(order.path)
+            port.audio.startTransmit(recorder)
+        except (OSError, pj.Error) as error:
+            why = str(getattr(error, "reason", error))
+            self._say(Recorded(port.number, order.job, 0.0, 0.0, "stopped", why))
+            return
+        port.recording = _Recording(order, recorder)
+
+    def _recorded(self, port: _Port, why: str) -> None:
+        """The recording of a port, if there is one, is at its end."""
+        recording, port.recording = port.recording, None
+        if recording is None:
+            return
+        now = time.monotonic()
+        with contextlib.suppress(pj.Error):
+            if port.audio is not None:
+                port.audio.stopTransmit(recording.recorder)
+        # With it the file is closed, and its head is right.
+        recording.recorder = None
+        seconds, silent = now - recording.began, now - recording.heard
+        self._say(Recorded(port.number, recording.job, seconds, silent, why))
+
+    def _listen(self, port: _Port, now: float) -> None:
+        recording = port.recording
+        if recording is None or recording.looks > now:
+            return
+        recording.looks = now + LISTENS
+        with contextlib.suppress(pj.Error):
+            if port.audio is not None and port.audio.getRxLevel() >= QUIET:
+                recording.heard = now
+        if now >= recording.until:
+            self._recorded(port, "full")
+        elif recording.silence and now - recording.heard >= recording.silence:
+            self._recorded(port, "silence")
+
     # --- what happens
 
     def _notice(self) -> None:
@@ -337,6 +411,7 @@ class Worker:
                 port, call.port = call.port, None
                 if port is not None:
                     self._stop(port)
+                    self._recorded(port, "gone")
                     port.call = port.audio = None
                     self._forget(port)
                     self._say(Gone(port.number))
@@ -348,6 +423,8 @@ class Worker:
                 elif port is not None:
                     self._say(Digit(port.number, what))
         now = time.monotonic()
+        for one in list(self._ports.values()):
+            self._listen(one, now)
         due = [one for one in self._ends_at if one[0] <= now]
         if due:
             self._ends_at = [one for one in self._ends_at if one[0] > now]
@@ -387,6 +464,8 @@ class Worker:
                 # A new agreement makes a new slot of the bridge: all is connected again.
                 port.audio = call.getAudioMedia(index)
                 self._echo(port)
+                if port.recording is not None:
+                    port.audio.startTransmit(port.recording.recorder)
                 if port.current is not None:
                     port.current.startTransmit(port.audio)
                 if not port.up:
