@@ -106,19 +106,6 @@ class _Account(pj.Account):  # type: ignore[misc]
 class _Port:
     """A port: its call, what is played there, and what else is connected."""
 
-    __slots__ = (
-        "audio",
-        "call",
-        "current",
-        "echo",
-        "job",
-        "loop",
-        "next",
-        "number",
-        "sounds",
-        "up",
-    )
-
     def __init__(self, number: int) -> None:
         self.number = number
         self.call: _Call | None = None
