@@ -26,6 +26,7 @@ from softswitch.config import (
     Limits,
     Listen,
     Log,
+    Mailbox,
     Media,
     Mistake,
     Stamp,
@@ -36,6 +37,7 @@ from softswitch.config import (
     Trunk,
     TrunkAccount,
     TrunkModel,
+    VoicemailModel,
     YamlFile,
     as_written,
     check_model,
@@ -77,6 +79,7 @@ class Config:
     log: Log
     media: Media
     sounds: Sounds
+    voicemail: VoicemailModel
     in_call: InCall
     trace: Trace
     limits: Limits
@@ -171,6 +174,9 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 prack=entry.prack,
                 allow=entry.allow,
                 ha1=None if entry.ha1 is None else dict(entry.ha1.items()),
+                mailbox=None
+                if entry.mailbox is None
+                else Mailbox(entry.mailbox.pin or "", entry.mailbox.mail or ""),
             )
             for number, entry in model.extensions.items()
         },
@@ -204,6 +210,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         log=resolve_paths(model.log, folder),
         media=model.media,
         sounds=_sounds(path, model),
+        voicemail=resolve_paths(model.voicemail, folder),
         in_call=model.in_call,
         trace=model.trace,
         limits=model.limits,

@@ -76,6 +76,7 @@ from softswitch.config.values import (
     one_or_more,
     text_then,
 )
+from softswitch.config.voicemail import Mailbox, SmtpModel, VoicemailModel
 
 __all__ = [
     "ALWAYS",
@@ -110,6 +111,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Mailbox",
     "Media",
     "Mistake",
     "NumberForm",
@@ -122,6 +124,7 @@ __all__ = [
     "Section",
     "SectionTaken",
     "Shape",
+    "SmtpModel",
     "Stamp",
     "StepSeconds",
     "SwitchSection",
@@ -134,6 +137,7 @@ __all__ = [
     "Trunk",
     "TrunkAccount",
     "TrunkModel",
+    "VoicemailModel",
     "Where",
     "YamlFile",
     "as_written",

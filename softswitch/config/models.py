@@ -54,6 +54,7 @@ from softswitch.config.values import (
     one_or_more,
     text_then,
 )
+from softswitch.config.voicemail import Mailbox, MailboxModel, VoicemailModel
 
 MAX_NUMBER = 128
 """Characters of a dialled number; a longer one matches no route."""
@@ -635,6 +636,9 @@ class ExtensionModel(Section):
         default=None, description="where its calls find it, one after the other"
     )
     dnd: DndKey = Field(default=False, description="do not disturb: calls do not ring")
+    mailbox: MailboxModel | None = Field(
+        default=None, description="where callers may leave messages: true, or its settings"
+    )
 
     @property
     def most_calls(self) -> int | None:
@@ -747,6 +751,9 @@ class ConfigModel(Section):
     )
     log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
+    voicemail: VoicemailModel = Field(
+        default=VoicemailModel(), description="messages that callers leave"
+    )
     toll: dict[Annotated[str, AfterValidator(parse_name)], TollModel] = Field(
         default={}, description="what calls to carriers may cost, each limit by a name"
     )
@@ -773,6 +780,7 @@ class Extension:
     prack: bool = True
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     ha1: Mapping[str, str] | None = field(default=None, repr=False)
+    mailbox: Mailbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
