@@ -32,7 +32,7 @@ def main(language: str) -> None:
         ).stdout
         subprocess.run(
             # The end's silence goes as the beginning's does: turned round.
-            ["sox", "-", "-r", "8000", "-c", "1", "-e", "u-law", str(folder / f"{name}.wav")]
+            ["sox", "-D", "-", "-r", "8000", "-c", "1", "-e", "u-law", str(folder / f"{name}.wav")]
             + ["silence", "1", "0.01", "0.3%", "reverse", "silence", "1", "0.01", "0.3%", "reverse"]
             + ["pad", "0", "0.08", "norm", "-3"],
             check=True,

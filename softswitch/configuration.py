@@ -414,6 +414,9 @@ def _dialplan_of(
             max_number=model.limits.max_number,
             max_remembered=model.limits.max_remembered_routes,
             sounds=_sounds(path, model),
+            mailboxes=frozenset(
+                number for number, one in model.extensions.items() if one.mailbox is not None
+            ),
             time_zone=model.switch.time_zone or "",
             call_id_header=model.switch.call_id_header,
         )

@@ -213,7 +213,7 @@ class Process:
         await speaking.begin()
         names = Names(loop, switch)
         await names.begin()
-        take_up = partial(self._take_up, switch, transport, names, certificates)
+        take_up = partial(self._take_up, switch, transport, names, certificates, speaking)
         reload = Reload(self._config, self._plugins, take_up)
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks = self._tasks(loop, switch, names)
@@ -427,12 +427,14 @@ class Process:
         transport: Transport,
         names: Names,
         certificates: Certificates,
+        speaking: Speaking,
         config: Config,
     ) -> list[str]:
         """Go on by another configuration. Returns the keys that could not be taken up."""
         later: list[str] = []
         self._config = config
         switch.take_up(config)
+        speaking.take_up()
         transport.limit(_transport_limits(config))
         transport.known_as(_outside(config))
         transport.let_in(config.switch.origins)

@@ -352,6 +352,8 @@ class Switch(Core):
         spoken.sounds = config.sounds
         spoken.address = config.media.address or ""
         spoken.time_zone = config.switch.time_zone or ""
+        if spoken.messages is not None:
+            spoken.messages.settings = config.voicemail
         if spoken.workers is not None:
             spoken.workers.take_up(pool_settings(config))
 

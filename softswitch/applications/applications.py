@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from softswitch.applications.mailbox import MailboxApplication
 from softswitch.applications.menu import MenuApplication
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.simple import (
@@ -15,6 +16,7 @@ from softswitch.applications.simple import (
     NumberApplication,
     ToneApplication,
 )
+from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
 from softswitch.calls import Opened
 from softswitch.dialplan import (
@@ -22,15 +24,18 @@ from softswitch.dialplan import (
     Clock,
     Dialplan,
     Echo,
+    MailboxPlay,
     MenuPlay,
     OwnNumber,
     Played,
     Plays,
     Sounds,
     Tone,
+    VoicemailPlay,
 )
 from softswitch.media import Port, Workers
 from softswitch.sip import Network, Timer, Timers
+from softswitch.voicemail import Voicemail
 
 NONE_FREE: Final = (503, "No Media Worker")
 
@@ -53,6 +58,7 @@ class Applications(Known):
         self._now_us = now_us
         self.workers: Workers | None = None
         self.sounds: Sounds | None = None
+        self.messages: Voicemail | None = None
         self.address = ""
         """Where phones send audio for the switch itself; empty: where they know it."""
         self.time_zone = ""
@@ -65,6 +71,11 @@ class Applications(Known):
     def dialplan(self) -> Dialplan:
         """The one in force."""
         return self._dialplan()
+
+    @property
+    def voicemail(self) -> Voicemail | None:
+        """Where messages are kept; None: nowhere."""
+        return self.messages
 
     def prompt(self, name: str) -> str:
         """The path of a prompt; empty if there is none."""
@@ -131,6 +142,10 @@ def _application(seat: Seat, what: Played) -> Application:
             return ClockApplication(seat, what)
         case OwnNumber():
             return NumberApplication(seat)
+        case VoicemailPlay():
+            return VoicemailApplication(seat, what)
+        case MailboxPlay():
+            return MailboxApplication(seat, what)
 
 
 def _host_of(sent_by: str) -> str:

@@ -10,6 +10,7 @@ from softswitch.calls import Call, Destination, Leg, Member, Opened, Passage
 from softswitch.dialplan import Action, Dialplan, Menu, Plays
 from softswitch.media import File, Port, Recorded, Sound
 from softswitch.sip import Flow, Timer, local_response
+from softswitch.voicemail import Voicemail
 
 COMES_WITHIN: Final = 10.0
 """Seconds within which the call has to be at the worker."""
@@ -24,6 +25,10 @@ class Surroundings(Protocol):
     @property
     def dialplan(self) -> Dialplan:
         """The one in force."""
+
+    @property
+    def voicemail(self) -> Voicemail | None:
+        """Where messages are kept; None: nowhere."""
 
     def prompt(self, name: str) -> str:
         """The path of a prompt; empty if there is none."""
@@ -89,7 +94,8 @@ class Seat(Opened):
         self.port = port
         self.application = application
         host = f"[{address}]" if ":" in address else address
-        number = getattr(self.play.what, "menu", "") or self.number
+        what = self.play.what
+        number = getattr(what, "menu", "") or getattr(what, "of", "") or self.number
         self.destination = Destination(
             f"application:{application.NAME}",
             number,

@@ -7,9 +7,11 @@ from softswitch.dialplan.plays import (
     Announcement,
     Clock,
     Echo,
+    MailboxPlay,
     OwnNumber,
     Played,
     Tone,
+    VoicemailPlay,
 )
 from softswitch.dialplan.plays import Menu as MenuPlay
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
@@ -30,6 +32,7 @@ __all__ = [
     "Do",
     "Echo",
     "Goto",
+    "MailboxPlay",
     "Menu",
     "MenuPlay",
     "NoSound",
@@ -46,6 +49,7 @@ __all__ = [
     "Surroundings",
     "Target",
     "Tone",
+    "VoicemailPlay",
     "check_wav",
     "load_dialplan",
 ]

@@ -101,7 +101,35 @@ class OwnNumber(msgspec.Struct, frozen=True):
         return "the caller's number"
 
 
-Played: TypeAlias = Echo | Tone | Announcement | Menu | Clock | OwnNumber
+class VoicemailPlay(msgspec.Struct, frozen=True):
+    """A message for the mailbox ``of`` an extension (empty: the one that was dialled) is recorded,
+    after a ``greeting`` (paths; empty: the mailbox's own)."""
+
+    NAME: ClassVar[str] = "voicemail"
+
+    of: str = ""
+    greeting: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """It in words."""
+        return f"voicemail of {self.of}" if self.of else "voicemail of the number"
+
+
+class MailboxPlay(msgspec.Struct, frozen=True):
+    """Messages are listened to: those ``of`` an extension (empty: the one that calls)."""
+
+    NAME: ClassVar[str] = "mailbox"
+
+    of: str = ""
+
+    def told(self) -> str:
+        """It in words."""
+        return f"mailbox of {self.of}" if self.of else "the caller's mailbox"
+
+
+Played: TypeAlias = (
+    Echo | Tone | Announcement | Menu | Clock | OwnNumber | VoicemailPlay | MailboxPlay
+)
 
 
 # How they are written
@@ -187,13 +215,55 @@ class OwnNumberModel(Section):
         return OwnNumber()
 
 
+def _mailbox(text: str, info: ValidationInfo) -> str:
+    around = surroundings(info)
+    known = around.mailboxes if around is not None else None
+    if known is not None and text not in known:
+        hint = did_you_mean(text, sorted(known)) if known else ": no extension has a `mailbox`"
+        raise ValueError(f"found `{text}`{hint}")
+    return text
+
+
+class VoicemailPlayModel(Section):
+    """``voicemail``."""
+
+    ALONE: ClassVar[str] = "of"
+
+    of: Annotated[Text, AfterValidator(_mailbox)] | None = Field(
+        default=None, description="an extension with a mailbox; without: the number dialled"
+    )
+    greeting: (
+        Annotated[list[SoundText], BeforeValidator(one_or_more), Field(min_length=1), TEXTS] | None
+    ) = Field(default=None, description="what is heard before, whatever the mailbox has")
+
+    def read(self) -> VoicemailPlay:
+        """As written."""
+        return VoicemailPlay(self.of or "", tuple(self.greeting or ()))
+
+
+class MailboxPlayModel(Section):
+    """``mailbox``."""
+
+    ALONE: ClassVar[str] = "of"
+
+    of: Annotated[Text, AfterValidator(_mailbox)] | None = Field(
+        default=None, description="an extension with a mailbox; without: the one that calls"
+    )
+
+    def read(self) -> MailboxPlay:
+        """As written."""
+        return MailboxPlay(self.of or "")
+
+
 MODELS: Final[Mapping[str, type[Section]]] = {
     Announcement.NAME: AnnouncementModel,
     Echo.NAME: EchoModel,
+    MailboxPlay.NAME: MailboxPlayModel,
     Menu.NAME: MenuReference,
     OwnNumber.NAME: OwnNumberModel,
     Clock.NAME: ClockModel,
     Tone.NAME: ToneModel,
+    VoicemailPlay.NAME: VoicemailPlayModel,
 }
 """By the names that a dialplan has for them."""
 
@@ -205,10 +275,12 @@ class PlayModel(Section):
         default=None, description="prompts or files, one after the other"
     )
     echo: EchoModel | None = Field(default=None, description="callers hear themselves")
+    mailbox: MailboxPlayModel | None = Field(default=None, description="listening to messages")
     menu: MenuReference | None = Field(default=None, description="a menu, by its name")
     number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
     time: ClockModel | None = Field(default=None, description="time of day and date")
     tone: ToneModel | None = Field(default=None, description="a tone")
+    voicemail: VoicemailPlayModel | None = Field(default=None, description="leaving a message")
 
     @model_validator(mode="before")
     @classmethod

@@ -134,6 +134,16 @@ class Voicemail:
         then()
         self._mail()
 
+    def rescue(self, message: Message) -> None:
+        """Its recorder was killed: what there is of it is kept."""
+        least = self.settings.least
+
+        def rescue(store: Store) -> tuple[int, int]:
+            store.rescue(message.id, least)
+            return store.counts(message.mailbox)
+
+        self._do(rescue, partial(self._kept, message.mailbox, _no_more))
+
     def discard(self, message: Message) -> None:
         """It is none."""
         self._change(message.mailbox, lambda store: store.discard(message.id))

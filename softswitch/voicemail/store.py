@@ -79,11 +79,7 @@ class Store:
         `least` seconds. How many messages there are by mailbox: new, and others."""
         rows = self._db.execute("SELECT id FROM messages WHERE state = ?", (_RECORDING,)).fetchall()
         for (number,) in rows:
-            seconds = repaired(self._path(number))
-            if seconds >= least:
-                self.keep(number, seconds, False)
-            else:
-                self.discard(number)
+            self.rescue(number, least)
         known = {number for (number,) in self._db.execute("SELECT id FROM messages")}
         known |= {number for (number,) in self._db.execute("SELECT id FROM greetings")}
         for path in self._folder.glob("*.wav"):
@@ -93,6 +89,14 @@ class Store:
             "SELECT mailbox, sum(state = 'new'), sum(state = 'old') FROM messages GROUP BY mailbox"
         )
         return {mailbox: (new, old) for mailbox, new, old in found}
+
+    def rescue(self, number: int, least: float) -> None:
+        """Keep what there is of a message whose recorder was killed, if it has `least` seconds."""
+        seconds = repaired(self._path(number))
+        if seconds >= least:
+            self.keep(number, seconds, False)
+        else:
+            self.discard(number)
 
     def counts(self, mailbox: str) -> tuple[int, int]:
         """How many messages nobody has heard, and how many others there are."""
