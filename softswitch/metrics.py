@@ -37,6 +37,9 @@ class SwitchMetrics:
         tables.add_metric(["outbox"], len(self._transport.outbox))
         tables.add_metric(["phones_lost"], switch.qualifying.lost())
         tables.add_metric(["guessers"], len(switch.guesses))
+        workers = switch.spoken.workers
+        tables.add_metric(["media_workers"], 0 if workers is None else len(workers.workers))
+        tables.add_metric(["media_ports"], 0 if workers is None else workers.busy)
         connections, displaced, turned_away = self._transport.connections
         tables.add_metric(["connections"], connections)
         if self._ring is not None:
@@ -65,6 +68,11 @@ class SwitchMetrics:
                 "toll_refused",
                 switch.toll_counts.refused,
                 "Calls that such a limit has refused or ended.",
+            ),
+            (
+                "media_workers_died",
+                0 if workers is None else workers.failed,
+                "Media workers that died while they were needed.",
             ),
             ("bans", switch.bans.made, "Addresses banned."),
             (

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from softswitch.config import Extension, SmtpModel, VoicemailModel
-from softswitch.voicemail.mail import mail_of, send
 from softswitch.voicemail.store import Message, Store
 
 log = logging.getLogger(__name__)
@@ -225,6 +224,9 @@ class Voicemail:
 
 
 def _send(message: Message, to: str, settings: SmtpModel) -> bool:
+    # Loaded with the first mail: what it needs is more than all else of this room.
+    from softswitch.voicemail.mail import mail_of, send
+
     send(mail_of(message, to, settings), settings)
     return True
 
