@@ -162,10 +162,25 @@ def dialplan() -> None:
     metavar="TIME",
     help='When: "2026-12-24 18:30", by the clock of the switch\'s time zone. Now, if not said.',
 )
-def dialplan_test(config_path: Path, number: str, caller: str, when: str | None) -> None:
-    """Say which route a call from X to NUMBER takes, and why. Exit status 1 if none."""
+@click.option(
+    "--digits",
+    metavar="KEYS",
+    help="Walk through menus: keys that the caller presses, such as 2,1; a comma is a pause, and "
+    "- is who presses nothing.",
+)
+def dialplan_test(
+    config_path: Path, number: str, caller: str, when: str | None, digits: str | None
+) -> None:
+    """Say which route a call from X to NUMBER takes, and why. Exit status 1 if none, or if there
+    are too few or too many digits for its menus."""
+    from softswitch.dialplan import Walk, keys_of, menus_told
+
     config = _load(config_path, _plugins())
     source = _source(config, caller)
+    try:
+        keys = None if digits is None else keys_of(digits)
+    except ValueError as error:
+        _fail(f"--digits: {error}")
     # One time for both, whatever the clock does meanwhile.
     at = time.time() if when is None else _time(when, config.switch.time_zone)
     route = config.dialplan.route(number, source, at)
@@ -177,16 +192,22 @@ def dialplan_test(config_path: Path, number: str, caller: str, when: str | None)
         click.echo(f"{number} from {source}: no route; the caller gets 404 Not Found")
         sys.exit(1)
     click.echo(f"{number} from {source}: `{route.match}` at {route.where}, number {route.number}")
-    for line in route.action.told():
-        click.echo(f"  {line}")
-    for line in route.told():
+    stages, mistake = route.action.stages, ""
+    if keys is None:
+        told_of_it = [*route.action.told(), *menus_told(config.dialplan, route.action)]
+    else:
+        limits = config.limits
+        walk = Walk(config.dialplan, source, at, limits.max_redirects, limits.max_transfers)
+        walked = walk.walk(route.action, keys)
+        told_of_it, stages, mistake = [*walked.lines], walked.stages, walked.mistake
+    for line in (*told_of_it, *route.told()):
         click.echo(f"  {line}")
     for name, value in route.properties.items():
         click.echo(f"  property {name} = {value}")
     for name, value in route.once.items():
         click.echo(f"  property {name} = {value}, if the call has none of that name yet")
     if not route.emergency:
-        targets = [target for stage in route.action.stages for target in stage.targets]
+        targets = [target for stage in stages for target in stage.targets]
         for rule in config.toll.values():
             for target in targets:
                 trunk = config.trunks.get(target.name) if target.kind == "trunk" else None
@@ -194,6 +215,9 @@ def dialplan_test(config_path: Path, number: str, caller: str, when: str | None)
                     continue
                 if rule.concerns(str(source), target.name, [target.number]):
                     click.echo(f"  limited by toll {rule.name} at {target}: {rule}")
+    if mistake:
+        click.echo(mistake, err=True)
+        sys.exit(1)
 
 
 def _time(text: str, zone: str | None) -> float:

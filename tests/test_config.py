@@ -227,7 +227,7 @@ def test_everything_wrong_is_told_at_once(files: Files) -> None:
     from: [any, trunk:pstm, intenal, extension:1009]
     dial: {order: [1001, trunk:brnch, {all: []}, 5, {al: ["1001"]}, [x]]}
     timeout: soon
-    play: echo
+    play: ecko
     striip: 3
   - match: "300"
   - mach: "300"
@@ -322,9 +322,9 @@ cds: {}
         "{all: [...]}",
         "dp.yaml:7:14: `timeout`: found `soon`, expected a number",
         "dp.yaml:8:5: `play` beside `dial`: expected only one of them",
-        "dp.yaml:8:11: `play`: found `echo`, nothing can be played yet",
+        "dp.yaml:8:11: `play`: found `ecko`: did you mean `echo`?",
         "dp.yaml:9:5: unknown key `striip`: did you mean `strip`?",
-        "dp.yaml:10:5: nothing to do: expected one of `dial`, `do`, `play`, `status`",
+        "dp.yaml:10:5: nothing to do: expected one of `dial`, `do`, `goto`, `play`, `status`",
         "dp.yaml:11:5: unknown key `mach`: did you mean `match`?",
         "dp.yaml:12:11: `dial`: found `extention`: did you mean `extension`?",
         "dp.yaml:13:11: `dial`: found `pstn`, which is a trunk: write `trunk:pstn`",
@@ -335,8 +335,7 @@ cds: {}
         "dp.yaml:19:11: `dial`: found a list, expected extension, NUMBER, trunk:NAME, {to: ...}, "
         "{all: [...]} or {order: [...]}",
         "dp.yaml:21:13: `status`: found `200`, expected at least 400",
-        "dp.yaml:22:5: `else` goes with `dial`, not with `status`",
-        "dp.yaml:22:18: `play`: found `echo`, nothing can be played yet",
+        "dp.yaml:22:5: `else` goes with `dial` or `play`, not with `status`",
         "dp.yaml:24:11: `dial`: found `fax:1001`: unknown kind `fax`, expected one of `extension`, "
         "`trunk`",
         "dp.yaml:25:14: `timeout`: found `0`, expected more than 0",

@@ -18,6 +18,7 @@ from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.sounds import OWN, NoSound, Sounds, check_wav
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Stage, Stages, Target
+from softswitch.dialplan.walking import Walk, Walked, keys_of, menus_told
 
 __all__ = [
     "AGAIN",
@@ -50,6 +51,10 @@ __all__ = [
     "Target",
     "Tone",
     "VoicemailPlay",
+    "Walk",
+    "Walked",
     "check_wav",
+    "keys_of",
     "load_dialplan",
+    "menus_told",
 ]

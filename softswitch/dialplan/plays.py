@@ -24,7 +24,7 @@ from softswitch.config import (
     did_you_mean,
     one_or_more,
 )
-from softswitch.dialplan.sounds import SoundText
+from softswitch.dialplan.sounds import SoundText, sound_name
 from softswitch.dialplan.surroundings import surroundings
 
 
@@ -64,7 +64,7 @@ class Announcement(msgspec.Struct, frozen=True):
     def told(self) -> str:
         """It in words."""
         often = f", {self.times} times" if self.times > 1 else ""
-        return f"announcement {', '.join(self.say)}{often}"
+        return f"announcement {', '.join(sound_name(path) for path in self.say)}{often}"
 
 
 class Menu(msgspec.Struct, frozen=True):

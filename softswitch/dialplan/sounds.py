@@ -106,6 +106,12 @@ class Sounds:
         return sorted({path.stem for folder in self.prompts for path in folder.glob("*.wav")})
 
 
+def sound_name(path: str) -> str:
+    """How it is called to admins: by its name if it came with the switch, else by its path."""
+    file = Path(path)
+    return file.stem if OWN in file.parents else path
+
+
 def _sound(text: str, info: ValidationInfo) -> str:
     """Its path, if it is known where to look."""
     around = surroundings(info)

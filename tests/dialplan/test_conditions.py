@@ -314,7 +314,7 @@ def test_mistakes_in_a_file_of_holidays(tmp_path: Path) -> None:
     text = "conditions:\n  a: {holidays: h.txt}\n  b: {holidays: h.txt}\nroutes: [{match: '1'}]\n"
     found = mistakes(tmp_path, text)
     assert [one.split(", expected")[0] for one in found] == [
-        "dp.yaml:4:10: nothing to do: expected one of `dial`, `do`, `play`, `status`",
+        "dp.yaml:4:10: nothing to do: expected one of `dial`, `do`, `goto`, `play`, `status`",
         "h.txt:2:3: found `24.12.`",
         "h.txt:3:1: found `2026-13-01`: there is no 2026-13-01",
     ]

@@ -9,6 +9,7 @@ import pytest
 
 from softswitch.dialplan.actions import Dial, Play, Reject
 from softswitch.dialplan.loader import load_dialplan
+from softswitch.dialplan.plays import Echo
 from softswitch.dialplan.routing import Dialplan, Route
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Stage, Target
@@ -48,7 +49,7 @@ routes:
     from: any
     dial: extension
     timeout: 20
-    else: {play: voicemail}
+    else: {play: echo}
   - match: "9."
     strip: 1
     prepend: "+1"
@@ -61,7 +62,7 @@ routes:
         "1XXX",
         "dp.yaml:3",
         "1002",
-        Dial((Stage((extension("1002"),)),), 20.0, Play("voicemail")),
+        Dial((Stage((extension("1002"),)),), 20.0, Play(Echo(), "1002")),
         {},
     )
     assert dialplan.route("94085551234", ALICE) == Route(
@@ -134,11 +135,11 @@ def test_whom_to_dial(tmp_path: Path, what: str, stages: tuple[tuple[str, ...], 
     assert dial(dialplan.route("600", ALICE)).stages == expected
 
 
-def test_an_extension_nobody_has_is_404_and_never_voicemail(tmp_path: Path) -> None:
+def test_an_extension_nobody_has_is_404_whatever_else_says(tmp_path: Path) -> None:
     dialplan = plan(
         tmp_path,
         """routes:
-  - {match: "1XXX", dial: extension, else: {play: voicemail}}
+  - {match: "1XXX", dial: extension, else: {play: echo}}
   - {match: "7XXX", dial: {order: [extension, trunk:pstn]}}
 """,
     )
@@ -244,7 +245,7 @@ MANY = "routes:\n" + "".join(
         ("911", "trunk:pstn", ", from: any"),
         ("*43", "extension", ""),
         ("1001", "extension", ", from: any"),
-        ("1XXX", "extension", ", timeout: 20, else: {play: voicemail}"),
+        ("1XXX", "extension", ", timeout: 20, else: {play: echo}"),
         *((f"2[0-4]X{i}", "trunk:branch", "") for i in range(10)),
         ("600", "{all: ['1001', '1002']}", ""),
         ("/7[0-9]+/", "trunk:branch", ""),
