@@ -365,6 +365,38 @@ def test_every_example_is_a_configuration_or_the_dialplan_of_one() -> None:
     assert named == {path.name for path in EXAMPLES.glob("*.yaml")}
 
 
+@pytest.mark.parametrize(
+    ("number", "caller", "at", "digits", "status", "says"),
+    [
+        ("+15035550100", "trunk:carrier", "10:00", "1", 0, "extension:302, extension:303 at once"),
+        ("300", "301", "10:00", "2", 0, "1. dial extension:304, 30 s"),
+        ("300", "301", "10:00", "*,-,-", 0, "else, after 2 tries:\n  1. dial extension:301, 30 s"),
+        ("300", "301", "10:00", "303", 0, "an extension's number\n  1. dial extension:303"),
+        ("300", "301", "10:00", "7,9", 0, "presses 7, which stands for nothing: hears invalid"),
+        ("300", "301", "10:00", "7", 1, "digits are missing: menu `main` waits for `1` or `2` or"),
+        ("300", "301", "10:00", "2,1", 1, "digits are left over: 1; the caller is in no menu any"),
+        ("300", "301", "10:00", "2,x", 2, "--digits: found `X`, expected keys (0-9, *, #, A-D) as"),
+        ("300", "301", "19:00", "", 0, "announcement closed, opening-hours\n  the switch hangs"),
+        ("300", "301", "10:00", None, 0, "menu main: welcome, sales, support, for-operator"),
+        ("300", "301", "19:00", None, 0, "play announcement closed, opening-hours\n"),
+        ("*43", "301", "10:00", "", 0, "hears announcement echo\n  hears echo\n"),
+        ("*60", "301", "10:00", None, 0, "play time\n"),
+        ("*65", "trunk:carrier", "10:00", None, 1, "no route"),
+        ("*65", "301", "10:00", None, 0, "play the caller's number\n"),
+        ("95035550100", "301", "10:00", None, 0, "dial trunk:carrier (number +15035550100)"),
+    ],
+)
+def test_the_reception_speaks_as_it_should(
+    number: str, caller: str, at: str, digits: str | None, status: int, says: str
+) -> None:
+    """Each walked through by ``--digits``."""
+    more = [] if digits is None else ["--digits", digits]
+    at = f"2026-11-27 {at}"
+    path = str(EXAMPLES / "reception.yaml")
+    result = call("dialplan", "test", path, number, "--from", caller, "--at", at, *more)
+    assert (result.exit_code, says in result.output) == (status, True), result.output
+
+
 def test_the_lab_dials_as_it_should() -> None:
     class Anything(BaseModel):
         model_config = ConfigDict(extra="allow")

@@ -22,8 +22,16 @@ from softswitch.config import (
     did_you_mean,
     one_or_more,
 )
-from softswitch.dialplan.actions import Action, ActionModel, Template, check_action, template
+from softswitch.dialplan.actions import (
+    Action,
+    ActionModel,
+    Dial,
+    Template,
+    check_action,
+    template,
+)
 from softswitch.dialplan.sounds import SoundText
+from softswitch.dialplan.targets import Stage, Target
 
 AGAIN: Final = "again"
 BACK: Final = "back"
@@ -49,7 +57,8 @@ class Menu(msgspec.Struct, frozen=True):
     """``say`` is played (paths); who presses nothing for ``timeout`` seconds after it, or nothing
     more for ``digit_timeout`` after a key, has made a try, of ``tries``. Wrong keys make one too,
     and play ``invalid``. ``extensions``: numbers of phones may be dialled. After the last try it
-    is ``otherwise`` (None: hung up)."""
+    is ``otherwise`` (None: hung up). A phone whose number is dialled rings for ``no_answer``
+    seconds."""
 
     name: str
     say: tuple[str, ...]
@@ -60,6 +69,7 @@ class Menu(msgspec.Struct, frozen=True):
     tries: int = 3
     invalid: tuple[str, ...] = ()
     otherwise: Template | None = None
+    no_answer: float = 180.0
 
     def chosen(self, digits: str, extensions: frozenset[str]) -> tuple[Choice | str | None, bool]:
         """What these keys stand for (an extension: its number; None: nothing), and whether more
@@ -77,13 +87,9 @@ class Menu(msgspec.Struct, frozen=True):
     def action(self, choice: Choice | str, number: str, extensions: frozenset[str]) -> Action:
         """What is to be done then. ``number`` led to the menu."""
         if isinstance(choice, str):
-            return _RING.of(choice, extensions)
+            return Dial((Stage((Target("extension", choice, choice),)),), self.no_answer)
         assert choice.action is not None
         return choice.action.of(number, extensions)
-
-
-_RING: Final = template(ActionModel.model_validate({"dial": "extension"}), 0.0)
-"""The phone of a number."""
 
 
 # How it is written
@@ -160,6 +166,7 @@ def read_menu(name: str, model: MenuModel, timeout: float, invalid: str) -> Menu
         model.tries,
         tuple(model.invalid or ([invalid] if invalid else [])),
         otherwise,
+        timeout,
     )
 
 

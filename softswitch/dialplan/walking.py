@@ -152,6 +152,7 @@ class Walk:
         return self._go_on(play.then)
 
     def _go_on(self, action: Action) -> Action | None:
+        self._gone = 0
         self._onward += 1
         if self._onward > self._most_onward:
             self._mistake = f"it has gone on {self._most_onward} times: that is a circle"
