@@ -404,7 +404,9 @@ def test_the_lab_dials_as_it_should() -> None:
     for name, number, caller, said in [
         ("lab-hq", "1002", "1001", "extension:1002"),
         ("lab-hq", "2001", "1001", "trunk:branch"),
+        ("lab-hq", "*43", "1001", "play echo"),
         ("lab-branch", "1001", "2001", "trunk:hq"),
+        ("lab-branch", "*43", "2001", "play echo"),
         ("lab-branch", "2002", "2001", "extension:2002"),
     ]:
         config = load_config(EXAMPLES / f"{name}.yaml", {"cds": Anything})

@@ -26,6 +26,7 @@ from softswitch.lab.watch import (
 READY_SECONDS = 20.0
 STEP_SECONDS = 10.0
 ALICE, BOB = "1001", "2001"
+ECHO = "*43"
 ALICE_HZ, BOB_HZ = 440, 660
 
 T = TypeVar("T")
@@ -259,7 +260,8 @@ def invitation(sites: Sequence[Site]) -> str:
     free = next(p for p in hq.phones.values() if p.number != ALICE)
     lines += [
         "",
-        f"and dial {ALICE}: Alice at {hq.name} answers and sends back what you say (echo);",
+        f"and dial {ECHO}: you hear yourself, and nobody else has to be there;",
+        f"         {ALICE}: Alice at {hq.name} answers and sends back what you say;",
         f"         {BOB}: Bob at {branch.name} answers with a tone of {BOB_HZ} Hz.",
         "",
         "Without a softphone at hand:",

@@ -98,6 +98,21 @@ def test_what_it_says_to_dial_can_be_dialled(lab: Child) -> None:
         check=False,
     )
     assert re.search(r"heard a tone of 52[2-4] Hz", phone.stdout), phone.stdout
+    # Whoever dials it hears itself, at either switch: nobody but the switch answers.
+    assert any(line.startswith("and dial *43: you hear yourself") for line in lab.output)
+    users = [line.split() for line in lab.output if line.startswith("  server ")]
+    assert len(users) == 2
+    for _, server, _, _, user, _, password in users:
+        place = ["--registrar", server, "--user", user, "--password", password]
+        own = ["phone", *place, "--call", "*43", "--tone", "523", "--expect-audio", "523"]
+        phone = subprocess.run(
+            [sys.executable, "-m", "softswitch.cli", *own],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert phone.returncode == 0, phone.stdout + phone.stderr
     # What the switches say of it meanwhile.
     said = "\n".join(lab.output)
     assert re.search(r"switch hq: .* calls: \S+ begins: extension:1002 .*calls 2001", said), said
