@@ -158,6 +158,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/tracing.md", 2),
         ("docs/transfer.md", 4),
         ("docs/softphone.md", 2),
+        ("docs/menus.md", 2),
     ],
 )
 def test_configurations_run_as_printed(
@@ -185,7 +186,8 @@ def test_configurations_run_as_printed(
         assert "refuse with" not in found.output, (command, found.output)
         said += found.output
     # What a page says that is said, is.
-    shown = re.findall(r"^    (\S+\.yaml:\d+: .*|limited by .*)$", page.read_text(), re.MULTILINE)
+    what = r"\S+\.yaml:\d+: .*|limited by .*|menu \w+: hears .*|presses .*"
+    shown = re.findall(rf"^ {{4,}}({what})$", page.read_text(), re.MULTILINE)
     lines = [line.strip() for line in said.splitlines()]
     assert [line for line in shown if line not in lines] == []
 
