@@ -6,6 +6,9 @@ import fnmatch
 import inspect
 import re
 import shlex
+import shutil
+import subprocess
+import wave
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from softswitch.calls import KNOWN_METHODS
 from softswitch.cli import main as softswitch
 from softswitch.config.addresses import AVAILABLE
 from softswitch.config.models import Media
+from softswitch.dialplan import OWN, NoSound, check_wav
 from softswitch.switch import ALLOW_LINE
 from tests.signed import Authority
 
@@ -190,6 +194,29 @@ def test_configurations_run_as_printed(
     shown = re.findall(rf"^ {{4,}}({what})$", page.read_text(), re.MULTILINE)
     lines = [line.strip() for line in said.splitlines()]
     assert [line for line in shown if line not in lines] == []
+
+
+def test_a_wav_file_is_made_as_printed(tmp_path: Path) -> None:
+    """By sox, of what a computer records: two channels, 44,100 samples a second."""
+    page = (ROOT / "docs/menus.md").read_text()
+    (command,) = re.findall(r"^\$ (sox .*)$", page, re.MULTILINE)
+    if shutil.which("sox") is None:
+        pytest.skip("there is no sox")
+    with wave.open(str(tmp_path / "recorded.wav"), "wb") as file:
+        file.setparams((2, 2, 44100, 0, "NONE", ""))
+        file.writeframes(bytes(4 * 44100))
+    with pytest.raises(NoSound, match="2 channels"):
+        check_wav(tmp_path / "recorded.wav")
+    subprocess.run(shlex.split(command), cwd=tmp_path, check=True)
+    assert check_wav(tmp_path / "hello.wav") == pytest.approx(1, abs=0.01)
+
+
+def test_the_prompts_that_are_named_are_there() -> None:
+    page = (ROOT / "docs/menus.md").read_text().split("## Prompts of your own")[1]
+    listed = re.findall(r"`([\w-]+)`", page.split("`softswitch/prompts")[0])
+    own = {path.stem for path in (OWN / "en").glob("*.wav")}
+    assert len(listed) > 15
+    assert [name for name in listed if name not in {*own, "time", "number"}] == []
 
 
 def test_git_ignores_what_a_switch_writes() -> None:

@@ -208,6 +208,9 @@ def test_the_plain_wheel_is_pure_and_an_sdist_is_enough_for_it(tmp_path: Path) -
     files += ROOT.glob("deploy/*.service")
     assert len(files) > 10
     assert {f"{data}/{f.relative_to(ROOT)}" for f in files} <= content
+    prompts = [*ROOT.glob("softswitch/prompts/*.txt"), *ROOT.glob("softswitch/prompts/*/*.wav")]
+    assert len(prompts) > 100
+    assert {str(f.relative_to(ROOT)) for f in prompts} <= content
 
     sdist = hook(folder, "build_sdist", "dist").splitlines()[-1]
     with tarfile.open(folder / "dist" / sdist) as file:
