@@ -12,7 +12,7 @@ from softswitch.messages import MessageSettings
 from softswitch.notifier import NotifierSettings
 from softswitch.parties import GuessLimits
 from softswitch.parties import Settings as RegistrarSettings
-from softswitch.sip import TimerSettings
+from softswitch.sip import TimerSettings, is_numeric
 
 
 def timers_of(config: Config) -> TimerSettings:
@@ -53,7 +53,21 @@ def pool_settings(config: Config) -> PoolSettings:
     """Of the media workers: none are kept ready where nothing is played."""
     media = config.media
     spare = media.spare if config.dialplan.plays() else 0
-    return PoolSettings(spare, media.workers if media.spare else 0, media.worker_calls)
+    return PoolSettings(
+        spare,
+        media.workers if media.spare else 0,
+        media.worker_calls,
+        ports=media.ports,
+        addresses=(media.address,) if media.address else _addresses(config),
+    )
+
+
+def _addresses(config: Config) -> tuple[str, ...]:
+    """By which phones know this switch, as far as the configuration says it; but few."""
+    hosts = [listen.host for listen in config.switch.listen]
+    return tuple(dict.fromkeys(h for h in hosts if is_numeric(h) and h not in ("0.0.0.0", "::")))[
+        :4
+    ]
 
 
 def completion_settings(config: Config) -> CompletionSettings:

@@ -26,6 +26,7 @@ class MenuApplication(Application):
         self._menu: Menu | None = None
         self._pressed = ""
         self._left = 0  # tries
+        self._swallows = False  # further keys of a number that there is not
 
     def began(self) -> None:
         """See `Application`."""
@@ -46,6 +47,7 @@ class MenuApplication(Application):
         menu = self._menu
         assert menu is not None
         self._pressed = ""
+        self._swallows = False
         self.seat.stop_waiting()
         self.seat.say_files([*before, *menu.say])
 
@@ -60,6 +62,9 @@ class MenuApplication(Application):
         if menu is None:
             return
         self.seat.note_digit(digit)
+        if self._swallows:
+            self.seat.wait(menu.digit_timeout, self._all_wrong)
+            return
         if not self._pressed:
             self.seat.hush()
         self._pressed += digit
@@ -84,8 +89,19 @@ class MenuApplication(Application):
         self._try_again(())
 
     def _wrong(self) -> None:
+        """These keys stand for nothing. What the caller is still dialling belongs to them."""
         menu = self._menu
         assert menu is not None
+        if menu.extensions or any(len(keys) > 1 for keys in menu.choices):
+            self._swallows = True
+            self.seat.wait(menu.digit_timeout, self._all_wrong)
+        else:
+            self._try_again(menu.invalid)
+
+    def _all_wrong(self) -> None:
+        menu = self._menu
+        assert menu is not None
+        self._swallows = False
         self._try_again(menu.invalid)
 
     def _try_again(self, before: tuple[str, ...]) -> None:
@@ -104,7 +120,7 @@ class MenuApplication(Application):
         extensions = self.seat.around.dialplan.extensions
         action = otherwise.of(self.seat.number, extensions)
         self.seat.note(choice="")
-        if isinstance(action, Play) and isinstance(action.what, MenuPlay):
+        if isinstance(action, Play) and isinstance(action.what, MenuPlay) and not action.otherwise:
             self._go_to(action.what.menu)
         else:
             self._go_on(action)
@@ -124,7 +140,7 @@ class MenuApplication(Application):
                 self._enter()
             return
         action = menu.action(choice, seat.number, seat.around.dialplan.extensions)
-        if isinstance(action, Play) and isinstance(action.what, MenuPlay):
+        if isinstance(action, Play) and isinstance(action.what, MenuPlay) and not action.otherwise:
             self._go_to(action.what.menu)
         else:
             self._go_on(action)

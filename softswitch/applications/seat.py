@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -11,6 +12,8 @@ from softswitch.dialplan import Action, Dialplan, Menu, Plays
 from softswitch.media import File, Port, Recorded, Sound
 from softswitch.sip import Flow, Timer, local_response
 from softswitch.voicemail import Voicemail
+
+log = logging.getLogger(__name__)
 
 COMES_WITHIN: Final = 10.0
 """Seconds within which the call has to be at the worker."""
@@ -137,6 +140,9 @@ class Seat(Opened):
 
     def played(self, job: int, error: str) -> None:
         """Something is at its end."""
+        if error:
+            where = self.leg.call if self.leg is not None else None
+            log.error("%s: %s cannot be played: %s", where, self.play.what.told(), error)
         if job == self._job and not self._going and self.application is not None:
             self._job = 0
             self.application.played()

@@ -225,6 +225,15 @@ class SwitchSection(Section):
     )
 
 
+def _ports(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise ValueError(f"found `{text}`, expected ports such as 20000-29999")
+    if not 1024 <= int(first) <= int(last) - 3 <= 65532:
+        raise ValueError(f"found `{text}`, expected at least four ports from 1024 to 65535")
+    return int(first), int(last)
+
+
 MediaAddress = Annotated[Text, AfterValidator(_numeric)]
 
 
@@ -238,6 +247,12 @@ class Media(Section):
         default=None,
         description="where phones send audio for the switch itself; unless said otherwise the "
         "address by which each knows it",
+    )
+    ports: Annotated[
+        tuple[int, int], text_then(_ports, "ports such as 20000-29999"), IN_JSON_A_TEXT
+    ] = Field(
+        default=(0, 0),
+        description="UDP ports for that audio, such as 20000-29999; by default any",
     )
     prompts: Path | None = Field(
         default=None,

@@ -38,13 +38,20 @@ class Tone(msgspec.Struct, frozen=True, tag=True, array_like=True):
 Sound: TypeAlias = File | Tone
 
 
+class Prepare(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """There will be calls whose audio is sent to ``address``, at UDP ports from ``first`` to
+    ``last`` (0: any). None may come before that is ``Prepared``."""
+
+    address: str
+    first: int = 0
+    last: int = 0
+
+
 class Expect(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """A call to ``sip:KEY@ADDRESS`` will come: it is that port, and says that its audio is to be
-    sent to ``address``."""
+    """A call to ``sip:KEY@ADDRESS`` will come: it is that port."""
 
     port: int
     key: str
-    address: str
 
 
 class Play(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -87,7 +94,7 @@ class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
-Order: TypeAlias = Expect | Play | Echo | Record | StopRecording | Release
+Order: TypeAlias = Prepare | Expect | Play | Echo | Record | StopRecording | Release
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -96,6 +103,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
     pid: int
     sip: int
     ports: int
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Calls for that address may come; ``error``: they may not, and why."""
+
+    address: str
+    error: str = ""
 
 
 class Up(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -138,7 +152,7 @@ class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
-Said: TypeAlias = Ready | Up | Digit | Played | Recorded | Gone
+Said: TypeAlias = Ready | Prepared | Up | Digit | Played | Recorded | Gone
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

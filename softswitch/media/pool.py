@@ -21,6 +21,8 @@ from softswitch.media.orders import (
     Order,
     Play,
     Played,
+    Prepare,
+    Prepared,
     Ready,
     Record,
     Recorded,
@@ -37,6 +39,7 @@ STARTS_WITHIN: Final = 10.0
 """Seconds that a worker may take until it is ready."""
 COMES_WITHIN: Final = 5.0
 """Seconds that somebody waits for a port."""
+_APART: Final = 16
 AGAIN: Final = 1.0
 """Seconds until another one is started after one that died before it was ready."""
 
@@ -85,12 +88,15 @@ class User(Protocol):
 class PoolSettings(msgspec.Struct, frozen=True):
     """`spare` ports are kept free ahead of need, by at most `most` workers; a worker that has taken
     `calls` calls takes no more, and ends with the last of them. So many may be `waiting` for one
-    that starts."""
+    that starts. `ports` are the first and last UDP port for audio (0: any),
+    `addresses` those at which it will come in, as far as they are known."""
 
     spare: int = 2
     most: int = 50
     calls: int = 1000
     waiting: int = 500
+    ports: tuple[int, int] = (0, 0)
+    addresses: tuple[str, ...] = ()
 
 
 class _Wanted(msgspec.Struct, eq=False):
@@ -156,6 +162,8 @@ class MediaWorker:
         self.size = 0  # ports that it can have at a time
         self.taken = 0  # calls that it has had
         self.ports: dict[int, Port] = {}
+        # The addresses that calls may come for; not yet, if False.
+        self.addresses: dict[str, bool] = {}
         self.retired = False
         self.over = False
         self.line: Line | None = None
@@ -187,6 +195,9 @@ class MediaWorker:
         if isinstance(said, Ready):
             self.pid, self.sip, self.size = said.pid, said.sip, said.ports
             self._pool.ready(self)
+            return
+        if isinstance(said, Prepared):
+            self._pool.prepared(self, said)
             return
         port = self.ports.get(said.port)
         user = port.user if port is not None else None
@@ -239,6 +250,7 @@ class Workers:
         self._waits = False  # until another one is tried
         self._closed = False
         self._wanted: deque[_Wanted] = deque()
+        self._addresses: dict[str, None] = {}  # that were asked for
         self.failed = 0
         """Workers that died while they were needed."""
 
@@ -350,10 +362,17 @@ class Workers:
     def _take(self, user: User, address: str) -> Port | None:
         """The worker that has fewest calls takes it, so that one that dies takes few with it."""
         found: MediaWorker | None = None
+        unprepared: MediaWorker | None = None
         for one in self._workers:
-            if one.free and (found is None or len(one.ports) < len(found.ports)):
+            if not one.free:
+                continue
+            if address not in one.addresses:
+                unprepared = unprepared or one
+            elif one.addresses[address] and (found is None or len(one.ports) < len(found.ports)):
                 found = one
         if found is None:
+            if unprepared is not None:
+                self._prepare(unprepared, address)
             return None
         self._ports += 1
         port = Port(found, self._ports, self._token(), user)
@@ -361,17 +380,42 @@ class Workers:
         found.taken += 1
         if found.taken >= self._settings.calls:
             found.retired = True
-        found.order(Expect(port.number, port.key, address))
+        found.order(Expect(port.number, port.key))
         self.look_ahead()
         return port
+
+    def _ports_of(self, worker: MediaWorker) -> tuple[int, int]:
+        """Where a worker looks for ports for audio: each begins elsewhere, so that few are in use
+        there already."""
+        first, last = self._settings.ports
+        if first and last - first > _APART:
+            first += (worker.number * _APART) % (last - first - _APART) // 2 * 2
+        return first, last
+
+    def _prepare(self, worker: MediaWorker, address: str) -> None:
+        """Calls for that address may come there soon."""
+        if address not in worker.addresses:
+            worker.addresses[address] = False
+            self._addresses.setdefault(address)
+            worker.order(Prepare(address, *self._ports_of(worker)))
 
     # --- what becomes of workers
 
     def ready(self, worker: MediaWorker) -> None:
         """It takes calls."""
         log.debug("%r is ready for %d calls", worker, worker.size)
+        for address in [*self._settings.addresses, *self._addresses]:
+            self._prepare(worker, address)
         self._serve()
         self.look_ahead()
+
+    def prepared(self, worker: MediaWorker, said: Prepared) -> None:
+        """It takes calls for that address, or not."""
+        if said.error:
+            log.error("%r: no audio at %s: %s", worker, said.address, said.error)
+        else:
+            worker.addresses[said.address] = True
+        self._serve()
 
     def freed(self, worker: MediaWorker) -> None:
         """One of its ports is free."""

@@ -31,6 +31,8 @@ from softswitch.media.orders import (
     Gone,
     Play,
     Played,
+    Prepare,
+    Prepared,
     Ready,
     Record,
     Recorded,
@@ -113,6 +115,7 @@ class _Port:
         self.up = False
         self.echo = False
         self.sounds: tuple[File | Tone, ...] = ()
+        self.error = ""  # why one of them could not be played
         self.loop = False
         self.job = 0
         self.next = 0
@@ -180,18 +183,25 @@ class Worker:
         number = endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
         endpoint.libStart()
         at = int(endpoint.transportGetInfo(number).localName.rpartition(":")[2])
-        self._account("127.0.0.1")
         self._say(Ready(os.getpid(), at, most))
 
-    def _account(self, address: str) -> None:
-        if address in self._accounts:
-            return
+    def _prepare(self, order: Prepare) -> None:
+        """pjsua2 chooses an account by the address in the INVITE's To, before we hear of it."""
+        error = ""
+        if order.address not in self._accounts:
+            try:
+                self._account(order.address, order.first, order.last)
+            except pj.Error as failure:
+                error = str(failure.reason)
+        self._say(Prepared(order.address, error))
+
+    def _account(self, address: str, first: int, last: int) -> None:
         config = pj.AccountConfig()
         six = ":" in address
         config.idUri = f"sip:media@[{address}]" if six else f"sip:media@{address}"
         config.regConfig.registerOnAdd = False
         transport = config.mediaConfig.transportConfig
-        transport.port = 0
+        transport.port, transport.portRange = first, last - first
         transport.publicAddress = address
         config.mediaConfig.ipv6Use = (
             pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if six else pj.PJSUA_IPV6_DISABLED
@@ -222,6 +232,9 @@ class Worker:
                 self._over = True
                 return
             order = order_of(data)
+            if isinstance(order, Prepare):
+                self._prepare(order)
+                continue
             port = self._ports.get(order.port)
             if isinstance(order, Expect):
                 self._expect(order)
@@ -238,6 +251,7 @@ class Worker:
                     order.job,
                     0,
                 )
+                port.error = ""
                 if port.up:
                     self._go_on(port)
             elif isinstance(order, Record):
@@ -251,7 +265,6 @@ class Worker:
                 self._release(port)
 
     def _expect(self, order: Expect) -> None:
-        self._account(order.address)
         port = self._ports[order.port] = _Port(order.port)
         self._keys[order.key] = port, order.key
         self._clock()
@@ -277,25 +290,31 @@ class Worker:
 
     def _go_on(self, port: _Port) -> None:
         """Play what comes next; at the end of a job tell it."""
-        if port.next >= len(port.sounds):
-            if not port.loop or not port.sounds:
-                if port.job:
-                    self._say(Played(port.number, port.job))
-                    port.job = 0
+        failed = 0
+        while True:
+            if port.next >= len(port.sounds):
+                if not port.loop or not port.sounds or failed >= len(port.sounds):
+                    if port.job:
+                        self._say(Played(port.number, port.job, port.error))
+                        port.job = 0
+                    return
+                port.next = 0
+            sound = port.sounds[port.next]
+            port.next += 1
+            try:
+                if isinstance(sound, File):
+                    player = _Player(self.notes, port, port.job)
+                    player.createPlayer(sound.path, pj.PJMEDIA_FILE_NO_LOOP)
+                    player.startTransmit(port.audio)
+                    port.current = player
+                else:
+                    port.current = self._tone(port, sound)
                 return
-            port.next = 0
-        sound = port.sounds[port.next]
-        port.next += 1
-        try:
-            if isinstance(sound, File):
-                port.current = player = _Player(self.notes, port, port.job)
-                player.createPlayer(sound.path, pj.PJMEDIA_FILE_NO_LOOP)
-                player.startTransmit(port.audio)
-            else:
-                port.current = self._tone(port, sound)
-        except pj.Error as error:
-            job, port.job, port.sounds = port.job, 0, ()
-            self._say(Played(port.number, job, str(error.reason)))
+            except pj.Error as error:
+                # The rest is heard all the same.
+                failed += 1
+                where = sound.path if isinstance(sound, File) else "tone"
+                port.error = port.error or f"{where}: {error.reason}"
 
     def _tone(self, port: _Port, tone: Tone) -> Any:
         generator = pj.ToneGenerator()
