@@ -98,7 +98,7 @@ class Seat(Opened):
         self.application = application
         host = f"[{address}]" if ":" in address else address
         what = self.play.what
-        number = getattr(what, "menu", "") or getattr(what, "of", "") or self.number
+        number = getattr(what, "of", "") or self.number
         self.destination = Destination(
             f"application:{application.NAME}",
             number,
