@@ -52,8 +52,9 @@ RESTS: Final = 0.1
 """The same while there are none. A call is noticed at once, and the orders before it with it."""
 SETTLES: Final = 1.0
 """Seconds that a player is kept after its end: a media thread may still be at it."""
-QUIET: Final = 27
-"""What pjsua2 calls the level of about -40 dB (0 to 127, as μ-law counts): quieter is silence."""
+QUIET: Final = 8
+"""What pjsua2 calls the level of a tone of -40 dB (-30 dB: 16, -50 dB: 3): quieter is silence.
+The level of what comes in is its "tx level"."""
 LISTENS: Final = 0.1
 """Seconds between looks at a recording."""
 WHEEL: Final = 4
@@ -397,7 +398,7 @@ class Worker:
             return
         recording.looks = now + LISTENS
         with contextlib.suppress(pj.Error):
-            if port.audio is not None and port.audio.getRxLevel() >= QUIET:
+            if port.audio is not None and port.audio.getTxLevel() >= QUIET:
                 recording.heard = now
         if now >= recording.until:
             self._recorded(port, "full")
