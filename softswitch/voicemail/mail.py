@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import ssl
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate
 from pathlib import Path
 from typing import Final
 
@@ -18,28 +19,32 @@ PATIENCE: Final = 30.0
 
 
 def mail_of(message: Message, to: str, settings: SmtpModel) -> EmailMessage:
-    """The mail that brings a message."""
-    who = message.caller or "somebody without a number"
+    """The mail that brings a message. It is the same mail however often it is made."""
+    who = _line(message.caller) or "somebody without a number"
     if message.caller_name and message.caller_name != message.caller:
-        who = f"{message.caller_name} ({who})"
+        who = f"{_line(message.caller_name)} ({who})"
     mail = EmailMessage()
-    mail["Subject"] = _line(f"Message from {who}")
+    mail["Subject"] = f"Message from {who}"
     mail["From"] = settings.sender
     mail["To"] = to
     mail["Date"] = formatdate(message.at)
-    mail["Message-ID"] = make_msgid(domain=settings.sender.partition("@")[2])
-    at = datetime.fromtimestamp(message.at).strftime("%Y-%m-%d %H:%M")
+    # Should it be sent twice after all, mailboxes know it by this.
+    domain = settings.sender.partition("@")[2]
+    mail["Message-ID"] = f"<voicemail.{message.id}.{round(message.at * 1e6)}@{domain}>"
+    at = datetime.fromtimestamp(message.at).astimezone().strftime("%Y-%m-%d %H:%M %Z")
     mail.set_content(
         f"{who} has left a message of {message.seconds:.0f} s for {message.mailbox} at {at}.\n"
-        f"\nCall {message.call_id}\n"
+        f"\nCall {_line(message.call_id)}\n"
     )
     if settings.attach:
-        mail.add_attachment(
-            Path(message.path).read_bytes(),
-            maintype="audio",
-            subtype="wav",
-            filename=f"message-{message.id}.wav",
-        )
+        # Somebody has taken its file away: it is told all the same, and holds up no other.
+        with contextlib.suppress(FileNotFoundError):
+            mail.add_attachment(
+                Path(message.path).read_bytes(),
+                maintype="audio",
+                subtype="wav",
+                filename=f"message-{message.id}.wav",
+            )
     return mail
 
 
@@ -52,14 +57,20 @@ def send(mail: EmailMessage, settings: SmtpModel) -> None:
         )
     else:
         server = smtplib.SMTP(settings.host, settings.port, timeout=PATIENCE)
-    with server:
+    try:
         if settings.security == "starttls":
             server.starttls(context=context)
         if settings.user:
             server.login(settings.user, settings.password)
         server.send_message(mail)
+        # It has the mail by now, however it takes our leave.
+        with contextlib.suppress(OSError):
+            server.quit()
+    finally:
+        server.close()
 
 
 def _line(text: str) -> str:
-    """Without what would begin another header."""
-    return " ".join(text.split())
+    """Without what would begin another header, or is no text."""
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    return " ".join(shown.split())

@@ -6,15 +6,18 @@ the event loop: every call may wait for the disk (`softswitch.voicemail.keeper`)
 
 from __future__ import annotations
 
-import contextlib
-import os
+import logging
 import sqlite3
+from collections.abc import Collection
+from math import inf
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from softswitch.voicemail.wav import repaired
+
+log = logging.getLogger(__name__)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -36,6 +39,7 @@ CREATE TABLE IF NOT EXISTS greetings (
 );
 """
 _RECORDING: Final = "recording"
+_GREETING: Final = "greeting"  # likewise, to be one
 _NEW: Final = "new"
 _OLD: Final = "old"
 
@@ -74,29 +78,48 @@ class Store:
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.wav"
 
-    def recover(self, least: float) -> dict[str, tuple[int, int]]:
+    def recover(self, least: float, mailed: Collection[str] = ()) -> dict[str, tuple[int, int]]:
         """What a process that was killed was recording is kept as far as it had come, if it has
-        `least` seconds. How many messages there are by mailbox: new, and others."""
-        rows = self._db.execute("SELECT id FROM messages WHERE state = ?", (_RECORDING,)).fetchall()
-        for (number,) in rows:
-            self.rescue(number, least)
-        known = {number for (number,) in self._db.execute("SELECT id FROM messages")}
-        known |= {number for (number,) in self._db.execute("SELECT id FROM greetings")}
-        for path in self._folder.glob("*.wav"):
-            if path.stem.isdecimal() and int(path.stem) not in known:
-                path.unlink(missing_ok=True)
+        `least` seconds; that of the mailboxes `mailed` is to be sent. How many messages there are
+        by mailbox: new, and others."""
+        for number, mailbox, state in self._db.execute(
+            "SELECT id, mailbox, state FROM messages WHERE state IN (?, ?)", (_RECORDING, _GREETING)
+        ).fetchall():
+            try:
+                if state == _GREETING:
+                    self.discard(number)
+                else:
+                    self.keep(number, least, mailbox in mailed)
+            except OSError as error:
+                log.error("message %d for %s: %s", number, mailbox, error)
+        self._tidy()
         found = self._db.execute(
             "SELECT mailbox, sum(state = 'new'), sum(state = 'old') FROM messages GROUP BY mailbox"
         )
         return {mailbox: (new, old) for mailbox, new, old in found}
 
-    def rescue(self, number: int, least: float) -> None:
-        """Keep what there is of a message whose recorder was killed, if it has `least` seconds."""
-        seconds = repaired(self._path(number))
-        if seconds >= least:
-            self.keep(number, seconds, False)
-        else:
-            self.discard(number)
+    def _tidy(self) -> None:
+        """No files are left but those that there are rows of. Files with higher numbers than this
+        database has ever given are of another one: they stay, and their numbers are not given."""
+        known = {number for (number,) in self._db.execute("SELECT id FROM messages")}
+        known |= {number for (number,) in self._db.execute("SELECT id FROM greetings")}
+        given = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+        highest = (given.fetchone() or (0,))[0]
+        beyond = highest
+        for path in self._folder.glob("*.wav"):
+            number = int(path.stem) if path.stem.isascii() and path.stem.isdecimal() else 0
+            if 0 < number <= highest and number not in known:
+                path.unlink(missing_ok=True)
+            elif number < 2**53:
+                beyond = max(beyond, number)
+        if beyond > highest:
+            log.warning("files up to %d.wav are of another database", beyond)
+            self._db.execute(
+                "INSERT INTO messages (id, mailbox, state, caller, caller_name, call_id, at)"
+                " VALUES (?, '', '', '', '', '', 0)",
+                (beyond,),
+            )
+            self._db.execute("DELETE FROM messages WHERE id = ?", (beyond,))
 
     def counts(self, mailbox: str) -> tuple[int, int]:
         """How many messages nobody has heard, and how many others there are."""
@@ -106,12 +129,28 @@ class Store:
         ).fetchone()
         return new or 0, old or 0
 
+    def held(self, mailbox: str) -> int:
+        """Messages that there are, and those that are being recorded."""
+        (found,) = self._db.execute(
+            "SELECT count(*) FROM messages WHERE mailbox = ? AND state != ?", (mailbox, _GREETING)
+        ).fetchone()
+        return int(found)
+
     def begin(self, mailbox: str, caller: str, name: str, call_id: str, at: float) -> Message:
         """A message is about to be recorded into its file, which is not there yet."""
+        return self._begin(_RECORDING, mailbox, caller, name, call_id, at)
+
+    def begin_greeting(self, mailbox: str) -> Message:
+        """The same of a greeting."""
+        return self._begin(_GREETING, mailbox, "", "", "", 0.0)
+
+    def _begin(
+        self, state: str, mailbox: str, caller: str, name: str, call_id: str, at: float
+    ) -> Message:
         made = self._db.execute(
             "INSERT INTO messages (mailbox, state, caller, caller_name, call_id, at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (mailbox, _RECORDING, caller, name, call_id, at),
+            (mailbox, state, caller, name, call_id, at),
         )
         number = made.lastrowid
         assert number is not None
@@ -119,14 +158,19 @@ class Store:
         path.unlink(missing_ok=True)
         return Message(number, mailbox, True, caller, name, call_id, at, 0.0, str(path))
 
-    def keep(self, number: int, seconds: float, mail: bool) -> None:
-        """It was recorded. `mail`: it is to be sent."""
-        with contextlib.suppress(OSError), self._path(number).open("rb") as file:
-            os.fsync(file.fileno())
+    def keep(self, number: int, least: float, mail: bool, most: float = inf) -> bool:
+        """It was recorded, or its recorder was killed: what there is of it is kept, but for what is
+        beyond `most` seconds. False: that is less than `least` seconds, and there is no message.
+        `mail`: it is to be sent."""
+        seconds = repaired(self._path(number), most)
+        if not seconds or seconds < least:
+            self.discard(number)
+            return False
         self._db.execute(
             "UPDATE messages SET state = ?, seconds = ?, mail = ? WHERE id = ?",
             (_NEW, seconds, "due" if mail else "", number),
         )
+        return True
 
     def discard(self, number: int) -> None:
         """There is no message, or it is not wanted any more."""
@@ -178,17 +222,24 @@ class Store:
         path = self._path(found[0]) if found is not None else None
         return str(path) if path is not None and path.is_file() else ""
 
-    def set_greeting(self, mailbox: str, number: int) -> None:
-        """The recording of that number (`begin`) is its greeting from now on; 0: none is."""
+    def set_greeting(self, mailbox: str, number: int, most: float = inf) -> bool:
+        """The recording of that number (`begin_greeting`) is its greeting from now on, but for what
+        is beyond `most` seconds; 0: none is. False: there is nothing in it, and all stays."""
+        if number and not repaired(self._path(number), most):
+            self.discard(number)
+            return False
         before = self._db.execute(
             "SELECT id FROM greetings WHERE mailbox = ?", (mailbox,)
         ).fetchone()
-        self._db.execute("BEGIN IMMEDIATE")
-        if number:
-            self._db.execute("INSERT OR REPLACE INTO greetings VALUES (?, ?)", (mailbox, number))
-            self._db.execute("DELETE FROM messages WHERE id = ?", (number,))
-        else:
-            self._db.execute("DELETE FROM greetings WHERE mailbox = ?", (mailbox,))
-        self._db.execute("COMMIT")
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            if number:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO greetings VALUES (?, ?)", (mailbox, number)
+                )
+                self._db.execute("DELETE FROM messages WHERE id = ?", (number,))
+            else:
+                self._db.execute("DELETE FROM greetings WHERE mailbox = ?", (mailbox,))
         if before is not None and before[0] != number:
             self._path(before[0]).unlink(missing_ok=True)
+        return True
