@@ -125,6 +125,8 @@ def _after_restart(before: Config, config: Config) -> Iterator[str]:
     for key in _RESTART:
         if getattr(before.switch, key) != getattr(config.switch, key):
             yield f"switch.{key}"
+    if before.voicemail.folder != config.voicemail.folder:
+        yield "voicemail.folder"
 
 
 def _changes(before: Config, config: Config) -> Iterator[str]:
@@ -136,7 +138,7 @@ def _changes(before: Config, config: Config) -> Iterator[str]:
     own = {before.path: before.stamp, config.path: config.stamp}
     if before.files | own != config.files | own:
         yield f"dialplan with {len(config.dialplan.routes)} routes"
-    for name in ("switch", "limits", "timers", "log", "trace"):
+    for name in ("switch", "limits", "timers", "log", "trace", "voicemail"):
         if getattr(before, name) != getattr(config, name):
             yield name
     for name in sorted({*before.sections, *config.sections}):

@@ -152,4 +152,8 @@ def kept_until_restart(before: Config, config: Config) -> Config:
         "journal": switch.journal,
         "control": switch.control,
     }
-    return replace(config, switch=config.switch.model_copy(update=kept))
+    return replace(
+        config,
+        switch=config.switch.model_copy(update=kept),
+        voicemail=config.voicemail.model_copy(update={"folder": before.voicemail.folder}),
+    )

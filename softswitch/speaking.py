@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from typing import Final, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final, TypeVar
 
 from softswitch.configuration import Config
 from softswitch.media import Nursery, Workers
@@ -23,6 +23,48 @@ T = TypeVar("T")
 
 READY_WITHIN: Final = 5.0
 """Seconds that the switch waits for its first worker before it says that it is ready."""
+DISK_WITHIN: Final = 10.0
+"""Seconds that a switch that stops waits for what is still to be written of messages."""
+
+
+class _Apart:
+    """A thread that does one thing after the other (`voicemail.Elsewhere`). The process does not
+    wait for it: a mail server that says nothing does not keep it from its end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        self._loop = loop
+        self._name = name
+        self._queue: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None]
+        self._queue = SimpleQueue()
+        self._thread: Thread | None = None
+        self._closed = False
+
+    def __call__(self, what: Callable[[], T], then: Callable[[T | None], None]) -> None:
+        """See `voicemail.Elsewhere`."""
+        if self._closed:
+            return
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._queue.put((what, then))
+
+    def _run(self) -> None:
+        while (task := self._queue.get()) is not None:
+            what, then = task
+            found = None
+            try:
+                found = what()
+            except Exception as error:
+                log.error("%s: %s", self._name, str(error) or type(error).__name__)
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(then, found)
+
+    def close(self, seconds: float) -> None:
+        """Nothing comes any more; wait so long for what has come."""
+        self._closed = True
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(seconds)
 
 
 class Speaking:
@@ -33,8 +75,8 @@ class Speaking:
         self._nursery = Nursery(loop)
         self._workers: Workers | None = None
         self._loop = loop
-        self._disk = ThreadPoolExecutor(1, "voicemail")
-        self._mails = ThreadPoolExecutor(1, "mails")
+        self._disk = _Apart(loop, "voicemail")
+        self._mails = _Apart(loop, "mails")
 
     async def open(self, transport: Transport, config: Config) -> None:
         """A port for them alone. Raises OSError."""
@@ -58,33 +100,12 @@ class Speaking:
         switch.spoken.messages = kept = Voicemail(
             config.voicemail,
             switch.extensions,
-            partial(self._elsewhere, self._disk),
-            partial(self._elsewhere, self._mails),
+            self._disk,
+            self._mails,
             switch.timers.after,
             switch.mailboxes.set,
         )
         kept.open()
-
-    def _elsewhere(
-        self,
-        where: ThreadPoolExecutor,
-        what: Callable[[], T],
-        then: Callable[[T | None], None],
-    ) -> None:
-        """Do it in that thread; see `voicemail.Elsewhere`."""
-        try:
-            future = where.submit(what)
-        except RuntimeError:  # it was shut down
-            return
-        future.add_done_callback(partial(self._done, then))
-
-    def _done(self, then: Callable[[T | None], None], future: Future[T]) -> None:
-        error = future.exception()
-        if error is not None:
-            log.error("voicemail: %s", str(error) or type(error).__name__)
-        found = None if error is not None else future.result()
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(then, found)
 
     async def begin(self) -> None:
         """The switch listens. Returns when the first worker is there, if there is to be one."""
@@ -107,5 +128,5 @@ class Speaking:
         kept, self._switch.spoken.messages = self._switch.spoken.messages, None
         if kept is not None:
             kept.close()
-        self._disk.shutdown(wait=True)
-        self._mails.shutdown(wait=False, cancel_futures=True)
+        self._disk.close(DISK_WITHIN)
+        self._mails.close(0.0)

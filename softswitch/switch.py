@@ -353,7 +353,7 @@ class Switch(Core):
         spoken.address = config.media.address or ""
         spoken.time_zone = config.switch.time_zone or ""
         if spoken.messages is not None:
-            spoken.messages.settings = config.voicemail
+            spoken.messages.take_up(config.voicemail)
         if spoken.workers is not None:
             spoken.workers.take_up(pool_settings(config))
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from softswitch.applications.menu import RINGING
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.speech import date, digits, number, time_of_day
-from softswitch.applications.voicemail import BEEP
+from softswitch.applications.voicemail import BEEP, worth
 from softswitch.dialplan import Goto, MailboxPlay
 from softswitch.media import Recorded
 from softswitch.voicemail import Message
+
+log = logging.getLogger(__name__)
 
 WAITS: Final = 10.0
 """Seconds for a key."""
@@ -24,10 +28,16 @@ _LISTENS: Final = 3
 _GREETING: Final = 4
 _RECORDS: Final = 5
 _ENDS: Final = 6
+_LISTS: Final = 7
+_FAILS: Final = 8
+_CALLS: Final = 9
+_DEAF: Final = (_ENDS, _LISTS, _FAILS, _CALLS)
+"""Keys do nothing then."""
 
 
 class MailboxApplication(Application):
-    """Of the extension that calls, or of the one that is named.
+    """Of the extension that calls, or of the one that is named. Nothing is heeded while the disk is
+    waited for.
 
     =========  ==================================================================================
     it         keys
@@ -60,10 +70,8 @@ class MailboxApplication(Application):
         """See `Application`."""
         seat = self.seat
         kept = seat.around.voicemail
-        call = seat.leg.call if seat.leg is not None else None
-        if call is None:
-            return
-        kind, _, name = call.party.partition(":")
+        # Not of the call: who was transferred here is none of the one who has placed it.
+        kind, _, name = seat.party.partition(":")
         own = name if kind == "extension" else ""
         self._mailbox = self._of or own
         if kept is None or not kept.has(self._mailbox):
@@ -97,7 +105,7 @@ class MailboxApplication(Application):
         elif state == _RECORDS:
             if digit == "#" and not self._beeps:
                 self.seat.stop_recording()
-        elif state != _ENDS:
+        elif state not in _DEAF:
             self.seat.stop_waiting()
             self.seat.hush()
             if state == _MENU:
@@ -111,10 +119,12 @@ class MailboxApplication(Application):
         """See `Application`."""
         if self._state == _ENDS:
             self.seat.done()
+        elif self._state == _FAILS:
+            self.seat.otherwise()
         elif self._state == _RECORDS and self._beeps:
             self._beeps = False
             self._record_greeting()
-        elif self._state != _RECORDS:
+        elif self._state not in (_RECORDS, _LISTS, _CALLS):
             self.seat.wait(WAITS, self._no_key)
 
     def _no_key(self) -> None:
@@ -149,13 +159,18 @@ class MailboxApplication(Application):
         if kept is None:
             seat.otherwise()
             return
-        if hmac.compare_digest(pressed.encode(), kept.pin(self._mailbox).encode()):
+        pin = kept.pin(self._mailbox)
+        if not pin:
+            # There is another configuration since.
+            seat.otherwise()
+            return
+        if hmac.compare_digest(pressed.encode(), pin.encode()):
             self._list()
             return
         self._tries += 1
         seat.note(pin="wrong")
         if self._tries >= kept.settings.pin_tries:
-            self._state = _ENDS
+            self._state = _FAILS
             self._say("wrong-pin", "goodbye")
         else:
             self._say("wrong-pin", "enter-pin")
@@ -165,13 +180,19 @@ class MailboxApplication(Application):
     def _list(self) -> None:
         kept = self.seat.around.voicemail
         if kept is not None:
-            self._state = _MENU
+            self._state = _LISTS
+            self.seat.stop_waiting()
             kept.listing(self._mailbox, self._listed)
 
     def _listed(self, messages: list[Message] | None) -> None:
         if self._gone:
             return
-        self._messages = messages or []
+        if messages is None:
+            # The disk does not do.
+            self._state = _FAILS
+            self._say("error")
+            return
+        self._messages = messages
         self._at = 0
         new = sum(one.new for one in self._messages)
         self.seat.note(new=str(new), old=str(len(self._messages) - new))
@@ -235,7 +256,9 @@ class MailboxApplication(Application):
             self.seat.note(deleted=str(message.id))
             self._next(self._at)
         elif digit == "4" and message.caller:
+            self._state = _CALLS
             self.seat.note(called_back=message.caller)
+            self.seat.say([RINGING])
             self.seat.go_on(Goto(message.caller))
         elif digit in "#*":
             self._list()
@@ -243,7 +266,11 @@ class MailboxApplication(Application):
             self._say("invalid", "message-keys")
 
     def nobody(self, status: int, reason: str) -> None:
-        """See `Application`: whom it has called back does not answer."""
+        """See `Application`: whom it has called back does not answer. Who was sent on because it
+        may not listen here still may not."""
+        if self._state != _CALLS:
+            self.seat.otherwise()
+            return
         self._state = _MENU
         self._say("not-available", "mailbox-keys")
 
@@ -267,10 +294,10 @@ class MailboxApplication(Application):
             own = kept.greeting(self._mailbox)
             seat.say_files([*([own] if own else seat.spoken(["no-greeting"]))])
         elif digit == "3":
-            kept.set_greeting(self._mailbox, None)
-            self._say("greeting-removed", "greeting-keys")
+            self._state = _LISTS
+            kept.set_greeting(self._mailbox, None, self._removed)
         elif digit in "#*":
-            self._menu()
+            self._list()
         else:
             self._say("invalid", "greeting-keys")
 
@@ -281,7 +308,9 @@ class MailboxApplication(Application):
                 kept.discard(message)
             return
         self._recording = message
-        if not self._beeps:
+        if message is None:
+            self._greeted(False, "error")
+        elif not self._beeps:
             self._record_greeting()
 
     def _record_greeting(self) -> None:
@@ -297,15 +326,27 @@ class MailboxApplication(Application):
         kept = self.seat.around.voicemail
         if message is None or kept is None:
             return
-        if recorded.error or recorded.seconds < kept.settings.least:
+        self._state = _LISTS
+        most = worth(recorded)
+        if recorded.error:
+            log.error("greeting of %s: %s", self._mailbox, recorded.error)
             kept.discard(message)
-            said = "invalid"
+            self._greeted(False)
+        elif min(most, recorded.seconds) < kept.settings.least:
+            kept.discard(message)
+            self._greeted(False, "try-again")
         else:
-            kept.set_greeting(self._mailbox, message)
-            said = "greeting-kept"
+            kept.set_greeting(self._mailbox, message, self._greeted, most)
+
+    def _removed(self, done: bool) -> None:
+        """The greeting is gone, or could not be removed."""
+        self._greeted(True, "greeting-removed" if done else "error")
+
+    def _greeted(self, done: bool, said: str = "") -> None:
+        """What has become of the greeting: it is said, and the keys again."""
         if not self._gone:
             self._state = _GREETING
-            self._say(said, "greeting-keys")
+            self._say(said or ("greeting-kept" if done else "error"), "greeting-keys")
 
     def left(self) -> None:
         """See `Application`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from softswitch import events
-from softswitch.calls import Call, Destination, Leg, Member, Opened, Passage
+from softswitch.calls import Call, Caller, Destination, Leg, Member, Opened, Passage
 from softswitch.dialplan import Action, Dialplan, Menu, Plays
 from softswitch.media import File, Port, Recorded, Sound
 from softswitch.sip import Flow, Timer, local_response
@@ -20,6 +20,8 @@ COMES_WITHIN: Final = 10.0
 MOST_DIGITS: Final = 100
 """Digits of one leg that are kept in the call's data."""
 LOST: Final = "Media Worker Lost"
+NOBODY: Final = Caller("", "")
+"""Who is here before anybody is."""
 
 
 class Surroundings(Protocol):
@@ -83,6 +85,9 @@ class Seat(Opened):
         self.play = play
         self.number = play.number
         self.leg: Leg | None = None
+        self.party = ""
+        """Who is here, as `Leg.party`: not always who has placed the call."""
+        self.caller = NOBODY
         self.port: Port | None = None
         self.application: Application | None = None
         self.facts: dict[str, str] = {}
@@ -108,10 +113,12 @@ class Seat(Opened):
         )
         self._late = self.around.after(COMES_WITHIN, self._never_came)
 
-    def placed(self, leg: Member) -> None:
+    def placed(self, leg: Member, party: str, caller: Caller) -> None:
         """See `Opened`."""
         assert isinstance(leg, Leg)
         self.leg = leg
+        self.party = party
+        self.caller = caller
 
     def abandoned(self) -> None:
         """See `Opened`."""

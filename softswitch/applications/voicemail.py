@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
+from math import inf
 from typing import Final
 
 from softswitch.applications.seat import Application, Seat
@@ -11,10 +13,20 @@ from softswitch.dialplan import VoicemailPlay
 from softswitch.media import File, Recorded, Sound, Tone
 from softswitch.voicemail import Message
 
+log = logging.getLogger(__name__)
+
 BEEP: Final = Tone(1000, on=400, level=-12.0)
 _GREETS: Final = 1
 _RECORDS: Final = 2
 _ENDS: Final = 3
+_FAILS: Final = 4
+
+
+def worth(recorded: Recorded) -> float:
+    """The seconds of a recording that are to be kept: the silence that has ended it is not."""
+    if recorded.why != "silence":
+        return inf
+    return max(recorded.seconds - recorded.silent, 0.0)
 
 
 class VoicemailApplication(Application):
@@ -25,7 +37,8 @@ class VoicemailApplication(Application):
     =========  =============================  ==========================  ======================
     greets     ``#``: the tone at once        the tone, then it records   –
     records    ``#``: that was all            –                           kept, and goodbye
-    ends       –                              hangs up                    –
+    ends       –                              `then`, or hangs up         –
+    fails      –                              `else`, or hangs up         –
     =========  =============================  ==========================  ======================
     """
 
@@ -49,20 +62,10 @@ class VoicemailApplication(Application):
         if kept is None or not kept.has(self._mailbox):
             seat.otherwise()
             return
-        seat.note(mailbox=self._mailbox)
         call = seat.leg.call if seat.leg is not None else None
         if call is None:
             return
-        who = call.identity
-        self._asked = True
-        kept.begin(
-            self._mailbox,
-            "" if who.private else who.number,
-            "" if who.private else who.name,
-            call.call_id,
-            seat.around.seconds(),
-            self._placed,
-        )
+        seat.note(mailbox=self._mailbox)
         own = kept.greeting(self._mailbox)
         sounds: list[Sound]
         if self._greeting:
@@ -73,9 +76,20 @@ class VoicemailApplication(Application):
             names = ["mailbox-of", *digits(self._mailbox), "not-here", "leave-message"]
             sounds = [File(path) for path in seat.spoken(names)]
         seat.say(sounds or [BEEP])
+        who = seat.caller
+        self._asked = True
+        kept.begin(
+            self._mailbox,
+            "" if who.private else who.number,
+            "" if who.private else who.name,
+            call.call_id,
+            seat.around.seconds(),
+            self._placed,
+            self._full,
+        )
 
     def _placed(self, message: Message | None) -> None:
-        """There is a place for the message, or none."""
+        """There is a place for the message; or the disk does not do."""
         self._asked = False
         kept = self.seat.around.voicemail
         if self._left:
@@ -84,12 +98,22 @@ class VoicemailApplication(Application):
             return
         self._message = message
         if message is None:
-            self._state = _ENDS
-            self.seat.note(message="mailbox full")
-            self._say("mailbox-full")
+            self._fails("disk", "error")
         elif self._waits:
             self._waits = False
             self._record()
+
+    def _full(self) -> None:
+        """There are as many messages as there may be."""
+        self._asked = False
+        if not self._left:
+            self._fails("full", "mailbox-full")
+
+    def _fails(self, why: str, prompt: str) -> None:
+        """No message can be left: the caller hears so, and goes on by the route's `else`."""
+        self._state = _FAILS
+        self.seat.note(message=why)
+        self._say(prompt)
 
     def _say(self, *names: str) -> None:
         paths = self.seat.spoken(names)
@@ -115,6 +139,8 @@ class VoicemailApplication(Application):
         """See `Application`."""
         if self._state == _ENDS:
             self.seat.done()
+        elif self._state == _FAILS:
+            self.seat.otherwise()
         elif self._state == _GREETS and not self._beeping:
             self._beep()
         elif self._state == _GREETS:
@@ -141,21 +167,28 @@ class VoicemailApplication(Application):
         kept = self.seat.around.voicemail
         if message is None or kept is None:
             return
-        said = recorded.seconds
-        if recorded.why == "silence":
-            said -= recorded.silent
-        there = not recorded.error and said >= kept.settings.least
+        if recorded.error:
+            log.error("message %d for %s: %s", message.id, self._mailbox, recorded.error)
+            kept.discard(message)
+            self._fails("disk", "error")
+            return
         self._state = _ENDS
-        if there:
-            self.seat.note(seconds=f"{recorded.seconds:.1f}")
-            kept.keep(message, recorded.seconds, self._thanked)
-        else:
-            self.seat.note(message="none")
+        most = worth(recorded)
+        seconds = min(most, recorded.seconds)
+        if seconds < kept.settings.least:
             kept.discard(message)
             self._thanked(False)
+            return
+        self.seat.note(seconds=f"{seconds:.1f}")
+        kept.keep(message, self._thanked, most)
 
-    def _thanked(self, there: bool = True) -> None:
-        """It is on disk: now it may be said so."""
+    def _thanked(self, there: bool | None) -> None:
+        """It is on disk, and only now that may be said; or it is none."""
+        if there is None:
+            self._fails("disk", "error")
+            return
+        if not there:
+            self.seat.note(message="none")
         if not self._left:
             self._say(*(["message-kept"] if there else []), "goodbye")
 

@@ -213,8 +213,8 @@ class Opened:
 
     destination: Destination
 
-    def placed(self, leg: Member) -> None:
-        """The call was placed: it is this leg."""
+    def placed(self, leg: Member, party: str, caller: Caller) -> None:
+        """The call was placed: it is this leg. Who talks to it, as a party and as it is shown."""
         raise NotImplementedError
 
     def abandoned(self) -> None:

@@ -167,7 +167,7 @@ class Search(Trying):
         self.invite(opened.destination)
         leg = self.legs[-1]
         leg.how = APPLICATION
-        opened.placed(leg)
+        opened.placed(leg, self.party, self.identity)
 
     def goto(self, number: str) -> None:
         """See ``dialplan.Asked``."""
