@@ -38,6 +38,7 @@ from softswitch.sip import Network, Timer, Timers
 from softswitch.voicemail import Voicemail
 
 NONE_FREE: Final = (503, "No Media Worker")
+NO_MAILBOX: Final = (480, "No Mailbox")
 
 
 class Applications(Known):
@@ -103,6 +104,13 @@ class Applications(Known):
         if workers is None:
             then(NONE_FREE)
             return
+        what = play.what
+        if isinstance(what, VoicemailPlay):
+            kept = self.messages
+            if kept is None or not kept.has(what.of or play.number):
+                # Not answered, to be hung up on at once.
+                then(NO_MAILBOX)
+                return
         seat = Seat(self, play)
         where = self.address or _host_of(address)
         workers.want(seat, where, partial(self._seated, seat, play, where, then))

@@ -137,6 +137,15 @@ class SpeakingWorld(World):
         """The facts of the newest application."""
         return [one for one in self.events if isinstance(one, ApplicationTold)][-1].facts
 
+    def facts_of_last(self, application: str) -> dict[str, str]:
+        """The newest of that application; none if it has told nothing."""
+        told = [
+            one
+            for one in self.events
+            if isinstance(one, ApplicationTold) and one.application == application
+        ]
+        return dict(told[-1].facts) if told else {}
+
     def folder_of(self, name: str) -> Path:
         return self.folder / "voicemail" / name
 

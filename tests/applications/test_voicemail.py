@@ -56,9 +56,12 @@ def test_an_unanswered_call_is_for_the_mailbox_of_who_was_called(world: Speaking
 
 
 def test_who_has_no_mailbox(world: SpeakingWorld) -> None:
-    one = Heard(world, world.alice, "1003", wait=6)
-    assert one.recording is None
-    assert one.worker.count("BYE") == 1 or one.over
+    """Nothing is answered: the caller is told why nobody came."""
+    line = world.alice.call("1003")
+    world.carol.line.reply(486)
+    assert line.last.status == 486
+    line.ack()
+    assert world.worker.lines == []
 
 
 @pytest.mark.parametrize("moment", ["greeting", "beep", "waits for the disk"])
