@@ -66,15 +66,6 @@ class Sounds:
     folder: Path
     prompts: tuple[Path, ...]
 
-    def __eq__(self, other: object) -> bool:
-        """A configuration that was read again is the same."""
-        if not isinstance(other, Sounds):
-            return NotImplemented
-        return (self.folder, self.prompts) == (other.folder, other.prompts)
-
-    def __hash__(self) -> int:
-        return hash((self.folder, self.prompts))
-
     def find(self, text: str) -> Path:
         """The file of a prompt's name (``welcome``) or path (``sounds/hello.wav``). Raises
         NoSound."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from softswitch.media.orders import (
     Order,
     Play,
     Played,
+    Prepare,
+    Prepared,
     Ready,
     Record,
     Recorded,
@@ -57,12 +60,16 @@ routes:
 class WorkerLine:
     """The test's end of the way to a worker."""
 
-    def __init__(self, worker: MediaWorker) -> None:
+    def __init__(self, worker: MediaWorker, soon: Callable[[Callable[[], None]], None]) -> None:
         self.worker = worker
+        self.soon = soon
         self.orders: list[Order] = []
 
     def send(self, order: Order) -> None:
-        self.orders.append(order)
+        if isinstance(order, Prepare):
+            self.soon(partial(self.worker.said, Prepared(order.address)))
+        else:
+            self.orders.append(order)
 
     def close(self) -> None: ...
 
@@ -124,13 +131,16 @@ class SpeakingWorld(World):
         self.carrier = self.agent("10.0.9.1", "pstn")
 
     def _start(self, worker: MediaWorker) -> WorkerLine:
-        line = WorkerLine(worker)
+        line = WorkerLine(worker, self._soon)
         serial = 7000 + worker.number
         agent = self.agent("127.0.0.1", "media", serial)
         self.at(self.now, lambda: worker.said(Ready(serial, serial, 4)))
         if self.worker_line is None:
             self.worker_line, self.worker = line, agent
         return line
+
+    def _soon(self, what: Callable[[], None]) -> None:
+        self.at(self.now, what)
 
     @property
     def facts(self) -> dict[str, str]:

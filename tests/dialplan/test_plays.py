@@ -15,7 +15,7 @@ from softswitch.dialplan.sounds import OWN
 
 EN = OWN / "en"
 AROUND = Surroundings(
-    frozenset({"1001", "1002"}), {"pstn": False}, timeout=90.0, sounds=Sounds(OWN, [EN])
+    frozenset({"1001", "1002"}), {"pstn": False}, timeout=90.0, sounds=Sounds(OWN, (EN,))
 )
 ALICE = Source("extension", "1001")
 

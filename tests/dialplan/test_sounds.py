@@ -56,14 +56,20 @@ def test_what_cannot(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(NoSound, match=says):
         check_wav(tmp_path / "a.wav")
     with pytest.raises(NoSound, match="^found `a.wav`, which " + says):
-        Sounds(tmp_path, []).find("a.wav")
+        Sounds(tmp_path, ()).find("a.wav")
 
 
 def test_a_folder_before_another(tmp_path: Path) -> None:
     german = tmp_path / "prompts" / "de"
     german.mkdir(parents=True)
     (german / "welcome.wav").write_bytes(wav())
-    sounds = Sounds(tmp_path, [german, OWN / "en"])
+    sounds = Sounds(
+        tmp_path,
+        (
+            german,
+            OWN / "en",
+        ),
+    )
     assert sounds.find("welcome") == german / "welcome.wav"
     assert sounds.find("closed") == OWN / "en" / "closed.wav"
     assert sounds.find("prompts/de/welcome.wav") == german / "welcome.wav"
@@ -82,15 +88,15 @@ def test_a_folder_before_another(tmp_path: Path) -> None:
 )
 def test_what_is_not_there(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(NoSound) as error:
-        Sounds(tmp_path, [OWN / "en"]).find(text)
+        Sounds(tmp_path, (OWN / "en",)).find(text)
     assert str(error.value).startswith(says)
 
 
 def test_read_again_it_is_the_same(tmp_path: Path) -> None:
-    one = Sounds(tmp_path, [OWN / "en"])
-    assert one == Sounds(tmp_path, [OWN / "en"])
-    assert hash(one) == hash(Sounds(tmp_path, [OWN / "en"]))
-    assert one != Sounds(tmp_path, [])
+    one = Sounds(tmp_path, (OWN / "en",))
+    assert one == Sounds(tmp_path, (OWN / "en",))
+    assert hash(one) == hash(Sounds(tmp_path, (OWN / "en",)))
+    assert one != Sounds(tmp_path, ())
     assert one != tmp_path
 
 

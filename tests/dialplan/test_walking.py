@@ -54,7 +54,7 @@ routes:
   - {match: "605", play: time, then: {status: 480}, else: {dial: "301"}}
 """
 AROUND = Surroundings(
-    frozenset({"301", "302", "303", "304"}), {}, sounds=Sounds(Path("/nowhere"), [OWN / "en"])
+    frozenset({"301", "302", "303", "304"}), {}, sounds=Sounds(Path("/nowhere"), (OWN / "en",))
 )
 CALLER = Source("extension", "302")
 MAIN = "menu main: hears welcome, sales"
