@@ -13,6 +13,9 @@ from pathlib import Path
 PROMPTS = Path(__file__).resolve().parent.parent / "softswitch" / "prompts"
 VOICES = {"en": "en-us"}
 SPEED = "150"  # words a minute
+FORMAT = ["sox", "-D", "-", "-r", "8000", "-c", "1", "-e", "u-law"]
+# The end's silence goes as the beginning's does: turned round.
+TRIM = ["silence", "1", "0.01", "0.3%", "reverse"]
 
 
 def main(language: str) -> None:
@@ -31,10 +34,7 @@ def main(language: str) -> None:
             stdout=subprocess.PIPE,
         ).stdout
         subprocess.run(
-            # The end's silence goes as the beginning's does: turned round.
-            ["sox", "-D", "-", "-r", "8000", "-c", "1", "-e", "u-law", str(folder / f"{name}.wav")]
-            + ["silence", "1", "0.01", "0.3%", "reverse", "silence", "1", "0.01", "0.3%", "reverse"]
-            + ["pad", "0", "0.08", "norm", "-3"],
+            [*FORMAT, str(folder / f"{name}.wav"), *TRIM, *TRIM, "pad", "0", "0.08", "norm", "-3"],
             check=True,
             input=spoken,
             stderr=subprocess.DEVNULL,

@@ -12,7 +12,6 @@ from calls.call_world import ANSWER, CONFIG, PLAN, SDP, SDP_TYPE, Agent, World
 from calls.conftest import world
 
 from softswitch.calls import CarriedCallID, take_up
-from softswitch.config import ConfigErrors
 from softswitch.dialplan import Surroundings, load_dialplan
 from softswitch.events import (
     CallEnded,

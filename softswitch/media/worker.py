@@ -57,6 +57,8 @@ QUIET: Final = 8
 The level of what comes in is its "tx level"."""
 LISTENS: Final = 0.1
 """Seconds between looks at a recording."""
+CLOSES: Final = 0.5
+"""Seconds that a file may take until it is closed; 0.02 is usual."""
 WHEEL: Final = 4
 """Calls that the published wheels of pjsua2 allow in one process (PJSUA_MAX_CALLS)."""
 _KEY: Final = re.compile(r"sip:([0-9A-Za-z._-]+)@")
@@ -130,6 +132,7 @@ class _Recording:
     def __init__(self, order: Record, recorder: Any) -> None:
         now = time.monotonic()
         self.job = order.job
+        self.path = order.path
         self.recorder = recorder
         self.began = now
         self.heard = now  # when something was to be heard last
@@ -387,9 +390,12 @@ class Worker:
         with contextlib.suppress(pj.Error):
             if port.audio is not None:
                 port.audio.stopTransmit(recording.recorder)
-        # With it the file is closed, and its head is right.
-        recording.recorder = None
         seconds, silent = now - recording.began, now - recording.heard
+        recording.recorder = None
+        # With it the file is closed, by the bridge at its next beat: until then it is not whole.
+        until = time.monotonic() + CLOSES
+        while not _is_whole(recording.path) and time.monotonic() < until:
+            time.sleep(0.002)
         self._say(Recorded(port.number, recording.job, seconds, silent, why))
 
     def _listen(self, port: _Port, now: float) -> None:
@@ -398,6 +404,7 @@ class Worker:
             return
         recording.looks = now + LISTENS
         with contextlib.suppress(pj.Error):
+            # The bridge's names: what the port transmits to it is what the caller says.
             if port.audio is not None and port.audio.getTxLevel() >= QUIET:
                 recording.heard = now
         if now >= recording.until:
@@ -491,6 +498,18 @@ class Worker:
                 self._orders.send(encode(said))
         except OSError:
             self._over = True
+
+
+def _is_whole(path: str) -> bool:
+    """Whether a recording has the head that it gets at its end."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(44)
+    except OSError:
+        return True  # nobody will close it
+    riff, data = head[4:8], head[40:44]
+    nothing = b"\0\0\0\0"
+    return riff != nothing and (data != nothing or riff == (36).to_bytes(4, "little"))
 
 
 def most_calls(wanted: int = 256) -> int:

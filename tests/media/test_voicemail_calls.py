@@ -3,11 +3,15 @@ processes, some of which are killed."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import sqlite3
+import struct
 import time
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,6 @@ from softswitch.lab.children import PhoneChild, SwitchChild
 from softswitch.lab.ports import free_port
 
 PIN = "246813579024"
-BEEP = 1000.0
 CONFIG = """
 switch: {{name: hq, listen: ["udp:127.0.0.1:{sip}"]}}
 extensions:
@@ -26,6 +29,7 @@ extensions:
   "1003": {{password: secret-1003, mailbox: {{pin: "{pin}"}}}}
 dialplan: plan.yaml
 media: {{spare: 1}}
+voicemail: {{silence: 1.5}}
 log: {{level: debug}}
 cds: {{database: hq.db, linger: 0.5}}
 """
@@ -95,6 +99,13 @@ class Site:
         with wave.open(str(self.messages / f"{number}.wav")) as file:
             return file.getnframes() / file.getframerate()
 
+    def greets(self, mailbox: str) -> list[tuple[int]]:
+        """The number of its greeting."""
+        with closing(sqlite3.connect(self.messages / "voicemail.db")) as database:
+            return database.execute(
+                "SELECT id FROM greetings WHERE mailbox = ?", (mailbox,)
+            ).fetchall()
+
     def end(self) -> None:
         for lamp in self.lamps:
             lamp.close()
@@ -119,7 +130,6 @@ def speaks(site: Site, phone: PhoneChild, number: int, to: str = "1001") -> floa
     """Call, and be recorded as message of that number; since when."""
     call(phone, to)
     phone.send("dtmf #")
-    phone.expect_tone(BEEP, PATIENCE)
     return site.records(number, 2)
 
 
@@ -129,14 +139,13 @@ def hangs_up(phone: PhoneChild) -> None:
 
 
 def test_a_message_is_left_and_heard(site: Site) -> None:
-    """Nobody answers, a tone is left, the lamp goes on; its owner hears that tone and deletes it."""
+    """Nobody answers, a tone is left, the lamp goes on; its owner hears it and deletes it."""
     owner, caller, lamp = site.phone("1001"), site.phone("1002", "--tone", "660"), site.lamp("1001")
     lamp.until(0, 0)
     caller.send("call 1001")
     owner.expect("incoming", PATIENCE)
     caller.expect("answered", PATIENCE)
     caller.send("dtmf #")
-    caller.expect_tone(BEEP, PATIENCE)
     site.records(1, 2)
     hangs_up(caller)
     lamp.until(1, 0)
@@ -149,6 +158,41 @@ def test_a_message_is_left_and_heard(site: Site) -> None:
     site.until(lambda: site.size(1) < 0, "its file is gone")
     owner.send("dtmf #")
     owner.expect("ended", PATIENCE, by="remote")
+
+
+def test_silence_ends_a_message(site: Site) -> None:
+    """What is said does not, however long; and the silence is not kept."""
+    caller, lamp = site.phone("1002", "--tone", "660"), site.lamp("1001")
+    call(caller, "1001")
+    caller.send("dtmf #")
+    since = site.records(1, 4)
+    caller.send("tone 0")
+    quiet = time.monotonic()
+    lamp.until(1, 0)
+    caller.expect("ended", PATIENCE, by="remote")
+    assert site.seconds(1) == pytest.approx(quiet - since, abs=0.7)
+
+
+def test_a_quiet_voice_is_no_silence(site: Site, tmp_path: Path) -> None:
+    """Of -36 dB: louder than what is silence."""
+    path = tmp_path / "quiet.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples_of_sine(500, 8000 * 20))
+    caller = site.phone("1002", "--play", str(path))
+    call(caller, "1001")
+    caller.send("dtmf #")
+    assert site.records(1, 4)
+    hangs_up(caller)
+
+
+def samples_of_sine(amplitude: int, count: int) -> bytes:
+    return struct.pack(
+        f"<{count}h",
+        *(round(amplitude * math.sin(i * math.tau * 400 / 8000)) for i in range(count)),
+    )
 
 
 def test_two_callers_at_once(site: Site) -> None:
@@ -172,15 +216,14 @@ def test_a_greeting(site: Site) -> None:
     owner = site.phone("1001", "--tone", "880")
     call(owner, "*97")
     owner.send("dtmf 01")
-    owner.expect_tone(BEEP, PATIENCE)
     site.records(1, 2)
     owner.send("dtmf #")
-    site.until(lambda: site.size(1) > 44 and site.seconds(1) > 1, "its head is right")
+    site.until(lambda: site.greets("1001") == [(1,)], "it is kept")
+    assert site.seconds(1) > 1.5
     hangs_up(owner)
     caller = site.phone("1002", "--tone", "660")
     call(caller, "1001")
     caller.expect_tone(880, PATIENCE)
-    caller.expect_tone(BEEP, PATIENCE)
     assert site.records(2, 1)
     hangs_up(caller)
 
