@@ -246,4 +246,4 @@ def test_names_are_no_headers(tmp_path_factory: Any, name: str, caller: str, cal
         "to",
     ]
     assert read["to"] == "alice@example.com"
-    assert read["subject"].startswith("Message from x Bcc: eve@example.com")
+    assert read["subject"].strip().startswith("Message from x Bcc: eve@example.com")
