@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from media.message_lamp import MessageLamp
+from voicemail.inbox import StartInbox, read, running
 
 from softswitch.lab.children import PhoneChild, SwitchChild
 from softswitch.lab.ports import free_port
@@ -119,6 +120,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
     one = Site(tmp_path)
     yield one
     one.end()
+
+
+@pytest.fixture
+def start() -> Iterator[StartInbox]:
+    with running() as begin:
+        yield begin
 
 
 def call(phone: PhoneChild, number: str) -> None:
@@ -295,6 +302,37 @@ def test_the_switch_is_killed(site: Site) -> None:
     owner.send("dtmf 1")
     owner.expect_tone(660, PATIENCE)
     lamp.until(0, 1)
+
+
+def test_by_mail(site: Site, start: StartInbox) -> None:
+    """The server is down until after the switch was killed: the message goes there then, once."""
+    port = free_port()
+    smtp = f"{{host: 127.0.0.1, port: {port}, security: none, from: pbx@x.example, retry: 0.2}}"
+    text = site.config.read_text()
+    text = text.replace("mailbox: true", "mailbox: {mail: alice@x.example}")
+    site.config.write_text(text.replace("voicemail: {", f"voicemail: {{smtp: {smtp}, "))
+    site.switch.stop()
+    site.start()
+    lamp = site.lamp("1001")
+    caller = site.phone("1002", "--tone", "660")
+    speaks(site, caller, 1)
+    hangs_up(caller)
+    lamp.until(1, 0)
+    site.until(lambda: any("could not be mailed" in one for one in site.said), "it is tried")
+    site.switch.signal(signal.SIGKILL)
+    site.switch.stop()
+    inbox = start(port=port)
+    site.start()
+    site.until(lambda: len(inbox.envelopes) == 1, "a mail")
+    assert inbox.envelopes[0].rcpt_tos == ["alice@x.example"]
+    (sound,) = read(inbox).iter_attachments()
+    assert sound.get_content() == (site.messages / "1.wav").read_bytes()
+    # The next one comes after it, and it comes once.
+    speaks(site, caller, 2)
+    hangs_up(caller)
+    site.until(lambda: len(inbox.envelopes) >= 2, "a second mail")
+    assert b"message-2.wav" in bytes(inbox.envelopes[1].content or b"")
+    assert len(inbox.envelopes) == 2
 
 
 def test_a_mailbox_that_a_reload_adds(site: Site) -> None:
