@@ -88,13 +88,17 @@ class StopRecording(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
+class Ask(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Is it still at work? It says ``Here``."""
+
+
 class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Nobody waits for that port any more, whether its call came or not."""
 
     port: int
 
 
-Order: TypeAlias = Prepare | Expect | Play | Echo | Record | StopRecording | Release
+Order: TypeAlias = Prepare | Expect | Play | Echo | Record | StopRecording | Ask | Release
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -110,6 +114,10 @@ class Prepared(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
     address: str
     error: str = ""
+
+
+class Here(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """It is still at work."""
 
 
 class Up(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -152,7 +160,7 @@ class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
-Said: TypeAlias = Ready | Prepared | Up | Digit | Played | Recorded | Gone
+Said: TypeAlias = Ready | Prepared | Here | Up | Digit | Played | Recorded | Gone
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

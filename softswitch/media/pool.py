@@ -14,10 +14,12 @@ from typing import Final, Protocol
 import msgspec
 
 from softswitch.media.orders import (
+    Ask,
     Digit,
     Echo,
     Expect,
     Gone,
+    Here,
     Order,
     Play,
     Played,
@@ -40,6 +42,10 @@ STARTS_WITHIN: Final = 10.0
 COMES_WITHIN: Final = 5.0
 """Seconds that somebody waits for a port."""
 _APART: Final = 16
+ASKS: Final = 3.0
+"""Seconds between asking workers whether they are still at work."""
+SILENT: Final = 3
+"""Times that one may leave that unanswered: then it is ended."""
 AGAIN: Final = 1.0
 """Seconds until another one is started after one that died before it was ready."""
 
@@ -166,6 +172,7 @@ class MediaWorker:
         self.addresses: dict[str, bool] = {}
         self.retired = False
         self.over = False
+        self.asked = 0  # times that it was asked whether it is there, and has not answered
         self.line: Line | None = None
 
     def __repr__(self) -> str:
@@ -198,6 +205,9 @@ class MediaWorker:
             return
         if isinstance(said, Prepared):
             self._pool.prepared(self, said)
+            return
+        if isinstance(said, Here):
+            self.asked = 0
             return
         port = self.ports.get(said.port)
         user = port.user if port is not None else None
@@ -249,6 +259,7 @@ class Workers:
         self._ports = 0
         self._waits = False  # until another one is tried
         self._closed = False
+        self._asks = False
         self._wanted: deque[_Wanted] = deque()
         self._addresses: dict[str, None] = {}  # that were asked for
         self.failed = 0
@@ -303,8 +314,29 @@ class Workers:
             self._later()
             return False
         self._workers.append(worker)
+        self._ask_later()
         self._clock.after(STARTS_WITHIN, lambda: self._too_late(worker))
         return True
+
+    def _ask(self) -> None:
+        """One that does not go on is as good as dead, but nobody would know."""
+        self._asks = False
+        for one in list(self._workers):
+            if not one.pid:
+                continue
+            if one.asked >= SILENT:
+                log.error("%r does not answer", one)
+                if one.line is not None:
+                    one.line.kill(one.pid)
+            else:
+                one.asked += 1
+                one.order(Ask())
+        self._ask_later()
+
+    def _ask_later(self) -> None:
+        if self._workers and not self._asks and not self._closed:
+            self._asks = True
+            self._clock.after(ASKS, self._ask)
 
     def _too_late(self, worker: MediaWorker) -> None:
         if not worker.pid and not worker.over:

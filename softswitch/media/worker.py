@@ -24,11 +24,13 @@ import pjsua2 as pj
 
 from softswitch.media.orders import (
     LONGEST,
+    Ask,
     Digit,
     Echo,
     Expect,
     File,
     Gone,
+    Here,
     Play,
     Played,
     Prepare,
@@ -238,6 +240,9 @@ class Worker:
             order = order_of(data)
             if isinstance(order, Prepare):
                 self._prepare(order)
+                continue
+            if isinstance(order, Ask):
+                self._say(Here())
                 continue
             port = self._ports.get(order.port)
             if isinstance(order, Expect):

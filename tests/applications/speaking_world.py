@@ -13,9 +13,11 @@ from calls.call_world import SDP, Agent, Line, Message, World
 
 from softswitch.events import ApplicationTold
 from softswitch.media.orders import (
+    Ask,
     Digit,
     File,
     Gone,
+    Here,
     Order,
     Play,
     Played,
@@ -68,6 +70,8 @@ class WorkerLine:
     def send(self, order: Order) -> None:
         if isinstance(order, Prepare):
             self.soon(partial(self.worker.said, Prepared(order.address)))
+        elif isinstance(order, Ask):
+            self.soon(partial(self.worker.said, Here()))
         else:
             self.orders.append(order)
 

@@ -285,6 +285,19 @@ def test_a_worker_is_killed(office: Office) -> None:
     carol.expect_tone(660, 10)
 
 
+def test_a_worker_that_hangs(office: Office) -> None:
+    """Is ended like one that has died: its caller goes on."""
+    alice = office.phone("1001", "--tone", "440")
+    bob = office.phone("1002", "--answer", "--tone", "880")
+    calls(alice, "504")
+    alice.expect_tone(660)
+    (pid,) = [leg["pid"] for leg in _ports(office)]
+    os.kill(pid, signal.SIGSTOP)
+    alice.expect_tone(880, 25)
+    bob.expect_tone(440, 10)
+    wait_for(lambda: not is_there(pid), "it has ended")
+
+
 def _ports(office: Office) -> list[dict[str, Any]]:
     """Each application's leg, and the process that has it: by the UDP port that it talks to."""
     from softswitch.control import ask, open_control, put_together
