@@ -125,10 +125,12 @@ class Seat(Opened):
         self.hang_up()
 
     def _never_came(self) -> None:
+        """The worker does not answer."""
         self._late = None
-        if self.port is not None:
-            self.port.release()
-        self._end()
+        leg = self.leg
+        self.hang_up()
+        if leg is not None and leg.call is not None and not leg.up and leg.attempt is not None:
+            leg.attempt.on_response(local_response(503, LOST))
 
     # --- what its port tells (`media.User`)
 

@@ -40,7 +40,9 @@ class ToneApplication(Application):
         """See `Application`."""
         seconds = self._settings.seconds
         on = round(seconds * 1000) if seconds else 1000
-        self.seat.say([ToneSound(self._settings.hz, on=min(on, 60_000), times=1 if seconds else 0)])
+        self.seat.say(
+            [ToneSound(self._settings.hz, on=min(on, 60_000), times=1 if 0 < seconds <= 60 else 0)]
+        )
         if seconds > 60:
             self.seat.wait(seconds, self.seat.done)
 

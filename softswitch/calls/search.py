@@ -160,6 +160,9 @@ class Search(Trying):
             return
         if isinstance(opened, tuple):
             # What went before is the answer, if anything did.
+            if self.otherwise is None and not self.best[0]:
+                self._nobody(*opened)
+                return
             if not self.best[0]:
                 self._note(opened)
             self._next_stage()

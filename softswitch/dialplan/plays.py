@@ -268,6 +268,22 @@ MODELS: Final[Mapping[str, type[Section]]] = {
 """By the names that a dialplan has for them."""
 
 
+def _not_one(value: dict[Any, Any]) -> str:
+    """What is wrong where not one thing is named."""
+    named = [name for name in value if name in MODELS]
+    if not value:
+        return "found nothing: what is to be played?"
+    if len(named) == 1:
+        more = ", ".join(f"`{key}`" for key in value if key not in MODELS)
+        alone = getattr(MODELS[named[0]], "ALONE", None)
+        first = f"{alone}: ..., " if alone else ""
+        return (
+            f"found {more} beside `{named[0]}`: settings stand within it: "
+            f"{{{named[0]}: {{{first}SETTING: ...}}}}"
+        )
+    return "expected one thing to play"
+
+
 class PlayModel(Section):
     """Exactly one of these."""
 
@@ -294,9 +310,7 @@ class PlayModel(Section):
         if not isinstance(value, dict):
             raise ValueError("expected the name of what to play, or {NAME: SETTINGS}")
         if len(value) != 1:
-            raise ValueError(
-                "expected one thing to play" if value else "found nothing: what is to be played?"
-            )
+            raise ValueError(_not_one(value))
         ((name, given),) = value.items()
         if name not in MODELS:
             raise ValueError(f"found `{name}`{did_you_mean(str(name), sorted(MODELS))}")
