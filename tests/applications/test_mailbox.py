@@ -218,6 +218,7 @@ def test_keys_wait_for_the_disk(world: SpeakingWorld) -> None:
     world.disk.waits = True
     one = listens(world)
     one.press("0101")
+    assert len(world.disk.queue) == 1, "no greeting is begun"
     world.disk.go()
     assert one.hears[0] == "you-have"
 
