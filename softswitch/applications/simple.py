@@ -122,9 +122,7 @@ class NumberApplication(Spoken):
 
     def said(self) -> list[Sound]:
         """See `Spoken`."""
-        leg = self.seat.leg
-        number = ""
-        if leg is not None and leg.call is not None and not leg.call.identity.private:
-            number = leg.call.identity.number
+        caller = self.seat.caller
+        number = caller.number if caller is not None and not caller.private else ""
         names = ["your-number", *digits(number)] if number else ["no-number"]
         return [File(path) for path in self.seat.spoken(names)]
