@@ -14,7 +14,7 @@ PACKAGES_RUN := sip-tester
 COMPILED ?= $(if $(filter no,$(SOFTSWITCH_COMPILE)),no,yes)
 COMPILE := $(if $(filter no,$(COMPILED)),plain,$(BIN)/.compiled)
 # systemd: only to look its units through, where it can be installed.
-PACKAGES_TEST := sip-tester nftables kamailio kamailio-sqlite-modules baresip-core linphone-cli sipsak chromium systemd tshark
+PACKAGES_TEST := sip-tester nftables kamailio kamailio-sqlite-modules baresip-core linphone-cli sipsak chromium systemd tshark sox
 
 BROWSER := tests/interop/browser
 
@@ -92,7 +92,7 @@ sipp:
 peers: $(BROWSER)/phone.bundle.js
 	@command -v sipp >/dev/null && command -v kamailio >/dev/null && command -v baresip >/dev/null \
 		&& command -v linphonec >/dev/null && command -v sipsak >/dev/null && command -v nft >/dev/null \
-		&& command -v chromium >/dev/null && command -v tshark >/dev/null \
+		&& command -v chromium >/dev/null && command -v tshark >/dev/null && command -v sox >/dev/null \
 		&& ls /usr/lib/*/kamailio/modules/db_sqlite.so >/dev/null 2>&1 || { \
 		if [ "$$(id -u)" = 0 ]; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_TEST) >/dev/null; \
