@@ -18,7 +18,15 @@ from softswitch import compiled
 from softswitch.calls import SUM_UP_EVERY, Journal
 from softswitch.certificates import Certificates
 from softswitch.configuration import Config
-from softswitch.control import Banned, Control, Status, SwitchViews, Traced, toll_rows
+from softswitch.control import (
+    Banned,
+    Control,
+    Status,
+    SwitchViews,
+    Traced,
+    media_rows,
+    toll_rows,
+)
 from softswitch.disk import JournalError, JournalFile
 from softswitch.log import CallLog, Log, SipTrace
 from softswitch.memory import Tidying, without_collections
@@ -178,6 +186,7 @@ class Process:
         status.more["subscriptions"] = switch.notifier.counted
         status.more["bans"] = banned.rows
         status.more["toll"] = partial(toll_rows, switch)
+        status.more["media"] = partial(media_rows, switch)
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:

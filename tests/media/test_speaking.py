@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from softswitch.control import ask, open_control, put_together
 from softswitch.lab.children import PhoneChild, SwitchChild
 from softswitch.lab.ports import free_port
 
@@ -244,6 +245,9 @@ def test_many_at_once(office: Office) -> None:
         for _ in range(4):
             phone.expect("answered", 15)
     wait_for(lambda: len(office.workers()) >= 3, "three workers")
+    rows = _status(office)["media"]
+    assert sum(row["calls"] for row in rows) == 12
+    assert {row["pid"] for row in rows if row["pid"]} <= set(office.workers())
     for number, phone in enumerate(phones):
         heard = {
             event["call"]
@@ -298,15 +302,18 @@ def test_a_worker_that_hangs(office: Office) -> None:
     wait_for(lambda: not is_there(pid), "it has ended")
 
 
-def _ports(office: Office) -> list[dict[str, Any]]:
-    """Each application's leg, and the process that has it: by the UDP port that it talks to."""
-    from softswitch.control import ask, open_control, put_together
-
+def _status(office: Office) -> dict[str, Any]:
+    """What the switch says of itself."""
     told: dict[str, Any] = {}
     with open_control(office.folder / "hq.sock") as stream:
         for piece in ask(stream, "status", rows=100):
             put_together(told, piece)
-    legs = [leg for call in told["calls"] for leg in call["legs"]]
+    return told
+
+
+def _ports(office: Office) -> list[dict[str, Any]]:
+    """Each application's leg, and the process that has it: by the UDP port that it talks to."""
+    legs = [leg for call in _status(office)["calls"] for leg in call["legs"]]
     found = []
     for leg in legs:
         if leg["party"].startswith("application:"):

@@ -1,0 +1,23 @@
+"""The media workers of a switch, for `softswitch status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from softswitch.switch import Switch
+
+
+def media_rows(switch: Switch) -> list[dict[str, Any]]:
+    """A row for each that is at work."""
+    workers = switch.spoken.workers
+    return [
+        {
+            "worker": one.number,
+            "pid": one.pid or None,
+            "calls": len(one.ports),
+            "most": one.size,
+            "since_start": one.taken,
+            "state": "starting" if not one.pid else "leaving" if one.retired else "ready",
+        }
+        for one in (workers.workers if workers is not None else ())
+    ]
