@@ -54,6 +54,7 @@ RESTS: Final = 0.1
 """The same while there are none. A call is noticed at once, and the orders before it with it."""
 SETTLES: Final = 1.0
 """Seconds that a player is kept after its end: a media thread may still be at it."""
+CODECS: Final = ("PCMU", "PCMA", "G722", "GSM", "iLBC", "speex")
 QUIET: Final = 8
 """What pjsua2 calls the level of a tone of -40 dB (-30 dB: 16, -50 dB: 3): quieter is silence.
 The level of what comes in is its "tx level"."""
@@ -183,6 +184,7 @@ class Worker:
         config.medConfig.noVad = True
         config.medConfig.ecTailLen = 0
         endpoint.libInit(config)
+        self._prefer(endpoint)
         endpoint.audDevManager().setNoDev()
         transport = pj.TransportConfig()
         transport.boundAddress, transport.port = "127.0.0.1", 0
@@ -190,6 +192,17 @@ class Worker:
         endpoint.libStart()
         at = int(endpoint.transportGetInfo(number).localName.rpartition(":")[2])
         self._say(Ready(os.getpid(), at, most))
+
+    def _prefer(self, endpoint: Any) -> None:
+        """What is offered first, where the other side leaves it to us: what costs least."""
+        known = [codec.codecId for codec in endpoint.codecEnum2()]
+        for codec in known:
+            if codec.startswith("L16"):
+                endpoint.codecSetPriority(codec, 0)
+        for rank, name in enumerate(CODECS):
+            for codec in known:
+                if codec.startswith(f"{name}/"):
+                    endpoint.codecSetPriority(codec, 250 - rank)
 
     def _prepare(self, order: Prepare) -> None:
         """pjsua2 chooses an account by the address in the INVITE's To, before we hear of it."""
