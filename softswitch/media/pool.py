@@ -262,6 +262,7 @@ class Workers:
         self._asks = False
         self._wanted: deque[_Wanted] = deque()
         self._addresses: dict[str, None] = {}  # that were asked for
+        self._refused: set[str] = set()  # that no worker can have
         self.failed = 0
         """Workers that died while they were needed."""
 
@@ -368,7 +369,12 @@ class Workers:
             then(port)
             return
         settings = self._settings
-        if self._closed or not settings.spare or len(self._wanted) >= settings.waiting:
+        if (
+            self._closed
+            or not settings.spare
+            or len(self._wanted) >= settings.waiting
+            or address in self._refused
+        ):
             then(None)
             return
         wanted = _Wanted(user, address, then)
@@ -443,11 +449,15 @@ class Workers:
 
     def prepared(self, worker: MediaWorker, said: Prepared) -> None:
         """It takes calls for that address, or not."""
-        if said.error:
-            log.error("%r: no audio at %s: %s", worker, said.address, said.error)
-        else:
+        if not said.error:
             worker.addresses[said.address] = True
-        self._serve()
+            self._serve()
+            return
+        if said.address not in self._refused:
+            log.error("no audio at %s: %s", said.address, said.error)
+            self._refused.add(said.address)
+        for one in [one for one in self._wanted if one.address in self._refused]:
+            self._give_up(one)
 
     def freed(self, worker: MediaWorker) -> None:
         """One of its ports is free."""
@@ -464,8 +474,8 @@ class Workers:
             return
         self.failed += 1
         log.error("%r has died", worker)
-        if not worker.pid:
-            self._later()
+        # Not at once: what has killed it may kill the next one as well.
+        self._later()
         self.look_ahead()
 
     def close(self) -> None:

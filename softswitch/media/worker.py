@@ -17,6 +17,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -158,6 +159,7 @@ class Worker:
         self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
         self._endpoint: Any = None
         self._sounding = False
+        self._six = False
         self._over = False
 
     def run(self) -> None:
@@ -178,6 +180,7 @@ class Worker:
         config = pj.EpConfig()
         config.uaConfig.threadCnt = 0
         config.uaConfig.maxCalls = most = most_calls()
+        self._six = _tries(_six)
         config.uaConfig.userAgent = "softswitch media"
         config.logConfig.level = config.logConfig.consoleLevel = 0
         config.medConfig.clockRate = config.medConfig.sndClockRate = RATE
@@ -207,7 +210,9 @@ class Worker:
     def _prepare(self, order: Prepare) -> None:
         """pjsua2 chooses an account by the address in the INVITE's To, before we hear of it."""
         error = ""
-        if order.address not in self._accounts:
+        if ":" in order.address and not self._six:
+            error = "this pjsua2 was built without IPv6"
+        elif order.address not in self._accounts:
             try:
                 self._account(order.address, order.first, order.last)
             except pj.Error as failure:
@@ -539,7 +544,48 @@ def most_calls(wanted: int = 256) -> int:
     return most
 
 
+_KEPT: Final[list[Any]] = []
+
+
 def _allows(calls: int) -> bool:
+    return _tries(lambda: _has_call(calls - 1, calls))
+
+
+def _has_call(number: int, calls: int) -> None:
+    _library(calls)
+    pj.Call(pj.Account(), number)
+
+
+def _six() -> None:
+    """IPv6: an account that has it."""
+    _library(WHEEL)
+    _has_account(pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY)
+
+
+def _has_account(six: int) -> None:
+    transport = pj.TransportConfig()
+    transport.boundAddress = "127.0.0.1"
+    _KEPT[0].transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
+    config = pj.AccountConfig()
+    config.idUri = "sip:media@127.0.0.1"
+    config.regConfig.registerOnAdd = False
+    config.mediaConfig.ipv6Use = six
+    pj.Account().create(config)
+
+
+def _library(calls: int) -> None:
+    """For as long as this process, which is a try, lasts."""
+    endpoint = pj.Endpoint()
+    _KEPT.append(endpoint)
+    endpoint.libCreate()
+    config = pj.EpConfig()
+    config.uaConfig.threadCnt = 0
+    config.uaConfig.maxCalls = calls
+    endpoint.libInit(config)
+
+
+def _tries(what: Callable[[], None]) -> bool:
+    """Whether that can be done: pjsua2 says so by ending the process, which is a child of ours."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
@@ -547,13 +593,7 @@ def _allows(calls: int) -> bool:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
-        endpoint = pj.Endpoint()
-        endpoint.libCreate()
-        config = pj.EpConfig()
-        config.uaConfig.threadCnt = 0
-        config.uaConfig.maxCalls = calls
-        endpoint.libInit(config)
-        pj.Call(pj.Account(), calls - 1)
+        what()
         os._exit(0)
     finally:
         os._exit(1)
