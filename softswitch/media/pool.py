@@ -400,17 +400,14 @@ class Workers:
     def _take(self, user: User, address: str) -> Port | None:
         """The worker that has fewest calls takes it, so that one that dies takes few with it."""
         found: MediaWorker | None = None
-        unprepared: MediaWorker | None = None
         for one in self._workers:
             if not one.free:
                 continue
             if address not in one.addresses:
-                unprepared = unprepared or one
+                self._prepare(one, address)
             elif one.addresses[address] and (found is None or len(one.ports) < len(found.ports)):
                 found = one
         if found is None:
-            if unprepared is not None:
-                self._prepare(unprepared, address)
             return None
         self._ports += 1
         port = Port(found, self._ports, self._token(), user)
