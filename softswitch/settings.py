@@ -57,7 +57,7 @@ def pool_settings(config: Config) -> PoolSettings:
         spare,
         media.workers if media.spare else 0,
         media.worker_calls,
-        ports=media.ports,
+        ports=media.ports or (0, 0),
         addresses=(media.address,) if media.address else _addresses(config),
     )
 

@@ -248,10 +248,11 @@ class Media(Section):
         description="where phones send audio for the switch itself; unless said otherwise the "
         "address by which each knows it",
     )
-    ports: Annotated[
-        tuple[int, int], text_then(_ports, "ports such as 20000-29999"), IN_JSON_A_TEXT
-    ] = Field(
-        default=(0, 0),
+    ports: (
+        Annotated[tuple[int, int], text_then(_ports, "ports such as 20000-29999"), IN_JSON_A_TEXT]
+        | None
+    ) = Field(
+        default=None,
         description="UDP ports for that audio, such as 20000-29999; by default any",
     )
     prompts: Path | None = Field(
