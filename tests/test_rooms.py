@@ -64,3 +64,13 @@ def test_a_broken_rule_is_found(copy: Path, file: str, line: str, says: str) -> 
 def test_no_rule_is_broken(copy: Path) -> None:
     done = lint(copy)
     assert done.returncode == 0, done.stdout
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Outside of packages pytest takes two of one name for one module."""
+    known: dict[str, Path] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if "node_modules" in path.parts or (path.parent / "__init__.py").exists():
+            continue
+        assert path.name not in known, f"{path} beside {known[path.name]}"
+        known[path.name] = path

@@ -48,11 +48,15 @@ class Phones:
     def phone(self, name: str) -> Phone:
         """A phone at a port of its own. Which switch it talks to is still to be said."""
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return Phone(self, self.bound(one, HOST), name)
+
+    def bound(self, one: socket.socket, host: str) -> tuple[str, int]:
+        """It is one of theirs, at any port of that address; which."""
         one.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        one.bind((HOST, 0))
-        address = one.getsockname()
+        one.bind((host, 0))
+        address: tuple[str, int] = one.getsockname()
         self.sockets[address] = one
-        return Phone(self, address, name)
+        return address
 
     def carry(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
         """Send it."""

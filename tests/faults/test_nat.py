@@ -71,9 +71,7 @@ class Site:
         """A phone on a socket of that host, registered at that address of the switch."""
         with host.inside():
             own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        own.bind((address, 0))
-        self.phones.sockets[own.getsockname()] = own
-        phone = Plain(self.phones, own.getsockname(), number)
+        phone = Plain(self.phones, self.phones.bound(own, address), number)
         phone.password, phone.switch = PASSWORDS[number], switch
         phone.registers()
         return phone
