@@ -26,7 +26,7 @@ run: $(BIN)/.installed $(COMPILE) sipp
 
 # Most of a test is waiting for others, so there are more of them than cores.
 test: $(BIN)/.installed-test $(COMPILE) peers
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST)
 
 types: $(BIN)/.installed-test
 	$(BIN)/mypy
