@@ -93,7 +93,8 @@ class Ask(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """Nobody waits for that port any more, whether its call came or not."""
+    """Nobody waits for that port any more, whether its call came or not. There is room for another
+    one when it is ``Gone``."""
 
     port: int
 
@@ -121,7 +122,7 @@ class Here(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Up(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The call is there, and can be heard."""
+    """The call is there and acknowledged, and can be heard."""
 
     port: int
 
@@ -155,7 +156,7 @@ class Recorded(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The call of a port is over."""
+    """The call of a port is over, or will not be: there is room for another one."""
 
     port: int
 

@@ -189,13 +189,9 @@ class MediaWorker:
             self.line.send(order)
 
     def release(self, port: Port) -> None:
-        """A port is needed no more."""
+        """A port is needed no more. Its place is free when the worker says that its call is gone:
+        until then it would refuse another one."""
         self.order(Release(port.number))
-        self._let(port)
-
-    def _let(self, port: Port) -> None:
-        if self.ports.pop(port.number, None) is not None:
-            self._pool.freed(self)
 
     def said(self, said: Said) -> None:
         """It tells something."""
@@ -211,7 +207,15 @@ class MediaWorker:
             return
         port = self.ports.get(said.port)
         user = port.user if port is not None else None
-        if port is None or user is None:
+        if isinstance(said, Gone):
+            if port is not None:
+                port.user = None
+                del self.ports[said.port]
+                self._pool.freed(self)
+            if user is not None:
+                user.gone()
+            return
+        if user is None:
             return
         if isinstance(said, Up):
             user.up()
@@ -221,10 +225,6 @@ class MediaWorker:
             user.played(said.job, said.error)
         elif isinstance(said, Recorded):
             user.recorded(said)
-        elif isinstance(said, Gone):
-            port.user = None
-            self._let(port)
-            user.gone()
 
     def lost(self) -> None:
         """Its process is gone."""

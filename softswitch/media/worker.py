@@ -65,6 +65,13 @@ CLOSES: Final = 0.5
 """Seconds that a file may take until it is closed; 0.02 is usual."""
 WHEEL: Final = 4
 """Calls that the published wheels of pjsua2 allow in one process (PJSUA_MAX_CALLS)."""
+LEAVES: Final = 0.25
+"""Seconds until a call is taken for gone that the worker has hung up: its BYE is answered then."""
+KEYS: Final = frozenset("0123456789ABCD*#")
+"""What callers may press."""
+LONGEST_TONE: Final = 30_000
+"""Milliseconds that pjsua2 is told at most for a tone or a pause (a short int); longer ones it
+repeats."""
 _KEY: Final = re.compile(r"sip:([0-9A-Za-z._-]+)@")
 
 
@@ -97,7 +104,9 @@ class _Call(pj.Call):  # type: ignore[misc]
         self._worker.happened.append(("media", self, None))
 
     def onDtmfDigit(self, prm: Any) -> None:
-        self._worker.notes.put(("digit", self.port, prm.digit))
+        # By INFO anything may come: what is no key is no text either, perhaps.
+        if prm.digit in KEYS:
+            self._worker.notes.put(("digit", self.port, prm.digit))
 
 
 class _Account(pj.Account):  # type: ignore[misc]
@@ -156,6 +165,7 @@ class Worker:
         self._keys: dict[str, tuple[_Port, str]] = {}
         self._accounts: dict[str, _Account] = {}
         self._settling: deque[tuple[float, Any]] = deque()
+        self._leaving: deque[tuple[float, int]] = deque()  # ports whose BYE is under way
         self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
         self._endpoint: Any = None
         self._sounding = False
@@ -300,10 +310,16 @@ class Worker:
         self._stop(port)
         self._recorded(port, "stopped")
         call = port.call
-        if call is not None:
-            with contextlib.suppress(pj.Error):
-                call.hangup(pj.CallOpParam())
         self._forget(port)
+        if call is None:
+            self._say(Gone(port.number))
+            return
+        # Until its BYE is answered pjsua2 has no room for another call, but says at once that it is
+        # over.
+        call.port = None
+        self._leaving.append((time.monotonic() + LEAVES, port.number))
+        with contextlib.suppress(pj.Error):
+            call.hangup(pj.CallOpParam())
 
     def _forget(self, port: _Port) -> None:
         self._ports.pop(port.number, None)
@@ -347,11 +363,12 @@ class Worker:
         generator = pj.ToneGenerator()
         generator.createToneGenerator(RATE, 1)
         one = pj.ToneDesc()
-        one.freq1, one.freq2, one.on_msec, one.off_msec = tone.first, tone.second, tone.on, tone.off
+        one.freq1, one.freq2 = tone.first, tone.second
+        one.on_msec, one.off_msec = min(tone.on, LONGEST_TONE), min(tone.off, LONGEST_TONE)
         one.volume = round(32767 * 10 ** (tone.level / 20))
         tones = pj.ToneDescVector()
         tones.append(one)
-        generator.play(tones, tone.times != 1)
+        generator.play(tones, tone.times != 1 or tone.on > LONGEST_TONE)
         generator.startTransmit(port.audio)
         if tone.times:
             until = time.monotonic() + tone.times * (tone.on + tone.off) / 1000
@@ -444,6 +461,8 @@ class Worker:
                 self._came(call)
             elif kind == "media":
                 self._media(call)
+            elif what == pj.PJSIP_INV_STATE_CONFIRMED:
+                self._media(call)
             elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
                 port, call.port = call.port, None
                 if port is not None:
@@ -469,6 +488,8 @@ class Worker:
                 self._ended(port, job)
         while self._settling and self._settling[0][0] <= now:
             self._settling.popleft()
+        while self._leaving and self._leaving[0][0] <= now:
+            self._say(Gone(self._leaving.popleft()[1]))
 
     def _came(self, call: _Call) -> None:
         self._obey()  # what was ordered before the call came
@@ -505,7 +526,8 @@ class Worker:
                     port.audio.startTransmit(port.recording.recorder)
                 if port.current is not None:
                     port.current.startTransmit(port.audio)
-                if not port.up:
+                if not port.up and info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+                    # Before the ACK the switch does not know yet that the two talk.
                     port.up = True
                     self._say(Up(port.number))
                     self._go_on(port)
