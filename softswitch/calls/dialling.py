@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from softswitch.calls.codes import CONSULT, TRANSFER, InCallCodes, digit_of
+from softswitch.calls.codes import CONSULT, TRANSFER, InCallCodes, digit_of, key_for_application
 from softswitch.calls.core import Passage
 from softswitch.calls.headers import content_lines
 from softswitch.calls.leg import Heard, Leg
@@ -93,12 +93,8 @@ class Dialling:
         if not waits and not self._may_become(call, digit):
             return False
         transaction.respond(200)
-        lines = content_lines(request)
-        package = request.get("info-package")
-        if package:
-            lines += f"Info-Package: {package}\r\n"
         self._kept += digit
-        self._infos.append((lines, request.body))
+        self._infos.append(self._as_it_goes_on(request))
         while self._kept and not self._may_become(call, self._kept):
             self._kept = self._kept[1:]
             self._going.append(self._infos.pop(0))
@@ -116,6 +112,17 @@ class Dialling:
         self._go_on()
         self._wait()
         return True
+
+    def _as_it_goes_on(self, request: Request) -> tuple[str, bytes]:
+        """The header lines and the body by which the other side is told."""
+        other = self._talk.other(self._leg) if self._talk is not None else None
+        if other is not None and other.party.startswith("application:"):
+            return key_for_application(request)
+        lines = content_lines(request)
+        package = request.get("info-package")
+        if package:
+            lines += f"Info-Package: {package}\r\n"
+        return lines, request.body
 
     def stop(self) -> None:
         """The leg is over."""

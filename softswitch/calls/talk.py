@@ -12,6 +12,7 @@ from typing import Final
 
 from softswitch import events
 from softswitch.calls import outcome
+from softswitch.calls.codes import key_for_application
 from softswitch.calls.core import Passage
 from softswitch.calls.dialling import dials
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
@@ -346,13 +347,18 @@ def relay_other(
     update = request.method == "UPDATE"
     body = request.body
     extra = content_lines(request) if body else ""
+    if not update and other.party.startswith("application:"):
+        extra, body = key_for_application(request)
+        if not body:
+            transaction.respond(415)
+            return
     if update:
         if mine.refresh(request):
             call.changed()
         extra = other.contact + other.session_line() + extra
         body = theirs.describe(body)
     package = request.get("info-package")
-    if package:
+    if package and not other.party.startswith("application:"):
         # RFC 6086: without it the body of an INFO means nothing.
         extra += f"Info-Package: {package}\r\n"
     theirs.send(
