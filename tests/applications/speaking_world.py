@@ -74,6 +74,8 @@ class WorkerLine:
             self.soon(partial(self.worker.said, Here()))
         else:
             self.orders.append(order)
+            if isinstance(order, Release):
+                self.soon(partial(self.worker.said, Gone(order.port)))
 
     def close(self) -> None: ...
 

@@ -38,7 +38,7 @@ class Process:
         self.closed = self.killed = False
         self.answers = True
         self.refuses = ""
-        self.says: list[Prepared | Here] = []
+        self.says: list[Prepared | Here | Gone] = []
 
     def send(self, order: Order) -> None:
         self.orders.append(order)
@@ -46,6 +46,8 @@ class Process:
             self.says.append(Prepared(order.address, self.refuses))
         elif isinstance(order, Ask) and self.answers:
             self.says.append(Here())
+        elif isinstance(order, Release) and self.answers:
+            self.says.append(Gone(order.port))
 
     def settle(self) -> bool:
         """What it tells by itself comes later than it was ordered; whether there was something."""
@@ -226,6 +228,8 @@ def test_more_than_there_is_room_for() -> None:
     assert not late.answered
     assert callers[0].port is not None
     callers[0].port.release()
+    assert not late.answered, "its worker would refuse it yet"
+    pool.settle()
     assert late.port is not None
     assert not later.answered
     pool.run(COMES_WITHIN + 0.2)
@@ -333,6 +337,8 @@ def test_so_many_calls_and_it_makes_room() -> None:
         assert not first.closed
         assert one.port is not None
         one.port.release()
+        assert not first.closed
+        pool.settle()
     assert first.closed
     assert pool.workers.failed == 0
 
