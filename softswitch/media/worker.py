@@ -65,6 +65,9 @@ CLOSES: Final = 0.5
 """Seconds that a file may take until it is closed; 0.02 is usual."""
 WHEEL: Final = 4
 """Calls that the published wheels of pjsua2 allow in one process (PJSUA_MAX_CALLS)."""
+EVEN: Final = 50
+"""Of so many samples a second, or a multiple, can what is played be: of a part of a sample in one
+of its frames pjsua2 dies."""
 LEAVES: Final = 0.25
 """Seconds until a call is taken for gone that the worker has hung up: its BYE is answered then."""
 KEYS: Final = frozenset("0123456789ABCD*#")
@@ -348,16 +351,20 @@ class Worker:
                 if isinstance(sound, File):
                     player = _Player(self.notes, port, port.job)
                     player.createPlayer(sound.path, pj.PJMEDIA_FILE_NO_LOOP)
+                    rate = player.getPortInfo().format.clockRate
+                    if rate % EVEN:
+                        # It was looked at when the dialplan was read, but has been written since.
+                        raise ValueError(f"{rate} samples a second")
                     player.startTransmit(port.audio)
                     port.current = player
                 else:
                     port.current = self._tone(port, sound)
                 return
-            except pj.Error as error:
+            except (pj.Error, ValueError) as error:
                 # The rest is heard all the same.
                 failed += 1
                 where = sound.path if isinstance(sound, File) else "tone"
-                port.error = port.error or f"{where}: {error.reason}"
+                port.error = port.error or f"{where}: {getattr(error, 'reason', error)}"
 
     def _tone(self, port: _Port, tone: Tone) -> Any:
         generator = pj.ToneGenerator()
@@ -459,9 +466,7 @@ class Worker:
             kind, call, what = self.happened.popleft()
             if kind == "came":
                 self._came(call)
-            elif kind == "media":
-                self._media(call)
-            elif what == pj.PJSIP_INV_STATE_CONFIRMED:
+            elif kind == "media" or what == pj.PJSIP_INV_STATE_CONFIRMED:
                 self._media(call)
             elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
                 port, call.port = call.port, None
