@@ -176,6 +176,39 @@ def test_what_is_recorded(worker: OneWorker, tmp_path: Path) -> None:
     assert worker.until(Gone) == Gone(1)
 
 
+def test_whatever_file_is_taken_can_be_played(worker: OneWorker, tmp_path: Path) -> None:
+    """What `check_wav` takes pjsua2 plays; what it does not take ends no process, if it was
+    written there later."""
+    from dialplan.test_sounds import wav
+
+    from softswitch.dialplan.sounds import NoSound, check_wav
+
+    files = {
+        "pcm": wav(samples=800),
+        "a-law": wav(6, bits=8, samples=800),
+        "mu-law": wav(7, bits=8, samples=800),
+        "cut": wav(samples=8000)[:-14000],
+        "mu-law-cut": wav(7, bits=8, samples=8000)[:-7200],
+        "list": wav(samples=800, before=b"LIST\4\0\0\0abcd"),
+        **{str(rate): wav(rate=rate, samples=rate // 10) for rate in (8050, 22050, 44100, 48000)},
+    }
+    worker.up(1)
+    for job, (name, content) in enumerate(files.items(), 1):
+        path = tmp_path / f"{name}.wav"
+        path.write_bytes(content)
+        assert check_wav(path) < 0.2, name
+        worker.order(Play(1, job, (File(str(path)),)))
+        assert worker.until(Played) == Played(1, job), name
+    for job, rate in enumerate((8001, 11025, 47999), 50):
+        path = tmp_path / f"{rate}.wav"
+        path.write_bytes(wav(rate=rate))
+        with pytest.raises(NoSound):
+            check_wav(path)
+        worker.order(Play(1, job, (File(str(path)),)))
+        played = worker.until(Played)
+        assert str(rate) in played.error
+
+
 HOSTILE = {
     "no-audio": SDP.replace("m=audio 40000 RTP/AVP 0 101", "m=video 40000 RTP/AVP 31"),
     "port-0": SDP.replace("40000", "0"),
