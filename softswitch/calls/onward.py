@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from softswitch.calls.leg import APPLICATION, DIALLED, Leg
 from softswitch.calls.search import Search
-from softswitch.calls.transfer import BlindTransfer, Transferring
+from softswitch.calls.transfer import PARK, BlindTransfer, Transferring
 from softswitch.sip import Response
 
 DONE = 'Reason: SIP;cause=200;text="Went On"\r\n'
@@ -38,17 +38,33 @@ class Onward(BlindTransfer):
         """See `search.SearchUser`: the application's talk is over."""
         self.search = None
         self.found_leg = leg
-        call, application = self.call, self.application
-        self.application = None
+        application = self._end_talk()
+        how = leg.how if leg.how == APPLICATION else self.how
+        self.meet(search, self.kept, leg, response, how, leg.by or self.by)
+        self._let_go(application)
+        self.worked()
+
+    def do(self, search: Search, what: str, argument: str, number: str) -> None:
+        """See `search.SearchUser`: who is parked talks with nobody."""
+        if what == PARK and number not in self.call.core.orbits:
+            application = self._end_talk()
+            super().do(search, what, argument, number)
+            self._let_go(application)
+        else:
+            super().do(search, what, argument, number)
+
+    def _end_talk(self) -> Leg | None:
+        """The application has nobody from now on; its leg."""
+        application, self.application = self.application, None
         talk = self.kept.talk
         if talk is not None:
             talk.end()
             self.kept.free()
-        how = leg.how if leg.how == APPLICATION else self.how
-        self.meet(search, self.kept, leg, response, how, leg.by or self.by)
+        return application
+
+    def _let_go(self, application: Leg | None) -> None:
         if application is not None:
-            call.let_go(application, "Went On", DONE)
-        self.worked()
+            self.call.let_go(application, "Went On", DONE)
 
     def failed(self, status: int, reason: str) -> None:
         """See `BlindTransfer`."""
