@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from softswitch.applications.menu import RINGING
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.speech import date, digits, number, time_of_day
 from softswitch.applications.voicemail import BEEP, worth
@@ -258,7 +257,6 @@ class MailboxApplication(Application):
         elif digit == "4" and message.caller:
             self._state = _CALLS
             self.seat.note(called_back=message.caller)
-            self.seat.say([RINGING])
             self.seat.go_on(Goto(message.caller))
         elif digit in "#*":
             self._list()

@@ -6,12 +6,9 @@ from typing import Final
 
 from softswitch.applications.seat import Application, Seat
 from softswitch.dialplan import AGAIN, BACK, Choice, Menu, MenuPlay, Play
-from softswitch.media import Tone
 
 DEEPEST: Final = 20
 """Menus that one may be in, one within the other; the first of them are forgotten."""
-RINGING: Final = Tone(440, 480, on=2000, off=4000, times=0, level=-19.0)
-"""What callers hear while somebody is rung: as in North America (ITU-T E.180)."""
 
 
 class MenuApplication(Application):
@@ -123,7 +120,7 @@ class MenuApplication(Application):
         if isinstance(action, Play) and isinstance(action.what, MenuPlay) and not action.otherwise:
             self._go_to(action.what.menu)
         else:
-            self._go_on(action)
+            self.seat.go_on(action)
 
     def _take(self, choice: Choice | str) -> None:
         menu = self._menu
@@ -143,17 +140,12 @@ class MenuApplication(Application):
         if isinstance(action, Play) and isinstance(action.what, MenuPlay) and not action.otherwise:
             self._go_to(action.what.menu)
         else:
-            self._go_on(action)
+            self.seat.go_on(action)
 
     def _go_to(self, name: str) -> None:
         self._names.append(name)
         del self._names[:-DEEPEST]
         self._enter()
-
-    def _go_on(self, action: object) -> None:
-        seat = self.seat
-        seat.say([RINGING])
-        seat.go_on(action)  # type: ignore[arg-type]
 
     def nobody(self, status: int, reason: str) -> None:
         """See `Application`: the caller chooses again."""

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 from softswitch import events
 from softswitch.calls import Call, Caller, Destination, Leg, Member, Opened, Passage
-from softswitch.dialplan import Action, Dialplan, Menu, Plays
-from softswitch.media import File, Port, Recorded, Sound
+from softswitch.dialplan import Action, Dialplan, Menu, Play, Plays
+from softswitch.media import File, Port, Recorded, Sound, Tone
 from softswitch.sip import Flow, Timer, local_response
 from softswitch.voicemail import Voicemail
 
@@ -19,6 +19,8 @@ COMES_WITHIN: Final = 10.0
 """Seconds within which the call has to be at the worker."""
 MOST_DIGITS: Final = 100
 """Digits of one leg that are kept in the call's data."""
+RINGING: Final = Tone(440, 480, on=2000, off=4000, times=0, level=-19.0)
+"""What callers hear while somebody is rung: as in North America (ITU-T E.180)."""
 LOST: Final = "Media Worker Lost"
 NOBODY: Final = Caller("", "")
 """Who is here before anybody is."""
@@ -256,6 +258,9 @@ class Seat(Opened):
             return
         self.stop_waiting()
         self._going = True
+        if not isinstance(action, Play):
+            # What was said is at its end: nobody is to wait in silence.
+            self.say([RINGING])
         leg.call.go_on(leg, action, self._nobody)
 
     def _nobody(self, status: int, reason: str) -> None:

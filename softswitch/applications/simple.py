@@ -124,5 +124,6 @@ class NumberApplication(Spoken):
         """See `Spoken`."""
         caller = self.seat.caller
         number = caller.number if caller is not None and not caller.private else ""
-        names = ["your-number", *digits(number)] if number else ["no-number"]
+        said = digits(number)
+        names = ["your-number", *said] if said else ["no-number"]
         return [File(path) for path in self.seat.spoken(names)]
