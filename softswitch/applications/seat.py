@@ -232,7 +232,8 @@ class Seat(Opened):
         """Into the call's data."""
         self.facts.update(facts)
         leg = self.leg
-        if leg is None or leg.call is None or self.application is None:
+        if leg is None or leg.call is None or leg.ended or self.application is None:
+            # What comes before the worker has heard of the end is no data of a call that is over.
             return
         call: Passage = leg.call
         call.tell_facts(
