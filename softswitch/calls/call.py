@@ -283,9 +283,15 @@ class Call(MergingCall):
         for transfer in list(self.transfers or ()):
             transfer.left(application)
         if kept is None:
+            # It was alone, as somebody is rung for it.
+            if not self.legs and not self.over:
+                self._end("answered", 200, why, self._by or "switch")
+            elif not self.over:
+                self.changed()
             return
         kept.free()
         if self._busy(kept):
+            self.changed()
             return
         self._by = self._by or "switch"
         if otherwise is None:
@@ -468,6 +474,10 @@ class Call(MergingCall):
         """Who is transferred is to wait there until somebody calls that number."""
         if orbit in self.core.orbits:
             transfer.failed(486, "Somebody Is Parked There")
+            return
+        if transfer.kept.party.startswith("application:"):
+            # It would wait there for ever.
+            transfer.failed(403, "Nobody To Park")
             return
         parked = Parked(self, transfer.kept, orbit, transfer.by)
         self._add(parked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -32,6 +33,8 @@ from softswitch.sip import (
 # keeps call data has that on its own disk, and a leg is found out to be over when it is asked.
 _LITTLE: Final = frozenset((events.LegRinging, events.LegEnded, events.CallEnded))
 
+DESERTED: Final = 2.0
+"""Seconds that two applications may talk with each other."""
 TOLD_LATE: Final = 0.05
 """Seconds after its answer within which a caller usually is told: it is not said otherwise."""
 
@@ -269,7 +272,14 @@ class LastingCall(Consulting):
         """From now on these two talk."""
         talk = Talk(self, self.core.numbers.talk(self.call_id), first, second, how, by)
         talk.began()
+        if _is_application(first) and _is_application(second):
+            self.core.timers.after(DESERTED, partial(self._deserted, talk))
         return talk
+
+    def _deserted(self, talk: Talk) -> None:
+        """Two applications were brought together: neither would ever hang up."""
+        if not self.over and talk.first.talk is talk:
+            self.hang_up_talk(talk, "Nobody Is There")
 
     def answer_left(self) -> None:
         """The caller's 2xx has left."""
@@ -324,7 +334,7 @@ class LastingCall(Consulting):
     def resumed(self) -> None:
         """The switch listens again after a restart: a transfer that was under way has ended with
         the process, and its parties talk again. From now on, as now they can be told so."""
-        for leg in [one for one in self.legs if one.party.startswith("application:")]:
+        for leg in [one for one in self.legs if _is_application(one)]:
             # The workers have ended with the process.
             self.application_lost(leg, None, "Media Worker Lost")
         if self.over:
@@ -621,6 +631,10 @@ class LastingCall(Consulting):
             if timer is not None:
                 timer.cancel()
         self._check = self._longest = None
+
+
+def _is_application(leg: Leg) -> bool:
+    return leg.party.startswith("application:")
 
 
 def address_of(leg: Leg) -> str:
