@@ -28,7 +28,7 @@ from softswitch.dialplan.actions import (
     Dial,
     Template,
     check_action,
-    template,
+    shaped,
 )
 from softswitch.dialplan.sounds import SoundText
 from softswitch.dialplan.targets import Stage, Target
@@ -152,10 +152,10 @@ def read_menu(name: str, model: MenuModel, timeout: float, invalid: str) -> Menu
     """As written. ``timeout`` (seconds) is for who dials and names none, ``invalid`` the file that
     is heard where none is named."""
     choices = {
-        keys: Choice(None, one) if isinstance(one, str) else Choice(template(one, timeout))
+        keys: Choice(None, one) if isinstance(one, str) else Choice(shaped(one, timeout))
         for keys, one in model.choices.items()
     }
-    otherwise = None if model.otherwise is None else template(model.otherwise, timeout)
+    otherwise = None if model.otherwise is None else shaped(model.otherwise, timeout)
     return Menu(
         name,
         tuple(model.say),

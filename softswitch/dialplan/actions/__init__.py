@@ -6,7 +6,13 @@ from softswitch.dialplan.actions.goto import Goto
 from softswitch.dialplan.actions.kind import Action, Asked, Plays, Template
 from softswitch.dialplan.actions.play import Play, PlayTemplate
 from softswitch.dialplan.actions.reject import Reject
-from softswitch.dialplan.actions.written import ActionModel, Shaped, check_action, template
+from softswitch.dialplan.actions.written import (
+    ActionModel,
+    Shaped,
+    check_action,
+    shaped,
+    template,
+)
 
 __all__ = [
     "Action",
@@ -25,5 +31,6 @@ __all__ = [
     "Shaped",
     "Template",
     "check_action",
+    "shaped",
     "template",
 ]

@@ -62,8 +62,12 @@ def template(action: ActionModel, timeout: float) -> Template:
 
 def _inner(action: ActionModel | None, timeout: float) -> Template | None:
     """What is to be done after that, for a number in a form of its own."""
-    if action is None:
-        return None
+    return None if action is None else shaped(action, timeout)
+
+
+def shaped(action: ActionModel, timeout: float) -> Template:
+    """What was written of an action that is not a route's own: the number in the form that stands
+    there."""
     found = template(action, timeout)
     return found if action.shape == AS_IT_IS else Shaped(found, action.shape)
 
