@@ -33,7 +33,7 @@ from softswitch.media.orders import (
 )
 from softswitch.media.pool import MediaWorker, PoolSettings, Workers
 
-SPEAKING = CONFIG.replace("keepalive: 0}", "keepalive: 0, refer: true}") + (
+SPEAKING = CONFIG.replace("keepalive: 0}", "keepalive: 0, refer: true, session_check: true}") + (
     "timers: {session_check: 30, restart_check: 1, no_answer: 8}\n"
     'in_call: {transfer: "##", consult: "*2", complete: "*3", back: "*1"}\n'
 )

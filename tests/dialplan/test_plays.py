@@ -123,6 +123,27 @@ def test_a_menu_as_written(tmp_path: Path) -> None:
     assert action.told() == ["1. dial extension:1001, 90 s"]
 
 
+def test_choices_have_numbers_of_their_own(tmp_path: Path) -> None:
+    """In forms of the number that led to the menu; so has its `else`."""
+    menus = """menus:
+  main:
+    say: welcome
+    choices:
+      "1": {dial: "trunk:pstn", strip: 3, prepend: "5550100"}
+      "2": {do: park, strip: 1, prepend: "7"}
+      "3": {dial: "trunk:pstn"}
+    else: {dial: "trunk:pstn", prepend: "9"}
+"""
+    dialplan = plan(tmp_path, menus + 'routes: [{match: "500", play: {menu: main}}]\n')
+    main, none = dialplan.menus["main"], frozenset[str]()
+    told = [main.action(choice, "500", none).told() for choice in main.choices.values()]
+    assert told[0] == ["1. dial trunk:pstn (number 5550100), 90 s"]
+    assert "700" in told[1][0]
+    assert told[2] == ["1. dial trunk:pstn (number 500), 90 s"]
+    assert main.otherwise is not None
+    assert main.otherwise.of("500", none).told() == ["1. dial trunk:pstn (number 9500), 90 s"]
+
+
 @pytest.mark.parametrize(
     ("route", "told"),
     [
