@@ -23,6 +23,7 @@ from softswitch.config import BUSY, NO_ANSWER, UNREACHABLE, Forwarding
 from softswitch.dialplan import Action, Plays, Route, Stage, Stages, Target
 from softswitch.sip import (
     CALLING,
+    PROCEEDING,
     Response,
     Session,
     Timer,
@@ -40,6 +41,7 @@ FULL = (503, "Trunk Is Full")
 _TOLL = (403, "Toll Limit")
 _SILENT = (504, "No Response At All")
 _SILENT_PHONE = (480, "No Response From The Phone")
+_SILENT_WORKER = (503, "Media Worker Lost")
 _UNREACHABLE = (480, "Unreachable")
 
 
@@ -405,9 +407,9 @@ class Search(Trying):
         if leg.state != INVITING:
             # Cancelled, or its 2xx is being ended: what it says to that is awaited by itself.
             call.leg_ended(leg, status, cause or reason, by)
-        elif _is_silent(leg):
-            # Nothing came at all so far. It may still answer: then it is told that nobody waits any
-            # more.
+        elif _may_answer(leg):
+            # It has only been waited for long enough, or is known to be gone. It may still answer:
+            # then it is told that nobody waits any more.
             leg.cancel("")
             call.leg_ended(leg, status, reason, by)
         else:
@@ -635,9 +637,19 @@ def _is_silent(leg: Leg) -> bool:
     return attempt is not None and attempt.invite is not None and attempt.invite.state == CALLING
 
 
+def _may_answer(leg: Leg) -> bool:
+    """Whether no final response has come from there so far."""
+    attempt = leg.attempt
+    invite = attempt.invite if attempt is not None else None
+    return invite is not None and invite.state in (CALLING, PROCEEDING)
+
+
 def _silence(leg: Leg) -> tuple[int, str]:
     """What it means that a leg's INVITE was not answered at all: of a phone that is registered,
-    that nobody picks up, as of one that is not; of a trunk, that the call could not be placed."""
+    that nobody picks up, as of one that is not; of a trunk, that the call could not be placed; of
+    an application, that its worker hangs."""
+    if leg.how == APPLICATION:
+        return _SILENT_WORKER
     return _SILENT if leg.party.startswith("trunk:") else _SILENT_PHONE
 
 

@@ -265,6 +265,46 @@ def test_a_worker_is_lost_and_the_route_says_what_then(plays: World, there: bool
     assert world.ended.hangup_by == ("callee" if there else "switch")
 
 
+@pytest.mark.parametrize("number", ["*43", "*44"])
+@pytest.mark.parametrize("said", [True, False])
+def test_a_worker_is_lost_before_it_answers(plays: World, number: str, said: bool) -> None:
+    world = plays
+    player = Player(world)
+    alice, bob = world.phone("1001", "10.9.0.1"), world.phone("1002", "10.9.0.2")
+    a = alice.call(number)
+    if said:
+        player.line.reply(100)
+    world.dead.add(player.agent.address)
+    player.dies()
+    if number == "*44":
+        b = bob.line
+        b.reply(200, BOB)
+        a.ack()
+        a.bye()
+        b.reply(200, to="BYE")
+    else:
+        assert a.last.start == "SIP/2.0 500 Media Worker Lost"
+        a.acknowledge(a.last)
+    player.end()
+    assert world.ended.disposition == ("answered" if number == "*44" else "failed")
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_worker_does_not_answer(plays: World, said: bool) -> None:
+    world = plays
+    player = Player(world)
+    alice = world.phone("1001", "10.9.0.1")
+    a = alice.call("*43")
+    if said:
+        player.line.reply(100)
+    world.dead.add(player.agent.address)
+    world.run(11)
+    assert a.last.start == "SIP/2.0 500 Media Worker Lost"
+    a.acknowledge(a.last)
+    assert player.released() == [1]
+    player.end()
+
+
 def test_a_menu_leads_to_a_phone(plays: World) -> None:
     world = plays
     player = Player(world)
