@@ -252,9 +252,9 @@ class Call(MergingCall):
         the two still talk, and `came_to_nothing` is told why."""
         talk = application.talk
         kept = talk.other(application) if talk is not None else None
-        if kept is None or self.over:
+        if self.over:
             return
-        if self._busy(kept) or kept.session.ack_for or application.session.ack_for:
+        if kept is None or self._busy(kept) or kept.session.ack_for or application.session.ack_for:
             came_to_nothing(491, "Being Transferred")
             return
         if self._transferred >= self.core.settings.max_transfers:

@@ -543,6 +543,49 @@ def test_the_caller_transfers_what_it_hears(plays: World) -> None:
     assert dialled(world) == [((0, 1), "application"), ((1, 2), "blind-transfer")]
 
 
+@pytest.mark.parametrize("number", ["*48", "*46", "*50"])
+def test_it_ends_while_the_caller_transfers_it(plays: World, number: str) -> None:
+    """There is nobody that could go on: what it plays is over, and the port is free."""
+    world = plays
+    player = Player(world)
+    alice, carol = world.phone("1001", "10.9.0.1"), world.phone("1003", "10.9.0.3")
+    a, m = in_application(player, alice, number)
+    refer(a, "1003")
+    heard(a)
+    c = carol.line
+    c.reply(180)
+    heard(a)
+    if number == "*50":
+        player.key("1")
+        # Whoever answers hears the menu, and can choose.
+        c.reply(200, CAROL)
+        m.reply(200, SPEAKS)
+        heard(a)
+        a.bye()
+        bob = world.phone("1002", "10.9.0.2")
+        player.key("1")
+        b = bob.line
+        b.reply(200, BOB)
+        assert c.last.what == "INVITE"
+        c.reply(200, CAROL)
+        leaves(player, m)
+        c.bye()
+        b.reply(200, to="BYE")
+        player.end()
+        return
+    player.finishes()
+    assert player.released() == [1]
+    m.bye()
+    world.run(1)
+    assert c.last.what == "CANCEL"
+    c.reply(200, to="CANCEL")
+    c.reply(487)
+    heard(a)
+    if "BYE" in a.what:
+        a.reply(200, to="BYE")
+    player.end()
+
+
 def test_goto(plays: World) -> None:
     world = plays
     player = Player(world)
