@@ -45,8 +45,9 @@ class Onward(BlindTransfer):
         self.worked()
 
     def do(self, search: Search, what: str, argument: str, number: str) -> None:
-        """See `search.SearchUser`: who is parked talks with nobody."""
+        """See `search.SearchUser`: who is parked talks with nobody, and is not rung for it."""
         if what == PARK and number not in self.call.core.orbits:
+            self.by = ""
             application = self._end_talk()
             super().do(search, what, argument, number)
             self._let_go(application)

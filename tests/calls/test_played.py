@@ -641,6 +641,41 @@ def test_a_menu_leads_in_a_circle(plays: World) -> None:
     player.end()
 
 
+def test_a_menu_parks_the_caller(plays: World) -> None:
+    world = plays
+    player = Player(world)
+    alice, carol = world.phone("1001", "10.9.0.1"), world.phone("1003", "10.9.0.3")
+    a, m = in_application(player, alice, "*50")
+    player.key("4")
+    leaves(player, m)
+    assert "a=inactive" in a.last.body
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(5)
+    c = carol.call("701", CAROL)
+    a.reply(200, SDP)
+    c.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    player.end()
+
+
+def test_the_orbit_is_taken(plays: World) -> None:
+    """The caller is in the menu still."""
+    world = plays
+    player = Player(world)
+    alice, carol = world.phone("1001", "10.9.0.1"), world.phone("1003", "10.9.0.3")
+    a, m = in_application(player, alice, "*50")
+    player.key("4")
+    leaves(player, m)
+    a.reply(200, SDP + "a=inactive\r\n")
+    c, n = in_application(player, carol, "*50")
+    player.key("4")
+    assert "BYE" not in n.what
+    hangs_up(player, c, n)
+    a.bye()
+    player.end()
+
+
 def test_digits_before_the_caller_has_acknowledged(plays: World) -> None:
     """An offer of the worker in its 2xx is not answered yet: nobody can go on."""
     world = plays
