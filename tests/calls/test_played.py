@@ -10,7 +10,7 @@ import pytest
 
 from calls.call_world import HOLD, PLAN, SDP, Agent, Line, World
 from calls.players import SPEAKS, Player
-from calls.transfers import BOB, CAROL, GROUPS, heard, notes, port, refer, talks
+from calls.transfers import BOB, CAROL, GROUPS, attended, heard, notes, port, refer, talks
 from softswitch import events
 from softswitch.media.orders import Echo, Gone, Play
 
@@ -23,6 +23,7 @@ PLAYS = (
   - {match: "*46", from: any, play: {announcement: welcome}, then: {dial: "1002", timeout: 20}}
   - {match: "*47", from: any, play: {announcement: welcome}, then: {goto: "*43"}}
   - {match: "*48", from: any, play: {announcement: welcome}}
+  - {match: "*49", from: any, play: echo, else: {goto: "701"}}
   - {match: "*50", from: any, play: {menu: main}}
   - {match: "*60", from: any, goto: "1002"}
   - {match: "*61", from: any, goto: "*62"}
@@ -75,11 +76,11 @@ def leaves(player: Player, m: Line, reason: str = "Went On") -> None:
     player.says(at, Gone(at.number))
 
 
-def joins(a: Line, b: Line, body: str = BOB) -> None:
+def joins(a: Line, b: Line, body: str = BOB, own: str = SDP) -> None:
     """The caller has someone to talk with by a new offer."""
     assert a.last.what == "INVITE"
     assert port(a.last.body) == port(body)
-    a.reply(200, SDP)
+    a.reply(200, own)
     assert b.last.what == "ACK"
 
 
@@ -777,3 +778,177 @@ def test_killed_after_it_went_on(tmp_path: Path) -> None:
     world.end()
     (restored,) = world.of(events.CallRestored)
     assert [type(e) for e in restored.told].count(events.ApplicationTold) == 1
+
+
+def test_the_phone_wants_to_make_the_offer(plays: World) -> None:
+    world = plays
+    player = Player(world)
+    alice, bob = world.phone("1001", "10.9.0.1"), world.phone("1002", "10.9.0.2")
+    a, m = in_application(player, alice, "*50")
+    player.key("1")
+    first = bob.line
+    first.reply(488)
+    b = bob.line
+    assert b is not first
+    assert not b.find("INVITE").body
+    b.reply(200, BOB)
+    assert a.last.what == "INVITE"
+    assert port(a.last.body) == port(BOB)
+    a.reply(200, SDP)
+    assert b.last.what == "ACK"
+    assert port(b.last.body) == port(SDP)
+    leaves(player, m)
+    a.bye()
+    b.reply(200, to="BYE")
+    player.end()
+
+
+@pytest.mark.parametrize("then", ["answered", "dies", "dies, else", "left"])
+def test_an_offer_of_the_caller_is_under_way(plays: World, then: str) -> None:
+    """It is answered, whatever becomes of the application meanwhile."""
+    world = plays
+    player = Player(world)
+    alice, bob = world.phone("1001", "10.9.0.1"), world.phone("1002", "10.9.0.2")
+    a, m = in_application(player, alice, "*44" if then == "dies, else" else "*50")
+    if then in ("answered", "left"):
+        player.key("1")
+        bob.line.reply(180)
+    world.run(1)
+    a.invite(HOLD)
+    assert m.last.what == "INVITE"
+    if then.startswith("dies"):
+        world.dead.add(player.agent.address)
+        player.dies()
+    elif then == "left":
+        m.bye()
+        player.says(player.port, Gone(player.port.number))
+    else:
+        bob.line.reply(200, BOB)
+    a.acknowledge(a.find("491 INVITE"))
+    if then == "dies":
+        assert a.last.what == "BYE"
+        a.reply(200, to="BYE")
+        player.end()
+        return
+    b = bob.line
+    if then == "answered":
+        for what in m.received:
+            if what.what == "BYE":
+                m.reply(200, to="BYE")
+        m.reply(487)
+        player.says(player.port, Gone(player.port.number))
+    else:
+        b.reply(200, BOB)
+    world.run(3)
+    assert a.last.what == "INVITE"
+    a.reply(200, SDP)
+    world.run(1)
+    if b.last.what == "INVITE":
+        b.reply(200, BOB)
+    a.bye()
+    b.reply(200, to="BYE")
+    player.end()
+
+
+@pytest.mark.parametrize("number", ["*43", "*44"])
+@pytest.mark.parametrize("offer", [SDP, ""])
+def test_a_worker_is_lost_before_the_caller_acknowledges(
+    plays: World, number: str, offer: str
+) -> None:
+    world = plays
+    player = Player(world)
+    alice, bob = world.phone("1001", "10.9.0.1"), world.phone("1002", "10.9.0.2")
+    a = alice.call(number, offer)
+    player.takes()
+    world.dead.add(player.agent.address)
+    player.dies()
+    assert "BYE" not in a.what
+    if number == "*44":
+        b = bob.line
+        b.reply(200, BOB)
+        assert a.last.what == "200 INVITE"
+        a.ack("" if offer else SDP)
+        world.run(2)
+        assert a.last.what == "INVITE"
+        a.reply(200, SDP)
+        if b.last.what == "INVITE":
+            b.reply(200, BOB)
+        world.run(1)
+        assert b.last.what == "ACK"
+        a.bye()
+        b.reply(200, to="BYE")
+    else:
+        a.ack("" if offer else SDP)
+        assert a.last.what == "BYE"
+        a.reply(200, to="BYE")
+    player.end()
+
+
+def test_a_transfer_while_the_phone_rings(plays: World) -> None:
+    """One thing at a time."""
+    world = plays
+    player = Player(world)
+    alice, bob = world.phone("1001", "10.9.0.1"), world.phone("1002", "10.9.0.2")
+    a, m = in_application(player, alice, "*50")
+    player.key("1")
+    bob.line.reply(180)
+    refer(a, "1003")
+    assert a.last.what == "491 REFER"
+    bob.line.reply(486)
+    hangs_up(player, a, m)
+    player.end()
+
+
+def test_the_caller_connects_what_it_hears_with_another(plays: World) -> None:
+    """An attended transfer: whom the caller has called talks with the application."""
+    world = plays
+    player = Player(world)
+    alice, carol = world.phone("1001", "10.9.0.1"), world.phone("1003", "10.9.0.3")
+    a, m = in_application(player, alice, "*50")
+    a2 = alice.call("1003")
+    c = carol.line
+    c.reply(200, CAROL)
+    a2.ack()
+    attended(a2, a, "*50")
+    for _ in range(4):
+        for line in (m, c):
+            if line.last.what == "INVITE":
+                line.reply(200, SPEAKS if line is m else CAROL)
+        for line in (a, a2):
+            if line.last.what in ("NOTIFY", "BYE"):
+                line.reply(200, to=line.last.what)
+        world.run(1)
+    assert dialled(world)[-1][1] == "attended-transfer"
+    bob = world.phone("1002", "10.9.0.2")
+    player.key("1")
+    b = bob.line
+    b.reply(200, BOB)
+    joins(c, b, own=CAROL)
+    leaves(player, m)
+    c.bye()
+    b.reply(200, to="BYE")
+    player.end()
+    assert dialled(world)[-1][1] == "dialled"
+
+
+def test_lost_and_parked(plays: World) -> None:
+    """A route may park whose worker was lost."""
+    world = plays
+    player = Player(world)
+    alice, carol = world.phone("1001", "10.9.0.1"), world.phone("1003", "10.9.0.3")
+    a, _ = in_application(player, alice, "*49")
+    player.dies()
+    assert "a=inactive" in a.last.body
+    a.reply(200, SDP + "a=inactive\r\n")
+    for _ in range(40):
+        world.run(10)
+        if a.last.what == "OPTIONS":
+            a.reply(200, to="OPTIONS")
+    assert len(alice.lines) == 1, "who has parked itself is not rung"
+    assert "BYE" not in a.what
+    c = carol.call("701", CAROL)
+    a.reply(200, SDP)
+    c.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    player.end()
