@@ -6,8 +6,10 @@ from __future__ import annotations
 from calls.call_world import SDP, Agent, Line, World
 from softswitch.media import MediaWorker, PoolSettings, Port, Workers
 from softswitch.media.orders import (
+    Ask,
     Digit,
     Gone,
+    Here,
     Order,
     Play,
     Played,
@@ -30,6 +32,9 @@ class Way:
 
     def send(self, order: Order) -> None:
         """It does it, if a call is there."""
+        if isinstance(order, Ask):
+            self._worker.said(Here())
+            return
         self._player.orders.append(order)
         if isinstance(order, Prepare):
             self._worker.said(Prepared(order.address))
