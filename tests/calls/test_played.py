@@ -952,3 +952,29 @@ def test_lost_and_parked(plays: World) -> None:
     a.bye()
     c.reply(200, to="BYE")
     player.end()
+
+
+def test_parked_by_a_menu_over_a_restart(tmp_path: Path) -> None:
+    world = World(tmp_path, GROUPS, PLAYS, journal=True)
+    player = Player(world)
+    alice, carol = world.phone("1001", "10.9.0.1"), world.phone("1003", "10.9.0.3")
+    a, m = in_application(player, alice, "*50")
+    player.key("4")
+    leaves(player, m)
+    a.reply(200, SDP + "a=inactive\r\n")
+    world.run(5)
+    del player
+    world.kill()
+    world.start(GROUPS, PLAYS)
+    for _ in range(15):
+        world.run(10)
+        if a.last.what == "OPTIONS":
+            a.reply(200, to="OPTIONS")
+    assert "BYE" not in a.what
+    assert len(alice.lines) == 1
+    c = carol.call("701", CAROL)
+    a.reply(200, SDP)
+    c.ack()
+    a.bye()
+    c.reply(200, to="BYE")
+    world.end()
