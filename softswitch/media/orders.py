@@ -167,6 +167,8 @@ Said: TypeAlias = Ready | Prepared | Here | Up | Digit | Played | Recorded | Gon
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _ORDERS: Final = msgspec.msgpack.Decoder(Order)
 _SAID: Final = msgspec.msgpack.Decoder(Said)
+_GARBAGE: Final = (UnicodeDecodeError, RecursionError)
+"""What msgspec raises besides of texts that are none, and of what is nested too deep."""
 
 
 def encode(message: Order | Said) -> bytes:
@@ -176,11 +178,17 @@ def encode(message: Order | Said) -> bytes:
 
 def order_of(data: bytes) -> Order:
     """What was ordered. Raises msgspec.MsgspecError if it is none."""
-    found: Order = _ORDERS.decode(data)
+    try:
+        found: Order = _ORDERS.decode(data)
+    except _GARBAGE as error:
+        raise msgspec.DecodeError(str(error)) from None
     return found
 
 
 def said_of(data: bytes) -> Said:
     """What was told. Raises msgspec.MsgspecError if it is nothing that a worker tells."""
-    found: Said = _SAID.decode(data)
+    try:
+        found: Said = _SAID.decode(data)
+    except _GARBAGE as error:
+        raise msgspec.DecodeError(str(error)) from None
     return found
