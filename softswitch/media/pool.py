@@ -260,6 +260,7 @@ class Workers:
         self._waits = False  # until another one is tried
         self._closed = False
         self._asks = False
+        self._serving = False
         self._wanted: deque[_Wanted] = deque()
         self._addresses: dict[str, None] = {}  # that were asked for
         self._refused: set[str] = set()  # that no worker can have
@@ -302,9 +303,11 @@ class Workers:
             if not self._begin():
                 return
             coming += 1
+        # Who waits may take one that is ready, and not yet prepared.
+        kept = len(self._wanted) + (settings.spare + size if settings.spare else 0)
         for one in list(self._workers):
             idle = one.pid and not one.ports and not one.retired
-            if idle and self.free - one.size >= settings.spare + size:
+            if idle and self.free - one.size >= kept:
                 self._end(one)
 
     def _begin(self) -> bool:
@@ -366,6 +369,7 @@ class Workers:
         is free, or as soon as a worker has started. None: there is none, and none comes in time."""
         port = self._take(user, address)
         if port is not None:
+            self.look_ahead()
             then(port)
             return
         settings = self._settings
@@ -388,14 +392,31 @@ class Workers:
             wanted.then(None)
 
     def _serve(self) -> None:
-        """Those who wait, in their order."""
-        while self._wanted:
-            first = self._wanted[0]
-            port = self._take(first.user, first.address)
-            if port is None:
-                return
-            self._wanted.popleft()
-            first.then(port)
+        """Those who wait, in their order. Who gives its port back at once does so in between."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while (found := self._next()) is not None:
+                wanted, port = found
+                self.look_ahead()
+                wanted.then(port)
+        finally:
+            self._serving = False
+
+    def _next(self) -> tuple[_Wanted, Port] | None:
+        """The first for whose address there is a port: nobody waits behind one for whose there is
+        none."""
+        in_vain: set[str] = set()
+        for wanted in self._wanted:
+            if wanted.address in in_vain:
+                continue
+            port = self._take(wanted.user, wanted.address)
+            if port is not None:
+                self._wanted.remove(wanted)
+                return wanted, port
+            in_vain.add(wanted.address)
+        return None
 
     def _take(self, user: User, address: str) -> Port | None:
         """The worker that has fewest calls takes it, so that one that dies takes few with it."""
@@ -416,7 +437,6 @@ class Workers:
         if found.taken >= self._settings.calls:
             found.retired = True
         found.order(Expect(port.number, port.key))
-        self.look_ahead()
         return port
 
     def _ports_of(self, worker: MediaWorker) -> tuple[int, int]:
