@@ -11,7 +11,7 @@ from calls.call_world import ANSWER, PLAN, Agent
 from studio import Studio
 
 from softswitch.applications.menu import DEEPEST, RINGING
-from softswitch.media.orders import Digit, Gone
+from softswitch.media.orders import Digit, Gone, Played
 
 MENUS = (
     PLAN
@@ -117,6 +117,21 @@ def test_a_key_ends_what_is_played(studio: Studio) -> None:
     assert studio.heard == []
     studio.press("8")
     assert len(studio.plays) == 2, "silence is ordered once"
+    studio.leave(line)
+
+
+def test_the_end_of_what_a_key_has_ended_is_none(studio: Studio) -> None:
+    """The worker may have said so just before it was told to be silent."""
+    line = studio.call("54")
+    first = studio.plays[-1]
+    studio.press("7", 0.0)
+    studio.told(Played(first.port, first.job))
+    studio.run(1.9)
+    studio.press("8", 1.9)
+    assert studio.times == 1
+    studio.run(0.2)
+    studio.run(2.1)
+    assert studio.times == 2
     studio.leave(line)
 
 
