@@ -11,9 +11,11 @@ from softswitch import events
 from softswitch.configuration import load_config
 from softswitch.media import File, MediaWorker, PoolSettings, Sound, Workers
 from softswitch.media.orders import (
+    Ask,
     Digit,
     Expect,
     Gone,
+    Here,
     Order,
     Play,
     Played,
@@ -58,6 +60,10 @@ class Studio:
         return self
 
     def send(self, order: Order) -> None:
+        if isinstance(order, Ask):
+            assert self.worker is not None
+            self.worker.said(Here())
+            return
         self.orders.append(order)
         if isinstance(order, Expect):
             self.port = order.port
@@ -114,12 +120,19 @@ class Studio:
         else:
             assert self.released, "neither hung up nor released"
             media.bye()
+            self.told(Gone(self.port))
         for agent in self.world.agents.values():
             for line in agent.lines:
                 if line is not media and line.count("BYE") and line.last.what == "BYE":
                     line.reply(200, to="BYE")
-        self.world.end()
+        self.end()
+
+    def end(self) -> None:
+        """Nothing may be left."""
+        self.world.run(15)
         assert self.pool.busy == 0
+        self.pool.close()
+        self.world.end()
 
     def reload(self, folder: Path, plan: str) -> None:
         """The dialplan becomes another one."""

@@ -10,7 +10,8 @@ import pytest
 from calls.call_world import ANSWER, PLAN, Agent
 from studio import Studio
 
-from softswitch.applications.menu import DEEPEST, RINGING
+from softswitch.applications.menu import DEEPEST
+from softswitch.applications.seat import RINGING
 from softswitch.media.orders import Digit, Gone, Played
 
 MENUS = (
@@ -107,7 +108,7 @@ def test_a_key(studio: Studio, bob: Agent) -> None:
         line.reply(200, ANSWER)
     line.bye()
     bob.line.reply(200, to="BYE")
-    studio.world.end()
+    studio.end()
     assert studio.pool.busy == 0
 
 
@@ -443,7 +444,7 @@ def test_a_key_after_the_caller_has_gone(studio: Studio) -> None:
     studio.told(Digit(port, "9"))
     studio.run(60)
     assert len(studio.orders) == before
-    studio.world.end()
+    studio.end()
 
 
 # --- another dialplan

@@ -38,6 +38,8 @@ class Way:
         self._player.orders.append(order)
         if isinstance(order, Prepare):
             self._worker.said(Prepared(order.address))
+        elif isinstance(order, Release):
+            self._worker.said(Gone(order.port))
 
     def close(self) -> None:
         """It ends."""
@@ -126,7 +128,8 @@ class Player:
         """The switch has hung up."""
         assert line.last.what == "BYE"
         line.reply(200, to="BYE")
-        self.says(self.port, Gone(self.port.number))
+        if self.pool.busy:
+            self.says(self.port, Gone(self.port.number))
 
     def released(self) -> list[int]:
         """The ports that were given back."""

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from softswitch.media import orders
 from softswitch.media.orders import (
+    Ask,
     Digit,
     Echo,
     Expect,
     File,
     Gone,
+    Here,
     Order,
     Play,
     Played,
@@ -35,6 +37,7 @@ from softswitch.media.orders import (
 )
 
 ORDERS: list[Order] = [
+    Ask(),
     Prepare("192.0.2.1"),
     Prepare("2001:db8::1", 20000, 20999),
     Expect(7, "k3y"),
@@ -57,6 +60,7 @@ SAID: list[Said] = [
     Recorded(7, 3, 4.25, 1.5, "silence"),
     Recorded(7, 3, 0.0, 0.0, "gone", "the disk is full"),
     Gone(7),
+    Here(),
 ]
 
 KEYS = st.integers(1, 2**31 - 1)
@@ -64,6 +68,7 @@ TEXTS = st.text(max_size=50)
 REALS = st.floats(allow_nan=False)
 SOUNDS = st.builds(File, TEXTS) | st.builds(Tone, KEYS, KEYS, KEYS, KEYS, KEYS, REALS)
 ANY_ORDER = st.one_of(
+    st.builds(Ask),
     st.builds(Prepare, TEXTS, KEYS, KEYS),
     st.builds(Expect, KEYS, TEXTS),
     st.builds(Play, KEYS, KEYS, st.lists(SOUNDS, max_size=5).map(tuple), st.booleans()),
@@ -80,6 +85,7 @@ ANY_SAID = st.one_of(
     st.builds(Played, KEYS, KEYS, TEXTS),
     st.builds(Recorded, KEYS, KEYS, REALS, REALS, TEXTS, TEXTS),
     st.builds(Gone, KEYS),
+    st.builds(Here),
 )
 
 
