@@ -24,6 +24,7 @@ from softswitch.control import (
     Status,
     SwitchViews,
     Traced,
+    conference_rows,
     media_rows,
     toll_rows,
 )
@@ -187,6 +188,7 @@ class Process:
         status.more["bans"] = banned.rows
         status.more["toll"] = partial(toll_rows, switch)
         status.more["media"] = partial(media_rows, switch)
+        status.more["conferences"] = partial(conference_rows, switch)
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:

@@ -4,7 +4,8 @@ State machines without I/O. Each has a seat: a port of a media worker, and a leg
 the worker tells comes in by it, and what is to be heard goes out.
 """
 
-from softswitch.applications.applications import NONE_FREE, Applications
+from softswitch.applications.applications import Applications
+from softswitch.applications.rooms import NONE_FREE
 from softswitch.applications.seat import Application, Seat
 
 __all__ = ["NONE_FREE", "Application", "Applications", "Seat"]

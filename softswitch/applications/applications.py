@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from softswitch.applications.conference import ConferenceApplication, DoorApplication
 from softswitch.applications.mailbox import MailboxApplication
 from softswitch.applications.menu import MenuApplication
+from softswitch.applications.rooms import NONE_FREE, Rooms
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.simple import (
     AnnouncementApplication,
@@ -22,6 +24,7 @@ from softswitch.calls import Opened
 from softswitch.dialplan import (
     Announcement,
     Clock,
+    ConferencePlay,
     Dialplan,
     Echo,
     MailboxPlay,
@@ -37,8 +40,8 @@ from softswitch.media import Port, Workers
 from softswitch.sip import Network, Timer, Timers
 from softswitch.voicemail import Voicemail
 
-NONE_FREE: Final = (503, "No Media Worker")
 NO_MAILBOX: Final = (480, "No Mailbox")
+NO_CONFERENCE: Final = (404, "No Such Conference")
 
 
 class Applications(Known):
@@ -58,6 +61,7 @@ class Applications(Known):
         self._timers = timers
         self._now_us = now_us
         self.workers: Workers | None = None
+        self.rooms = Rooms(self)
         self.sounds: Sounds | None = None
         self.messages: Voicemail | None = None
         self.address = ""
@@ -113,7 +117,16 @@ class Applications(Known):
                 return
         seat = Seat(self, play)
         where = self.address or _host_of(address)
-        workers.want(seat, where, partial(self._seated, seat, play, where, then))
+        seated = partial(self._seated, seat, play, where, then)
+        if isinstance(what, ConferencePlay):
+            conference = self.dialplan.conferences.get(what.room)
+            if conference is None:
+                then(NO_CONFERENCE)
+                return
+            if what.admitted or not conference.guarded:
+                self.rooms.enter(conference, seat, what.leads, where, seated)
+                return
+        workers.want(seat, where, seated)
 
     def _seated(
         self,
@@ -121,19 +134,27 @@ class Applications(Known):
         play: Plays,
         address: str,
         then: Callable[[Opened | tuple[int, str]], None],
-        port: Port | None,
+        port: Port | tuple[int, str] | None,
     ) -> None:
-        """There is a port for it, or none."""
-        if port is None:
-            then(NONE_FREE)
+        """There is a port for it, or none, or why it may have none."""
+        if not isinstance(port, Port):
+            then(NONE_FREE if port is None else port)
             return
         flow = self._network.flow_to("udp", "127.0.0.1", port.sip, self.listener, "")
         if flow is None:
             port.release()
             then(NONE_FREE)
             return
-        seat.opened(port, _application(seat, play.what), flow, address)
+        seat.opened(port, self._application(seat, play.what), flow, address)
         then(seat)
+
+    def _application(self, seat: Seat, what: Played) -> Application:
+        if isinstance(what, ConferencePlay):
+            conference = self.dialplan.conferences.get(what.room)
+            if conference is not None and not what.admitted and conference.guarded:
+                return DoorApplication(seat, conference)
+            return ConferenceApplication(seat, self.rooms, what)
+        return _application(seat, what)
 
 
 def _application(seat: Seat, what: Played) -> Application:
@@ -154,6 +175,8 @@ def _application(seat: Seat, what: Played) -> Application:
             return VoicemailApplication(seat, what)
         case MailboxPlay():
             return MailboxApplication(seat, what)
+        case ConferencePlay():
+            raise AssertionError("rooms are the applications' own")
 
 
 def _host_of(sent_by: str) -> str:

@@ -71,6 +71,9 @@ class Application:
     def recorded(self, recorded: Recorded) -> None:
         """What was recorded is at its end. Also after the caller has gone, but before `left`."""
 
+    def speaking(self, on: bool) -> None:
+        """The caller is to be heard, or not any more. Only of ports that are watched."""
+
     def nobody(self, status: int, reason: str) -> None:
         """Where the caller was to go on there is nobody: it is still here."""
         self.seat.otherwise()
@@ -162,6 +165,11 @@ class Seat(Opened):
         """A recording is at its end."""
         if self.application is not None:
             self.application.recorded(recorded)
+
+    def speaking(self, on: bool) -> None:
+        """Something is to be heard of the caller, or nothing any more."""
+        if self.application is not None:
+            self.application.speaking(on)
 
     def gone(self) -> None:
         """The call is over."""

@@ -10,7 +10,7 @@ calls.
 from softswitch.control.asking import ControlError, ask, open_control, put_together
 from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
-from softswitch.control.media import media_rows
+from softswitch.control.media import conference_rows, media_rows
 from softswitch.control.status import ROWS, SECTIONS, Status
 from softswitch.control.toll import toll_rows
 from softswitch.control.traced import Traced
@@ -30,6 +30,7 @@ __all__ = [
     "Verb",
     "Wrong",
     "ask",
+    "conference_rows",
     "media_rows",
     "open_control",
     "put_together",

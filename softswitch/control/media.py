@@ -1,4 +1,4 @@
-"""The media workers of a switch, for `softswitch status`."""
+"""The media workers of a switch, and its conferences, for `softswitch status`."""
 
 from __future__ import annotations
 
@@ -20,4 +20,20 @@ def media_rows(switch: Switch) -> list[dict[str, Any]]:
             "state": "starting" if not one.pid else "leaving" if one.retired else "ready",
         }
         for one in (workers.workers if workers is not None else ())
+    ]
+
+
+def conference_rows(switch: Switch) -> list[dict[str, Any]]:
+    """A row for each room that somebody is in."""
+    return [
+        {
+            "conference": room.name,
+            "people": room.people,
+            "most": room.conference.most,
+            "locked": room.locked,
+            "speaker": room.speaker or None,
+            "media_workers": room.workers,
+            "members": [one.shown for one in room.members],
+        }
+        for room in switch.spoken.rooms.all
     ]

@@ -1,11 +1,13 @@
 """The dialplan: patterns, routes, actions, menus, and their YAML."""
 
 from softswitch.dialplan.actions import Action, Do, Goto, Play, Plays
+from softswitch.dialplan.conferences import Conference
 from softswitch.dialplan.loader import DialplanModel, load_dialplan
 from softswitch.dialplan.menus import AGAIN, BACK, Choice, Menu
 from softswitch.dialplan.plays import (
     Announcement,
     Clock,
+    ConferencePlay,
     Echo,
     MailboxPlay,
     OwnNumber,
@@ -28,6 +30,8 @@ __all__ = [
     "Announcement",
     "Choice",
     "Clock",
+    "Conference",
+    "ConferencePlay",
     "Dialplan",
     "DialplanModel",
     "Do",

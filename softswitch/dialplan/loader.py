@@ -38,6 +38,11 @@ from softswitch.dialplan.conditions import (
     holidays_of,
     read_condition,
 )
+from softswitch.dialplan.conferences import (
+    ConferenceModel,
+    check_conferences,
+    read_conference,
+)
 from softswitch.dialplan.headers import HeadersMapping, RingText, header_lines
 from softswitch.dialplan.menus import MenuModel, check_menus, menu_name, read_menu
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
@@ -95,6 +100,9 @@ class DialplanModel(Section):
     conditions: dict[Annotated[str, AfterValidator(condition_name)], ConditionModel] = Field(
         default={}, description="times, by names that `when` of a route uses"
     )
+    conferences: dict[Annotated[str, AfterValidator(menu_name)], ConferenceModel] = Field(
+        default={}, description="rooms, by names that `play: {conference: NAME}` uses"
+    )
     menus: dict[Annotated[str, AfterValidator(menu_name)], MenuModel] = Field(
         default={}, description="menus, by names that `play: {menu: NAME}` uses"
     )
@@ -106,11 +114,11 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
     read = read_yaml(path)
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
-    menus = read.value.get("menus") if isinstance(read.value, dict) else None
-    around = replace(around, menus=frozenset(menus if isinstance(menus, dict) else ()))
+    around = replace(around, menus=_names(read, "menus"), conferences=_names(read, "conferences"))
     model = check_model(DialplanModel, read, around)
     _check_actions(read)
     check_menus(read, _ACTION_KEYS)
+    check_conferences(read)
     check_conditions(read)
     holidays, files, wrong = holidays_of(read, path.parent)
     if read.mistakes or wrong or model is None:
@@ -142,12 +150,18 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
             )
             for name, one in model.menus.items()
         },
+        conferences={name: read_conference(name, one) for name, one in model.conferences.items()},
         file=str(path),
         files=files,
         warnings=unreachable.mistakes,
         max_number=around.max_number,
         max_remembered=around.max_remembered,
     )
+
+
+def _names(read: YamlFile, section: str) -> frozenset[str]:
+    named = read.value.get(section) if isinstance(read.value, dict) else None
+    return frozenset(named if isinstance(named, dict) else ())
 
 
 def _check_actions(read: YamlFile) -> None:

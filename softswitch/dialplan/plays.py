@@ -79,6 +79,21 @@ class Menu(msgspec.Struct, frozen=True):
         return f"menu {self.menu}"
 
 
+class ConferencePlay(msgspec.Struct, frozen=True):
+    """The room of that name (``conferences:``). ``admitted``: the caller is let in, ``leads`` or
+    not; before that it is asked who it is."""
+
+    NAME: ClassVar[str] = "conference"
+
+    room: str
+    admitted: bool = False
+    leads: bool = False
+
+    def told(self) -> str:
+        """It in words."""
+        return f"conference {self.room}"
+
+
 class Clock(msgspec.Struct, frozen=True):
     """The time of day and the date, in a time zone (empty: the switch's)."""
 
@@ -128,7 +143,15 @@ class MailboxPlay(msgspec.Struct, frozen=True):
 
 
 Played: TypeAlias = (
-    Echo | Tone | Announcement | Menu | Clock | OwnNumber | VoicemailPlay | MailboxPlay
+    Echo
+    | Tone
+    | Announcement
+    | Menu
+    | ConferencePlay
+    | Clock
+    | OwnNumber
+    | VoicemailPlay
+    | MailboxPlay
 )
 
 
@@ -195,6 +218,27 @@ class MenuReference(Section):
         return Menu(self.name)
 
 
+def _room(text: str, info: ValidationInfo) -> str:
+    around = surroundings(info)
+    known = around.conferences if around is not None else None
+    if known is not None and text not in known:
+        hint = did_you_mean(text, sorted(known)) if known else ": there are no `conferences`"
+        raise ValueError(f"found `{text}`{hint}")
+    return text
+
+
+class ConferenceReference(Section):
+    """``conference``."""
+
+    ALONE: ClassVar[str] = "room"
+
+    room: Annotated[Text, AfterValidator(_room)] = Field(description="one of `conferences`")
+
+    def read(self) -> ConferencePlay:
+        """As written."""
+        return ConferencePlay(self.room)
+
+
 class ClockModel(Section):
     """``time``."""
 
@@ -257,6 +301,7 @@ class MailboxPlayModel(Section):
 
 MODELS: Final[Mapping[str, type[Section]]] = {
     Announcement.NAME: AnnouncementModel,
+    ConferencePlay.NAME: ConferenceReference,
     Echo.NAME: EchoModel,
     MailboxPlay.NAME: MailboxPlayModel,
     Menu.NAME: MenuReference,
@@ -289,6 +334,9 @@ class PlayModel(Section):
 
     announcement: AnnouncementModel | None = Field(
         default=None, description="prompts or files, one after the other"
+    )
+    conference: ConferenceReference | None = Field(
+        default=None, description="a room with others, by its name"
     )
     echo: EchoModel | None = Field(default=None, description="callers hear themselves")
     mailbox: MailboxPlayModel | None = Field(default=None, description="listening to messages")

@@ -4,15 +4,26 @@ pjsua2 is loaded by the workers alone (`softswitch.media.worker`), never by the 
 """
 
 from softswitch.media.line import Nursery, WorkerLine
-from softswitch.media.orders import File, Recorded, Sound, Tone
-from softswitch.media.pool import After, Line, MediaWorker, PoolSettings, Port, User, Workers
+from softswitch.media.orders import LOOPBACK, File, Recorded, Sound, Tone
+from softswitch.media.pool import (
+    After,
+    Line,
+    MediaWorker,
+    Places,
+    PoolSettings,
+    Port,
+    User,
+    Workers,
+)
 
 __all__ = [
+    "LOOPBACK",
     "After",
     "File",
     "Line",
     "MediaWorker",
     "Nursery",
+    "Places",
     "PoolSettings",
     "Port",
     "Recorded",

@@ -14,6 +14,8 @@ import msgspec
 
 LONGEST: Final = 65536
 """Bytes of a message."""
+LOOPBACK: Final = "127.0.0.1"
+"""Where workers call each other: as any address that audio is sent to."""
 
 
 class File(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -82,6 +84,23 @@ class Record(msgspec.Struct, frozen=True, tag=True, array_like=True):
     silence: float = 0.0
 
 
+class CallOut(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """From a port that was expected: call that URI of another worker, instead of being called."""
+
+    port: int
+    uri: str
+
+
+class Join(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """All ports of this worker that are in the same ``room`` hear each other (empty: in none any
+    more), as far as they ``speak``. ``watch``: tell when something is to be heard from there."""
+
+    port: int
+    room: str
+    speaks: bool = True
+    watch: bool = False
+
+
 class StopRecording(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """That is enough."""
 
@@ -99,7 +118,9 @@ class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
-Order: TypeAlias = Prepare | Expect | Play | Echo | Record | StopRecording | Ask | Release
+Order: TypeAlias = (
+    Prepare | Expect | CallOut | Join | Play | Echo | Record | StopRecording | Ask | Release
+)
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -134,6 +155,14 @@ class Digit(msgspec.Struct, frozen=True, tag=True, array_like=True):
     digit: str
 
 
+class Speaking(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Something is to be heard from there, or nothing any more: of ports that are watched. Who is
+    muted is told of as well."""
+
+    port: int
+    on: bool
+
+
 class Played(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A job is at its end. ``error``: it could not be played, and why."""
 
@@ -161,7 +190,7 @@ class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
-Said: TypeAlias = Ready | Prepared | Here | Up | Digit | Played | Recorded | Gone
+Said: TypeAlias = Ready | Prepared | Here | Up | Digit | Speaking | Played | Recorded | Gone
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

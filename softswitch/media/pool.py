@@ -14,12 +14,15 @@ from typing import Final, Protocol
 import msgspec
 
 from softswitch.media.orders import (
+    LOOPBACK,
     Ask,
+    CallOut,
     Digit,
     Echo,
     Expect,
     Gone,
     Here,
+    Join,
     Order,
     Play,
     Played,
@@ -31,6 +34,7 @@ from softswitch.media.orders import (
     Release,
     Said,
     Sound,
+    Speaking,
     StopRecording,
     Up,
 )
@@ -84,6 +88,9 @@ class User(Protocol):
     def recorded(self, recorded: Recorded) -> None:
         """A recording is at its end; it comes before `gone`."""
 
+    def speaking(self, on: bool) -> None:
+        """Something is to be heard from there, or nothing any more."""
+
     def gone(self) -> None:
         """The call is over."""
 
@@ -106,20 +113,37 @@ class PoolSettings(msgspec.Struct, frozen=True):
 
 
 class _Wanted(msgspec.Struct, eq=False):
-    """Somebody who waits for a port."""
+    """Somebody who waits for a port, or for several of one worker."""
 
-    user: User
+    user: User | None
     address: str
-    then: Callable[[Port | None], None]
+    then: Callable[[Port | None], None] | None
+    places: int = 1
+    them: Callable[[Places | None], None] | None = None
+
+    def nothing(self) -> None:
+        """There is none, and none comes."""
+        if self.then is not None:
+            self.then(None)
+        if self.them is not None:
+            self.them(None)
 
 
 class Port:
     """A place at a worker, for one call. `key` stands in the URI that the call goes to."""
 
-    __slots__ = ("_job", "key", "number", "user", "worker")
+    __slots__ = ("_job", "key", "number", "places", "user", "worker")
 
-    def __init__(self, worker: MediaWorker, number: int, key: str, user: User) -> None:
+    def __init__(
+        self,
+        worker: MediaWorker,
+        number: int,
+        key: str,
+        user: User,
+        places: Places | None = None,
+    ) -> None:
         self.worker = worker
+        self.places = places
         self.number = number
         self.key = key
         self.user: User | None = user
@@ -146,6 +170,15 @@ class Port:
         self.worker.order(Record(self.number, self._job, path, seconds, silence))
         return self._job
 
+    def join(self, room: str, speaks: bool = True, watch: bool = False) -> None:
+        """It hears who else is in that room of its worker, and is heard if it speaks."""
+        self.worker.order(Join(self.number, room, speaks, watch))
+
+    def call(self, other: Port) -> None:
+        """Call another worker's port, instead of being called."""
+        self.worker.prepare(LOOPBACK)
+        self.worker.order(CallOut(self.number, f"sip:{other.key}@{LOOPBACK}:{other.sip}"))
+
     def stop_recording(self) -> None:
         """That is enough."""
         self.worker.order(StopRecording(self.number))
@@ -155,6 +188,34 @@ class Port:
         if self.user is not None:
             self.user = None
             self.worker.release(self)
+
+
+class Places:
+    """So many ports of one worker that are kept for somebody."""
+
+    def __init__(self, pool: Workers, worker: MediaWorker, size: int) -> None:
+        self._pool = pool
+        self.worker = worker
+        self.size = size
+        self.used = 0
+        self._closed = False
+
+    @property
+    def free(self) -> int:
+        """Those that are not in use."""
+        return 0 if self._closed or self.worker.over else self.size - self.used
+
+    def port(self, user: User) -> Port:
+        """One of them; there must be one."""
+        assert self.free, "no place is free"
+        return self._pool.port(self.worker, user, self)
+
+    def close(self) -> None:
+        """They are kept no more; those in use are free when their calls are gone."""
+        if not self._closed:
+            self._closed = True
+            self.worker.kept.remove(self)
+            self._pool.freed(self.worker)
 
 
 class MediaWorker:
@@ -168,6 +229,7 @@ class MediaWorker:
         self.size = 0  # ports that it can have at a time
         self.taken = 0  # calls that it has had
         self.ports: dict[int, Port] = {}
+        self.kept: list[Places] = []
         # The addresses that calls may come for; not yet, if False.
         self.addresses: dict[str, bool] = {}
         self.retired = False
@@ -181,7 +243,21 @@ class MediaWorker:
     @property
     def free(self) -> int:
         """Ports that may be taken."""
-        return 0 if self.retired or self.over else max(self.size - len(self.ports), 0)
+        if self.retired or self.over:
+            return 0
+        kept = 0
+        for places in self.kept:
+            kept += places.size - places.used
+        return max(self.size - len(self.ports) - kept, 0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody needs it."""
+        return not self.ports and not self.kept
+
+    def prepare(self, address: str) -> None:
+        """Calls for that address may come, or be made."""
+        self._pool.prepare(self, address)
 
     def order(self, order: Order) -> None:
         """Order something of it; of one that has died nothing comes."""
@@ -211,6 +287,8 @@ class MediaWorker:
             if port is not None:
                 port.user = None
                 del self.ports[said.port]
+                if port.places is not None:
+                    port.places.used -= 1
                 self._pool.freed(self)
             if user is not None:
                 user.gone()
@@ -221,6 +299,8 @@ class MediaWorker:
             user.up()
         elif isinstance(said, Digit):
             user.digit(said.digit)
+        elif isinstance(said, Speaking):
+            user.speaking(said.on)
         elif isinstance(said, Played):
             user.played(said.job, said.error)
         elif isinstance(said, Recorded):
@@ -294,19 +374,30 @@ class Workers:
         settings = self._settings
         coming = sum(1 for one in self._workers if not one.pid)
         size = max((one.size for one in self._workers), default=1) or 1
+        wanted = 0
+        whole = 0  # workers that are wanted, as places are to be of one
+        for waits in self._wanted:
+            if waits.places > 1:
+                whole += 1
+            else:
+                wanted += 1
+        unused = sum(1 for one in self._workers if one.pid and one.idle and not one.retired)
         while (
             not self._waits
             and settings.spare
-            and self.free + coming * size < settings.spare + len(self._wanted)
+            and (
+                self.free + coming * size < settings.spare + wanted + whole * size
+                or coming + unused < whole
+            )
             and len(self._workers) < settings.most
         ):
             if not self._begin():
                 return
             coming += 1
         # Who waits may take one that is ready, and not yet prepared.
-        kept = len(self._wanted) + (settings.spare + size if settings.spare else 0)
+        kept = wanted + whole * size + (settings.spare + size if settings.spare else 0)
         for one in list(self._workers):
-            idle = one.pid and not one.ports and not one.retired
+            idle = one.pid and one.idle and not one.retired
             if idle and self.free - one.size >= kept:
                 self._end(one)
 
@@ -372,16 +463,28 @@ class Workers:
             self.look_ahead()
             then(port)
             return
+        self._wait(_Wanted(user, address, then))
+
+    def keep(self, most: int, address: str, then: Callable[[Places | None], None]) -> None:
+        """`then` gets as many places of one worker as it can have calls at a time, `most` of them
+        at most, as `want` does a port."""
+        places = self._keep(most, address)
+        if places is not None:
+            self.look_ahead()
+            then(places)
+            return
+        self._wait(_Wanted(None, address, None, most, then))
+
+    def _wait(self, wanted: _Wanted) -> None:
         settings = self._settings
         if (
             self._closed
             or not settings.spare
             or len(self._wanted) >= settings.waiting
-            or address in self._refused
+            or wanted.address in self._refused
         ):
-            then(None)
+            wanted.nothing()
             return
-        wanted = _Wanted(user, address, then)
         self._wanted.append(wanted)
         self._clock.after(COMES_WITHIN, lambda: self._give_up(wanted))
         self.look_ahead()
@@ -389,7 +492,7 @@ class Workers:
     def _give_up(self, wanted: _Wanted) -> None:
         if wanted in self._wanted:
             self._wanted.remove(wanted)
-            wanted.then(None)
+            wanted.nothing()
 
     def _serve(self) -> None:
         """Those who wait, in their order. Who gives its port back at once does so in between."""
@@ -398,25 +501,53 @@ class Workers:
         self._serving = True
         try:
             while (found := self._next()) is not None:
-                wanted, port = found
+                wanted, served = found
                 self.look_ahead()
-                wanted.then(port)
+                if isinstance(served, Port):
+                    if wanted.then is not None:
+                        wanted.then(served)
+                elif wanted.them is not None:
+                    wanted.them(served)
         finally:
             self._serving = False
 
-    def _next(self) -> tuple[_Wanted, Port] | None:
+    def _next(self) -> tuple[_Wanted, Port | Places] | None:
         """The first for whose address there is a port: nobody waits behind one for whose there is
         none."""
-        in_vain: set[str] = set()
+        in_vain: set[tuple[str, int]] = set()
         for wanted in self._wanted:
-            if wanted.address in in_vain:
+            if (wanted.address, wanted.places) in in_vain:
                 continue
-            port = self._take(wanted.user, wanted.address)
-            if port is not None:
+            found: Port | Places | None = (
+                self._take(wanted.user, wanted.address)
+                if wanted.user is not None
+                else self._keep(wanted.places, wanted.address)
+            )
+            if found is not None:
                 self._wanted.remove(wanted)
-                return wanted, port
-            in_vain.add(wanted.address)
+                return wanted, found
+            in_vain.add((wanted.address, wanted.places))
         return None
+
+    def _keep(self, most: int, address: str) -> Places | None:
+        """Of the worker that has fewest calls, if all that it can have of those are free."""
+        found: MediaWorker | None = None
+        for one in self._workers:
+            if not one.free:
+                continue
+            if address not in one.addresses:
+                self.prepare(one, address)
+            elif (
+                one.addresses[address]
+                and one.free >= min(most, one.size)
+                and (found is None or one.free > found.free)
+            ):
+                found = one
+        if found is None:
+            return None
+        places = Places(self, found, min(most, found.size))
+        found.kept.append(places)
+        return places
 
     def _take(self, user: User, address: str) -> Port | None:
         """The worker that has fewest calls takes it, so that one that dies takes few with it."""
@@ -425,18 +556,24 @@ class Workers:
             if not one.free:
                 continue
             if address not in one.addresses:
-                self._prepare(one, address)
+                self.prepare(one, address)
             elif one.addresses[address] and (found is None or len(one.ports) < len(found.ports)):
                 found = one
         if found is None:
             return None
+        return self.port(found, user)
+
+    def port(self, worker: MediaWorker, user: User, places: Places | None = None) -> Port:
+        """A port of that worker, for a call that is expected now."""
         self._ports += 1
-        port = Port(found, self._ports, self._token(), user)
-        found.ports[port.number] = port
-        found.taken += 1
-        if found.taken >= self._settings.calls:
-            found.retired = True
-        found.order(Expect(port.number, port.key))
+        port = Port(worker, self._ports, self._token(), user, places)
+        worker.ports[port.number] = port
+        worker.taken += 1
+        if places is not None:
+            places.used += 1
+        if worker.taken >= self._settings.calls:
+            worker.retired = True
+        worker.order(Expect(port.number, port.key))
         return port
 
     def _ports_of(self, worker: MediaWorker) -> tuple[int, int]:
@@ -447,7 +584,7 @@ class Workers:
             first += (worker.number * _APART) % (last - first - _APART) // 2 * 2
         return first, last
 
-    def _prepare(self, worker: MediaWorker, address: str) -> None:
+    def prepare(self, worker: MediaWorker, address: str) -> None:
         """Calls for that address may come there soon."""
         if address not in worker.addresses:
             worker.addresses[address] = False
@@ -460,7 +597,7 @@ class Workers:
         """It takes calls."""
         log.debug("%r is ready for %d calls", worker, worker.size)
         for address in [*self._settings.addresses, *self._addresses]:
-            self._prepare(worker, address)
+            self.prepare(worker, address)
         self._serve()
         self.look_ahead()
 
@@ -478,7 +615,7 @@ class Workers:
 
     def freed(self, worker: MediaWorker) -> None:
         """One of its ports is free."""
-        if worker.retired and not worker.ports and not worker.over:
+        if worker.retired and worker.idle and not worker.over:
             self._end(worker)
         self._serve()
         self.look_ahead()
@@ -500,6 +637,6 @@ class Workers:
         self._closed = True
         wanted, self._wanted = self._wanted, deque()
         for one in wanted:
-            one.then(None)
+            one.nothing()
         for worker in list(self._workers):
             self._end(worker)

@@ -25,13 +25,16 @@ import pjsua2 as pj
 
 from softswitch.media.orders import (
     LONGEST,
+    LOOPBACK,
     Ask,
+    CallOut,
     Digit,
     Echo,
     Expect,
     File,
     Gone,
     Here,
+    Join,
     Play,
     Played,
     Prepare,
@@ -40,6 +43,7 @@ from softswitch.media.orders import (
     Record,
     Recorded,
     Said,
+    Speaking,
     StopRecording,
     Tone,
     Up,
@@ -60,7 +64,11 @@ QUIET: Final = 8
 """What pjsua2 calls the level of a tone of -40 dB (-30 dB: 16, -50 dB: 3): quieter is silence.
 The level of what comes in is its "tx level"."""
 LISTENS: Final = 0.1
-"""Seconds between looks at a recording."""
+"""Seconds between looks at a recording, or at who speaks."""
+SPEAKS: Final = 2
+"""Looks in a row at which something must be heard of somebody who begins to speak."""
+PAUSES: Final = 0.8
+"""Seconds of silence after which somebody does not speak any more: between words there is less."""
 CLOSES: Final = 0.5
 """Seconds that a file may take until it is closed; 0.02 is usual."""
 WHEEL: Final = 4
@@ -140,6 +148,19 @@ class _Port:
         self.next = 0
         self.current: Any = None  # the player or generator of what is heard now
         self.recording: _Recording | None = None
+        self.room = ""
+        self.speaks = True
+        self.watched: _Watched | None = None
+
+
+class _Watched:
+    """Whether somebody speaks."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.times = 0  # looks in a row at which something was heard
+        self.heard = 0.0  # when something was heard last
+        self.looks = 0.0
 
 
 class _Recording:
@@ -301,6 +322,10 @@ class Worker:
             elif isinstance(order, Echo):
                 port.echo = order.on
                 self._echo(port)
+            elif isinstance(order, Join):
+                self._join(port, order)
+            elif isinstance(order, CallOut):
+                self._call(port, order.uri)
             else:
                 self._release(port)
 
@@ -324,8 +349,25 @@ class Worker:
         with contextlib.suppress(pj.Error):
             call.hangup(pj.CallOpParam())
 
+    def _call(self, port: _Port, uri: str) -> None:
+        for key, (one, _) in list(self._keys.items()):
+            if one is port:
+                del self._keys[key]
+        try:
+            account = self._accounts[LOOPBACK]
+            port.call = call = _Call(account, pj.PJSUA_INVALID_ID, self)
+            call.port = port
+            call.makeCall(uri, pj.CallOpParam(True))
+        except (KeyError, pj.Error):
+            # As if the other one had refused.
+            if port.call is not None:
+                port.call.port = None
+            self._forget(port)
+            self._say(Gone(port.number))
+
     def _forget(self, port: _Port) -> None:
         self._ports.pop(port.number, None)
+        port.room = ""
         for key, (one, _) in list(self._keys.items()):
             if one is port:
                 del self._keys[key]
@@ -410,6 +452,57 @@ class Worker:
             else:
                 port.audio.stopTransmit(port.audio)
 
+    def _join(self, port: _Port, order: Join) -> None:
+        if port.room and order.room != port.room:
+            for other in self._others(port):
+                self._connect(port, other, False)
+                self._connect(other, port, False)
+        port.room, port.speaks = order.room, order.speaks
+        if not order.watch:
+            port.watched = None
+        elif port.watched is None:
+            port.watched = _Watched()
+        self._mix(port)
+
+    def _others(self, port: _Port) -> list[_Port]:
+        return [one for one in self._ports.values() if one.room == port.room and one is not port]
+
+    def _mix(self, port: _Port) -> None:
+        """It hears the others of its room, and they hear it."""
+        if not port.room:
+            return
+        for other in self._others(port):
+            self._connect(port, other, port.speaks)
+            self._connect(other, port, other.speaks)
+
+    def _connect(self, port: _Port, other: _Port, on: bool) -> None:
+        if port.audio is None or other.audio is None:
+            return
+        with contextlib.suppress(pj.Error):
+            if on:
+                port.audio.startTransmit(other.audio)
+            else:
+                port.audio.stopTransmit(other.audio)
+
+    def _watch(self, port: _Port, now: float) -> None:
+        watched = port.watched
+        if watched is None or watched.looks > now or port.audio is None:
+            return
+        watched.looks = now + LISTENS
+        with contextlib.suppress(pj.Error):
+            if port.audio.getTxLevel() >= QUIET:
+                watched.times += 1
+                watched.heard = now
+            else:
+                watched.times = 0
+        if watched.on:
+            if now - watched.heard >= PAUSES:
+                watched.on = False
+                self._say(Speaking(port.number, False))
+        elif watched.times >= SPEAKS:
+            watched.on = True
+            self._say(Speaking(port.number, True))
+
     # --- what is recorded
 
     def _record(self, port: _Port, order: Record) -> None:
@@ -486,6 +579,7 @@ class Worker:
         now = time.monotonic()
         for one in list(self._ports.values()):
             self._listen(one, now)
+            self._watch(one, now)
         due = [one for one in self._ends_at if one[0] <= now]
         if due:
             self._ends_at = [one for one in self._ends_at if one[0] > now]
@@ -527,6 +621,7 @@ class Worker:
                 # A new agreement makes a new slot of the bridge: all is connected again.
                 port.audio = call.getAudioMedia(index)
                 self._echo(port)
+                self._mix(port)
                 if port.recording is not None:
                     port.audio.startTransmit(port.recording.recorder)
                 if port.current is not None:
