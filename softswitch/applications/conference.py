@@ -170,6 +170,7 @@ class ConferenceApplication(Application):
             return
         self._away = why
         self._place()
+        self.speaking(False)  # it is not listened to any more
         self.seat.stop_waiting()
         said = self.seat.spoken([why])
         if said:
@@ -260,14 +261,17 @@ class ConferenceApplication(Application):
         room = self._room
         if room is None:
             return
-        now = self.seat.around.seconds()
         if on:
-            self._speaks = now
+            self._speaks = self.seat.around.seconds()
         elif self._speaks:
-            self._spoke += max(now - self._speaks, 0.0)
-            self._speaks = 0.0
+            self._spoke, self._speaks = self._spoken(), 0.0
             self._tell()
         room.spoke(self, on)
+
+    def _spoken(self) -> float:
+        """Seconds that it has spoken, up to now."""
+        now = self.seat.around.seconds()
+        return self._spoke + (max(now - self._speaks, 0.0) if self._speaks else 0.0)
 
     def left(self) -> None:
         """See `Application`."""
@@ -342,7 +346,7 @@ class ConferenceApplication(Application):
             "muted": "yes" if self._muted else "no",
             "locked": "yes" if room.locked else "no",
             "speaker": room.speaker,
-            "spoke": f"{self._spoke:.1f}",
+            "spoke": f"{self._spoken():.1f}",
         }
         if any(self.seat.facts.get(name) != value for name, value in facts.items()):
             self.seat.note(**facts)

@@ -83,6 +83,9 @@ KEYS: Final = frozenset("0123456789ABCD*#")
 LONGEST_TONE: Final = 30_000
 """Milliseconds that pjsua2 is told at most for a tone or a pause (a short int); longer ones it
 repeats."""
+_NOT_HERE: Final = b"SIP/2.0 481 Call/Transaction Does Not Exist\r\n"
+_KEPT_LINES: Final = re.compile(rb"(?im)^(?:via|from|to|call-id|cseq):[^\r]*")
+"""Of a request, in its response (RFC 3261 §8.2.6.2)."""
 _KEY: Final = re.compile(r"sip:([0-9A-Za-z._-]+)@")
 
 
@@ -149,6 +152,7 @@ class _Port:
         self.current: Any = None  # the player or generator of what is heard now
         self.recording: _Recording | None = None
         self.room = ""
+        self.other = 0  # the UDP port of the worker that it has called
         self.speaks = True
         self.watched: _Watched | None = None
 
@@ -190,6 +194,7 @@ class Worker:
         self._accounts: dict[str, _Account] = {}
         self._settling: deque[tuple[float, Any]] = deque()
         self._leaving: deque[tuple[float, int]] = deque()  # ports whose BYE is under way
+        self._answering: list[tuple[float, socket.socket]] = []  # for workers that have died
         self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
         self._endpoint: Any = None
         self._sounding = False
@@ -346,6 +351,8 @@ class Worker:
         # over.
         call.port = None
         self._leaving.append((time.monotonic() + LEAVES, port.number))
+        if port.other:
+            self._answer_for(port.other)
         with contextlib.suppress(pj.Error):
             call.hangup(pj.CallOpParam())
 
@@ -357,13 +364,34 @@ class Worker:
             account = self._accounts[LOOPBACK]
             port.call = call = _Call(account, pj.PJSUA_INVALID_ID, self)
             call.port = port
+            port.other = int(uri.rpartition(":")[2])
             call.makeCall(uri, pj.CallOpParam(True))
-        except (KeyError, pj.Error):
+        except (KeyError, ValueError, pj.Error):
             # As if the other one had refused.
             if port.call is not None:
                 port.call.port = None
             self._forget(port)
             self._say(Gone(port.number))
+
+    def _answer_for(self, other: int) -> None:
+        """If the worker at that UDP port has died nobody answers our BYE, and its call would be in
+        the way of another one for half a minute."""
+        stand_in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            stand_in.bind((LOOPBACK, other))
+        except OSError:
+            stand_in.close()  # somebody is there
+            return
+        stand_in.setblocking(False)
+        self._answering.append((time.monotonic() + SETTLES, stand_in))
+
+    def _answer(self, stand_in: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, source = stand_in.recvfrom(LONGEST)
+                if not data.startswith((b"SIP/", b"ACK ")):
+                    kept = b"\r\n".join(_KEPT_LINES.findall(data))
+                    stand_in.sendto(_NOT_HERE + kept + b"\r\nContent-Length: 0\r\n\r\n", source)
 
     def _forget(self, port: _Port) -> None:
         self._ports.pop(port.number, None)
@@ -587,6 +615,11 @@ class Worker:
                 self._ended(port, job)
         while self._settling and self._settling[0][0] <= now:
             self._settling.popleft()
+        for until, stand_in in list(self._answering):
+            self._answer(stand_in)
+            if until <= now:
+                stand_in.close()
+                self._answering.remove((until, stand_in))
         while self._leaving and self._leaving[0][0] <= now:
             self._say(Gone(self._leaving.popleft()[1]))
 

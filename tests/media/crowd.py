@@ -73,6 +73,13 @@ class Caller:
         until = time.monotonic() if until is None else until
         return level(b"".join(p for at, p in list(self.heard) if since <= at < until), hz)
 
+    def quiet(self, seconds: float = 0.3) -> bool:
+        """Whether audio came all that time, and nothing was to be heard."""
+        since = time.monotonic() - seconds
+        came = [payload for at, payload in list(self.heard) if at >= since]
+        whole = len(came) * FRAME / RATE > seconds * 0.7
+        return whole and all(abs(LINEAR[byte]) < 200 for one in came for byte in one)
+
     def first(self, hz: float, since: float, loud: float = -30.0) -> float:
         """When it heard that first."""
         for at, payload in list(self.heard):
