@@ -40,7 +40,7 @@ from softswitch.calls import (
     unsupported,
 )
 from softswitch.configuration import Config
-from softswitch.dialplan import Dialplan, Route, Source, Stages, Target
+from softswitch.dialplan import Dialplan, MusicPlay, Play, Plays, Route, Source, Stages, Target
 from softswitch.events import CallMerged, Event, SwitchStarted
 from softswitch.features import (
     COMPLETION,
@@ -279,6 +279,7 @@ class Switch(Core):
         self.phone_features.on_changed = self.notifier.registered
         self.codes = in_call_codes(config)
         self.dialling = {}
+        self.music: Plays | None = None
         self.applications = self.spoken = Applications(
             self.name, self._dialplan, network, self.timers, now_us
         )
@@ -350,6 +351,8 @@ class Switch(Core):
     def _take_up_sounds(self, config: Config) -> None:
         spoken = self.spoken
         spoken.sounds = config.sounds
+        music = self.dialplan.hold_music
+        self.music = Play(MusicPlay(music)) if music else None
         spoken.address = config.media.address or ""
         spoken.time_zone = config.switch.time_zone or ""
         if spoken.messages is not None:

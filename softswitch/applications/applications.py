@@ -15,6 +15,7 @@ from softswitch.applications.simple import (
     AnnouncementApplication,
     ClockApplication,
     EchoApplication,
+    MusicApplication,
     NumberApplication,
     ToneApplication,
 )
@@ -29,6 +30,7 @@ from softswitch.dialplan import (
     Echo,
     MailboxPlay,
     MenuPlay,
+    MusicPlay,
     OwnNumber,
     Played,
     Plays,
@@ -165,6 +167,8 @@ def _application(seat: Seat, what: Played) -> Application:
             return ToneApplication(seat, what)
         case Announcement():
             return AnnouncementApplication(seat, what)
+        case MusicPlay():
+            return MusicApplication(seat, what)
         case MenuPlay():
             return MenuApplication(seat, what)
         case Clock():

@@ -269,7 +269,11 @@ class Seat(Opened):
         self._going = True
         if not isinstance(action, Play):
             # What was said is at its end: nobody is to wait in silence.
-            self.say([RINGING])
+            music = self.around.dialplan.ringing_music
+            if music:
+                self.say_files(music, loop=True)
+            else:
+                self.say([RINGING])
         leg.call.go_on(leg, action, self._nobody)
 
     def _nobody(self, status: int, reason: str) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.speech import digits, time_and_date
-from softswitch.dialplan import Announcement, Clock, Echo, OwnNumber, Tone
+from softswitch.dialplan import Announcement, Clock, Echo, MusicPlay, OwnNumber, Tone
 from softswitch.media import File, Sound
 from softswitch.media import Tone as ToneSound
 
@@ -96,6 +96,24 @@ class AnnouncementApplication(Spoken):
             self.seat.wait(self._settings.pause, self._say)
         else:
             self.seat.done()
+
+
+class MusicApplication(Application):
+    """Files, again and again."""
+
+    NAME = MusicPlay.NAME
+
+    def __init__(self, seat: Seat, settings: MusicPlay) -> None:
+        super().__init__(seat)
+        self._settings = settings
+
+    def began(self) -> None:
+        """See `Application`."""
+        self.seat.say_files(self._settings.say, loop=True)
+
+    def played(self) -> None:
+        """See `Application`: what cannot be played at all comes to an end."""
+        self.seat.otherwise()
 
 
 class ClockApplication(Spoken):

@@ -428,6 +428,8 @@ class Core(Surroundings):
     steady_us: Callable[[], int]
     features: Features
     applications: Applications
+    music: Plays | None
+    """What is heard by who is on hold; None: nothing."""
     forwardings: dict[str, Forwarding]
     """Of the extensions that have any."""
     remembers: bool

@@ -1,4 +1,5 @@
-"""A leg on hold by us: there is nobody whom it could hear (RFC 3264 §8.4)."""
+"""A leg on hold by us: there is nobody whom it could hear (RFC 3264 §8.4), but music, if the
+dialplan has some."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from softswitch.calls.core import Passage
 from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.join import pause
 from softswitch.calls.leg import Leg
+from softswitch.calls.tune import Tune
 from softswitch.sip import Response, Timer, granted, held
 
 _TRIES: Final = 5
@@ -19,18 +21,36 @@ class Hold:
     """Of one leg. `refused`: it says that it cannot, and goes on sending to whom it has talked
     with."""
 
-    __slots__ = ("_call", "_timer", "_tries", "leg", "over", "refused")
+    __slots__ = ("_call", "_timer", "_tries", "_tune", "leg", "over", "refused")
 
     def __init__(self, call: Passage, leg: Leg) -> None:
         self._call = call
         self.leg = leg
         self._timer: Timer | None = None
         self._tries = 0
+        self._tune: Tune | None = None
         self.refused = False
         self.over = False
 
     def start(self) -> None:
         """As soon as its session is idle."""
+        music = self._call.core.music
+        if music is None or self.leg.party.startswith("application:"):
+            self._silence()
+        else:
+            tune = self._tune = Tune(self._call, self.leg, music, self._tuned)
+            tune.start()
+
+    def _tuned(self, heard: bool) -> None:
+        if heard:
+            # What it says of itself now is for nobody: what it has said before is kept.
+            self._call.changed()
+            return
+        self._tune = None
+        if not self.over and self.leg.up:
+            self._silence()
+
+    def _silence(self) -> None:
         session = self.leg.session
         session.new_peer()
         if session.idle:
@@ -41,6 +61,9 @@ class Hold:
     def stop(self) -> None:
         """Somebody else makes the next offer."""
         self.over = True
+        tune, self._tune = self._tune, None
+        if tune is not None:
+            tune.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

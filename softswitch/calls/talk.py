@@ -18,6 +18,7 @@ from softswitch.calls.dialling import dials
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
 from softswitch.calls.leg import OVER, TALKING, WAITING, Heard, Leg
 from softswitch.calls.records import TalkRecord
+from softswitch.calls.tune import Tune
 from softswitch.sip import (
     Flow,
     InviteServer,
@@ -39,9 +40,20 @@ _OFFERS: Final = frozenset(("INVITE", "UPDATE"))
 class Talk(Heard):
     """Of `first`, who called or was kept, and `second`. `number`, `how` and `by` are those of
     `events.TalkBegan`. `joining`: they are being brought together, and an offer of their own waits
-    (`waiting`)."""
+    (`waiting`). `tune` is what one of them hears meanwhile, whom the other has put on hold."""
 
-    __slots__ = ("by", "call", "first", "how", "joining", "number", "over", "second", "waiting")
+    __slots__ = (
+        "by",
+        "call",
+        "first",
+        "how",
+        "joining",
+        "number",
+        "over",
+        "second",
+        "tune",
+        "waiting",
+    )
 
     def __init__(
         self, call: Passage, number: int, first: Leg, second: Leg, how: str, by: str
@@ -55,6 +67,7 @@ class Talk(Heard):
         self.joining = False
         self.waiting: tuple[Leg, Request, InviteServer, Flow] | None = None
         self.over = False
+        self.tune: Tune | None = None
         first.talk = second.talk = self
         first.state = second.state = TALKING
 
@@ -81,6 +94,9 @@ class Talk(Heard):
         self.over = True
         if self.waiting is not None:
             self._refuse_waiting(487)
+        if self.tune is not None:
+            self.tune.stop()
+            self.tune = None
         call = self.call
         call.tell(
             events.TalkEnded(
@@ -120,7 +136,11 @@ class Talk(Heard):
         other = self.other(leg)
         if other is None:
             transaction.respond(481)
-        elif self.joining and request.method in _OFFERS and not _idle(leg, other):
+        elif (
+            (self.joining or self.tune is not None)
+            and request.method in _OFFERS
+            and not _idle(leg, other)
+        ):
             self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._relay_invite(leg, other, request, transaction)
@@ -143,6 +163,9 @@ class Talk(Heard):
     def joined(self) -> None:
         """They have been brought together: what waited for that goes on."""
         self.joining = False
+        self._go_on()
+
+    def _go_on(self) -> None:
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             self.relay(*waiting)
@@ -156,6 +179,31 @@ class Talk(Heard):
         """It is not wanted any more."""
         if self.waiting is not None and self.waiting[2] is transaction:
             self._refuse_waiting(487)
+
+    def held(self, leg: Leg, offer: bytes, answer: bytes) -> None:
+        """`leg` has made this offer, which the other has answered so: who is on hold by that hears
+        something (RFC 3264 §8.4). Whatever it has heard before, by now it hears the other."""
+        tune, self.tune = self.tune, None
+        if tune is not None:
+            tune.stop()
+        music, other = self.call.core.music, self.other(leg)
+        if music is None or self.over or other is None:
+            return
+        if is_held(offer):
+            holder, hears = leg, other
+        elif is_held(answer):
+            holder, hears = other, leg
+        else:
+            return
+        # A carrier, or another switch, has music of its own.
+        if holder.party.startswith("extension:") and not hears.party.startswith("application:"):
+            tune = self.tune = Tune(self.call, hears, music, self._tuned)
+            tune.start()
+
+    def _tuned(self, heard: bool) -> None:
+        if not heard:
+            self.tune = None
+        self._go_on()
 
     def _refuse_waiting(self, status: int) -> None:
         waiting, self.waiting = self.waiting, None
@@ -247,6 +295,9 @@ class Talk(Heard):
         else:
             mine.ack_for = response.cseq
         tell_media(call, leg, offer, answer)
+        if offer:
+            # Before what waits for its turn: that may be music which is not wanted any more.
+            self.held(leg, offer, answer)
         theirs.settle()
 
     def late_answer(self, leg: Leg, cseq: int, request: Request) -> None:
@@ -258,6 +309,7 @@ class Talk(Heard):
             if answer:
                 leg.session.theirs, other.session.ours = answer, sent
             other.session.ack(cseq, content_lines(request) if answer else "", sent)
+            self.held(leg, answer, b"")
 
 
 def _idle(leg: Leg, other: Leg) -> bool:
@@ -406,6 +458,9 @@ def _other_answered(
         call.vanished(other, "the other side is gone")
     elif update and status < 300 and request.body:
         tell_media(call, leg, request.body, answer)
+        talk = leg.talk
+        if isinstance(talk, Talk) and talk is other.talk:
+            talk.held(leg, request.body, answer)
 
 
 def tell_media(call: Passage, leg: Leg, offer: bytes, answer: bytes) -> None:

@@ -45,6 +45,7 @@ from softswitch.dialplan.conferences import (
 )
 from softswitch.dialplan.headers import HeadersMapping, RingText, header_lines
 from softswitch.dialplan.menus import MenuModel, check_menus, menu_name, read_menu
+from softswitch.dialplan.plays import MusicModel
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import SourceText
@@ -106,6 +107,9 @@ class DialplanModel(Section):
     menus: dict[Annotated[str, AfterValidator(menu_name)], MenuModel] = Field(
         default={}, description="menus, by names that `play: {menu: NAME}` uses"
     )
+    music: MusicModel | None = Field(
+        default=None, description="what is heard on hold, and while a phone rings"
+    )
     routes: list[RouteModel] = Field(description="the routes; the first that fits is taken")
 
 
@@ -151,6 +155,8 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
             for name, one in model.menus.items()
         },
         conferences={name: read_conference(name, one) for name, one in model.conferences.items()},
+        hold_music=tuple((model.music.hold or ()) if model.music is not None else ()),
+        ringing_music=tuple((model.music.ringing or ()) if model.music is not None else ()),
         file=str(path),
         files=files,
         warnings=unreachable.mistakes,

@@ -67,6 +67,18 @@ class Announcement(msgspec.Struct, frozen=True):
         return f"announcement {', '.join(sound_name(path) for path in self.say)}{often}"
 
 
+class MusicPlay(msgspec.Struct, frozen=True):
+    """Files (paths), one after the other, again and again."""
+
+    NAME: ClassVar[str] = "music"
+
+    say: tuple[str, ...]
+
+    def told(self) -> str:
+        """It in words."""
+        return f"music {', '.join(sound_name(path) for path in self.say)}"
+
+
 class Menu(msgspec.Struct, frozen=True):
     """The menu of that name (``menus:``)."""
 
@@ -146,6 +158,7 @@ Played: TypeAlias = (
     Echo
     | Tone
     | Announcement
+    | MusicPlay
     | Menu
     | ConferencePlay
     | Clock
@@ -195,6 +208,31 @@ class AnnouncementModel(Section):
     def read(self) -> Announcement:
         """As written."""
         return Announcement(tuple(self.say), self.times, self.pause)
+
+
+class MusicPlayModel(Section):
+    """``music``."""
+
+    ALONE: ClassVar[str] = "say"
+
+    say: Annotated[list[SoundText], BeforeValidator(one_or_more), Field(min_length=1), TEXTS] = (
+        Field(description="WAV files, or prompts by name")
+    )
+
+    def read(self) -> MusicPlay:
+        """As written."""
+        return MusicPlay(tuple(self.say))
+
+
+class MusicModel(Section):
+    """``music:`` of a dialplan, what is heard while nobody speaks."""
+
+    hold: (
+        Annotated[list[SoundText], BeforeValidator(one_or_more), Field(min_length=1), TEXTS] | None
+    ) = Field(default=None, description="by who is on hold, parked, or waits for a transfer")
+    ringing: (
+        Annotated[list[SoundText], BeforeValidator(one_or_more), Field(min_length=1), TEXTS] | None
+    ) = Field(default=None, description="by who goes on from a menu, while a phone rings")
 
 
 def _menu(text: str, info: ValidationInfo) -> str:
@@ -305,6 +343,7 @@ MODELS: Final[Mapping[str, type[Section]]] = {
     Echo.NAME: EchoModel,
     MailboxPlay.NAME: MailboxPlayModel,
     Menu.NAME: MenuReference,
+    MusicPlay.NAME: MusicPlayModel,
     OwnNumber.NAME: OwnNumberModel,
     Clock.NAME: ClockModel,
     Tone.NAME: ToneModel,
@@ -341,6 +380,7 @@ class PlayModel(Section):
     echo: EchoModel | None = Field(default=None, description="callers hear themselves")
     mailbox: MailboxPlayModel | None = Field(default=None, description="listening to messages")
     menu: MenuReference | None = Field(default=None, description="a menu, by its name")
+    music: MusicPlayModel | None = Field(default=None, description="files, again and again")
     number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
     time: ClockModel | None = Field(default=None, description="time of day and date")
     tone: ToneModel | None = Field(default=None, description="a tone")

@@ -154,8 +154,10 @@ class _Choice:
 class Dialplan:
     """The routes in force, and the menus and rooms that they lead to.
 
-    ``file`` is the path for messages and reloading, ``files`` are those that it names (holidays);
-    ``warnings`` are places worth a look. ``now`` gives the time of day (seconds, UTC).
+    ``hold_music`` is heard by who is on hold, ``ringing_music`` by who goes on from an application
+    while a phone rings (paths). ``file`` is the path for messages and reloading, ``files`` are
+    those that it names (holidays); ``warnings`` are places worth a look. ``now`` gives the time of
+    day (seconds, UTC).
     """
 
     def __init__(
@@ -166,6 +168,8 @@ class Dialplan:
         conditions: Mapping[str, Condition] = {},
         menus: Mapping[str, Menu] = {},
         conferences: Mapping[str, Conference] = {},
+        hold_music: tuple[str, ...] = (),
+        ringing_music: tuple[str, ...] = (),
         file: str = "",
         files: Iterable[tuple[Path, Stamp]] = (),
         warnings: Iterable[Mistake] = (),
@@ -178,6 +182,8 @@ class Dialplan:
         self.conditions = dict(conditions)
         self.menus = dict(menus)
         self.conferences = dict(conferences)
+        self.hold_music = hold_music
+        self.ringing_music = ringing_music
         self.file = file
         self.files = tuple(files)
         self.warnings = tuple(warnings)
@@ -209,6 +215,8 @@ class Dialplan:
             conditions=self.conditions,
             menus=self.menus,
             conferences=self.conferences,
+            hold_music=self.hold_music,
+            ringing_music=self.ringing_music,
             file=self.file,
             files=self.files,
             warnings=self.warnings,
@@ -256,7 +264,7 @@ class Dialplan:
 
     def plays(self) -> bool:
         """Whether the switch itself has to speak for some route."""
-        return any(_plays(plan.action) for plan in self.routes)
+        return bool(self.hold_music) or any(_plays(plan.action) for plan in self.routes)
 
     def leads(self, dialled: str, source: Source) -> bool:
         """Whether there is a route for that at any time."""
