@@ -29,6 +29,7 @@ from softswitch.config import (
     Mailbox,
     Media,
     Mistake,
+    RecordingModel,
     Stamp,
     SwitchSection,
     Timers,
@@ -79,6 +80,7 @@ class Config:
     log: Log
     media: Media
     sounds: Sounds
+    recording: RecordingModel
     voicemail: VoicemailModel
     in_call: InCall
     trace: Trace
@@ -177,6 +179,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 mailbox=None
                 if entry.mailbox is None
                 else Mailbox(entry.mailbox.pin or "", entry.mailbox.mail or ""),
+                record=entry.record,
             )
             for number, entry in model.extensions.items()
         },
@@ -203,6 +206,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 proxy=entry.outbound_proxy,
                 listener="" if entry.listen is None else entry.listen.at,
                 large_by_tcp=entry.large_by_tcp,
+                record=entry.record,
             )
             for name, entry in model.trunks.items()
         },
@@ -210,6 +214,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         log=resolve_paths(model.log, folder),
         media=model.media,
         sounds=_sounds(path, model),
+        recording=resolve_paths(model.recording, folder),
         voicemail=resolve_paths(model.voicemail, folder),
         in_call=model.in_call,
         trace=model.trace,

@@ -233,6 +233,19 @@ class ApplicationTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fa
     facts: dict[str, str]
 
 
+class RecordingTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """What is known by now of the recording of a ``talk``: ``facts`` is all of it. ``state`` is one
+    of ``recording``, ``paused``, ``kept`` (with ``path``, ``seconds`` and ``sha256``: it is on
+    disk) and ``failed`` (with ``error``). The last one may come after the CallEnded.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    talk: int
+    facts: dict[str, str]
+
+
 class CallMerged(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """This call goes on as part of an older one: its last event but for LegEnded and CallEnded,
     which follow. ``into`` is the older callID, ``owner`` the server that owns it, ``leg`` the
@@ -320,6 +333,7 @@ Told: TypeAlias = (
     | LegMoved
     | TollAlarm
     | ApplicationTold
+    | RecordingTold
     | CallMerged
     | LegEnded
     | CallEnded

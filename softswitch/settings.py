@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from softswitch.calls import BACK, COMPLETE, CONSULT, TRANSFER, CallSettings, InCallCodes
+from softswitch.calls import (
+    BACK,
+    COMPLETE,
+    CONSULT,
+    PAUSE,
+    RECORD,
+    TRANSFER,
+    CallSettings,
+    InCallCodes,
+)
 from softswitch.configuration import Config
 from softswitch.features import CompletionSettings
 from softswitch.media import PoolSettings
@@ -52,13 +61,28 @@ def call_settings(config: Config) -> CallSettings:
 def pool_settings(config: Config) -> PoolSettings:
     """Of the media workers: none are kept ready where nothing is played."""
     media = config.media
-    spare = media.spare if config.dialplan.plays() else 0
+    spare = media.spare if config.dialplan.plays() or records(config) else 0
     return PoolSettings(
         spare,
         media.workers if media.spare else 0,
         media.worker_calls,
         ports=media.ports or (0, 0),
         addresses=(media.address,) if media.address else _addresses(config),
+    )
+
+
+def records(config: Config) -> bool:
+    """Whether some talk may be recorded."""
+    return (
+        config.dialplan.records() or bool(config.in_call.record) or bool(recorded_parties(config))
+    )
+
+
+def recorded_parties(config: Config) -> frozenset[str]:
+    """Whose talks are."""
+    return frozenset(
+        [f"extension:{name}" for name, one in config.extensions.items() if one.record]
+        + [f"trunk:{name}" for name, one in config.trunks.items() if one.record]
     )
 
 
@@ -85,6 +109,8 @@ def in_call_codes(config: Config) -> InCallCodes | None:
         section.consult: CONSULT,
         section.complete: COMPLETE,
         section.back: BACK,
+        section.record: RECORD,
+        section.pause: PAUSE,
     }
     written.pop("", None)
     if not written:

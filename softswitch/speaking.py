@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 from softswitch.configuration import Config
 from softswitch.media import Nursery, Workers
-from softswitch.settings import pool_settings
+from softswitch.recordings import Recordings
+from softswitch.settings import pool_settings, records
 from softswitch.sip import Transport, host_port
 from softswitch.switch import Switch
 from softswitch.voicemail import Voicemail
@@ -77,6 +78,7 @@ class Speaking:
         self._loop = loop
         self._disk = _Apart(loop, "voicemail")
         self._mails = _Apart(loop, "mails")
+        self._tapes = _Apart(loop, "recordings")
 
     async def open(self, transport: Transport, config: Config) -> None:
         """A port for them alone. Raises OSError."""
@@ -91,6 +93,25 @@ class Speaking:
         """The configuration is another one: somebody may have a mailbox now."""
         if self._workers is not None and self._switch.spoken.messages is None:
             self._keep_messages(self._switch.config)
+        self._keep_recordings(self._switch.config)
+
+    def _keep_recordings(self, config: Config) -> None:
+        """Recordings, if some talk may be recorded."""
+        switch = self._switch
+        kept = switch.spoken.recordings
+        if kept is not None:
+            kept.settings = config.recording
+        elif records(config):
+            switch.spoken.recordings = kept = Recordings(
+                switch.name,
+                config.recording,
+                self._tapes,
+                switch.timers.after,
+                switch.spoken.seconds,
+                switch.tokens.token,
+                switch.spoken.made_whole,
+            )
+            kept.open()
 
     def _keep_messages(self, config: Config) -> None:
         """Messages, if somebody has a mailbox."""
@@ -110,6 +131,7 @@ class Speaking:
     async def begin(self) -> None:
         """The switch listens. Returns when the first worker is there, if there is to be one."""
         self._keep_messages(self._switch.config)
+        self._keep_recordings(self._switch.config)
         workers = self._switch.spoken.workers = self._workers
         if workers is None:
             return
@@ -128,5 +150,8 @@ class Speaking:
         kept, self._switch.spoken.messages = self._switch.spoken.messages, None
         if kept is not None:
             kept.close()
+        if self._switch.spoken.recordings is not None:
+            self._switch.spoken.recordings.close()
+        self._tapes.close(DISK_WITHIN)
         self._disk.close(DISK_WITHIN)
         self._mails.close(0.0)

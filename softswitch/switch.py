@@ -32,6 +32,7 @@ from softswitch.calls import (
     LegNumbers,
     Member,
     Passage,
+    RecordedTalks,
     Refusals,
     in_use,
     restore,
@@ -68,6 +69,8 @@ from softswitch.settings import (
     message_settings,
     notifier_settings,
     pool_settings,
+    recorded_parties,
+    records,
     registrar_settings,
     timers_of,
 )
@@ -280,8 +283,9 @@ class Switch(Core):
         self.codes = in_call_codes(config)
         self.dialling = {}
         self.music: Plays | None = None
+        self.recorded: RecordedTalks | None = None
         self.applications = self.spoken = Applications(
-            self.name, self._dialplan, network, self.timers, now_us
+            self.name, self._dialplan, network, self.timers, now_us, self.emit
         )
         self._take_up_sounds(config)
         self.restarting = Restarting(
@@ -353,6 +357,12 @@ class Switch(Core):
         spoken.sounds = config.sounds
         music = self.dialplan.hold_music
         self.music = Play(MusicPlay(music)) if music else None
+        if records(config):
+            if self.recorded is None:
+                self.recorded = RecordedTalks()
+            self.recorded.parties = recorded_parties(config)
+        elif self.recorded is not None:
+            self.recorded.parties = frozenset()
         spoken.address = config.media.address or ""
         spoken.time_zone = config.switch.time_zone or ""
         if spoken.messages is not None:

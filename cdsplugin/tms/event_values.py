@@ -31,6 +31,7 @@ from softswitch.events import (
     LegMoved,
     LegReferred,
     LegRinging,
+    RecordingTold,
     TalkBegan,
     TalkEnded,
     TollAlarm,
@@ -267,6 +268,18 @@ class EventValues:
             }
         }
 
+    def recording(self, call: SwitchCall, event: RecordingTold, at: int) -> Values:
+        """What is known of a recording."""
+        return self.recorded(event)
+
+    def recorded(self, event: RecordingTold) -> Values:
+        """The same of a call that is over at the switch."""
+        return {
+            passage_name("recording", self.switch, event.talk): {
+                name: _text(value) for name, value in event.facts.items()
+            }
+        }
+
     def toll(self, call: SwitchCall, event: TollAlarm, at: int) -> Values:
         """A limit of what calls may cost is near, or was reached."""
         return {
@@ -388,6 +401,7 @@ WRITERS: dict[type, Callable[[EventValues, SwitchCall, Any, int], Values]] = {
     LegMoved: EventValues.moved,
     TollAlarm: EventValues.toll,
     ApplicationTold: EventValues.application,
+    RecordingTold: EventValues.recording,
     CallMerged: EventValues.merged,
     LegEnded: EventValues.leg_ended,
     CallEnded: EventValues.ended,

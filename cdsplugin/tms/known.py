@@ -18,6 +18,7 @@ from softswitch.events import (
     LegMoved,
     LegReferred,
     LegRinging,
+    RecordingTold,
     TalkBegan,
     TalkEnded,
     Told,
@@ -47,6 +48,10 @@ def knows(call: SwitchCall, held: Call | None, switch: str, told: Told) -> bool:
         name = passage_name("application", switch, told.leg)
         known = held.data.properties.get(name) if held is not None else None
         return known is not None and known.value == {"name": told.application, **told.facts}
+    if isinstance(told, RecordingTold):
+        name = passage_name("recording", switch, told.talk)
+        kept = held.data.properties.get(name) if held is not None else None
+        return kept is not None and kept.value == told.facts
     if isinstance(told, CallMerged):
         return _has(held, passage_name("merged", switch, told.leg))
     if isinstance(told, TalkBegan | TalkEnded):

@@ -52,6 +52,7 @@ from softswitch.events import (
     CallRestored,
     CallStarted,
     Event,
+    RecordingTold,
 )
 
 log = logging.getLogger("cdsplugin.tms")
@@ -195,8 +196,10 @@ class SwitchModule:
         if call is None:
             self._write_out(call_id)
             held = self._store.get(call_id)
-            if held is None or not self.adopt(held):
+            if held is None:
                 return False
+            if not self.adopt(held):
+                return type(event) is RecordingTold and self._late_recording(held, event)
             call = self._calls[call_id]
         at = event.at
         self._last = at - call.base
@@ -206,6 +209,14 @@ class SwitchModule:
             del self._calls[call_id]
         self._write(call_id, call, values)
         return True
+
+    def _late_recording(self, held: Call, event: RecordingTold) -> bool:
+        """The file of a recording is whole a moment after the call's end: until the call is over
+        for everybody, its record has that."""
+        self._store.register(self, event.call_id, held.owner)
+        written = self._store.write(self, event.call_id, self._server, self._values.recorded(event))
+        self._store.unregister(self, event.call_id)
+        return written
 
     def _special(self, event: Event) -> bool:
         """What begins a call, or a switch's life."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from softswitch import events
+from softswitch.applications.bridge import Bridge, facts_of
 from softswitch.applications.conference import ConferenceApplication, DoorApplication
 from softswitch.applications.mailbox import MailboxApplication
 from softswitch.applications.menu import MenuApplication
@@ -21,7 +23,7 @@ from softswitch.applications.simple import (
 )
 from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
-from softswitch.calls import Opened
+from softswitch.calls import Bridged, Opened
 from softswitch.dialplan import (
     Announcement,
     Clock,
@@ -38,7 +40,8 @@ from softswitch.dialplan import (
     Tone,
     VoicemailPlay,
 )
-from softswitch.media import Port, Workers
+from softswitch.media import Places, Port, Workers
+from softswitch.recordings import Finished, Recordings
 from softswitch.sip import Network, Timer, Timers
 from softswitch.voicemail import Voicemail
 
@@ -56,8 +59,11 @@ class Applications(Known):
         network: Network,
         timers: Timers,
         now_us: Callable[[], int],
+        emit: Callable[[events.Event], None],
     ) -> None:
         self.name = name
+        self._emit = emit
+        self.recordings: Recordings | None = None
         self._dialplan = dialplan
         self._network = network
         self._timers = timers
@@ -100,7 +106,66 @@ class Applications(Known):
         """Call back."""
         return self._timers.after(seconds, callback)
 
+    @property
+    def hold_music(self) -> tuple[str, ...]:
+        """What is heard on hold (paths)."""
+        return self._dialplan().hold_music
+
+    def tell_recording(self, call_id: str, talk: int, at: int, facts: dict[str, str]) -> None:
+        """What is known of a talk's recording; `at` 0: now, as there is no call any more."""
+        self._emit(
+            events.RecordingTold(
+                call_id=call_id,
+                at=at or self._now_us(),
+                switch=self.name,
+                talk=talk,
+                facts=facts,
+            )
+        )
+
+    def made_whole(self, finished: Finished) -> None:
+        """What a killed process has left of a recording is one now."""
+        about = finished.about
+        if about.get("call_id") and about.get("talk", "").isdigit():
+            self.tell_recording(about["call_id"], int(about["talk"]), 0, facts_of(finished))
+
     # --- for calls
+
+    def bridge(
+        self,
+        call_id: str,
+        talk: int,
+        addresses: tuple[str, str],
+        then: Callable[[Bridged | tuple[int, str]], None],
+    ) -> None:
+        """See `calls.Applications`."""
+        workers = self.workers
+        if workers is None:
+            then(NONE_FREE)
+            return
+        first, second = (self.address or _host_of(one) for one in addresses)
+        bridged = partial(self._bridged, call_id, talk, (first, second), then)
+        workers.keep(2, first, bridged, second if second != first else "")
+
+    def _bridged(
+        self,
+        call_id: str,
+        talk: int,
+        addresses: tuple[str, str],
+        then: Callable[[Bridged | tuple[int, str]], None],
+        places: Places | None,
+    ) -> None:
+        if places is None or places.size < 2:
+            if places is not None:
+                places.close()
+            then(NONE_FREE)
+            return
+        flow = self._network.flow_to("udp", "127.0.0.1", places.worker.sip, self.listener, "")
+        if flow is None:
+            places.close()
+            then(NONE_FREE)
+            return
+        then(Bridge(self, call_id, talk, places, flow, addresses))
 
     def open(
         self, play: Plays, address: str, then: Callable[[Opened | tuple[int, str]], None]

@@ -3,7 +3,7 @@
 from softswitch.calls.call import Call
 from softswitch.calls.caller_id import shown
 from softswitch.calls.callid import CarriedCallID, make_call_id, read_call_id, take_up
-from softswitch.calls.codes import BACK, COMPLETE, CONSULT, TRANSFER, InCallCodes
+from softswitch.calls.codes import BACK, COMPLETE, CONSULT, PAUSE, RECORD, TRANSFER, InCallCodes
 from softswitch.calls.completing import (
     CALLEE_BUSY,
     CALLER_BUSY,
@@ -14,6 +14,7 @@ from softswitch.calls.completing import (
 )
 from softswitch.calls.core import (
     Applications,
+    Bridged,
     Caller,
     CallSettings,
     Core,
@@ -23,6 +24,7 @@ from softswitch.calls.core import (
     Member,
     Opened,
     Passage,
+    RecordedTalks,
     TollLimits,
     TrunkStates,
 )
@@ -76,12 +78,15 @@ __all__ = [
     "LOOP",
     "METHODS",
     "PASSED",
+    "PAUSE",
     "REACHED",
+    "RECORD",
     "RESTARTED",
     "SUM_UP_EVERY",
     "TO_CARRIERS",
     "TRANSFER",
     "Applications",
+    "Bridged",
     "Call",
     "CallSettings",
     "Caller",
@@ -103,6 +108,7 @@ __all__ = [
     "Member",
     "Opened",
     "Passage",
+    "RecordedTalks",
     "Refusals",
     "RestoredFlow",
     "RowKind",

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from softswitch.calls.codes import BACK, COMPLETE, CONSULT
+from softswitch.calls.aside import Aside
+from softswitch.calls.codes import BACK, COMPLETE, CONSULT, PAUSE, RECORD
 from softswitch.calls.consultation import Consultation
 from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.diversion import came_with
 from softswitch.calls.early import takes_reliable
 from softswitch.calls.headers import SDP_LINE, contact_line, content_lines
-from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.leg import INVITING, Heard, Leg
 from softswitch.calls.merging import MergingCall
 from softswitch.calls.onward import Onward
 from softswitch.calls.parked import Parked
@@ -272,6 +273,10 @@ class Call(MergingCall):
     def application_lost(self, application: Leg, otherwise: Action | None, why: str) -> None:
         """A worker has died, and the leg of its application with it: whom it talked with goes on
         with what the route says then (None: it is hung up on)."""
+        if isinstance(application, Aside):
+            if application.owner is not None:
+                application.owner.lost(application)
+            return
         talk = application.talk
         kept = talk.other(application) if talk is not None else None
         if talk is not None:
@@ -342,6 +347,17 @@ class Call(MergingCall):
             and self._transferred < self.core.settings.max_transfers
         )
 
+    def _record_by_code(self, talk: Heard, what: str) -> None:
+        """A party wants this talk, and those that follow, to be recorded; or not just now."""
+        recorded = self.core.recorded
+        if recorded is None or not isinstance(talk, Talk):
+            return
+        if what == RECORD and talk.anchor is None:
+            recorded.calls.add(self.call_id)
+            self.record_talk(talk)
+        elif talk.anchor is not None:
+            talk.pause(what == PAUSE and not talk.anchor.paused)
+
     def _consulted_by(self, leg: Leg) -> Consultation | None:
         """The consultation of a leg, if somebody waits for what comes of it."""
         for one in self.consultations():
@@ -362,6 +378,9 @@ class Call(MergingCall):
         talk = leg.talk
         kept = talk.other(leg) if talk is not None else None
         if talk is None or kept is None:
+            return
+        if what in (RECORD, PAUSE):
+            self._record_by_code(talk, what)
             return
         self._transferred += 1
         if what == CONSULT:

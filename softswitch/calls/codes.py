@@ -11,6 +11,8 @@ TRANSFER: Final = "transfer"
 CONSULT: Final = "consult"
 COMPLETE: Final = "complete"
 BACK: Final = "back"
+RECORD: Final = "record"
+PAUSE: Final = "pause"
 
 _RELAYED: Final = "application/dtmf-relay"
 _PLAIN: Final = "application/dtmf"

@@ -222,6 +222,44 @@ class Opened:
         raise NotImplementedError
 
 
+class Bridged:
+    """A way for a talk through a media worker (`softswitch.applications`): two ports that are
+    joined, of its first leg and of its second."""
+
+    destinations: tuple[Destination, Destination]
+
+    def placed(self, lost: Callable[[], None], now_us: Callable[[], int]) -> None:
+        """The calls to both were placed. `lost` is to be told if the worker dies; `now_us` is the
+        call's time."""
+        raise NotImplementedError
+
+    def together(self) -> None:
+        """The media of both comes there: they hear each other from now on."""
+        raise NotImplementedError
+
+    def held(self, holder: int, on: bool) -> None:
+        """Leg 0 or 1 has put the other one on hold, or does not any more."""
+        raise NotImplementedError
+
+    def pause(self, on: bool) -> None:
+        """What they say is not recorded for a while; or again."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        raise NotImplementedError
+
+
+class RecordedTalks:
+    """Whose talks are recorded: those of `parties`, and all of `calls` (callIDs)."""
+
+    __slots__ = ("calls", "parties")
+
+    def __init__(self) -> None:
+        self.parties: frozenset[str] = frozenset()
+        self.calls: set[str] = set()
+
+
 class Applications:
     """What the switch itself plays (`softswitch.applications`)."""
 
@@ -230,6 +268,17 @@ class Applications:
     ) -> None:
         """`then` gets an application, for one who knows this switch by that address; or the status
         and phrase of why there is none. At once, or a little later."""
+        raise NotImplementedError
+
+    def bridge(
+        self,
+        call_id: str,
+        talk: int,
+        addresses: tuple[str, str],
+        then: Callable[[Bridged | tuple[int, str]], None],
+    ) -> None:
+        """`then` gets a way for that talk, whose legs know this switch by those addresses; or why
+        there is none. At once, or a little later."""
         raise NotImplementedError
 
 
@@ -286,6 +335,10 @@ class Passage:
     def now_us(self) -> int:
         """The call's time: microseconds since the epoch, UTC, as if nobody had set the time of day
         since the call came."""
+        raise NotImplementedError
+
+    def talk_failed(self, talk: object, reason: str) -> None:
+        """Those who talk so do not hear each other."""
         raise NotImplementedError
 
     def tell(self, event: events.Told) -> None:
@@ -428,6 +481,8 @@ class Core(Surroundings):
     steady_us: Callable[[], int]
     features: Features
     applications: Applications
+    recorded: RecordedTalks | None
+    """Whose talks are recorded; None: nobody's, ever."""
     music: Plays | None
     """What is heard by who is on hold; None: nothing."""
     forwardings: dict[str, Forwarding]

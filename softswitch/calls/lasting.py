@@ -272,9 +272,24 @@ class LastingCall(Consulting):
         """From now on these two talk."""
         talk = Talk(self, self.core.numbers.talk(self.call_id), first, second, how, by)
         talk.began()
+        if self.core.recorded is not None:
+            self.record_talk(talk)
         if _is_application(first) and _is_application(second):
             self.core.timers.after(DESERTED, partial(self._deserted, talk))
         return talk
+
+    def record_talk(self, talk: Talk) -> None:
+        """If it is to be recorded, it is."""
+        recorded = self.core.recorded
+        first, second = talk.first, talk.second
+        if recorded is None or _is_application(first) or _is_application(second):
+            return
+        if (
+            self.call_id in recorded.calls
+            or first.party in recorded.parties
+            or second.party in recorded.parties
+        ):
+            talk.record_it()
 
     def _deserted(self, talk: Talk) -> None:
         """Two applications were brought together: neither would ever hang up."""
@@ -346,6 +361,9 @@ class LastingCall(Consulting):
         else:
             for leg in alone:
                 self.left_alone(leg, 503, "Restarted")
+        for talk in self.talks():
+            if talk.anchor is not None:
+                talk.anchor.start()
         for one in self.consultations():
             one.resumed()
 
@@ -476,6 +494,11 @@ class LastingCall(Consulting):
         for leg in (second, first):
             self.left_alone(leg, 488, reason or "Not Acceptable Here")
 
+    def talk_failed(self, talk: object, reason: str) -> None:
+        """See `Passage`."""
+        assert isinstance(talk, Talk)
+        self.hang_up_talk(talk, reason)
+
     def hang_up_all(self, why: str) -> None:
         """The switch ends the call: `why` goes into the record and to all parties."""
         if self.over:
@@ -564,6 +587,8 @@ class LastingCall(Consulting):
         caller = self.caller
         if caller is not None and caller.state == INVITING:
             caller.close()
+        if core.recorded is not None:
+            core.recorded.calls.discard(self.call_id)
         if core.journal is not None:
             core.journal.over(self)
             for leg in self._goodbyes or ():

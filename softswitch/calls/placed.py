@@ -220,6 +220,8 @@ class PlacedCall(RingingCall):
             self, core.numbers.talk(self.call_id), caller, leg, leg.how, leg.by or self.party
         )
         talk.began()
+        if core.recorded is not None:
+            self.record_talk(talk)
         if self.said and core.call_log is not None:
             core.call_log.answered(answered, leg.party, caller.index)
         if early is not None:

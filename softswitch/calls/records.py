@@ -74,13 +74,15 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A talk: its number, the indices of its legs, how it came about and by whom."""
+    """A talk: its number, the indices of its legs, how it came about and by whom; whether its media
+    goes by way of the switch."""
 
     number: int
     first: int
     second: int
     how: str
     by: str
+    anchored: bool = False
 
 
 class ParkedRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from softswitch import events
+from softswitch.calls.anchor import Anchor
 from softswitch.calls.attempt import Attempt
 from softswitch.calls.call import Call
 from softswitch.calls.completing import CompletingCall
@@ -215,7 +216,10 @@ def _talks(call: Call, legs: list[Leg], record: CallRecord) -> None:
     of = {leg.index: leg for leg in call.legs}
     for one in talks:
         if one.first in of and one.second in of:
-            Talk(call, one.number, of[one.first], of[one.second], one.how, one.by)
+            talk = Talk(call, one.number, of[one.first], of[one.second], one.how, one.by)
+            if one.anchored:
+                # Begun when the switch listens: see `Call.resumed`.
+                talk.anchor = Anchor(talk, True)
 
 
 def _parked(call: Call, record: CallRecord) -> None:

@@ -104,6 +104,9 @@ class Search(Trying):
         self.caller = route.caller
         self.lines = route.lines
         self.emergency = route.emergency
+        recorded = self.call.core.recorded
+        if route.record and recorded is not None:
+            recorded.calls.add(self.call.call_id)
         self.act(route.action)
 
     def act(self, action: Action) -> None:

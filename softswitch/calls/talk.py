@@ -12,6 +12,8 @@ from typing import Final
 
 from softswitch import events
 from softswitch.calls import outcome
+from softswitch.calls.anchor import Anchor
+from softswitch.calls.aside import Aside
 from softswitch.calls.codes import key_for_application
 from softswitch.calls.core import Passage
 from softswitch.calls.dialling import dials
@@ -40,9 +42,11 @@ _OFFERS: Final = frozenset(("INVITE", "UPDATE"))
 class Talk(Heard):
     """Of `first`, who called or was kept, and `second`. `number`, `how` and `by` are those of
     `events.TalkBegan`. `joining`: they are being brought together, and an offer of their own waits
-    (`waiting`). `tune` is what one of them hears meanwhile, whom the other has put on hold."""
+    (`waiting`). `tune` is what one of them hears meanwhile, whom the other has put on hold.
+    `anchor`: their media goes by way of the switch."""
 
     __slots__ = (
+        "anchor",
         "by",
         "call",
         "first",
@@ -68,6 +72,7 @@ class Talk(Heard):
         self.waiting: tuple[Leg, Request, InviteServer, Flow] | None = None
         self.over = False
         self.tune: Tune | None = None
+        self.anchor: Anchor | None = None
         first.talk = second.talk = self
         first.state = second.state = TALKING
 
@@ -97,6 +102,10 @@ class Talk(Heard):
         if self.tune is not None:
             self.tune.stop()
             self.tune = None
+        anchor, self.anchor = self.anchor, None
+        if anchor is not None:
+            anchor.stop()
+            anchor.abandon()
         call = self.call
         call.tell(
             events.TalkEnded(
@@ -119,7 +128,37 @@ class Talk(Heard):
 
     def record(self) -> TalkRecord:
         """It as the journal holds it."""
-        return TalkRecord(self.number, self.first.index, self.second.index, self.how, self.by)
+        return TalkRecord(
+            self.number,
+            self.first.index,
+            self.second.index,
+            self.how,
+            self.by,
+            self.anchor is not None,
+        )
+
+    def record_it(self, moved: bool = False) -> None:
+        """From now on what they say is recorded. `moved`: their media has gone by way of a worker
+        that is gone."""
+        if self.anchor is None and not self.over:
+            anchor = self.anchor = Anchor(self, moved)
+            anchor.start()
+
+    def pause(self, on: bool) -> None:
+        """What they say is not recorded for a while; or again."""
+        if self.anchor is not None:
+            self.anchor.pause(on)
+
+    def moved(self) -> None:
+        """See `anchor.Anchored`."""
+        if self.anchor is not None and self.anchor.over:
+            self.anchor = None
+        self._go_on()
+
+    def not_moved(self, reason: str) -> None:
+        """See `anchor.Anchored`."""
+        self.anchor = None
+        self.call.talk_failed(self, reason)
 
     # --- requests
 
@@ -137,16 +176,24 @@ class Talk(Heard):
         if other is None:
             transaction.respond(481)
         elif (
-            (self.joining or self.tune is not None)
+            (self.joining or self.tune is not None or self.anchor is not None)
             and request.method in _OFFERS
             and not _idle(leg, other)
         ):
             self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
-            self._relay_invite(leg, other, request, transaction)
+            self._relay_invite(leg, self._beside(leg, other), request, transaction)
         else:
+            if request.method == "UPDATE":
+                other = self._beside(leg, other)
             mine, theirs = leg.session, other.session
             relay_other(self.call, leg, mine, other, theirs, request, transaction)
+
+    def _beside(self, leg: Leg, other: Leg) -> Leg:
+        """Who answers an offer of that leg."""
+        anchor = self.anchor
+        beside = anchor.beside(leg) if anchor is not None else None
+        return beside if beside is not None else other
 
     def _wait(
         self, leg: Leg, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
@@ -187,6 +234,10 @@ class Talk(Heard):
         if tune is not None:
             tune.stop()
         music, other = self.call.core.music, self.other(leg)
+        anchor = self.anchor
+        if anchor is not None and anchor.holds:
+            anchor.held(leg, is_held(offer))
+            return
         if music is None or self.over or other is None:
             return
         if is_held(offer):
@@ -265,7 +316,7 @@ class Talk(Heard):
         if status >= 300:
             failure = outcome.for_caller(status, response.reason)
             transaction.respond(*failure, extra=explanation(response))
-            if status in _GONE:
+            if status in _GONE and not isinstance(other, Aside):
                 call.vanished(other, "the other side is gone")
             else:
                 mine.settle()
@@ -303,6 +354,8 @@ class Talk(Heard):
     def late_answer(self, leg: Leg, cseq: int, request: Request) -> None:
         """The ACK that carries the answer: the other leg's INVITE of `cseq` waits for it."""
         other = self.other(leg)
+        if other is not None:
+            other = self._beside(leg, other)
         if other is not None and other.call is not None:
             answer = request.body
             sent = other.session.describe(answer)

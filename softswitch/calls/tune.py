@@ -6,55 +6,16 @@ that is none of the call's: nobody is told of it, and no record has it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
-from softswitch.calls.attempt import Attempt
+from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
 from softswitch.calls.core import Opened, Passage
-from softswitch.calls.headers import SDP_LINE, contact_line
 from softswitch.calls.join import Join
-from softswitch.calls.leg import WAITING, Leg, Rung
+from softswitch.calls.leg import Leg
 from softswitch.dialplan import Plays
-from softswitch.sip import (
-    ClientRequest,
-    Dialog,
-    Flow,
-    InviteServer,
-    NonInviteServer,
-    Request,
-    Response,
-    Session,
-    opened,
-)
-
-_AUDIO: Final = -1
-"""The number of a leg that is none of the call's."""
+from softswitch.sip import Response, Session, opened
 
 
-class Aside(Leg):
-    """The leg to the application."""
-
-    __slots__ = ("tune",)
-
-    def __init__(self, call: Passage, party: str, session: Session, tune: Tune) -> None:
-        super().__init__(call, _AUDIO, party, "", session, False)
-        self.ended = True  # nobody was told that it began
-        self.tune: Tune | None = tune
-
-    def within_dialog(
-        self, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
-    ) -> None:
-        """It may hang up, and nothing else."""
-        tune = self.tune
-        if request.method != "BYE":
-            transaction.respond(405)
-        elif tune is None:
-            transaction.respond(481)
-        else:
-            transaction.respond(200)
-            tune.lost()
-
-
-class Tune(Rung):
+class Tune(Beside):
     """What `leg` hears. `settled` is told once: when it hears it (True), or that it does not."""
 
     __slots__ = (
@@ -84,11 +45,6 @@ class Tune(Rung):
         self.some_down = False
         self.over = False
 
-    @property
-    def comes(self) -> bool:
-        """Whether it is not heard yet, and is about to be."""
-        return self._settled is not None
-
     def start(self) -> None:
         """Go and find who plays it."""
         address = self._leg.session.dialog.flow.sent_by
@@ -108,11 +64,13 @@ class Tune(Rung):
             application.abandoned()
         aside, self._aside = self._aside, None
         if aside is not None:
-            aside.tune = None
-            aside.close()
+            aside.leave()
 
-    def lost(self) -> None:
-        """Whoever plays it has hung up: there is silence from now on."""
+    def lost(self, aside: Leg) -> None:
+        """See `Beside`: there is silence from now on."""
+        self._fail()
+
+    def _fail(self) -> None:
         self._settle(False)
         self.stop()
 
@@ -126,39 +84,12 @@ class Tune(Rung):
         if self.over or isinstance(found, tuple) or not leg.up or not leg.session.theirs:
             if not isinstance(found, tuple):
                 found.abandoned()
-            self.lost()
+            self._fail()
             return
         self._application = found
         self.offer = opened(leg.session.theirs)
-        self._invite(found)
-
-    def _invite(self, found: Opened) -> None:
-        call, destination = self._call, found.destination
-        core, flow, uri = call.core, destination.flow, destination.uri
-        tag = core.tokens.token()
-        from_ = f"<sip:{flow.sent_by}>;tag={tag}"
-        dialog = Dialog(core.tokens.token(), from_, tag, f"<{uri}>", flow)
-        dialog.target = uri
-        dialog.local_cseq = 1
-        aside = self._aside = Aside(call, destination.party, Session(core, dialog), self)
-        attempt = aside.attempt = Attempt(aside, self, destination)
-        aside.contact = contact_line(flow, uri)
-        core.remember(aside)
-        found.placed(aside, self._leg.party, call.identity)
-        request = ClientRequest(
-            "INVITE",
-            uri,
-            core.tokens.branch(),
-            from_,
-            f"<{uri}>",
-            dialog.call_id,
-            1,
-            max_forwards=core.settings.max_forwards,
-            extra=f"{aside.contact}{aside.allow_line(False)}{SDP_LINE}",
-            body=self.offer,
-        )
-        attempt.wait(core.settings.no_response)
-        attempt.invite = core.transactions.invite(request, flow, attempt.on_response)
+        self._aside = invite_aside(self._call, self, found.destination, self.offer)
+        found.placed(self._aside, leg.party, self._call.identity)
 
     # --- what the application's leg says (`leg.Rung`)
 
@@ -171,18 +102,14 @@ class Tune(Rung):
 
     def answered(self, leg: Leg, response: Response) -> None:
         """See `Rung`."""
-        session = leg.session
-        session.ours, session.theirs = self.offer, response.body
-        session.ack(response.cseq)
-        if isinstance(leg.attempt, Attempt):
-            leg.attempt.won()
-        leg.state = WAITING
+        take_answer(leg, self.offer, response)
         join = self._join = Join(self._call, self._leg, leg, self._joined, self._not_joined)
         join.answered(self.offer)
 
     def failed(self, leg: Leg, response: Response) -> None:
         """See `Rung`."""
-        self.lost()
+        leg.close()
+        self._fail()
 
     def _joined(self) -> None:
         self._join = None
@@ -190,4 +117,4 @@ class Tune(Rung):
 
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
         self._join = None
-        self.lost()
+        self._fail()

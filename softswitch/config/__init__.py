@@ -61,6 +61,7 @@ from softswitch.config.places import (
     read_yaml,
     stamp,
 )
+from softswitch.config.recording import RecordingModel
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.toll import TollModel, TollRule, toll_rule
@@ -119,6 +120,7 @@ __all__ = [
     "Pattern",
     "PatternError",
     "PatternText",
+    "RecordingModel",
     "Seconds",
     "SecondsOrOff",
     "Section",

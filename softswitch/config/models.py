@@ -40,6 +40,7 @@ from softswitch.config.caller_id import CallerId, CallerIdModel, TrunkCallerIdMo
 from softswitch.config.forwarding import DndKey, FollowModel, Forwarding, ForwardModel
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written, did_you_mean
+from softswitch.config.recording import RecordingModel
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.toll import TollModel
 from softswitch.config.values import (
@@ -290,6 +291,10 @@ class InCall(Section):
     )
     back: CodeText = Field(
         default="", description="who was consulted is hung up on: back to the one who waits"
+    )
+    record: CodeText = Field(default="", description="what is said is recorded from now on")
+    pause: CodeText = Field(
+        default="", description="it is not recorded for a while, as for a card's number; or again"
     )
 
 
@@ -655,6 +660,7 @@ class ExtensionModel(Section):
     mailbox: MailboxModel | None = Field(
         default=None, description="where callers may leave messages: true, or its settings"
     )
+    record: Flag = Field(default=False, description="what is said in its calls is recorded")
 
     @property
     def most_calls(self) -> int | None:
@@ -744,6 +750,7 @@ class TrunkModel(Section):
         description="over UDP: whether requests of more than 1300 bytes go by TCP (RFC 3261, "
         "18.1.1), as long as it takes that",
     )
+    record: Flag = Field(default=False, description="what is said in its calls is recorded")
     prack: Flag = Field(
         default=True, description="whether responses that ring are acknowledged (RFC 3262)"
     )
@@ -767,6 +774,9 @@ class ConfigModel(Section):
     )
     log: Log = Field(default=Log(), description="what the switch says, and where")
     media: Media = Field(default=Media(), description="the way of the audio")
+    recording: RecordingModel = Field(
+        default_factory=RecordingModel, description="what is said in calls, in files"
+    )
     voicemail: VoicemailModel = Field(
         default=VoicemailModel(), description="messages that callers leave"
     )
@@ -797,6 +807,7 @@ class Extension:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     ha1: Mapping[str, str] | None = field(default=None, repr=False)
     mailbox: Mailbox | None = None
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -826,7 +837,7 @@ class Trunk:
     ``account`` is ours there, if there is one. Over TLS it is believed by the authorities in ``ca``
     (None: the system's), if ``verify``. ``listener`` is the address of ours, ``host:port``, by
     which its requests go; empty: the first of its kind. ``large_by_tcp``: what is too large for a
-    datagram goes by TCP.
+    datagram goes by TCP. ``record``: its calls are recorded.
     """
 
     name: str
@@ -850,6 +861,7 @@ class Trunk:
     caller_forms: tuple[NumberForm, ...] = ()
     listener: str = ""
     large_by_tcp: bool = False
+    record: bool = False
 
     @property
     def hop(self) -> TrunkAddress:

@@ -89,6 +89,7 @@ class RouteModel(ActionModel):
     emergency: Flag = Field(
         default=False, description="a call for help, which no limit of the switch stops"
     )
+    record: Flag = Field(default=False, description="what is said is recorded")
 
 
 _KEYS = {field.alias or name for name, field in RouteModel.model_fields.items()}
@@ -237,4 +238,5 @@ def _route_template(
         lines=header_lines(route.headers, route.ring),
         caller=None if route.caller is None else route.caller.read(),
         emergency=route.emergency,
+        record=route.record,
     )

@@ -51,7 +51,7 @@ class Route(msgspec.Struct, frozen=True):
     ``properties`` (the route's ``set:``) and ``once`` (its ``set_once:``) are shared by all calls
     of the route: do not change them. ``lines`` are header lines for its INVITEs, each with its
     CRLF; ``caller`` is whom those called are shown instead of the caller; ``emergency`` that no
-    limit may stop the call.
+    limit may stop the call; ``record`` that its talks are recorded.
     """
 
     match: str
@@ -63,6 +63,7 @@ class Route(msgspec.Struct, frozen=True):
     lines: str = ""
     caller: CallerId | None = None
     emergency: bool = False
+    record: bool = False
 
     def told(self) -> list[str]:
         """What it says besides its action and properties, a line each."""
@@ -71,6 +72,8 @@ class Route(msgspec.Struct, frozen=True):
             lines.append(f"the caller is shown as {self.caller}")
         if self.emergency:
             lines.append("a call for help")
+        if self.record:
+            lines.append("recorded")
         return lines
 
 
@@ -125,6 +128,7 @@ class RouteTemplate:
     lines: str = ""
     caller: CallerId | None = None
     emergency: bool = False
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,10 @@ class Dialplan:
         """Whether the switch itself has to speak for some route."""
         return bool(self.hold_music) or any(_plays(plan.action) for plan in self.routes)
 
+    def records(self) -> bool:
+        """Whether calls of some route are recorded."""
+        return any(plan.record for plan in self.routes)
+
     def leads(self, dialled: str, source: Source) -> bool:
         """Whether there is a route for that at any time."""
         found = self._trie.matching(dialled)
@@ -344,6 +352,7 @@ class Dialplan:
             plan.lines,
             plan.caller,
             plan.emergency,
+            plan.record,
         )
 
 

@@ -75,13 +75,22 @@ class Echo(msgspec.Struct, frozen=True, tag=True, array_like=True):
 class Record(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Write what comes from there into a new WAV file (16 bits, mono) by that path, until so many
     ``seconds`` are full, or nothing was to be heard for ``silence`` seconds (0: whatever is), or
-    the port or the recording is over."""
+    the port or the recording is over. ``steady``: where nothing comes, silence is written."""
 
     port: int
     job: int
     path: str
     seconds: float
     silence: float = 0.0
+    steady: bool = False
+
+
+class PauseRecording(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """What comes from there is not written for a while (``on``), or is again. Silence is, if that
+    recording is steady."""
+
+    port: int
+    on: bool = True
 
 
 class CallOut(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -119,7 +128,17 @@ class Release(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 Order: TypeAlias = (
-    Prepare | Expect | CallOut | Join | Play | Echo | Record | StopRecording | Ask | Release
+    Prepare
+    | Expect
+    | CallOut
+    | Join
+    | Play
+    | Echo
+    | Record
+    | PauseRecording
+    | StopRecording
+    | Ask
+    | Release
 )
 
 

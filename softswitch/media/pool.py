@@ -24,6 +24,7 @@ from softswitch.media.orders import (
     Here,
     Join,
     Order,
+    PauseRecording,
     Play,
     Played,
     Prepare,
@@ -120,6 +121,7 @@ class _Wanted(msgspec.Struct, eq=False):
     then: Callable[[Port | None], None] | None
     places: int = 1
     them: Callable[[Places | None], None] | None = None
+    other: str = ""
 
     def nothing(self) -> None:
         """There is none, and none comes."""
@@ -164,11 +166,15 @@ class Port:
         """Whoever is there hears itself."""
         self.worker.order(Echo(self.number, on))
 
-    def record(self, path: str, seconds: float, silence: float = 0.0) -> int:
+    def record(self, path: str, seconds: float, silence: float = 0.0, steady: bool = False) -> int:
         """Write what comes into that file; the number of the job."""
         self._job += 1
-        self.worker.order(Record(self.number, self._job, path, seconds, silence))
+        self.worker.order(Record(self.number, self._job, path, seconds, silence, steady))
         return self._job
+
+    def pause(self, on: bool) -> None:
+        """Do not write it for a while; or again."""
+        self.worker.order(PauseRecording(self.number, on))
 
     def join(self, room: str, speaks: bool = True, watch: bool = False) -> None:
         """It hears who else is in that room of its worker, and is heard if it speaks."""
@@ -375,12 +381,13 @@ class Workers:
         coming = sum(1 for one in self._workers if not one.pid)
         size = max((one.size for one in self._workers), default=1) or 1
         wanted = 0
-        whole = 0  # workers that are wanted, as places are to be of one
+        together = 0
         for waits in self._wanted:
             if waits.places > 1:
-                whole += 1
+                together += min(waits.places, size)
             else:
                 wanted += 1
+        whole = -(-together // size)  # workers that are wanted, as places are to be of one
         unused = sum(1 for one in self._workers if one.pid and one.idle and not one.retired)
         while (
             not self._waits
@@ -465,15 +472,21 @@ class Workers:
             return
         self._wait(_Wanted(user, address, then))
 
-    def keep(self, most: int, address: str, then: Callable[[Places | None], None]) -> None:
+    def keep(
+        self,
+        most: int,
+        address: str,
+        then: Callable[[Places | None], None],
+        other: str = "",
+    ) -> None:
         """`then` gets as many places of one worker as it can have calls at a time, `most` of them
-        at most, as `want` does a port."""
-        places = self._keep(most, address)
+        at most, as `want` does a port. `other` is an address that calls come for as well."""
+        places = self._keep(most, address, other)
         if places is not None:
             self.look_ahead()
             then(places)
             return
-        self._wait(_Wanted(None, address, None, most, then))
+        self._wait(_Wanted(None, address, None, most, then, other))
 
     def _wait(self, wanted: _Wanted) -> None:
         settings = self._settings
@@ -482,6 +495,7 @@ class Workers:
             or not settings.spare
             or len(self._wanted) >= settings.waiting
             or wanted.address in self._refused
+            or wanted.other in self._refused
         ):
             wanted.nothing()
             return
@@ -514,31 +528,34 @@ class Workers:
     def _next(self) -> tuple[_Wanted, Port | Places] | None:
         """The first for whose address there is a port: nobody waits behind one for whose there is
         none."""
-        in_vain: set[tuple[str, int]] = set()
+        in_vain: set[tuple[str, int, str]] = set()
         for wanted in self._wanted:
-            if (wanted.address, wanted.places) in in_vain:
+            kind = (wanted.address, wanted.places, wanted.other)
+            if kind in in_vain:
                 continue
             found: Port | Places | None = (
                 self._take(wanted.user, wanted.address)
                 if wanted.user is not None
-                else self._keep(wanted.places, wanted.address)
+                else self._keep(wanted.places, wanted.address, wanted.other)
             )
             if found is not None:
                 self._wanted.remove(wanted)
                 return wanted, found
-            in_vain.add((wanted.address, wanted.places))
+            in_vain.add(kind)
         return None
 
-    def _keep(self, most: int, address: str) -> Places | None:
+    def _keep(self, most: int, address: str, other: str) -> Places | None:
         """Of the worker that has fewest calls, if all that it can have of those are free."""
         found: MediaWorker | None = None
         for one in self._workers:
             if not one.free:
                 continue
-            if address not in one.addresses:
-                self.prepare(one, address)
-            elif (
-                one.addresses[address]
+            for needed in (address, other):
+                if needed and needed not in one.addresses:
+                    self.prepare(one, needed)
+            if (
+                one.addresses.get(address)
+                and (not other or one.addresses.get(other))
                 and one.free >= min(most, one.size)
                 and (found is None or one.free > found.free)
             ):
@@ -610,7 +627,11 @@ class Workers:
         if said.address not in self._refused:
             log.error("no audio at %s: %s", said.address, said.error)
             self._refused.add(said.address)
-        for one in [one for one in self._wanted if one.address in self._refused]:
+        for one in [
+            one
+            for one in self._wanted
+            if one.address in self._refused or one.other in self._refused
+        ]:
             self._give_up(one)
 
     def freed(self, worker: MediaWorker) -> None:

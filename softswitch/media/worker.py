@@ -35,6 +35,7 @@ from softswitch.media.orders import (
     Gone,
     Here,
     Join,
+    PauseRecording,
     Play,
     Played,
     Prepare,
@@ -180,6 +181,7 @@ class _Recording:
         self.looks = now
         self.until = now + order.seconds
         self.silence = order.silence
+        self.paused = False
 
 
 class Worker:
@@ -197,6 +199,7 @@ class Worker:
         self._answering: list[tuple[float, socket.socket]] = []  # for workers that have died
         self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
         self._endpoint: Any = None
+        self._quiet: Any = None
         self._sounding = False
         self._six = False
         self._over = False
@@ -322,6 +325,8 @@ class Worker:
                     self._go_on(port)
             elif isinstance(order, Record):
                 self._record(port, order)
+            elif isinstance(order, PauseRecording):
+                self._pause(port, order.on)
             elif isinstance(order, StopRecording):
                 self._recorded(port, "stopped")
             elif isinstance(order, Echo):
@@ -542,12 +547,34 @@ class Worker:
             os.close(os.open(order.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
             recorder = pj.AudioMediaRecorder()
             recorder.createRecorder(order.path)
+            if order.steady:
+                self._silence().startTransmit(recorder)
             port.audio.startTransmit(recorder)
         except (OSError, pj.Error) as error:
             why = str(getattr(error, "reason", error))
             self._say(Recorded(port.number, order.job, 0.0, 0.0, "stopped", why))
             return
         port.recording = _Recording(order, recorder)
+
+    def _silence(self) -> Any:
+        """What is always to be heard."""
+        if self._quiet is None:
+            self._quiet = pj.ToneGenerator()
+            self._quiet.createToneGenerator(RATE, 1)
+        return self._quiet
+
+    def _pause(self, port: _Port, on: bool) -> None:
+        recording = port.recording
+        if recording is None:
+            return
+        recording.paused = on
+        if port.audio is None:
+            return
+        with contextlib.suppress(pj.Error):
+            if on:
+                port.audio.stopTransmit(recording.recorder)
+            else:
+                port.audio.startTransmit(recording.recorder)
 
     def _recorded(self, port: _Port, why: str) -> None:
         """The recording of a port, if there is one, is at its end."""
@@ -655,7 +682,7 @@ class Worker:
                 port.audio = call.getAudioMedia(index)
                 self._echo(port)
                 self._mix(port)
-                if port.recording is not None:
+                if port.recording is not None and not port.recording.paused:
                     port.audio.startTransmit(port.recording.recorder)
                 if port.current is not None:
                     port.current.startTransmit(port.audio)

@@ -1,0 +1,224 @@
+"""The way of a talk through a media worker: two of its ports, which are joined, and what is
+recorded there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from softswitch.calls import Bridged, Destination
+from softswitch.media import File, Places, Port
+from softswitch.media import Recorded as RecordedPort
+from softswitch.recordings import Finished, Recording, Recordings
+from softswitch.sip import Flow, Timer
+
+STOPS_WITHIN: Final = 2.0
+"""Seconds that a worker has to say that a recording is at its end."""
+
+
+class House(Protocol):
+    """What it needs of the switch."""
+
+    @property
+    def recordings(self) -> Recordings | None:
+        """Where recordings are kept; None: nowhere."""
+
+    @property
+    def hold_music(self) -> tuple[str, ...]:
+        """What is heard on hold (paths)."""
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back."""
+
+    def tell_recording(self, call_id: str, talk: int, at: int, facts: dict[str, str]) -> None:
+        """What is known of a talk's recording."""
+
+
+class _Side:
+    """One of its ports (`media.User`)."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def up(self) -> None:
+        """See `media.User`."""
+
+    def digit(self, digit: str) -> None:
+        """See `media.User`."""
+
+    def played(self, job: int, error: str) -> None:
+        """See `media.User`."""
+
+    def speaking(self, on: bool) -> None:
+        """See `media.User`."""
+
+    def recorded(self, recorded: RecordedPort) -> None:
+        """See `media.User`."""
+        self._bridge.recorded(recorded)
+
+    def gone(self) -> None:
+        """See `media.User`."""
+        self._bridge.lost()
+
+    def lost(self) -> None:
+        """See `media.User`."""
+        self._bridge.lost()
+
+
+class Bridge(Bridged):
+    """Of one talk."""
+
+    def __init__(
+        self,
+        house: House,
+        call_id: str,
+        talk: int,
+        places: Places,
+        flow: Flow,
+        addresses: tuple[str, str],
+    ) -> None:
+        self._house = house
+        self._call_id = call_id
+        self._talk = talk
+        self._places = places
+        self._room = f"talk {call_id} {talk}"
+        first, second = places.port(_Side(self)), places.port(_Side(self))
+        self._ports: tuple[Port, Port] = (first, second)
+        self.destinations = (
+            _destination(first, flow, addresses[0]),
+            _destination(second, flow, addresses[1]),
+        )
+        self._lost: Callable[[], None] | None = None
+        self._now_us: Callable[[], int] | None = None
+        self._recording: Recording | None = None
+        self._writes = 0  # ports that write
+        self._paused = False
+        self._errors: list[str] = []
+        self._joined = False
+        self._closed = False
+        self._late: Timer | None = None
+
+    def placed(self, lost: Callable[[], None], now_us: Callable[[], int]) -> None:
+        """See `Bridged`."""
+        self._lost = lost
+        self._now_us = now_us
+
+    def together(self) -> None:
+        """See `Bridged`."""
+        self._joined = True
+        for port in self._ports:
+            port.join(self._room)
+        recordings = self._house.recordings
+        if recordings is not None:
+            recordings.begin(self._call_id, self._talk, self._begun)
+        else:
+            self._tell({"state": "failed", "error": "there is no folder for recordings"})
+
+    def _begun(self, recording: Recording | None) -> None:
+        if recording is None:
+            self._tell({"state": "failed", "error": "the disk does not take it"})
+            return
+        if self._closed:
+            recording.finish(_nothing)
+            return
+        self._recording = recording
+        seconds = self._house.recordings.settings.seconds if self._house.recordings else 0.0
+        for port, path in zip(self._ports, (recording.first, recording.second), strict=True):
+            self._writes += 1
+            port.record(str(path), seconds, steady=True)
+            if self._paused:
+                port.pause(True)
+        self._tell({"state": "recording", "path": str(recording.path)})
+
+    def held(self, holder: int, on: bool) -> None:
+        """See `Bridged`."""
+        hears = self._ports[1 - holder]
+        music = self._house.hold_music
+        if on and music:
+            hears.join("")
+            hears.play(tuple([File(path) for path in music]), True)
+        elif not on:
+            for port in self._ports:
+                port.play(())
+                port.join(self._room)
+
+    def pause(self, on: bool) -> None:
+        """See `Bridged`."""
+        self._paused = on
+        if self._recording is not None:
+            for port in self._ports:
+                port.pause(on)
+            self._tell(
+                {"state": "paused" if on else "recording", "path": str(self._recording.path)}
+            )
+
+    def close(self) -> None:
+        """See `Bridged`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._lost = None
+        if self._writes:
+            for port in self._ports:
+                port.stop_recording()
+            self._late = self._house.after(STOPS_WITHIN, self._leave)
+        else:
+            self._leave()
+
+    def recorded(self, recorded: RecordedPort) -> None:
+        """A side is written."""
+        if recorded.error:
+            self._errors.append(recorded.error)
+        self._writes -= 1
+        if not self._writes and self._closed:
+            self._leave()
+
+    def lost(self) -> None:
+        """The worker has died, or has hung up."""
+        self._writes = 0
+        lost, self._lost = self._lost, None
+        self._closed = True
+        self._leave()
+        if lost is not None:
+            lost()
+
+    def _leave(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        for port in self._ports:
+            port.release()
+        self._places.close()
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.finish(self._finished)
+
+    def _finished(self, finished: Finished | None) -> None:
+        if finished is None:
+            error = self._errors[0] if self._errors else "nothing was recorded"
+            self._tell({"state": "failed", "error": error})
+            return
+        self._tell(facts_of(finished))
+
+    def _tell(self, facts: dict[str, str]) -> None:
+        at = self._now_us() if self._now_us is not None else 0
+        self._house.tell_recording(self._call_id, self._talk, at, facts)
+
+
+def facts_of(finished: Finished) -> dict[str, str]:
+    """What a call's data say of a recording that is on disk."""
+    return {
+        "state": "kept",
+        "path": str(finished.path),
+        "seconds": f"{finished.seconds:.2f}",
+        "sha256": finished.sha256,
+    }
+
+
+def _destination(port: Port, flow: Flow, address: str) -> Destination:
+    host = f"[{address}]" if ":" in address else address
+    return Destination("application:bridge", "", f"sip:{port.key}@{host}", flow, reliable=False)
+
+
+def _nothing(finished: Finished | None) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,237 @@
+"""A talk whose media goes by way of the switch: each of the two legs has a leg beside it, to a port
+of a media worker, and the two ports are joined there. So it can be recorded, and each side has its
+own agreement on media.
+
+The talk is brought up as any other, from phone to phone, and moved there then. It goes back when
+the worker is lost.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final, Protocol
+
+from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
+from softswitch.calls.core import Bridged, Passage
+from softswitch.calls.join import Join
+from softswitch.calls.leg import Leg
+from softswitch.sip import Response, Session, Timer, opened
+
+AGAIN: Final = 0.1
+"""Seconds until it is tried again to move a talk that cannot be moved yet."""
+TRIES: Final = 50
+
+
+class Anchored(Protocol):
+    """A talk as its anchor knows it."""
+
+    call: Passage
+    first: Leg
+    second: Leg
+    number: int
+    joining: bool
+    over: bool
+
+    def moved(self) -> None:
+        """All that waits for the end of what is under way may go on."""
+
+    def not_moved(self, reason: str) -> None:
+        """The two do not hear each other any more."""
+
+
+class Anchor(Beside):
+    """Of one talk. Its legs are 0 (the first) and 1."""
+
+    __slots__ = (
+        "_asides",
+        "_bridge",
+        "_joined",
+        "_joins",
+        "_moved",
+        "_offers",
+        "_talk",
+        "_timer",
+        "_tries",
+        "offer",
+        "over",
+        "paused",
+        "some_down",
+    )
+
+    def __init__(self, talk: Anchored, moved: bool) -> None:
+        self._talk = talk
+        self._moved = moved  # away from each other
+        self._bridge: Bridged | None = None
+        self._asides: list[Aside] = []
+        self._offers: list[bytes] = []
+        self._joins: list[Join] = []
+        self._joined = 0
+        self._timer: Timer | None = None
+        self._tries = 0
+        self.offer = b""
+        self.some_down = False
+        self.over = False
+        self.paused = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the media of both goes there."""
+        return self._joined == 2 and not self.over
+
+    @property
+    def busy(self) -> bool:
+        """Whether the legs are just being moved."""
+        return bool(self._joins)
+
+    def beside(self, leg: Leg) -> Leg | None:
+        """The leg to the media worker that makes agreements with that one; None: none does yet."""
+        if not self.holds:
+            return None
+        return self._asides[0 if leg is self._talk.first else 1]
+
+    def start(self) -> None:
+        """As soon as both have said where they are, and are idle."""
+        talk = self._talk
+        first, second = talk.first, talk.second
+        self._timer = None
+        if self.over or talk.over:
+            return
+        ready = first.session.theirs and second.session.theirs and not talk.joining
+        if not (ready and first.session.idle and second.session.idle):
+            self._tries += 1
+            if self._tries < TRIES:
+                self._timer = talk.call.core.timers.after(AGAIN, self.start)
+            else:
+                self._lost()
+            return
+        addresses = (
+            first.session.dialog.flow.sent_by,
+            second.session.dialog.flow.sent_by,
+        )
+        talk.call.core.applications.bridge(talk.call.call_id, talk.number, addresses, self._opened)
+
+    def _opened(self, found: Bridged | tuple[int, str]) -> None:
+        talk = self._talk
+        if isinstance(found, tuple):
+            self._lost()
+            return
+        if self.over or talk.over or not talk.first.up or not talk.second.up:
+            found.close()
+            return
+        self._bridge = found
+        for leg, destination in zip((talk.first, talk.second), found.destinations, strict=True):
+            offer = opened(leg.session.theirs)
+            self._offers.append(offer)
+            self._asides.append(invite_aside(talk.call, self, destination, offer))
+        found.placed(self._bridge_lost, talk.call.now_us)
+
+    # --- what the legs to the worker say (`leg.Rung`)
+
+    def heard(self, leg: Leg) -> None:
+        """See `Rung`."""
+
+    def rings(self, leg: Leg, session: Session, response: Response, reliable: bool) -> bool:
+        """See `Rung`."""
+        return False
+
+    def answered(self, leg: Leg, response: Response) -> None:
+        """See `Rung`."""
+        assert isinstance(leg, Aside)
+        talk, index = self._talk, self._asides.index(leg)
+        take_answer(leg, self._offers[index], response)
+        if self.over:
+            return
+        own = talk.second if index else talk.first
+        join = Join(talk.call, own, leg, partial(self._has_joined, index), self._not_joined)
+        self._joins.append(join)
+        join.answered(self._offers[index])
+
+    def failed(self, leg: Leg, response: Response) -> None:
+        """See `Rung`."""
+        leg.close()
+        self._lost()
+
+    def lost(self, aside: Leg) -> None:
+        """See `Beside`."""
+        self._lost()
+
+    def _bridge_lost(self) -> None:
+        self._lost()
+
+    def _has_joined(self, index: int) -> None:
+        self._joined += 1
+        if self._joined == 2:
+            self._joins = []
+            if self._bridge is not None:
+                self._bridge.together()
+            self._talk.call.changed()
+            self._talk.moved()
+
+    def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
+        self._lost()
+
+    # --- hold
+
+    def held(self, holder: Leg, on: bool) -> None:
+        """A leg holds, or does not any more: the other one hears music meanwhile."""
+        if self._bridge is not None and self.holds:
+            self._bridge.held(0 if holder is self._talk.first else 1, on)
+
+    def pause(self, on: bool) -> None:
+        """What they say is not recorded for a while; or again."""
+        self.paused = on
+        if self._bridge is not None:
+            self._bridge.pause(on)
+
+    # --- the end
+
+    def stop(self) -> None:
+        """The talk is over: who goes on is made another offer by others."""
+        if not self.over:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        joins, self._joins = self._joins, []
+        for join in joins:
+            join.abandon()
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            bridge.close()
+        asides, self._asides = self._asides, []
+        for aside in asides:
+            aside.leave()
+
+    def _lost(self) -> None:
+        """The worker has died, or a phone did not want to go there: the two send their media to
+        each other again."""
+        if self.over:
+            return
+        talk = self._talk
+        moves = self._moved or bool(self._joins) or self._joined > 0
+        self._leave()
+        if not moves or talk.over:
+            talk.moved()
+            return
+        talk.joining = True
+        back = Join(talk.call, talk.first, talk.second, self._is_back, self._not_back)
+        self._joins = [back]
+        back.afresh()
+
+    def _is_back(self) -> None:
+        self._joins = []
+        self._talk.joining = False
+        self._talk.moved()
+
+    def _not_back(self, leg: Leg, status: int, reason: str) -> None:
+        self._joins = []
+        self._talk.not_moved(reason)
+
+    def abandon(self) -> None:
+        """The talk is over while the two were on their way back."""
+        joins, self._joins = self._joins, []
+        for join in joins:
+            join.abandon()

@@ -1,0 +1,6 @@
+"""What is said in calls, in files: one for each talk, with both sides in stereo."""
+
+from softswitch.recordings.files import Finished, finish, remainders
+from softswitch.recordings.keeper import Recording, Recordings
+
+__all__ = ["Finished", "Recording", "Recordings", "finish", "remainders"]

@@ -1,0 +1,213 @@
+"""Recordings, with real phones: both sides in stereo, one file for each talk, whatever dies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+import wave
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_speaking import Office, _status, _tone, calls, wait_for
+
+from softswitch.lab.children import SwitchChild
+from softswitch.lab.ports import free_port
+from softswitch.phone.tones import loudest
+
+PLAN = """
+music: {hold: hold.wav}
+routes:
+  - {match: "9.", record: true, strip: 1, dial: extension}
+  - {match: "1XXX", dial: extension}
+"""
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    port = free_port()
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    _tone(tmp_path / "hold.wav", 900, 1.0)
+    (tmp_path / "hq.yaml").write_text(
+        f"switch: {{name: hq, listen: ['udp:127.0.0.1:{port}']}}\n"
+        "extensions:\n"
+        '  "1001": {password: secret}\n'
+        '  "1002": {password: secret}\n'
+        '  "1003": {password: secret, record: true}\n'
+        "dialplan: plan.yaml\ntimers: {drain_timeout: 0}\n"
+        "in_call: {transfer: '*1', record: '*5', pause: '*6'}\n"
+        "cds: {database: hq.db, linger: 2}\n"
+    )
+    office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
+    try:
+        office.switch.until_ready(20)
+        yield office
+    finally:
+        for child in (*office.phones, office.switch):
+            child.stop()
+
+
+def recordings(office: Office, number: str) -> list[dict[str, str]]:
+    """What the record of the call to that number says of them, one for each talk."""
+    call_id = office.record(number)[0]
+    return [
+        json.loads(value)
+        for (value,) in office.rows(
+            f"SELECT value FROM cdr_properties WHERE call_id = '{call_id}'"
+            " AND name LIKE 'recording/%' ORDER BY name"
+        )
+    ]
+
+
+def sides(path: str, since: float = 0.0, until: float | None = None) -> list[float | None]:
+    """The loudest frequency on the left and on the right, in that part of a file (seconds)."""
+    with wave.open(path) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 8000)
+        both = array("h", file.readframes(file.getnframes()))
+    first = int(since * 8000)
+    last = len(both) // 2 if until is None else int(until * 8000)
+    return [loudest(both[side::2][first:last]) for side in (0, 1)]
+
+
+def is_kept(one: dict[str, str]) -> float:
+    """Its seconds; it is on disk as it says."""
+    assert one["state"] == "kept", one
+    path = Path(one["path"])
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == one["sha256"]
+    with wave.open(str(path)) as file:
+        assert abs(file.getnframes() / 8000 - float(one["seconds"])) < 0.02
+    assert not list(path.parent.glob("*.part.wav"))
+    return float(one["seconds"])
+
+
+def under_way(office: Office) -> bool:
+    """Somebody is being recorded."""
+    return any((office.folder / "recordings").glob("*/*.part.wav"))
+
+
+def test_a_route(office: Office) -> None:
+    """From the first moment to the last; who is on hold hears music, which is not recorded."""
+    alice = office.phone("1001", "--tone", "440")
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    calls(alice, "91002")
+    wait_for(lambda: under_way(office), "recorded")
+    alice.expect_tone(620)
+    bob.expect_tone(440)
+    time.sleep(1.0)
+    alice.send("hold")
+    bob.expect_tone(900)
+    alice.send("unhold")
+    bob.expect_tone(440)
+    time.sleep(0.5)
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    (one,) = recordings(office, "91002")
+    assert is_kept(one) > 2
+    left, right = sides(one["path"], 0.3, 1.0)
+    assert left is not None and abs(left - 440) < 5
+    assert right is not None and abs(right - 620) < 5
+    calls(alice, "1002")
+    bob.expect_tone(440)
+    assert not under_way(office), "not by this route"
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    assert recordings(office, "1002") == []
+
+
+def test_an_extension_and_a_transfer(office: Office) -> None:
+    """One file for each talk."""
+    alice = office.phone("1001", "--tone", "440")
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    carol = office.phone("1003", "--tone", "540", "--answer")
+    calls(alice, "1003")
+    wait_for(lambda: under_way(office), "recorded")
+    alice.expect_tone(540)
+    time.sleep(0.5)
+    alice.send("transfer 1002")
+    carol.expect_tone(620, 10)
+    bob.expect_tone(540, 10)
+    time.sleep(0.5)
+    carol.send("hangup")
+    bob.expect("ended", 10)
+    first, second = recordings(office, "1003")
+    assert is_kept(first) > 0.4
+    assert is_kept(second) > 0.4
+    assert {round(hz or 0, -1) for hz in sides(first["path"], 0.2)} == {440, 540}
+    assert {round(hz or 0, -1) for hz in sides(second["path"], 0.2)} == {540, 620}
+
+
+def test_by_a_code_and_paused(office: Office) -> None:
+    alice = office.phone("1001", "--tone", "440", "--dtmf-method", "info")
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    calls(alice, "1002")
+    alice.expect_tone(620)
+    assert not under_way(office)
+    alice.send("dtmf *5")
+    wait_for(lambda: under_way(office), "recorded")
+    began = time.monotonic()
+    time.sleep(1.2)
+    alice.send("dtmf *6")
+    time.sleep(1.0)
+    paused = time.monotonic() - began
+    time.sleep(1.0)
+    alice.send("dtmf *6")
+    time.sleep(1.5)
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    (one,) = recordings(office, "1002")
+    seconds = is_kept(one)
+    assert sides(one["path"], paused, paused + 0.4) == [None, None], "a card's number"
+    assert sides(one["path"], seconds - 0.6)[0] is not None
+
+
+def test_the_worker_is_killed(office: Office) -> None:
+    """The two go on without it; what was said up to then is there."""
+    alice = office.phone("1001", "--tone", "440")
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    calls(alice, "91002")
+    wait_for(lambda: under_way(office), "recorded")
+    alice.expect_tone(620)
+    time.sleep(2.0)
+    (row,) = [row for row in _status(office)["media"] if row["calls"]]
+    os.kill(row["pid"], signal.SIGKILL)
+    bob.expect("media", 10, state="active")
+    time.sleep(1.0)
+    alice.send("hold")
+    bob.expect("media", 10, state="remote_hold")
+    alice.send("unhold")
+    bob.expect("media", 10, state="active")
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    (one,) = recordings(office, "91002")
+    assert is_kept(one) > 1.0
+    assert office.record("91002")[1] == "answered"
+
+
+def test_the_switch_is_killed(office: Office) -> None:
+    """The call goes on, and so does its recording, in a second file; the first is made whole."""
+    alice = office.phone("1001", "--tone", "440")
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    calls(alice, "91002")
+    wait_for(lambda: under_way(office), "recorded")
+    alice.expect_tone(620)
+    time.sleep(2.0)
+    office.switch.signal(signal.SIGKILL)
+    office.switch.stop()
+    time.sleep(0.5)
+    office.start()
+    wait_for(lambda: under_way(office), "recorded again")
+    time.sleep(1.5)
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    found = recordings(office, "91002")
+    assert found
+    assert is_kept(found[-1]) > 1.0
+    files = sorted((office.folder / "recordings").glob("*/*.wav"))
+    assert len(files) == 2
+    with wave.open(str(files[0])) as file:
+        assert file.getnframes() / 8000 > 1.0, "at most the last second is lost"
+    assert {round(hz or 0, -1) for hz in sides(str(files[0]), 0.2)} == {440, 620}
