@@ -88,6 +88,9 @@ class Speaking:
         self._workers = Workers(
             pool_settings(config), switch.timers, switch.tokens.token, self._nursery.start
         )
+        # Calls that were recorded before a restart want a worker as soon as the switch listens.
+        switch.spoken.workers = self._workers
+        self._keep_recordings(config)
 
     def take_up(self) -> None:
         """The configuration is another one: somebody may have a mailbox now."""
@@ -131,8 +134,7 @@ class Speaking:
     async def begin(self) -> None:
         """The switch listens. Returns when the first worker is there, if there is to be one."""
         self._keep_messages(self._switch.config)
-        self._keep_recordings(self._switch.config)
-        workers = self._switch.spoken.workers = self._workers
+        workers = self._workers
         if workers is None:
             return
         workers.look_ahead()

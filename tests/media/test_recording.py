@@ -17,7 +17,7 @@ from test_speaking import Office, _status, _tone, calls, wait_for
 
 from softswitch.lab.children import SwitchChild
 from softswitch.lab.ports import free_port
-from softswitch.phone.tones import loudest
+from softswitch.phone.tones import listen
 
 PLAN = """
 music: {hold: hold.wav}
@@ -70,7 +70,7 @@ def sides(path: str, since: float = 0.0, until: float | None = None) -> list[flo
         both = array("h", file.readframes(file.getnframes()))
     first = int(since * 8000)
     last = len(both) // 2 if until is None else int(until * 8000)
-    return [loudest(both[side::2][first:last]) for side in (0, 1)]
+    return [listen(both[side::2][first:last], 8000).hz for side in (0, 1)]
 
 
 def is_kept(one: dict[str, str]) -> float:
