@@ -137,6 +137,8 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     for where, message in (*_too_many(model), *_too_long(model, path.parent)):
         read.at(where, message)
     dialplan_path, around = _dialplan_of(read, model, path)
+    for where, message in _announce_mistakes(path, model):
+        read.at(where, message)
     for where, message in _toll_mistakes(read, model):
         read.at(where, message)
     for where, message in _tls_mistakes(model, path.parent):
@@ -214,7 +216,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         log=resolve_paths(model.log, folder),
         media=model.media,
         sounds=_sounds(path, model),
-        recording=resolve_paths(model.recording, folder),
+        recording=_recording(path, model),
         voicemail=resolve_paths(model.voicemail, folder),
         in_call=model.in_call,
         trace=model.trace,
@@ -427,6 +429,25 @@ def _dialplan_of(
         )
     name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around
+
+
+def _announce_mistakes(
+    path: Path, model: ConfigModel | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """A sound that cannot be heard."""
+    if model is not None and model.recording.announce:
+        try:
+            _sounds(path, model).find(model.recording.announce)
+        except ValueError as error:
+            yield ("recording", "announce"), f"`announce`: {error}"
+
+
+def _recording(path: Path, model: ConfigModel) -> RecordingModel:
+    """With the paths of its folder and its sound."""
+    said = model.recording.announce
+    found = str(_sounds(path, model).find(said)) if said else ""
+    read: RecordingModel = resolve_paths(model.recording, path.parent)
+    return read.model_copy(update={"announce": found})
 
 
 def _sounds(path: Path, model: ConfigModel) -> Sounds:

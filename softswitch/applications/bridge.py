@@ -128,6 +128,10 @@ class Bridge(Bridged):
             port.record(str(path), seconds, steady=True)
             if self._paused:
                 port.pause(True)
+        settings = self._house.recordings.settings if self._house.recordings else None
+        if settings is not None and settings.announce:
+            for port in self._ports:
+                port.play((File(settings.announce),))
         self._tell({"state": "recording", "path": str(recording.path)})
 
     def held(self, holder: int, on: bool) -> None:

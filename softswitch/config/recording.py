@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from softswitch.config.values import Section
+from softswitch.config.values import Section, Text
 
 
 class RecordingModel(Section):
@@ -18,6 +18,10 @@ class RecordingModel(Section):
     )
     keep: Annotated[float, Field(ge=0, le=36_500)] = Field(
         default=0.0, description="days until a file is deleted; 0: never"
+    )
+    announce: Text = Field(
+        default="",
+        description="a prompt or WAV file that both hear when it begins, such as `recorded`",
     )
     seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(
         default=14_400.0, description="of one talk, at most"

@@ -108,8 +108,10 @@ def test_a_route(office: Office) -> None:
     (one,) = recordings(office, "91002")
     assert is_kept(one) > 2
     left, right = sides(one["path"], 0.3, 1.0)
-    assert left is not None and abs(left - 440) < 5
-    assert right is not None and abs(right - 620) < 5
+    assert left is not None
+    assert abs(left - 440) < 5
+    assert right is not None
+    assert abs(right - 620) < 5
     calls(alice, "1002")
     bob.expect_tone(440)
     assert not under_way(office), "not by this route"
