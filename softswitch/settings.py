@@ -68,6 +68,7 @@ def pool_settings(config: Config) -> PoolSettings:
         media.worker_calls,
         ports=media.ports or (0, 0),
         addresses=(media.address,) if media.address else _addresses(config),
+        lazily=media.transcode and media.spare > 0,
     )
 
 

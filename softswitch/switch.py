@@ -283,6 +283,7 @@ class Switch(Core):
         self.codes = in_call_codes(config)
         self.dialling = {}
         self.music: Plays | None = None
+        self.transcodes = False
         self.recorded: RecordedTalks | None = None
         self.applications = self.spoken = Applications(
             self.name, self._dialplan, network, self.timers, now_us, self.emit
@@ -357,6 +358,7 @@ class Switch(Core):
         spoken.sounds = config.sounds
         music = self.dialplan.hold_music
         self.music = Play(MusicPlay(music)) if music else None
+        self.transcodes = config.media.transcode and config.media.spare > 0
         if records(config):
             if self.recorded is None:
                 self.recorded = RecordedTalks()

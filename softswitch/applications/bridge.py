@@ -35,16 +35,18 @@ class House(Protocol):
 
 
 class _Side:
-    """One of its ports (`media.User`)."""
+    """One of its ports (`media.User`): that of leg 0, or 1."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, number: int) -> None:
         self._bridge = bridge
+        self._number = number
 
     def up(self) -> None:
         """See `media.User`."""
 
     def digit(self, digit: str) -> None:
         """See `media.User`."""
+        self._bridge.digit(self._number, digit)
 
     def played(self, job: int, error: str) -> None:
         """See `media.User`."""
@@ -82,7 +84,7 @@ class Bridge(Bridged):
         self._talk = talk
         self._places = places
         self._room = f"talk {call_id} {talk}"
-        first, second = places.port(_Side(self)), places.port(_Side(self))
+        first, second = places.port(_Side(self, 0)), places.port(_Side(self, 1))
         self._ports: tuple[Port, Port] = (first, second)
         self.destinations = (
             _destination(first, flow, addresses[0]),
@@ -103,12 +105,15 @@ class Bridge(Bridged):
         self._lost = lost
         self._now_us = now_us
 
-    def together(self) -> None:
+    def together(self, recorded: bool) -> None:
         """See `Bridged`."""
-        self._joined = True
-        for port in self._ports:
-            port.join(self._room)
+        if not self._joined:
+            self._joined = True
+            for port in self._ports:
+                port.join(self._room)
         recordings = self._house.recordings
+        if not recorded or self._recording is not None:
+            return
         if recordings is not None:
             recordings.begin(self._call_id, self._talk, self._begun)
         else:
@@ -133,6 +138,11 @@ class Bridge(Bridged):
             for port in self._ports:
                 port.play((File(settings.announce),))
         self._tell({"state": "recording", "path": str(recording.path)})
+
+    def digit(self, side: int, digit: str) -> None:
+        """A key that one side has pressed (RFC 4733) is for the other one."""
+        if self._joined and not self._closed:
+            self._ports[1 - side].press(digit)
 
     def held(self, holder: int, on: bool) -> None:
         """See `Bridged`."""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
 from softswitch.calls.core import Bridged, Passage
+from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
 from softswitch.sip import Response, Session, Timer, opened
@@ -49,6 +50,7 @@ class Anchor(Beside):
         "_joins",
         "_moved",
         "_offers",
+        "_recorded",
         "_talk",
         "_timer",
         "_tries",
@@ -61,6 +63,7 @@ class Anchor(Beside):
     def __init__(self, talk: Anchored, moved: bool) -> None:
         self._talk = talk
         self._moved = moved  # away from each other
+        self._recorded = True
         self._bridge: Bridged | None = None
         self._asides: list[Aside] = []
         self._offers: list[bytes] = []
@@ -88,6 +91,50 @@ class Anchor(Beside):
         if not self.holds:
             return None
         return self._asides[0 if leg is self._talk.first else 1]
+
+    def adopt(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
+        """The legs to the worker are there already: the first has the caller's description, the
+        second that of nobody yet."""
+        talk = self._talk
+        self._bridge, self._asides, self._recorded = bridge, asides, recorded
+        self._joined = 2
+        for aside in asides:
+            aside.owner = self
+        bridge.placed(self._bridge_lost, talk.call.now_us)
+        second, offer = asides[1], talk.second.session.theirs
+        second.session.invite(
+            f"{second.contact}{second.allow_line(False)}{SDP_LINE}",
+            offer,
+            partial(self._settled, second, offer),
+        )
+
+    def _settled(self, aside: Aside, offer: bytes, response: Response) -> None:
+        """The worker has heard where the second leg is."""
+        status, session = response.status, aside.session
+        if status < 200:
+            return
+        session.outgoing = None
+        if self.over or aside.call is None:
+            return
+        if status >= 300:
+            self._lost()
+            return
+        session.ack(response.cseq)
+        session.ours, session.theirs = offer, response.body
+        self._begin()
+        self._talk.moved()
+        session.settle()
+
+    def _begin(self) -> None:
+        if self._bridge is not None:
+            self._bridge.together(self._recorded)
+
+    def record(self) -> None:
+        """What they say is recorded from now on, if it is not."""
+        if not self._recorded:
+            self._recorded = True
+            if self._bridge is not None and self.holds:
+                self._bridge.together(True)
 
     def start(self) -> None:
         """As soon as both have said where they are, and are idle."""
@@ -162,8 +209,7 @@ class Anchor(Beside):
         self._joined += 1
         if self._joined == 2:
             self._joins = []
-            if self._bridge is not None:
-                self._bridge.together()
+            self._begin()
             self._talk.call.changed()
             self._talk.moved()
 

@@ -228,7 +228,7 @@ class Attempt(Ringing):
             self.invite.cancel(reason)
 
     def won(self) -> None:
-        """It has been answered, and the search is over."""
+        """It has been answered, and the search is over: `mixer` is the talk's."""
         self.search = self.destination = self._held = self.way = None
 
     def stop(self) -> None:

@@ -233,8 +233,9 @@ class Bridged:
         call's time."""
         raise NotImplementedError
 
-    def together(self) -> None:
-        """The media of both comes there: they hear each other from now on."""
+    def together(self, recorded: bool) -> None:
+        """The media of both comes there: they hear each other from now on. `recorded`: what they
+        say is kept."""
         raise NotImplementedError
 
     def held(self, holder: int, on: bool) -> None:
@@ -483,6 +484,8 @@ class Core(Surroundings):
     applications: Applications
     recorded: RecordedTalks | None
     """Whose talks are recorded; None: nobody's, ever."""
+    transcodes: bool
+    """Whether a media worker speaks for callers where the two sides share no codec."""
     music: Plays | None
     """What is heard by who is on hold; None: nothing."""
     forwardings: dict[str, Forwarding]

@@ -88,8 +88,11 @@ class Inviting(Rung):
         """The legs that may still answer."""
         return [leg for leg in self.legs if leg.state == INVITING]
 
-    def invite(self, destination: Destination, way: Diversion | None = None) -> None:
-        """Ring one. `way`: by which forwarding the call came there."""
+    def invite(
+        self, destination: Destination, way: Diversion | None = None, mixer: Rung | None = None
+    ) -> None:
+        """Ring one. `way`: by which forwarding the call came there; `mixer`: whose offer it gets,
+        if it is not that of the others."""
         call = self.call
         core = call.core
         flow = destination.flow
@@ -144,6 +147,7 @@ class Inviting(Rung):
         if way is not None:
             leg.how, leg.by = FORWARDED, by
             attempt.way = way
+        attempt.mixer = mixer
         self.legs.append(leg)
         core.remember(leg)
         settings = core.settings
@@ -183,7 +187,7 @@ class Inviting(Rung):
             routes=route_lines(destination.path) if destination.path else "",
             max_forwards=self.hops,
             extra=extra,
-            body=self.offer,
+            body=self.offer if mixer is None else mixer.offer,
         )
         if session.account is not None:
             session.authorize(request, attempt.challenged)

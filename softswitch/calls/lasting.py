@@ -14,6 +14,7 @@ from softswitch.calls.early import Early
 from softswitch.calls.headers import reason_line, reason_of
 from softswitch.calls.last_words import LastWord, leaves
 from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.mixing import Mixer
 from softswitch.calls.parked import Parked
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
@@ -280,16 +281,34 @@ class LastingCall(Consulting):
 
     def record_talk(self, talk: Talk) -> None:
         """If it is to be recorded, it is."""
+        if self._is_recorded(talk):
+            talk.record_it()
+
+    def _is_recorded(self, talk: Talk) -> bool:
         recorded = self.core.recorded
         first, second = talk.first, talk.second
         if recorded is None or _is_application(first) or _is_application(second):
-            return
-        if (
+            return False
+        return (
             self.call_id in recorded.calls
             or first.party in recorded.parties
             or second.party in recorded.parties
-        ):
-            talk.record_it()
+        )
+
+    def mix_talk(self, talk: Talk, mixer: object) -> None:
+        """Its two sides share no codec: a media worker is between them already."""
+        assert isinstance(mixer, Mixer)
+        found = mixer.take()
+        if found is not None:
+            bridge, asides = found
+            talk.is_mixed(bridge, asides, self._is_recorded(talk))
+        else:
+            self.core.timers.after(0.0, partial(self._unmixed, talk))
+
+    def _unmixed(self, talk: Talk) -> None:
+        """The worker died just then."""
+        if not self.over and talk.first.talk is talk:
+            self.hang_up_talk(talk, "Media Worker Lost")
 
     def _deserted(self, talk: Talk) -> None:
         """Two applications were brought together: neither would ever hang up."""

@@ -74,9 +74,10 @@ class Ringing:
     """An attempt as its leg knows it (`softswitch.calls.attempt`). `search` is the one that rings
     the leg (None: no more), `invite` the INVITE, `destination` where that went, until the answer.
     `told` is the last provisional status, and whether it had media; `way` by which forwarding the
-    call came there."""
+    call came there. `mixer`: who makes the
+    offer, if it is a media worker in the caller's place."""
 
-    __slots__ = ("destination", "invite", "search", "told", "way")
+    __slots__ = ("destination", "invite", "mixer", "search", "told", "way")
 
     def __init__(self) -> None:
         self.search: Rung | None = None
@@ -84,6 +85,7 @@ class Ringing:
         self.destination: Destination | None = None
         self.told = (0, False)
         self.way: Diversion | None = None
+        self.mixer: Rung | None = None
 
     def session_of(self, tag: str) -> Session | None:
         """The session with that one of those to whom the INVITE was forked."""

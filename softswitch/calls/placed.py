@@ -220,7 +220,10 @@ class PlacedCall(RingingCall):
             self, core.numbers.talk(self.call_id), caller, leg, leg.how, leg.by or self.party
         )
         talk.began()
-        if core.recorded is not None:
+        attempt = leg.attempt
+        if attempt is not None and attempt.mixer is not None:
+            self.mix_talk(talk, attempt.mixer)
+        elif core.recorded is not None:
             self.record_talk(talk)
         if self.said and core.call_log is not None:
             core.call_log.answered(answered, leg.party, caller.index)

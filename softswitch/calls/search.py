@@ -18,6 +18,7 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import DEFLECTED, Diversion, Diverted, Step
 from softswitch.calls.headers import explanation, reason_of, retry_after
 from softswitch.calls.leg import APPLICATION, INVITING, WAITING, Leg
+from softswitch.calls.mixing import Mixer
 from softswitch.calls.trying import NOBODY, Trying, going_by
 from softswitch.config import BUSY, NO_ANSWER, UNREACHABLE, Forwarding
 from softswitch.dialplan import Action, Plays, Route, Stage, Stages, Target
@@ -35,6 +36,7 @@ from softswitch.sip import (
 
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
+NO_CODEC = frozenset((415, 488, 606))
 _LONGEST = 86400  # seconds of a session that a 422 may ask for
 FULL = (503, "Trunk Is Full")
 """What a trunk is that has as many calls as it may have."""
@@ -77,7 +79,7 @@ class Search(Trying):
     """The legs that are rung, and what becomes of them. `told`: who has forwarded the call, and
     why, as the user was told last."""
 
-    __slots__ = ("group", "timeout", "timer", "told", "user")
+    __slots__ = ("group", "mixer", "timeout", "timer", "told", "user")
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class Search(Trying):
         self.timeout = 0.0
         self.told = "", ""
         self.timer: Timer | None = None
+        self.mixer: Mixer | None = None
 
     # --- whom to ring
 
@@ -365,9 +368,12 @@ class Search(Trying):
         if leg.user_agent == "":
             leg.user_agent = response.get("user-agent") or response.get("server") or ""
         call = self.call
+        attempt = leg.attempt
+        if attempt is not None and attempt.mixer is not None:
+            # What the caller would hear until somebody answers is not for it.
+            response.body = b""
         media = bool(response.body)
         now = (response.status, media)
-        attempt = leg.attempt
         if attempt is not None and now != attempt.told:
             event = events.LegRinging(
                 call_id=call.call_id,
@@ -393,14 +399,23 @@ class Search(Trying):
 
     def answered(self, leg: Leg, response: Response) -> None:
         """The first 2xx of a leg that is still wanted."""
-        if self.user is not None:
-            self.user.found(self, leg, response)
+        user = self.user
+        if user is None:
+            return
+        attempt = leg.attempt
+        if attempt is not None and attempt.mixer is not None:
+            self._mixed_answer(leg, response)
+        else:
+            user.found(self, leg, response)
 
     def failed(self, leg: Leg, response: Response) -> None:
         """A final response other than 2xx of a leg that is still wanted."""
         call = self.call
         status, reason = response.status, response.reason
-        if status == 422 and leg.state == INVITING and self._longer(leg, response):
+        if leg.state == INVITING and (
+            (status == 422 and self._longer(leg, response))
+            or (status in NO_CODEC and self._mix(leg, response))
+        ):
             return
         attempt = leg.attempt
         way = attempt.way if attempt is not None else None
@@ -473,6 +488,80 @@ class Search(Trying):
         self.legs.remove(leg)
         self.invite(destination, way)
         return True
+
+    # --- no codec in common (`softswitch.calls.mixing`)
+
+    def _mix(self, leg: Leg, response: Response) -> bool:
+        """It takes nothing of what the caller offers: whether a media worker makes another offer.
+        Until that is there the leg is as if it had not answered."""
+        call, user, attempt = self.call, self.user, leg.attempt
+        if (
+            response.ours
+            or not self.offer
+            or not call.core.transcodes
+            or user is None
+            or attempt is None
+            or attempt.mixer is not None
+            or attempt.destination is None
+            or leg.party.startswith("application:")
+        ):
+            return False
+        mixer = self.mixer
+        if mixer is None:
+            caller = user.who_waits()
+            if caller is None or caller.state != INVITING:
+                # Who talks already is made another offer (`transfer.BlindTransfer`).
+                return False
+            mixer = self.mixer = Mixer(call, caller, self.offer, self._mixes)
+            mixer.waiting.append((leg, response))
+            mixer.start()
+            return True
+        if mixer.failed_once:
+            return False
+        mixer.waiting.append((leg, response))
+        if mixer.offer and mixer.answer:
+            self._mixes(True)
+        return True
+
+    def _mixes(self, can: bool) -> None:
+        mixer = self.mixer
+        if mixer is None:
+            return
+        waiting, mixer.waiting = mixer.waiting, []
+        for leg, response in waiting:
+            attempt = leg.attempt
+            destination = attempt.destination if attempt is not None else None
+            if leg.state != INVITING or leg not in self.legs or destination is None:
+                leg.close()
+            elif not can:
+                self.failed(leg, response)
+            else:
+                way = attempt.way if attempt is not None else None
+                destination.again = leg.session.dialog
+                # Its line goes to the leg that comes in its place.
+                leg.line = ""
+                self.call.leg_ended(leg, response.status, response.reason, "remote")
+                leg.close()
+                self.legs.remove(leg)
+                self.invite(destination, way, mixer)
+
+    def _mixed_answer(self, leg: Leg, response: Response) -> None:
+        """It has answered the worker's offer, and the worker the caller's."""
+        user, mixer = self.user, self.mixer
+        if user is None:
+            return
+        if mixer is None or mixer.over:
+            # The worker has died meanwhile.
+            self._give_up(leg, 503, _SILENT_WORKER[1], "")
+            self._note(_SILENT_WORKER)
+            if not self.inviting():
+                self._next_stage()
+            return
+        mixer.taken = True
+        session = leg.session
+        session.ours, session.theirs, session.agreed = mixer.offer, response.body, True
+        response.body = mixer.answer
+        user.found(self, leg, response)
 
     def _elsewhere(
         self, destination: Destination, leg: Leg, response: Response, way: Diversion | None
@@ -583,6 +672,9 @@ class Search(Trying):
         self.last = []
         self.otherwise = None
         self.user = None
+        mixer, self.mixer = self.mixer, None
+        if mixer is not None:
+            mixer.stop()
 
     def _fail_as_called(self) -> None:
         """The best of the failures there were."""

@@ -15,7 +15,7 @@ from softswitch.calls import outcome
 from softswitch.calls.anchor import Anchor
 from softswitch.calls.aside import Aside
 from softswitch.calls.codes import key_for_application
-from softswitch.calls.core import Passage
+from softswitch.calls.core import Bridged, Passage
 from softswitch.calls.dialling import dials
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
 from softswitch.calls.leg import OVER, TALKING, WAITING, Heard, Leg
@@ -140,9 +140,16 @@ class Talk(Heard):
     def record_it(self, moved: bool = False) -> None:
         """From now on what they say is recorded. `moved`: their media has gone by way of a worker
         that is gone."""
-        if self.anchor is None and not self.over:
+        if self.anchor is not None:
+            self.anchor.record()
+        elif not self.over:
             anchor = self.anchor = Anchor(self, moved)
             anchor.start()
+
+    def is_mixed(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
+        """Their media goes by way of a worker from the beginning, as they share no codec."""
+        anchor = self.anchor = Anchor(self, False)
+        anchor.adopt(bridge, asides, recorded)
 
     def pause(self, on: bool) -> None:
         """What they say is not recorded for a while; or again."""

@@ -269,6 +269,10 @@ class Media(Section):
     spare: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=2, description="callers for whom there is always room; 0: nothing is played"
     )
+    transcode: Flag = Field(
+        default=True,
+        description="whether the switch stands between two who share no codec",
+    )
     worker_calls: Count = Field(
         default=1000, description="calls after which such a process makes room for another"
     )

@@ -72,6 +72,13 @@ class Echo(msgspec.Struct, frozen=True, tag=True, array_like=True):
     on: bool = True
 
 
+class Press(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Whoever is there is told of a key (RFC 4733), if it takes that."""
+
+    port: int
+    digit: str
+
+
 class Record(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Write what comes from there into a new WAV file (16 bits, mono) by that path, until so many
     ``seconds`` are full, or nothing was to be heard for ``silence`` seconds (0: whatever is), or
@@ -134,6 +141,7 @@ Order: TypeAlias = (
     | Join
     | Play
     | Echo
+    | Press
     | Record
     | PauseRecording
     | StopRecording

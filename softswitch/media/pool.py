@@ -29,6 +29,7 @@ from softswitch.media.orders import (
     Played,
     Prepare,
     Prepared,
+    Press,
     Ready,
     Record,
     Recorded,
@@ -103,7 +104,8 @@ class PoolSettings(msgspec.Struct, frozen=True):
     """`spare` ports are kept free ahead of need, by at most `most` workers; a worker that has taken
     `calls` calls takes no more, and ends with the last of them. So many may be `waiting` for one
     that starts. `ports` are the first and last UDP port for audio (0: any),
-    `addresses` those at which it will come in, as far as they are known."""
+    `addresses` those at which it will come in, as far as they are known. `lazily`: where none are
+    kept ahead of need one is started all the same when it is wanted."""
 
     spare: int = 2
     most: int = 50
@@ -111,6 +113,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     waiting: int = 500
     ports: tuple[int, int] = (0, 0)
     addresses: tuple[str, ...] = ()
+    lazily: bool = False
 
 
 class _Wanted(msgspec.Struct, eq=False):
@@ -175,6 +178,10 @@ class Port:
     def pause(self, on: bool) -> None:
         """Do not write it for a while; or again."""
         self.worker.order(PauseRecording(self.number, on))
+
+    def press(self, digit: str) -> None:
+        """Whoever is there is told of a key."""
+        self.worker.order(Press(self.number, digit))
 
     def join(self, room: str, speaks: bool = True, watch: bool = False) -> None:
         """It hears who else is in that room of its worker, and is heard if it speaks."""
@@ -391,7 +398,7 @@ class Workers:
         unused = sum(1 for one in self._workers if one.pid and one.idle and not one.retired)
         while (
             not self._waits
-            and settings.spare
+            and (settings.spare or self._wanted)
             and (
                 self.free + coming * size < settings.spare + wanted + whole * size
                 or coming + unused < whole
@@ -492,7 +499,7 @@ class Workers:
         settings = self._settings
         if (
             self._closed
-            or not settings.spare
+            or not (settings.spare or settings.lazily)
             or len(self._wanted) >= settings.waiting
             or wanted.address in self._refused
             or wanted.other in self._refused

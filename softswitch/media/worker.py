@@ -40,6 +40,7 @@ from softswitch.media.orders import (
     Played,
     Prepare,
     Prepared,
+    Press,
     Ready,
     Record,
     Recorded,
@@ -332,6 +333,10 @@ class Worker:
             elif isinstance(order, Echo):
                 port.echo = order.on
                 self._echo(port)
+            elif isinstance(order, Press):
+                if port.call is not None and order.digit in KEYS:
+                    with contextlib.suppress(pj.Error):
+                        port.call.dialDtmf(order.digit)
             elif isinstance(order, Join):
                 self._join(port, order)
             elif isinstance(order, CallOut):

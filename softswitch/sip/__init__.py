@@ -70,6 +70,8 @@ from softswitch.sip.refer import (
 )
 from softswitch.sip.sdp import (
     Origin,
+    all_codecs,
+    any_codec,
     first_codec,
     held,
     is_held,
@@ -163,7 +165,9 @@ __all__ = [
     "Unauthenticated",
     "Uri",
     "WrongPassword",
+    "all_codecs",
     "answer_lines",
+    "any_codec",
     "asked",
     "claimed_user",
     "client_context",

@@ -199,3 +199,47 @@ def held(body: bytes) -> bytes:
     if not lines:
         return body
     return (end.rstrip(b"\n") + b"\nm=").join([session.rstrip(b"\r"), *lines]) + end
+
+
+_SPOKEN: Final = (
+    (b"0", b"PCMU/8000"),
+    (b"8", b"PCMA/8000"),
+    (b"9", b"G722/8000"),
+    (b"3", b"GSM/8000"),
+    (b"96", b"speex/8000"),
+    (b"97", b"iLBC/8000"),
+    (b"101", b"telephone-event/8000"),
+)
+"""What media workers know."""
+_CONNECTION_RE = re.compile(rb"(?:\A|\n)c=(IN IP[46] [0-9A-Fa-f.:]+)")
+
+
+def _description(connection: bytes, port: bytes, direction: bytes) -> bytes:
+    numbers = b" ".join([number for number, _ in _SPOKEN])
+    lines = [
+        b"v=0",
+        b"o=- 1 1 %b" % connection,
+        b"s=-",
+        b"c=%b" % connection,
+        b"t=0 0",
+        b"m=audio %b RTP/AVP %b" % (port, numbers),
+        *[b"a=rtpmap:%b %b" % one for one in _SPOKEN],
+        b"a=fmtp:97 mode=30",
+        b"a=fmtp:101 0-16",
+        b"a=%b" % direction,
+    ]
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def any_codec() -> bytes:
+    """An offer of all codecs that a media worker knows, by somebody who has no port yet."""
+    return _description(b"IN IP4 127.0.0.1", b"9", b"inactive")
+
+
+def all_codecs(answer: bytes) -> bytes:
+    """An offer of the same codecs, where the sender of this answer receives; empty if it receives
+    nothing."""
+    audio, connection = _audio(answer), _CONNECTION_RE.search(answer)
+    if audio is None or connection is None:
+        return b""
+    return _description(connection.group(1), audio.group(1), b"sendrecv")

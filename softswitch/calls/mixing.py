@@ -1,0 +1,142 @@
+"""Transcoding: whom a caller has called does not take what it offers. A media worker makes another
+offer in its place, of all that the worker knows, and is what the caller is connected to: each of
+the two sides has its own codec.
+
+Only callers are spoken for, and only when the other side has said that it takes nothing of what
+they offer (415, 488, 606): nobody's media goes by way of the switch without need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
+from softswitch.calls.core import Bridged, Passage
+from softswitch.calls.leg import Leg
+from softswitch.sip import Response, Session, all_codecs, any_codec
+
+
+class Mixer(Beside):
+    """Between `caller` and whoever answers. `ready` is told once, whether it can be. Then `answer`
+    is for the caller, and `offer` for all who are rung."""
+
+    __slots__ = (
+        "_asides",
+        "_call",
+        "_caller",
+        "_offered",
+        "_ready",
+        "answer",
+        "bridge",
+        "failed_once",
+        "offer",
+        "over",
+        "some_down",
+        "taken",
+        "waiting",
+    )
+
+    def __init__(
+        self, call: Passage, caller: Leg, offered: bytes, ready: Callable[[bool], None]
+    ) -> None:
+        self._call = call
+        self._caller = caller
+        self._offered = offered
+        self._ready: Callable[[bool], None] | None = ready
+        self._asides: list[Aside] = []
+        self.waiting: list[tuple[Leg, Response]] = []
+        self.bridge: Bridged | None = None
+        self.answer = b""
+        self.offer = b""
+        self.some_down = False
+        self.taken = False
+        self.failed_once = False
+        self.over = False
+
+    def start(self) -> None:
+        """Find a worker."""
+        address = self._caller.session.dialog.flow.sent_by
+        call = self._call
+        call.core.applications.bridge(call.call_id, 0, (address, address), self._opened)
+
+    def _opened(self, found: Bridged | tuple[int, str]) -> None:
+        if isinstance(found, tuple):
+            self._fail()
+            return
+        if self.over:
+            found.close()
+            return
+        self.bridge = found
+        first, second = found.destinations
+        for destination, offer in ((first, self._offered), (second, any_codec())):
+            self._asides.append(invite_aside(self._call, self, destination, offer))
+        found.placed(self._fail, self._call.now_us)
+
+    # --- what the legs to the worker say (`leg.Rung`)
+
+    def heard(self, leg: Leg) -> None:
+        """See `Rung`."""
+
+    def rings(self, leg: Leg, session: Session, response: Response, reliable: bool) -> bool:
+        """See `Rung`."""
+        return False
+
+    def answered(self, leg: Leg, response: Response) -> None:
+        """See `Rung`."""
+        first = leg is self._asides[0]
+        take_answer(leg, self._offered if first else any_codec(), response)
+        if first:
+            self.answer = response.body
+        else:
+            self.offer = all_codecs(response.body)
+            if not self.offer:
+                self._fail()
+                return
+        ready = self._ready
+        if self.answer and self.offer and ready is not None:
+            self._ready = None
+            ready(True)
+
+    def failed(self, leg: Leg, response: Response) -> None:
+        """See `Rung`."""
+        leg.close()
+        self._fail()
+
+    def lost(self, aside: Leg) -> None:
+        """See `Beside`."""
+        self._fail()
+
+    def _fail(self) -> None:
+        self.failed_once, self.taken = True, False
+        ready, self._ready = self._ready, None
+        self.stop()
+        if ready is not None:
+            ready(False)
+
+    # --- its end
+
+    def take(self) -> tuple[Bridged, list[Aside]] | None:
+        """Somebody has answered: the talk has it from now on. None: it is gone already."""
+        bridge, self.bridge = self.bridge, None
+        if bridge is None or self.over:
+            return None
+        asides, self._asides = self._asides, []
+        self.over = True
+        return bridge, asides
+
+    def stop(self) -> None:
+        """It is not needed, or not any more."""
+        if self.over or self.taken:
+            return
+        self.over = True
+        self._ready = None
+        bridge, self.bridge = self.bridge, None
+        if bridge is not None:
+            bridge.close()
+        asides, self._asides = self._asides, []
+        for aside in asides:
+            aside.leave()
+        waiting, self.waiting = self.waiting, []
+        for leg, _ in waiting:
+            if leg.call is not None and not self.failed_once:
+                leg.close()
