@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from softswitch.configuration import Config
 from softswitch.media import Nursery, Workers
-from softswitch.recordings import Recordings
+from softswitch.recordings import Copying, Recordings
 from softswitch.settings import pool_settings, records
 from softswitch.sip import Transport, host_port
 from softswitch.switch import Switch
@@ -79,6 +79,8 @@ class Speaking:
         self._disk = _Apart(loop, "voicemail")
         self._mails = _Apart(loop, "mails")
         self._tapes = _Apart(loop, "recordings")
+        self._copies = _Apart(loop, "copies of recordings")
+        self._copying: Copying | None = None
 
     async def open(self, transport: Transport, config: Config) -> None:
         """A port for them alone. Raises OSError."""
@@ -104,6 +106,10 @@ class Speaking:
         kept = switch.spoken.recordings
         if kept is not None:
             kept.settings = config.recording
+            if self._copying is not None:
+                self._copying.folder = config.recording.folder
+                self._copying.settings = config.recording.copy_
+                self._copying.look()
         elif records(config):
             switch.spoken.recordings = kept = Recordings(
                 switch.name,
@@ -114,6 +120,13 @@ class Speaking:
                 switch.tokens.token,
                 switch.spoken.made_whole,
             )
+            self._copying = copying = Copying(
+                config.recording.folder,
+                config.recording.copy_,
+                self._copies,
+                switch.timers.after,
+            )
+            kept.on_finished = copying.look
             kept.open()
 
     def _keep_messages(self, config: Config) -> None:
@@ -154,6 +167,9 @@ class Speaking:
             kept.close()
         if self._switch.spoken.recordings is not None:
             self._switch.spoken.recordings.close()
+        if self._copying is not None:
+            self._copying.close()
         self._tapes.close(DISK_WITHIN)
+        self._copies.close(0.0)
         self._disk.close(DISK_WITHIN)
         self._mails.close(0.0)

@@ -61,7 +61,7 @@ from softswitch.config.places import (
     read_yaml,
     stamp,
 )
-from softswitch.config.recording import RecordingModel
+from softswitch.config.recording import CopyModel, RecordingModel
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.toll import TollModel, TollRule, toll_rule
@@ -98,6 +98,7 @@ __all__ = [
     "Characters",
     "ConfigErrors",
     "ConfigModel",
+    "CopyModel",
     "Count",
     "Extension",
     "ExtensionModel",

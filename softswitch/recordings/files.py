@@ -17,6 +17,8 @@ from typing import Final
 
 _PARTS: Final = (".1.part.wav", ".2.part.wav")
 _ABOUT: Final = ".json"
+MARKER: Final = ".uncopied"
+"""Beside a file that is to be copied elsewhere."""
 _CHUNK: Final = 65_536
 """Samples that are put together at a time."""
 _HEAD: Final = 44
@@ -47,9 +49,9 @@ def begin(path: Path, about: dict[str, str]) -> None:
         json.dump(about, file)
 
 
-def finish(path: Path) -> Finished | None:
-    """Make one file of the two parts, on disk by then; None if nothing was recorded. Raises
-    OSError."""
+def finish(path: Path, copied: bool = False) -> Finished | None:
+    """Make one file of the two parts, on disk by then; None if nothing was recorded. `copied`: it
+    is to be copied elsewhere. Raises OSError."""
     about_file = path.with_suffix(_ABOUT)
     try:
         about = json.loads(about_file.read_text())
@@ -61,6 +63,8 @@ def finish(path: Path) -> Finished | None:
     if samples:
         unfinished = path.with_suffix(".tmp")
         sha256 = _together(first, second, samples, unfinished)
+        if copied:
+            path.with_suffix(MARKER).touch()
         unfinished.rename(path)
         _sync(path.parent)
         finished = Finished(path, samples / _RATE, sha256, about)
@@ -137,9 +141,12 @@ def remainders(folder: Path) -> list[Path]:
 
 
 def expired(folder: Path, before: float) -> list[Path]:
-    """Whole recordings that were last written before that time (seconds since the epoch)."""
+    """Whole recordings that were last written before that time (seconds since the epoch), but for
+    those that are still to be copied."""
     return [
         one
         for one in folder.glob("*/*.wav")
-        if not one.name.endswith(_PARTS) and one.stat().st_mtime < before
+        if not one.name.endswith(_PARTS)
+        and not one.with_suffix(MARKER).exists()
+        and one.stat().st_mtime < before
     ]

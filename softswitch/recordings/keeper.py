@@ -68,16 +68,21 @@ class Recordings:
         self._token = token
         self._told = told
         self._closed = False
+        self.on_finished: Callable[[], None] | None = None
+        """Told when there is a file more."""
 
     def open(self) -> None:
         """Make whole what a killed process has left."""
-        self._elsewhere(partial(_rescued, self.settings.folder), self._rescued)
+        copied = self.settings.copy_ is not None
+        self._elsewhere(partial(_rescued, self.settings.folder, copied), self._rescued)
         self._look()
 
     def _rescued(self, found: list[Finished] | None) -> None:
         for one in found or ():
             log.warning("recording %s: made whole, %.1f s", one.path, one.seconds)
             self._told(one)
+        if self.on_finished is not None:
+            self.on_finished()
 
     def _look(self) -> None:
         if self._closed:
@@ -105,7 +110,13 @@ class Recordings:
 
     def finish(self, path: Path, then: Callable[[Finished | None], None]) -> None:
         """See `Recording`."""
-        self._elsewhere(partial(finish, path), then)
+        copied = self.settings.copy_ is not None
+        self._elsewhere(partial(finish, path, copied), partial(self._finished, then))
+
+    def _finished(self, then: Callable[[Finished | None], None], finished: Finished | None) -> None:
+        then(finished)
+        if self.on_finished is not None and finished is not None:
+            self.on_finished()
 
     def close(self) -> None:
         """The switch stops."""
@@ -123,11 +134,11 @@ def _given(
     then(recording if begun else None)
 
 
-def _rescued(folder: Path) -> list[Finished]:
+def _rescued(folder: Path, copied: bool) -> list[Finished]:
     found = []
     for path in remainders(folder):
         try:
-            whole = finish(path)
+            whole = finish(path, copied)
         except OSError as error:
             log.error("recording %s: %s", path, error.strerror)
             continue
