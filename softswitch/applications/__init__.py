@@ -5,6 +5,7 @@ the worker tells comes in by it, and what is to be heard goes out.
 """
 
 from softswitch.applications.applications import NONE_FREE, Applications
+from softswitch.applications.queues import OUTCOMES, Queues
 from softswitch.applications.seat import Application, Seat
 
-__all__ = ["NONE_FREE", "Application", "Applications", "Seat"]
+__all__ = ["NONE_FREE", "OUTCOMES", "Application", "Applications", "Queues", "Seat"]

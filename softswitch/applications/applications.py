@@ -8,6 +8,8 @@ from typing import Final
 
 from softswitch.applications.mailbox import MailboxApplication
 from softswitch.applications.menu import MenuApplication
+from softswitch.applications.queue import QueueApplication
+from softswitch.applications.queues import Queues
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.simple import (
     AnnouncementApplication,
@@ -18,7 +20,7 @@ from softswitch.applications.simple import (
 )
 from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
-from softswitch.calls import Opened
+from softswitch.calls import Member, Opened
 from softswitch.dialplan import (
     Announcement,
     Clock,
@@ -29,6 +31,7 @@ from softswitch.dialplan import (
     OwnNumber,
     Played,
     Plays,
+    QueuePlay,
     Sounds,
     Tone,
     VoicemailPlay,
@@ -51,12 +54,14 @@ class Applications(Known):
         network: Network,
         timers: Timers,
         now_us: Callable[[], int],
+        queues: Queues,
     ) -> None:
         self.name = name
         self._dialplan = dialplan
         self._network = network
         self._timers = timers
         self._now_us = now_us
+        self.queues = queues
         self.workers: Workers | None = None
         self.sounds: Sounds | None = None
         self.messages: Voicemail | None = None
@@ -115,6 +120,10 @@ class Applications(Known):
         where = self.address or _host_of(address)
         workers.want(seat, where, partial(self._seated, seat, play, where, then))
 
+    def leg_over(self, leg: Member) -> None:
+        """See `calls.Applications`."""
+        self.queues.leg_over(leg)
+
     def _seated(
         self,
         seat: Seat,
@@ -132,11 +141,11 @@ class Applications(Known):
             port.release()
             then(NONE_FREE)
             return
-        seat.opened(port, _application(seat, play.what), flow, address)
+        seat.opened(port, _application(seat, play.what, self.queues), flow, address)
         then(seat)
 
 
-def _application(seat: Seat, what: Played) -> Application:
+def _application(seat: Seat, what: Played, queues: Queues) -> Application:
     match what:
         case Echo():
             return EchoApplication(seat)
@@ -154,6 +163,8 @@ def _application(seat: Seat, what: Played) -> Application:
             return VoicemailApplication(seat, what)
         case MailboxPlay():
             return MailboxApplication(seat, what)
+        case QueuePlay():
+            return QueueApplication(seat, what, queues)
 
 
 def _host_of(sent_by: str) -> str:

@@ -61,6 +61,7 @@ from softswitch.calls.restoring import (
 )
 from softswitch.calls.row_kinds import RowKind
 from softswitch.calls.search import FULL
+from softswitch.calls.summons import Waiting
 
 __all__ = [
     "BACK",
@@ -108,6 +109,7 @@ __all__ = [
     "RowKind",
     "TollLimits",
     "TrunkStates",
+    "Waiting",
     "body_lines",
     "contact_line",
     "decode",

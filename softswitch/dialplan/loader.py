@@ -40,6 +40,13 @@ from softswitch.dialplan.conditions import (
 )
 from softswitch.dialplan.headers import HeadersMapping, RingText, header_lines
 from softswitch.dialplan.menus import MenuModel, check_menus, menu_name, read_menu
+from softswitch.dialplan.queues import (
+    HOLD_MUSIC,
+    QueueModel,
+    check_queues,
+    queue_skills,
+    read_queue,
+)
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import SourceText
@@ -98,6 +105,9 @@ class DialplanModel(Section):
     menus: dict[Annotated[str, AfterValidator(menu_name)], MenuModel] = Field(
         default={}, description="menus, by names that `play: {menu: NAME}` uses"
     )
+    queues: dict[Annotated[str, AfterValidator(menu_name)], QueueModel] = Field(
+        default={}, description="queues, by names that `play: {queue: NAME}` uses"
+    )
     routes: list[RouteModel] = Field(description="the routes; the first that fits is taken")
 
 
@@ -107,10 +117,16 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
     menus = read.value.get("menus") if isinstance(read.value, dict) else None
-    around = replace(around, menus=frozenset(menus if isinstance(menus, dict) else ()))
+    queues = read.value.get("queues") if isinstance(read.value, dict) else None
+    around = replace(
+        around,
+        menus=frozenset(menus if isinstance(menus, dict) else ()),
+        queues=queue_skills(queues),
+    )
     model = check_model(DialplanModel, read, around)
     _check_actions(read)
     check_menus(read, _ACTION_KEYS)
+    check_queues(read, _ACTION_KEYS)
     check_conditions(read)
     holidays, files, wrong = holidays_of(read, path.parent)
     if read.mistakes or wrong or model is None:
@@ -141,6 +157,15 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
                 around.sounds.prompt("invalid") if around.sounds is not None else "",
             )
             for name, one in model.menus.items()
+        },
+        queues={
+            name: read_queue(
+                name,
+                one,
+                around.timeout,
+                around.sounds.prompt(HOLD_MUSIC) if around.sounds is not None else "",
+            )
+            for name, one in model.queues.items()
         },
         file=str(path),
         files=files,

@@ -30,6 +30,7 @@ from softswitch.config import (
 from softswitch.dialplan.actions import Action, DialTemplate, PlayTemplate, Shaped, Template
 from softswitch.dialplan.conditions import Condition
 from softswitch.dialplan.menus import Menu
+from softswitch.dialplan.queues import Queue
 from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
 
@@ -151,7 +152,7 @@ class _Choice:
 
 
 class Dialplan:
-    """The routes in force, and the menus that they lead to.
+    """The routes in force, and the menus and queues that they lead to.
 
     ``file`` is the path for messages and reloading, ``files`` are those that it names (holidays);
     ``warnings`` are places worth a look. ``now`` gives the time of day (seconds, UTC).
@@ -164,6 +165,7 @@ class Dialplan:
         *,
         conditions: Mapping[str, Condition] = {},
         menus: Mapping[str, Menu] = {},
+        queues: Mapping[str, Queue] = {},
         file: str = "",
         files: Iterable[tuple[Path, Stamp]] = (),
         warnings: Iterable[Mistake] = (),
@@ -175,6 +177,7 @@ class Dialplan:
         self.extensions = frozenset(extensions)
         self.conditions = dict(conditions)
         self.menus = dict(menus)
+        self.queues = dict(queues)
         self.file = file
         self.files = tuple(files)
         self.warnings = tuple(warnings)
@@ -205,6 +208,7 @@ class Dialplan:
             self.extensions,
             conditions=self.conditions,
             menus=self.menus,
+            queues=self.queues,
             file=self.file,
             files=self.files,
             warnings=self.warnings,
