@@ -81,7 +81,7 @@ class QueueApplication(Application):
         seat, caller = self.seat, self._caller
         why = self._queues.refuses(queue)
         if why:
-            seat.note(queue=self.name, since=since)
+            seat.facts.update(queue=self.name, since=since)
             self._leave(why, None)
             return
         self._queues.enter(caller)
