@@ -1,7 +1,7 @@
 """Make the prompts of a language anew: ``python .ci/prompts.py en`` (needs espeak-ng and sox).
 
 Reads ``softswitch/prompts/LANGUAGE.txt`` and writes a WAV file for each line of it: 8 kHz, μ-law,
-no silence before and after, all equally loud. ``hold-music`` is no line: it is reckoned.
+no silence before and after, all equally loud. ``hold-music`` is not spoken, but reckoned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRIM = ["silence", "1", "0.01", "0.3%", "reverse"]
 MUSIC = "hold-music"
 CHORDS = ((48, 55, 60, 64), (45, 52, 57, 60), (41, 48, 57, 60), (43, 50, 59, 62))
 PATTERN = (0, 1, 2, 3, 2, 1, 2, 3)
-NOTE = 0.5  # seconds
+NOTE = 0.3  # seconds
 RINGS = 2.5  # seconds that a note is heard
 RATE = 8000
 
@@ -43,6 +43,12 @@ def music() -> bytes:
     return b"".join(struct.pack("<h", round(one / most * 9000)) for one in samples)
 
 
+def play(path: Path) -> None:
+    """Make it."""
+    raw = ["sox", "-D", "-t", "raw", "-r", str(RATE), "-c", "1", "-b", "16", "-e", "signed", "-"]
+    subprocess.run([*raw, "-e", "u-law", "-b", "8", str(path)], check=True, input=music())
+
+
 def main(language: str) -> None:
     """Make them all; what has no line any more is removed."""
     folder = PROMPTS / language
@@ -53,6 +59,9 @@ def main(language: str) -> None:
         if not text or name == "#":
             continue
         made.add(name)
+        if name == MUSIC:
+            play(folder / f"{name}.wav")
+            continue
         spoken = subprocess.run(
             ["espeak-ng", "-v", VOICES[language], "-s", SPEED, "--stdout", text.strip()],
             check=True,
@@ -64,11 +73,6 @@ def main(language: str) -> None:
             input=spoken,
             stderr=subprocess.DEVNULL,
         )
-    made.add(MUSIC)
-    raw = ["sox", "-D", "-t", "raw", "-r", str(RATE), "-c", "1", "-b", "16", "-e", "signed", "-"]
-    subprocess.run(
-        [*raw, "-e", "u-law", "-b", "8", str(folder / f"{MUSIC}.wav")], check=True, input=music()
-    )
     for path in folder.glob("*.wav"):
         if path.stem not in made:
             path.unlink()

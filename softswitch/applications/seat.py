@@ -76,7 +76,8 @@ class Application:
         self.seat.otherwise()
 
     def lost(self) -> None:
-        """The worker has died; `left` follows. There may be a last word for the call's data."""
+        """The worker has died, or has ended the call; `left` follows. There may be a last word for
+        the call's data."""
 
     def left(self) -> None:
         """The caller has gone, or has gone on."""
@@ -168,6 +169,8 @@ class Seat(Opened):
 
     def gone(self) -> None:
         """The call is over."""
+        if self.application is not None:
+            self.application.lost()
         self._end()
 
     def lost(self) -> None:
