@@ -24,7 +24,9 @@ from softswitch.control import (
     Status,
     SwitchViews,
     Traced,
+    agent_rows,
     media_rows,
+    queue_rows,
     toll_rows,
 )
 from softswitch.disk import JournalError, JournalFile
@@ -187,6 +189,8 @@ class Process:
         status.more["bans"] = banned.rows
         status.more["toll"] = partial(toll_rows, switch)
         status.more["media"] = partial(media_rows, switch)
+        status.more["queues"] = partial(queue_rows, switch)
+        status.more["agents"] = partial(agent_rows, switch)
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:

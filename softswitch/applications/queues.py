@@ -51,6 +51,9 @@ WRAPS_UP: Final = "wraps up"
 PAUSED: Final = "paused"
 LOGGED_OUT: Final = "logged out"
 UNREACHABLE: Final = "unreachable"
+STATES: Final = (FREE, TALKS, BUSY, RINGS, WRAPS_UP, PAUSED, LOGGED_OUT, UNREACHABLE)
+"""What an agent does. Busy: with other calls than those of queues. Paused: also as it is not to be
+disturbed, or has just not answered."""
 
 
 class Phones(Protocol):
@@ -63,7 +66,7 @@ class Phones(Protocol):
 class Wishes(Protocol):
     """What agents have set (`softswitch.features`)."""
 
-    def agent(self, extension: str) -> tuple[bool | None, bool]:
+    def agent_said(self, extension: str) -> tuple[bool | None, bool]:
         """Whether it is logged in (None: as the queue says), and whether it pauses."""
 
 
@@ -358,7 +361,7 @@ class Queues:
 
     def is_logged_in(self, agent: QueueAgent) -> bool:
         """Whether it is: as it has said, or else as the queue says."""
-        said, _ = self._wishes.agent(agent.extension)
+        said, _ = self._wishes.agent_said(agent.extension)
         return agent.logged_in if said is None else said
 
     def state(self, agent: QueueAgent) -> str:
@@ -374,7 +377,9 @@ class Queues:
         if not self.is_logged_in(agent):
             return LOGGED_OUT
         forwarding = self._forwardings.get(agent.extension)
-        if self._wishes.agent(agent.extension)[1] or (forwarding is not None and forwarding.dnd):
+        if self._wishes.agent_said(agent.extension)[1] or (
+            forwarding is not None and forwarding.dnd
+        ):
             return PAUSED
         if not self._phones.is_registered(agent.extension):
             return UNREACHABLE

@@ -243,10 +243,17 @@ class PhoneFeatures(Features):
         wishes.dnd = on
         self._changed(wishes)
 
-    def agent(self, extension: str) -> tuple[bool | None, bool]:
+    def agent_said(self, extension: str) -> tuple[bool | None, bool]:
         """Whether it is logged in to its queues (None: as they say), and whether it pauses."""
         wishes = self._wishes.get(extension)
         return (None, False) if wishes is None else (wishes.agent, wishes.paused)
+
+    def agent(self, extension: str) -> tuple[bool, bool]:
+        """Whether it is logged in to its queues, or to one of them, and whether it pauses. Raises
+        LookupError if it is no agent of any."""
+        self._check_agent(extension)
+        said, paused = self.agent_said(extension)
+        return (self._agents()[extension] if said is None else said), paused
 
     def set_agent(self, extension: str, on: bool | None) -> None:
         """Logged in to its queues, or not, or None: as they say. Raises LookupError if it is no
@@ -268,11 +275,10 @@ class PhoneFeatures(Features):
 
     def _set_agent(self, extension: str, what: str, argument: str) -> tuple[str, str, str]:
         """What a star code says of an agent."""
-        written = self._agents().get(extension)
-        if written is None:
+        if extension not in self._agents():
             raise ValueError("Not An Agent")
-        said, paused = self.agent(extension)
-        before = paused if what == PAUSE else written if said is None else said
+        logged_in, paused = self.agent(extension)
+        before = paused if what == PAUSE else logged_in
         on = argument == "on" if argument else not before
         if what == PAUSE:
             self.set_paused(extension, on)

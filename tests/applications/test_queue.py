@@ -12,7 +12,9 @@ from calls.call_world import _configuration
 from calls.transfers import BOB
 
 from softswitch import events
+from softswitch.control import agent_rows, queue_rows
 from softswitch.media.orders import Play
+from softswitch.metrics import SwitchMetrics
 
 PLAN = """
 queues:
@@ -422,4 +424,82 @@ def test_another_configuration(world: WaitingWorld, tmp_path: Path) -> None:
     assert rings(world.carol)
     two.bye()
     silent(world.carol)
+    world.over()
+
+
+def test_what_is_told_of_queues_and_agents(world: WaitingWorld) -> None:
+    """For `softswitch status`, and for Prometheus."""
+    one = Waits(world, "500")
+    two = Waits(world, "500")
+    three = Waits(world, "500")
+    world.run(2)
+    one.answered_by(world.alice)
+    assert rings(world.bob)
+    dials(world.dora, "*45")
+    world.run(8)
+    rows = {row["queue"]: row for row in queue_rows(world.switch)}
+    sales = rows["sales"]
+    assert (sales["waiting"], sales["agents"], sales["free"], sales["answered"]) == (2, 2, 0, 1)
+    assert sales["longest_wait"] == pytest.approx(10, abs=0.5)
+    assert (rows["few"]["logged_in"], rows["few"]["free"]) == (1, 1)
+    agents = {row["agent"]: row for row in agent_rows(world.switch)}
+    assert agents["1001"]["state"] == "talks"
+    assert (agents["1001"]["serves"], agents["1001"]["calls"]) == ("sales", 1)
+    assert agents["1002"]["state"] == "rings"
+    assert agents["1003"]["state"] == "free"
+    assert agents["1004"]["queues"] == ["few", "nobody"]
+    metrics = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in SwitchMetrics(world.switch, Silent())._queues()  # type: ignore[arg-type]
+        for sample in family.samples
+    }
+    assert metrics["softswitch_queue_waiting", "sales"] == 2
+    assert metrics["softswitch_queue_longest_wait_seconds", "sales"] > 9
+    assert metrics["softswitch_queue_agents", "sales", "talks"] == 1
+    assert metrics["softswitch_queue_agents", "free", "sales"] == 0
+    assert metrics["softswitch_queue_callers_total", "answered", "sales"] == 1
+    assert world.switch.tables()["queued"] == 2
+    two.bye()
+    silent(world.bob)
+    world.run(1)
+    assert rings(world.bob)
+    three.bye()
+    silent(world.bob)
+    hang_up(one, world.alice)
+    rows = {row["queue"]: row for row in queue_rows(world.switch)}
+    assert (rows["sales"]["answered"], rows["sales"]["abandoned"]) == (1, 2)
+    world.over()
+
+
+class Silent:
+    """A transport of which nothing is asked."""
+
+
+def test_codes(world: WaitingWorld) -> None:
+    """What agents dial, and those who are none."""
+    assert dials(world.alice, "*46") == "480 Paused"
+    assert dials(world.alice, "*46") == "480 Not Paused"
+    assert dials(world.alice, "*450") == "480 Logged Out"
+    assert dials(world.alice, "*450") == "480 Logged Out"
+    assert dials(world.alice, "*451") == "480 Logged In"
+    assert dials(world.alice, "*45") == "480 Logged Out"
+    features = world.switch.phone_features
+    assert features.agent("1001") == (False, False)
+    features.set_agent("1001", None)
+    assert features.agent("1001") == (True, False)
+    features.set_paused("1001", True)
+    features.set_agent("1001", False)
+    assert features.agent("1001") == (False, False), "who comes back does not pause"
+    world.over()
+
+
+def test_who_is_no_agent(tmp_path: Path) -> None:
+    plan = PLAN.replace('"1003"', '"1002"').replace('"1001", "1002", "1002"', '"1001", "1002"')
+    plan = plan.replace('"1001", "1002", {extension: "1002", penalty: 1}', '"1001", "1002"')
+    world = WaitingWorld(tmp_path, plan)
+    assert dials(world.carol, "*45").endswith("Not An Agent")
+    with pytest.raises(LookupError, match="agent of no queue"):
+        world.switch.phone_features.set_paused("1003", True)
+    with pytest.raises(LookupError, match="no extension `1009`"):
+        world.switch.phone_features.agent("1009")
     world.over()
