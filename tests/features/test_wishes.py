@@ -54,7 +54,17 @@ def test_its_row() -> None:
     row = wishes.written()
     assert WISHES.is_one(row)
     again = decode(row)
-    for name in ("extension", "forward", "after", "dnd", "dialled", "caller", "follow", "agent", "paused"):
+    for name in (
+        "extension",
+        "forward",
+        "after",
+        "dnd",
+        "dialled",
+        "caller",
+        "follow",
+        "agent",
+        "paused",
+    ):
         assert getattr(again, name) == getattr(wishes, name)
     assert bool(again) is True
     wishes.follow = ()
