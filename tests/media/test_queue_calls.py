@@ -149,8 +149,11 @@ def test_a_caller_waits_and_talks_with_the_agent_that_is_idle_longest(office: Of
         assert 0 <= float(facts["waited"]) < 30
     line = report(office)
     assert (line["queue"], line["offered"], line["answered"]) == ("sales", 3, 3)
-    query = "SELECT answered_party FROM cdrs WHERE dialled = '500' ORDER BY call_id"
-    assert office.rows(query) == [("extension:1001",), ("extension:1001",), ("extension:1002",)]
+    query = "SELECT parties FROM cdrs WHERE dialled = '500' ORDER BY call_id"
+    assert [json.loads(parties) for (parties,) in office.rows(query)] == [
+        ["extension:1003", "application:queue", f"extension:{agent}"]
+        for agent in ("1001", "1001", "1002")
+    ]
 
 
 def test_agents_pause_and_a_key_leads_out(office: Office) -> None:
