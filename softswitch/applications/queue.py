@@ -8,6 +8,7 @@ from typing import Final
 
 from softswitch.applications.queues import (
     ABANDONED,
+    AGAIN,
     ANSWERED,
     EXIT,
     LOST,
@@ -18,7 +19,7 @@ from softswitch.applications.queues import (
 )
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.speech import number
-from softswitch.calls import Leg, Waiting
+from softswitch.calls import BEING_TRANSFERRED, Leg, Waiting
 from softswitch.dialplan import Action, Queue, QueuePlay, Stage, Target
 from softswitch.sip import Timer
 
@@ -49,6 +50,7 @@ class QueueApplication(Application):
         self._caller = QueueCaller(self, settings)
         self._outcome = ""
         self._ends = False
+        self._action: Action | None = None  # where it has gone on, or is to
         self._announce: Timer | None = None
         self._longest: Timer | None = None
         self._came = 0.0
@@ -171,22 +173,45 @@ class QueueApplication(Application):
         queue = self._queue()
         if action is None and queue is not None and queue.otherwise is not None:
             action = queue.otherwise.of(seat.number, seat.around.dialplan.extensions)
-        if action is not None:
-            seat.go_on(action)
-        elif seat.play.otherwise is not None:
-            seat.otherwise()
+        self._action = action
+        if action is None:
+            self._otherwise()
         else:
-            self._ends = True
-            paths = seat.spoken(["not-available"])
-            if paths:
-                seat.say_files(paths)
-            else:
-                seat.hang_up()
+            seat.go_on(action)
+
+    def _otherwise(self) -> None:
+        """What the route says."""
+        self._action = self.seat.play.otherwise
+        if self._action is not None:
+            self.seat.otherwise()
+        else:
+            self._hang_up()
+
+    def _go(self) -> None:
+        """On to where that was not possible a moment ago."""
+        self._longest = None
+        if self._action is not None:
+            self.seat.go_on(self._action)
+
+    def _hang_up(self) -> None:
+        """After a word."""
+        seat = self.seat
+        self._ends = True
+        paths = seat.spoken(["not-available"])
+        if paths:
+            seat.say_files(paths)
+        else:
+            seat.hang_up()
 
     def nobody(self, status: int, reason: str) -> None:
         """See `Application`: who has pressed a key waits on."""
         seat, caller, queue = self.seat, self._caller, self._queue()
+        if reason == BEING_TRANSFERRED:
+            # Whom this is for turns out in a moment.
+            self._longest = seat.around.after(AGAIN, self._go)
+            return
         if self._outcome != EXIT or queue is None or self.name not in self._queues.lines:
+            self._action = seat.play.otherwise
             seat.otherwise()
             return
         self._outcome = WAITING

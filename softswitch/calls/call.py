@@ -21,7 +21,7 @@ from softswitch.calls.onward import Onward
 from softswitch.calls.parked import Parked
 from softswitch.calls.passing import Passed, any_in, passed
 from softswitch.calls.search import Search
-from softswitch.calls.summons import Summons, Waiting, ring
+from softswitch.calls.summons import BEING_TRANSFERRED, Summons, Waiting, ring
 from softswitch.calls.takeover import PICKUP, Pickup, Takeover
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
@@ -256,7 +256,7 @@ class Call(MergingCall):
         if self.over:
             return
         if kept is None or self._busy(kept) or kept.session.ack_for or application.session.ack_for:
-            came_to_nothing(491, "Being Transferred")
+            came_to_nothing(491, BEING_TRANSFERRED)
             return
         if self._transferred >= self.core.settings.max_transfers:
             came_to_nothing(403, "Went On Too Often")

@@ -12,6 +12,8 @@ from softswitch.dialplan import Stages
 from softswitch.sip import Response
 
 QUEUE: Final = "queue"
+BEING_TRANSFERRED: Final = "Being Transferred"
+"""Why who talks with an application cannot go on just now."""
 
 
 class Waiting:

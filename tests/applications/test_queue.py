@@ -8,8 +8,8 @@ import pytest
 from applications.speaking_world import CONFIG
 from applications.test_played import dies
 from applications.waiting_world import WaitingWorld, Waits, dials, hang_up, rings, silent
-from calls.call_world import _configuration
-from calls.transfers import BOB
+from calls.call_world import Agent, _configuration
+from calls.transfers import BOB, refer
 
 from softswitch import events
 from softswitch.control import agent_rows, queue_rows
@@ -502,4 +502,63 @@ def test_who_is_no_agent(tmp_path: Path) -> None:
         world.switch.phone_features.set_paused("1003", True)
     with pytest.raises(LookupError, match="no extension `1009`"):
         world.switch.phone_features.agent("1009")
+    world.over()
+
+
+def joins(one: Waits, agent: Agent) -> None:
+    """That one answers, and hears the queue in place of the caller."""
+    agent.line.reply(200, BOB)
+    one.worker.reply(200, BOB)
+    agent.line.reply(200, BOB)
+
+
+def test_a_caller_that_is_being_transferred(world: WaitingWorld) -> None:
+    """Nobody is rung for it meanwhile, and nothing ends it; then it is the turn of whoever came."""
+    one = Waits(world, "502", world.alice)
+    assert one.hears == ["welcome"]
+    refer(one.line, "1003")
+    world.run(1)
+    assert rings(world.carol)
+    dials(world.dora, "*45")
+    world.run(4)
+    joins(one, world.carol)
+    world.run(1.5)
+    assert world.outcomes() == ["waiting"]
+    assert rings(world.dora)
+    hangs_up = world.carol.line
+    world.dora.line.reply(200, BOB)
+    world.run(0.1)
+    hangs_up.reply(200, BOB)
+    one.worker.reply(200, to="BYE")
+    one.gone()
+    assert world.outcomes() == ["answered"]
+    assert [talk.how for talk in world.of(events.TalkBegan)][-1] == "queue"
+    world.run(3)
+    one.line.reply(200, to="BYE")
+    hangs_up.bye()
+    world.dora.line.reply(200, to="BYE")
+    world.over()
+
+
+def test_the_wait_is_over_while_a_caller_is_being_transferred(world: WaitingWorld) -> None:
+    """Then who has come in its place goes on."""
+    one = Waits(world, "502", world.alice)
+    one.heard()
+    world.run(27)
+    refer(one.line, "1002")
+    world.run(4)
+    assert world.outcomes() == ["timeout"]
+    assert not one.over
+    assert rings(world.bob)
+    joins(one, world.bob)
+    world.run(1.5)
+    assert rings(world.carol)
+    world.carol.line.reply(200, BOB)
+    world.bob.line.reply(200, BOB)
+    one.worker.reply(200, to="BYE")
+    one.gone()
+    world.run(3)
+    one.line.reply(200, to="BYE")
+    world.bob.line.bye()
+    world.carol.line.reply(200, to="BYE")
     world.over()
