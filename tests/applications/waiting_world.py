@@ -44,7 +44,7 @@ class WaitingWorld(SpeakingWorld):
         assert workers is not None
         assert not workers.busy
         workers.close()
-        self.rest()
+        self.end()
         assert not len(self.switch.queues)
         assert not self.switch.queues._by_leg
         assert all(not one.legs for one in self.switch.queues.agents.values())
