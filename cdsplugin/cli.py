@@ -16,7 +16,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cdsplugin.accounts import GROUPS, Rates, RatesError, Report, cost_report, read_rates
+from cdsplugin.accounts import (
+    GROUPS,
+    QUEUE_GROUPS,
+    WITHIN,
+    QueueLine,
+    Rates,
+    RatesError,
+    Report,
+    cost_report,
+    queue_report,
+    read_rates,
+)
 from cdsplugin.archive import ReadError, read_record, read_records, reading_records
 from cdsplugin.client import Server, access, calls, note, record, records, set_properties, watch
 from cdsplugin.data import cell, shown
@@ -124,13 +135,21 @@ def _is_file(text: str) -> bool:
     "--by",
     default="account",
     show_default=True,
-    help=f"Group by these, separated by commas: {', '.join(GROUPS)}.",
+    help=f"Group by these, separated by commas: {', '.join(GROUPS)}; or, for what became of "
+    f"callers of queues, queue with {', '.join(QUEUE_GROUPS[1:])}.",
 )
 @click.option(
     "--rates", "rate_file", type=click.Path(path_type=Path), help="Rate file (YAML) for the costs."
 )
 @click.option("--since", metavar="DATE", help="Only calls from this day or time (UTC) on.")
 @click.option("--until", metavar="DATE", help="Only calls before this day or time (UTC).")
+@click.option(
+    "--within",
+    type=click.FloatRange(min=0),
+    default=WITHIN,
+    show_default=True,
+    help="Of queues: seconds within which callers are to be answered (service level).",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def report(
@@ -139,14 +158,21 @@ def report(
     rate_file: Path | None,
     since: str | None,
     until: str | None,
+    within: float,
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """The cost report of one or more DATABASES: calls, answered calls, minutes and costs.
+    """The cost report of one or more DATABASES: calls, answered calls, minutes and costs. By queue:
+    callers that came, were answered, gave up, and how long they waited.
 
     A call that several of them have counts once.
     """
     groups = [name.strip() for name in by.split(",") if name.strip()]
+    if "queue" in groups:
+        if rate_file is not None:
+            raise click.BadParameter("does not go with --by queue", param_hint="--rates")
+        _report_queues(databases, groups, since, until, within, as_csv, as_json)
+        return
     try:
         rates = read_rates(rate_file) if rate_file is not None else None
         with contextlib.ExitStack() as stack:
@@ -172,19 +198,77 @@ def report(
         ]
         for line in found.lines
     ]
+    _print_rows(heads, rows, len(groups), as_csv)
+    _say_uncovered(found)
+
+
+def _print_rows(heads: list[str], rows: list[list[str]], texts: int, as_csv: bool) -> None:
+    """As CSV or as a table; the first columns are texts."""
     if as_csv:
-        texts = len(groups)
         csv.writer(sys.stdout).writerows(
             [heads, *([*map(cell, row[:texts]), *row[texts:]] for row in rows)]
         )
-    else:
-        table = Table(*heads)
-        for column in table.columns[len(groups) :]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*(Text(shown(value)) for value in row))
-        Console().print(table)
-    _say_uncovered(found)
+        return
+    table = Table(*heads)
+    for column in table.columns[texts:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*(Text(shown(value)) for value in row))
+    Console().print(table)
+
+
+def _report_queues(
+    databases: tuple[Path, ...],
+    groups: list[str],
+    since: str | None,
+    until: str | None,
+    within: float,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """What became of the callers of queues."""
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(reading_records(path)) for path in databases]
+            lines = queue_report(opened, groups, since, until, within)
+    except ReadError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--by") from error
+    if as_json:
+        told = [_queue_json(line, groups) for line in lines]
+        click.echo(json.dumps({"lines": told, "within": within}, indent=2))
+        return
+    heads = [*groups, "offered", "answered", "abandoned", "others", "average wait", "longest wait"]
+    heads.append(f"% within {within:g} s")
+    rows = [
+        [
+            *line.group,
+            str(line.offered),
+            str(line.answered),
+            str(line.abandoned),
+            str(line.offered - line.answered - line.abandoned),
+            f"{line.average:.1f}",
+            f"{line.longest:.1f}",
+            f"{line.level:.1f}",
+        ]
+        for line in lines
+    ]
+    _print_rows(heads, rows, len(groups), as_csv)
+
+
+def _queue_json(line: QueueLine, groups: list[str]) -> dict[str, Any]:
+    """Waits are in seconds."""
+    return {
+        **dict(zip(groups, line.group, strict=True)),
+        "offered": line.offered,
+        "answered": line.answered,
+        "abandoned": line.abandoned,
+        "outcomes": line.outcomes,
+        "average_wait": round(line.average, 1),
+        "longest_wait": round(line.longest, 1),
+        "service_level": round(line.level, 1),
+    }
 
 
 def _say_uncovered(found: Report) -> None:

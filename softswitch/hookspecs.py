@@ -52,6 +52,16 @@ class Features(Protocol):
     def set_dnd(self, extension: str, on: bool | None) -> None:
         """Not to be disturbed, or to be, or None: what the configuration says."""
 
+    def agent(self, extension: str) -> tuple[bool, bool]:
+        """Whether it is logged in to its queues, or to one of them, and whether it pauses. Raises
+        LookupError also if it is an agent of none; so do the next two."""
+
+    def set_agent(self, extension: str, on: bool | None) -> None:
+        """Logged in to its queues, or not, or None: what they say."""
+
+    def set_paused(self, extension: str, on: bool) -> None:
+        """Whether its queues are not to ring it for a while."""
+
     def mailbox(self, extension: str) -> tuple[int, int]:
         """How many messages wait in its mailbox that nobody has heard, and how many others."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from softswitch.applications import OUTCOMES, STATES
 from softswitch.sip import Ring, Transport
 from softswitch.switch import Switch
 from softswitch.trace import Exporter
@@ -127,3 +128,32 @@ class SwitchMetrics:
         yield up
         yield registered
         yield busy
+        yield from self._queues()
+
+    def _queues(self) -> Iterator[Metric]:
+        """Who waits, which agents are free, and what came of callers."""
+        queues = self._switch.queues
+        waiting = GaugeMetricFamily(
+            "softswitch_queue_waiting", "Callers that wait.", labels=["queue"]
+        )
+        longest = GaugeMetricFamily(
+            "softswitch_queue_longest_wait_seconds",
+            "For how long the first of them has waited.",
+            labels=["queue"],
+        )
+        agents = GaugeMetricFamily(
+            "softswitch_queue_agents", "Agents of a queue, by state.", labels=["queue", "state"]
+        )
+        callers = CounterMetricFamily(
+            "softswitch_queue_callers", "What came of callers.", labels=["queue", "outcome"]
+        )
+        for name, queue in self._switch.dialplan.queues.items():
+            line = queues.lines[name]
+            waiting.add_metric([name], len(line.callers))
+            longest.add_metric([name], queues.waited(line))
+            states = [queues.state(agent) for agent in queue.agents]
+            for state in STATES:
+                agents.add_metric([name, state], states.count(state))
+            for outcome in OUTCOMES:
+                callers.add_metric([name, outcome], line.outcomes.get(outcome, 0))
+        yield from (waiting, longest, agents, callers)

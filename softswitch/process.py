@@ -24,8 +24,10 @@ from softswitch.control import (
     Status,
     SwitchViews,
     Traced,
+    agent_rows,
     conference_rows,
     media_rows,
+    queue_rows,
     toll_rows,
 )
 from softswitch.disk import JournalError, JournalFile
@@ -189,6 +191,8 @@ class Process:
         status.more["toll"] = partial(toll_rows, switch)
         status.more["media"] = partial(media_rows, switch)
         status.more["conferences"] = partial(conference_rows, switch)
+        status.more["queues"] = partial(queue_rows, switch)
+        status.more["agents"] = partial(agent_rows, switch)
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:

@@ -7,14 +7,14 @@ but no sockets: those are `Network`'s, and `softswitch.process` puts the two tog
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import pluggy
 
-from softswitch.applications import Applications
+from softswitch.applications import Applications, Queues
 from softswitch.call_ids import CallIDs
 from softswitch.calls import (
     DRAINING,
@@ -217,6 +217,7 @@ class Switch(Core):
             self.forwardings,
             self.mailboxes,
             config.limits.max_follow,
+            self._agents,
         )
         parties.on_registered = self._registered
         parties.registering.moved = self._moved
@@ -278,15 +279,23 @@ class Switch(Core):
             now_us,
             message_settings(config),
         )
-        parties.on_unregistered = self.notifier.registered
-        self.phone_features.on_changed = self.notifier.registered
+        parties.on_unregistered = self._unregistered
+        self.phone_features.on_changed = self._unregistered
         self.codes = in_call_codes(config)
         self.dialling = {}
         self.music: Plays | None = None
         self.transcodes = False
         self.recorded: RecordedTalks | None = None
+        self.queues = Queues(
+            self._dialplan,
+            self.timers,
+            self,
+            self.phone_features,
+            self.legs,
+            self.forwardings,
+        )
         self.applications = self.spoken = Applications(
-            self.name, self._dialplan, network, self.timers, now_us, self.emit
+            self.name, self._dialplan, network, self.timers, now_us, self.emit, self.queues
         )
         self._take_up_sounds(config)
         self.restarting = Restarting(
@@ -349,6 +358,15 @@ class Switch(Core):
         self.notifier.take_up(notifier_settings(config))
         self.messages.take_up(message_settings(config))
         self._take_up_sounds(config)
+        self.queues.take_up()
+
+    def _agents(self) -> Mapping[str, bool]:
+        """The agents of all queues, and whether they are logged in from the beginning."""
+        found: dict[str, bool] = {}
+        for queue in self.dialplan.queues.values():
+            for agent in queue.agents:
+                found[agent.extension] = found.get(agent.extension, False) or agent.logged_in
+        return found
 
     def _dialplan(self) -> Dialplan:
         return self.dialplan
@@ -385,8 +403,13 @@ class Switch(Core):
     def _registered(self, extension: str) -> None:
         """A phone of it is new, or has moved."""
         self.completions.changed(extension)
-        self.notifier.registered(extension)
+        self._unregistered(extension)
         self.messages.registered(extension)
+
+    def _unregistered(self, extension: str) -> None:
+        """A phone of it has gone, or something else is in force of it."""
+        self.notifier.registered(extension)
+        self.queues.changed(extension)
 
     def _take_up_limits(self, config: Config) -> None:
         # Every call asks for these; of the configuration's model each costs a search.
@@ -776,6 +799,8 @@ class Switch(Core):
             self.dialogs.began(leg.call.call_id, leg.session.dialog.call_id, leg.party)
         if self.lamps.awake:
             self.lamps.took(leg)
+        if self.queues.awake:
+            self.queues.took(leg)
 
     def forget(self, leg: Member, tag: str = "") -> None:
         """The leg is over, or its dialog of that tag."""
@@ -786,6 +811,8 @@ class Switch(Core):
         self.legs.pop(leg.key, None)
         if self.lamps.awake:
             self.lamps.lost(leg)
+        if self.queues.awake:
+            self.queues.lost(leg)
         if self.dialling:
             dialling = self.dialling.pop(leg.key, None)
             if isinstance(dialling, Dialling):
@@ -878,6 +905,7 @@ class Switch(Core):
             "lines": len(self.lines),
             "orbits": len(self.orbits),
             "dialling": len(self.dialling),
+            "queued": len(self.queues),
             "completions": len(self.completions),
             **self.transactions.tables(),
             "timers": len(self.timers),

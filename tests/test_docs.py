@@ -164,6 +164,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/menus.md", 2),
         ("docs/voicemail.md", 2),
         ("docs/recording.md", 2),
+        ("docs/queues.md", 2),
     ],
 )
 def test_configurations_run_as_printed(

@@ -122,6 +122,23 @@ class DndOut(DndIn):
     extension: str = Field(examples=["1001"])
 
 
+class AgentIn(BaseModel):
+    """Whether it is logged in to its queues, and whether it pauses; what is not named stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    logged_in: bool | None = None
+    paused: bool | None = None
+
+
+class AgentOut(BaseModel):
+    """The same of an extension, whoever said so."""
+
+    extension: str = Field(examples=["1001"])
+    logged_in: bool
+    paused: bool
+
+
 class Phones:
     """``features`` is the switch's; None: there is no switch in this process."""
 
@@ -168,6 +185,13 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
             extension=number,
             follow=[_told(step) for step in features.forwarding(number).follow],
         )
+
+    def agent_of(features: Features, number: str) -> AgentOut:
+        try:
+            logged_in, paused = features.agent(number)
+        except LookupError as error:
+            raise HTTPException(404, str(error.args[0])) from None
+        return AgentOut(extension=number, logged_in=logged_in, paused=paused)
 
     async def stored(features: Features) -> None:
         done = asyncio.Event()
@@ -254,6 +278,32 @@ def make_router(section: ApiSection, access: Access, phones: Phones) -> APIRoute
     async def clear_dnd(number: Number) -> DndOut:
         """As the configuration says again."""
         return await disturb(number, None)
+
+    @router.get("/extensions/{number}/agent", dependencies=reading, responses=_READING)
+    async def agent(number: Number) -> AgentOut:
+        """Whether an agent is logged in to its queues, and whether it pauses."""
+        return agent_of(of(number), number)
+
+    @router.put("/extensions/{number}/agent", dependencies=writing, responses=_WRITING)
+    async def set_agent(number: Number, wanted: AgentIn) -> AgentOut:
+        """Log an agent in or out, let it pause or go on."""
+        features = writable(number)
+        agent_of(features, number)
+        if wanted.logged_in is not None:
+            features.set_agent(number, wanted.logged_in)
+        if wanted.paused is not None:
+            features.set_paused(number, wanted.paused)
+        await stored(features)
+        return agent_of(features, number)
+
+    @router.delete("/extensions/{number}/agent", dependencies=writing, responses=_WRITING)
+    async def clear_agent(number: Number) -> AgentOut:
+        """As its queues say again, and without a pause."""
+        features = writable(number)
+        agent_of(features, number)
+        features.set_agent(number, None)
+        await stored(features)
+        return agent_of(features, number)
 
     @router.get("/extensions/{number}/mailbox", dependencies=reading, responses=_READING)
     async def mailbox(number: Number) -> MailboxOut:

@@ -5,7 +5,28 @@ the worker tells comes in by it, and what is to be heard goes out.
 """
 
 from softswitch.applications.applications import Applications
+from softswitch.applications.queues import (
+    ABANDONED,
+    ANSWERED,
+    FREE,
+    LOGGED_OUT,
+    OUTCOMES,
+    STATES,
+    Queues,
+)
 from softswitch.applications.rooms import NONE_FREE
 from softswitch.applications.seat import Application, Seat
 
-__all__ = ["NONE_FREE", "Application", "Applications", "Seat"]
+__all__ = [
+    "ABANDONED",
+    "ANSWERED",
+    "FREE",
+    "LOGGED_OUT",
+    "NONE_FREE",
+    "OUTCOMES",
+    "STATES",
+    "Application",
+    "Applications",
+    "Queues",
+    "Seat",
+]

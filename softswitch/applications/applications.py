@@ -11,6 +11,8 @@ from softswitch.applications.bridge import Bridge, facts_of
 from softswitch.applications.conference import ConferenceApplication, DoorApplication
 from softswitch.applications.mailbox import MailboxApplication
 from softswitch.applications.menu import MenuApplication
+from softswitch.applications.queue import QueueApplication
+from softswitch.applications.queues import Queues
 from softswitch.applications.rooms import NONE_FREE, Rooms
 from softswitch.applications.seat import Application, Seat
 from softswitch.applications.simple import (
@@ -23,7 +25,7 @@ from softswitch.applications.simple import (
 )
 from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
-from softswitch.calls import Bridged, Opened
+from softswitch.calls import Bridged, Member, Opened
 from softswitch.dialplan import (
     Announcement,
     Clock,
@@ -36,6 +38,7 @@ from softswitch.dialplan import (
     OwnNumber,
     Played,
     Plays,
+    QueuePlay,
     Sounds,
     Tone,
     VoicemailPlay,
@@ -60,6 +63,7 @@ class Applications(Known):
         timers: Timers,
         now_us: Callable[[], int],
         emit: Callable[[events.Event], None],
+        queues: Queues,
     ) -> None:
         self.name = name
         self._emit = emit
@@ -68,6 +72,7 @@ class Applications(Known):
         self._network = network
         self._timers = timers
         self._now_us = now_us
+        self.queues = queues
         self.workers: Workers | None = None
         self.rooms = Rooms(self)
         self.sounds: Sounds | None = None
@@ -195,6 +200,10 @@ class Applications(Known):
                 return
         workers.want(seat, where, seated)
 
+    def leg_over(self, leg: Member) -> None:
+        """See `calls.Applications`."""
+        self.queues.leg_over(leg)
+
     def _seated(
         self,
         seat: Seat,
@@ -221,10 +230,10 @@ class Applications(Known):
             if conference is not None and not what.admitted and conference.guarded:
                 return DoorApplication(seat, conference)
             return ConferenceApplication(seat, self.rooms, what)
-        return _application(seat, what)
+        return _application(seat, what, self.queues)
 
 
-def _application(seat: Seat, what: Played) -> Application:
+def _application(seat: Seat, what: Played, queues: Queues) -> Application:
     match what:
         case Echo():
             return EchoApplication(seat)
@@ -244,6 +253,8 @@ def _application(seat: Seat, what: Played) -> Application:
             return VoicemailApplication(seat, what)
         case MailboxPlay():
             return MailboxApplication(seat, what)
+        case QueuePlay():
+            return QueueApplication(seat, what, queues)
         case ConferencePlay():
             raise AssertionError("rooms are the applications' own")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from softswitch import events
-from softswitch.calls import Call, Caller, Destination, Leg, Member, Opened, Passage
-from softswitch.dialplan import Action, Dialplan, Menu, Play, Plays
+from softswitch.calls import Call, Caller, Destination, Leg, Member, Opened, Passage, Waiting
+from softswitch.dialplan import Action, Dialplan, Menu, Play, Plays, Stages
 from softswitch.media import File, Port, Recorded, Sound, Tone
 from softswitch.sip import Flow, Timer, local_response
 from softswitch.voicemail import Voicemail
@@ -77,6 +77,10 @@ class Application:
     def nobody(self, status: int, reason: str) -> None:
         """Where the caller was to go on there is nobody: it is still here."""
         self.seat.otherwise()
+
+    def lost(self) -> None:
+        """The worker has died, or has ended the call; `left` follows. There may be a last word for
+        the call's data."""
 
     def left(self) -> None:
         """The caller has gone, or has gone on."""
@@ -173,11 +177,15 @@ class Seat(Opened):
 
     def gone(self) -> None:
         """The call is over."""
+        if self.application is not None:
+            self.application.lost()
         self._end()
 
     def lost(self) -> None:
         """The worker has died."""
         leg, self.port = self.leg, None
+        if self.application is not None:
+            self.application.lost()
         self._end()
         if leg is None or leg.call is None:
             return
@@ -275,6 +283,20 @@ class Seat(Opened):
             else:
                 self.say([RINGING])
         leg.call.go_on(leg, action, self._nobody)
+
+    def ring(self, stages: Stages, timeout: float, waiting: Waiting) -> bool:
+        """Ring these for the caller, who hears on what it hears until one of them answers; see
+        `Call.summon`."""
+        leg = self.leg
+        if self._going or leg is None or not isinstance(leg.call, Call):
+            return False
+        return leg.call.summon(leg, stages, timeout, waiting)
+
+    def stop_ringing(self) -> None:
+        """They are rung no more."""
+        leg = self.leg
+        if leg is not None and isinstance(leg.call, Call):
+            leg.call.withdraw_summons(leg)
 
     def _nobody(self, status: int, reason: str) -> None:
         self._going = False

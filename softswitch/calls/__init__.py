@@ -63,9 +63,11 @@ from softswitch.calls.restoring import (
 )
 from softswitch.calls.row_kinds import RowKind
 from softswitch.calls.search import FULL
+from softswitch.calls.summons import BEING_TRANSFERRED, Waiting
 
 __all__ = [
     "BACK",
+    "BEING_TRANSFERRED",
     "CALLEE_BUSY",
     "CALLER_BUSY",
     "COMPLETE",
@@ -114,6 +116,7 @@ __all__ = [
     "RowKind",
     "TollLimits",
     "TrunkStates",
+    "Waiting",
     "body_lines",
     "contact_line",
     "decode",

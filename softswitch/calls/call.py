@@ -22,6 +22,7 @@ from softswitch.calls.onward import Onward
 from softswitch.calls.parked import Parked
 from softswitch.calls.passing import Passed, any_in, passed
 from softswitch.calls.search import Search
+from softswitch.calls.summons import BEING_TRANSFERRED, Summons, Waiting, ring
 from softswitch.calls.takeover import PICKUP, Pickup, Takeover
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
@@ -34,7 +35,7 @@ from softswitch.calls.transfer import (
     Transfer,
     Transferring,
 )
-from softswitch.dialplan import Action, Source, Stage, Target
+from softswitch.dialplan import Action, Source, Stage, Stages, Target
 from softswitch.sip import (
     BadRefer,
     Dialog,
@@ -256,7 +257,7 @@ class Call(MergingCall):
         if self.over:
             return
         if kept is None or self._busy(kept) or kept.session.ack_for or application.session.ack_for:
-            came_to_nothing(491, "Being Transferred")
+            came_to_nothing(491, BEING_TRANSFERRED)
             return
         if self._transferred >= self.core.settings.max_transfers:
             came_to_nothing(403, "Went On Too Often")
@@ -269,6 +270,30 @@ class Call(MergingCall):
     def _act(self, action: Action, transfer: BlindTransfer, offer: bytes) -> None:
         search = self._search_for(transfer, offer)
         search.act(action)
+
+    def summon(self, application: Leg, stages: Stages, timeout: float, waiting: Waiting) -> bool:
+        """Ring these for who talks with the application of a queue, which is heard until one of
+        them answers; whether that can be just now. `waiting` is told what comes of it, which may be
+        at once."""
+        talk = application.talk
+        kept = talk.other(application) if talk is not None else None
+        if self.over or kept is None or self._busy(kept) or not kept.up:
+            return False
+        if kept.session.ack_for or application.session.ack_for:
+            return False
+        summons = Summons(self, kept, application, stages, timeout, waiting)
+        self._add(summons)
+        summons.start(self._ring_summoned)
+        return True
+
+    def _ring_summoned(self, transfer: BlindTransfer, offer: bytes) -> None:
+        ring(transfer, self._search_for(transfer, offer))
+
+    def withdraw_summons(self, application: Leg) -> None:
+        """Nobody is to be rung any more for who talks with that one."""
+        for transfer in list(self.transfers or ()):
+            if isinstance(transfer, Summons) and transfer.application is application:
+                transfer.withdraw()
 
     def application_lost(self, application: Leg, otherwise: Action | None, why: str) -> None:
         """A worker has died, and the leg of its application with it: whom it talked with goes on

@@ -282,6 +282,10 @@ class Applications:
         there is none. At once, or a little later."""
         raise NotImplementedError
 
+    def leg_over(self, leg: Member) -> None:
+        """The leg of one is about to be over: it may have a last word."""
+        raise NotImplementedError
+
 
 class Member:
     """A leg as the switch has it in its tables."""

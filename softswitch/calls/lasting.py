@@ -13,7 +13,7 @@ from softswitch.calls.core import Caller, Core, Member
 from softswitch.calls.early import Early
 from softswitch.calls.headers import reason_line, reason_of
 from softswitch.calls.last_words import LastWord, leaves
-from softswitch.calls.leg import INVITING, Leg
+from softswitch.calls.leg import APPLICATION, INVITING, Leg
 from softswitch.calls.mixing import Mixer
 from softswitch.calls.parked import Parked
 from softswitch.calls.records import CallRecord, encode, flow_record, head_of
@@ -547,6 +547,8 @@ class LastingCall(Consulting):
     def leg_ended(self, leg: Member, status: int, reason: str, by: str) -> None:
         """Tell that a leg is over, and give back its line."""
         assert isinstance(leg, Leg)
+        if leg.how == APPLICATION and not leg.ended:
+            self.core.applications.leg_over(leg)
         if leg.line:
             holder = leg.holder
             if holder is None:

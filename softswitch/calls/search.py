@@ -77,9 +77,9 @@ class SearchUser(Protocol):
 
 class Search(Trying):
     """The legs that are rung, and what becomes of them. `told`: who has forwarded the call, and
-    why, as the user was told last."""
+    why, as the user was told last. `stays`: it goes nowhere else, whatever who is rung says."""
 
-    __slots__ = ("group", "mixer", "timeout", "timer", "told", "user")
+    __slots__ = ("group", "mixer", "stays", "timeout", "timer", "told", "user")
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class Search(Trying):
         super().__init__(call, party, identity, offer, content, hops, by)
         self.user: SearchUser | None = user
         self.group = False  # whether there are several whom the route would ring
+        self.stays = False
         self.timeout = 0.0
         self.told = "", ""
         self.timer: Timer | None = None
@@ -124,6 +125,13 @@ class Search(Trying):
         self.otherwise = otherwise
         if self.user is not None:
             self.user.trying(self)
+        self._next_stage()
+
+    def summon(self, stages: Stages, timeout: float) -> None:
+        """Ring these, and nobody to whom they would forward the call."""
+        self.stages = list(stages)
+        self.group = self.stays = True
+        self.timeout = timeout
         self._next_stage()
 
     def ring_at(self, destinations: list[Destination]) -> None:
@@ -599,6 +607,8 @@ class Search(Trying):
     def _redirect(self, leg: Leg, response: Response, by_way: Diversion | None) -> None:
         """A 3xx: its Contacts are the next to try (§8.1.3.4), as far as the dialplan allows.
         `by_way` is how the call had come there."""
+        if self.stays:
+            return
         core = self.call.core
         # Whether who redirects was not chosen together with others.
         alone = by_way.alone if by_way is not None else not self.group

@@ -11,6 +11,7 @@ from softswitch.control.asking import ControlError, ask, open_control, put_toget
 from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.media import conference_rows, media_rows
+from softswitch.control.queues import agent_rows, queue_rows
 from softswitch.control.status import ROWS, SECTIONS, Status
 from softswitch.control.toll import toll_rows
 from softswitch.control.traced import Traced
@@ -29,10 +30,12 @@ __all__ = [
     "Traced",
     "Verb",
     "Wrong",
+    "agent_rows",
     "ask",
     "conference_rows",
     "media_rows",
     "open_control",
     "put_together",
+    "queue_rows",
     "toll_rows",
 ]

@@ -13,10 +13,20 @@ from softswitch.dialplan.plays import (
     MusicPlay,
     OwnNumber,
     Played,
+    QueuePlay,
     Tone,
     VoicemailPlay,
 )
 from softswitch.dialplan.plays import Menu as MenuPlay
+from softswitch.dialplan.queues import (
+    FEWEST_CALLS,
+    IN_ORDER,
+    LONGEST_IDLE,
+    RING_ALL,
+    ROUND_ROBIN,
+    Queue,
+    QueueAgent,
+)
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.sounds import OWN, NoSound, Sounds, check_wav
 from softswitch.dialplan.surroundings import Surroundings
@@ -26,7 +36,12 @@ from softswitch.dialplan.walking import Walk, Walked, keys_of, menus_told
 __all__ = [
     "AGAIN",
     "BACK",
+    "FEWEST_CALLS",
+    "IN_ORDER",
+    "LONGEST_IDLE",
     "OWN",
+    "RING_ALL",
+    "ROUND_ROBIN",
     "Action",
     "Announcement",
     "Choice",
@@ -47,6 +62,9 @@ __all__ = [
     "Play",
     "Played",
     "Plays",
+    "Queue",
+    "QueueAgent",
+    "QueuePlay",
     "Route",
     "RouteTemplate",
     "Sounds",

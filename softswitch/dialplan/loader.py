@@ -46,6 +46,13 @@ from softswitch.dialplan.conferences import (
 from softswitch.dialplan.headers import HeadersMapping, RingText, header_lines
 from softswitch.dialplan.menus import MenuModel, check_menus, menu_name, read_menu
 from softswitch.dialplan.plays import MusicModel
+from softswitch.dialplan.queues import (
+    HOLD_MUSIC,
+    QueueModel,
+    check_queues,
+    queue_skills,
+    read_queue,
+)
 from softswitch.dialplan.routing import Admits, Dialplan, RouteTemplate, shadowed
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import SourceText
@@ -111,6 +118,9 @@ class DialplanModel(Section):
     music: MusicModel | None = Field(
         default=None, description="what is heard on hold, and while a phone rings"
     )
+    queues: dict[Annotated[str, AfterValidator(menu_name)], QueueModel] = Field(
+        default={}, description="queues, by names that `play: {queue: NAME}` uses"
+    )
     routes: list[RouteModel] = Field(description="the routes; the first that fits is taken")
 
 
@@ -119,10 +129,17 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
     read = read_yaml(path)
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
-    around = replace(around, menus=_names(read, "menus"), conferences=_names(read, "conferences"))
+    queues = read.value.get("queues") if isinstance(read.value, dict) else None
+    around = replace(
+        around,
+        menus=_names(read, "menus"),
+        conferences=_names(read, "conferences"),
+        queues=queue_skills(queues),
+    )
     model = check_model(DialplanModel, read, around)
     _check_actions(read)
     check_menus(read, _ACTION_KEYS)
+    check_queues(read, _ACTION_KEYS)
     check_conferences(read)
     check_conditions(read)
     holidays, files, wrong = holidays_of(read, path.parent)
@@ -158,6 +175,15 @@ def load_dialplan(path: Path, around: Surroundings) -> Dialplan:
         conferences={name: read_conference(name, one) for name, one in model.conferences.items()},
         hold_music=tuple((model.music.hold or ()) if model.music is not None else ()),
         ringing_music=tuple((model.music.ringing or ()) if model.music is not None else ()),
+        queues={
+            name: read_queue(
+                name,
+                one,
+                around.timeout,
+                around.sounds.prompt(HOLD_MUSIC) if around.sounds is not None else "",
+            )
+            for name, one in model.queues.items()
+        },
         file=str(path),
         files=files,
         warnings=unreachable.mistakes,

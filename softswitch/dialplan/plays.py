@@ -154,6 +154,19 @@ class MailboxPlay(msgspec.Struct, frozen=True):
         return f"mailbox of {self.of}" if self.of else "the caller's mailbox"
 
 
+class QueuePlay(msgspec.Struct, frozen=True):
+    """Waiting in the queue of that name (``queues:``) for an agent that has all of ``skills``."""
+
+    NAME: ClassVar[str] = "queue"
+
+    queue: str
+    skills: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """It in words."""
+        return f"queue {self.queue}" + (f" for {', '.join(self.skills)}" if self.skills else "")
+
+
 Played: TypeAlias = (
     Echo
     | Tone
@@ -165,6 +178,7 @@ Played: TypeAlias = (
     | OwnNumber
     | VoicemailPlay
     | MailboxPlay
+    | QueuePlay
 )
 
 
@@ -337,6 +351,40 @@ class MailboxPlayModel(Section):
         return MailboxPlay(self.of or "")
 
 
+def _queue(text: str, info: ValidationInfo) -> str:
+    around = surroundings(info)
+    known = around.queues if around is not None else None
+    if known is not None and text not in known:
+        hint = did_you_mean(text, sorted(known)) if known else ": there are no `queues`"
+        raise ValueError(f"found `{text}`{hint}")
+    return text
+
+
+class QueueReference(Section):
+    """``queue``."""
+
+    ALONE: ClassVar[str] = "name"
+
+    name: Annotated[Text, AfterValidator(_queue)] = Field(description="one of `queues`")
+    skills: Annotated[list[Text], BeforeValidator(one_or_more), TEXTS] = Field(
+        default=[], description="only agents that have all of these"
+    )
+
+    @model_validator(mode="after")
+    def _known(self, info: ValidationInfo) -> QueueReference:
+        around = surroundings(info)
+        known = None if around is None or around.queues is None else around.queues.get(self.name)
+        for skill in self.skills:
+            if known is not None and skill not in known:
+                hint = did_you_mean(skill, sorted(known)) if known else ": its agents have none"
+                raise ValueError(f"found skill `{skill}`{hint}")
+        return self
+
+    def read(self) -> QueuePlay:
+        """As written."""
+        return QueuePlay(self.name, tuple(self.skills))
+
+
 MODELS: Final[Mapping[str, type[Section]]] = {
     Announcement.NAME: AnnouncementModel,
     ConferencePlay.NAME: ConferenceReference,
@@ -345,6 +393,7 @@ MODELS: Final[Mapping[str, type[Section]]] = {
     Menu.NAME: MenuReference,
     MusicPlay.NAME: MusicPlayModel,
     OwnNumber.NAME: OwnNumberModel,
+    QueuePlay.NAME: QueueReference,
     Clock.NAME: ClockModel,
     Tone.NAME: ToneModel,
     VoicemailPlay.NAME: VoicemailPlayModel,
@@ -382,6 +431,7 @@ class PlayModel(Section):
     menu: MenuReference | None = Field(default=None, description="a menu, by its name")
     music: MusicPlayModel | None = Field(default=None, description="files, again and again")
     number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
+    queue: QueueReference | None = Field(default=None, description="a queue, by its name")
     time: ClockModel | None = Field(default=None, description="time of day and date")
     tone: ToneModel | None = Field(default=None, description="a tone")
     voicemail: VoicemailPlayModel | None = Field(default=None, description="leaving a message")

@@ -31,6 +31,7 @@ from softswitch.dialplan.actions import Action, DialTemplate, PlayTemplate, Shap
 from softswitch.dialplan.conditions import Condition
 from softswitch.dialplan.conferences import Conference
 from softswitch.dialplan.menus import Menu
+from softswitch.dialplan.queues import Queue
 from softswitch.dialplan.targets import Source
 from softswitch.dialplan.trie import PatternTrie
 
@@ -156,7 +157,7 @@ class _Choice:
 
 
 class Dialplan:
-    """The routes in force, and the menus and rooms that they lead to.
+    """The routes in force, and the menus, rooms and queues that they lead to.
 
     ``hold_music`` is heard by who is on hold, ``ringing_music`` by who goes on from an application
     while a phone rings (paths). ``file`` is the path for messages and reloading, ``files`` are
@@ -174,6 +175,7 @@ class Dialplan:
         conferences: Mapping[str, Conference] = {},
         hold_music: tuple[str, ...] = (),
         ringing_music: tuple[str, ...] = (),
+        queues: Mapping[str, Queue] = {},
         file: str = "",
         files: Iterable[tuple[Path, Stamp]] = (),
         warnings: Iterable[Mistake] = (),
@@ -188,6 +190,7 @@ class Dialplan:
         self.conferences = dict(conferences)
         self.hold_music = hold_music
         self.ringing_music = ringing_music
+        self.queues = dict(queues)
         self.file = file
         self.files = tuple(files)
         self.warnings = tuple(warnings)
@@ -221,6 +224,7 @@ class Dialplan:
             conferences=self.conferences,
             hold_music=self.hold_music,
             ringing_music=self.ringing_music,
+            queues=self.queues,
             file=self.file,
             files=self.files,
             warnings=self.warnings,

@@ -29,8 +29,8 @@ class Surroundings:
     ``trunks`` says of each trunk whether it is one of our switches. ``timeout`` (seconds) is for
     routes that name none, ``time_zone`` for conditions (empty: the machine's). ``sounds`` finds
     what is to be heard; None: that is not asked. ``menus`` are the names of the dialplan's menus,
-    ``conferences`` those of its rooms, ``mailboxes`` the extensions that have one (None:
-    that is not asked).
+    ``conferences`` those of its rooms, ``queues`` those of its queues, each with its agents'
+    skills, ``mailboxes`` the extensions that have one (None: they are not asked).
     """
 
     extensions: frozenset[str]
@@ -41,6 +41,7 @@ class Surroundings:
     sounds: FindsSounds | None = None
     menus: frozenset[str] | None = None
     conferences: frozenset[str] | None = None
+    queues: Mapping[str, frozenset[str]] | None = None
     mailboxes: frozenset[str] | None = None
     time_zone: str = ""
     call_id_header: str = ""

@@ -1,4 +1,4 @@
-"""A way through menus: what a caller hears, which keys it presses, and what it comes to.
+"""A way through menus and queues: what a caller hears, which keys it presses, and what it comes to.
 
 As `softswitch.applications` has it for a call, without a call: for ``softswitch dialplan test``.
 """
@@ -14,8 +14,9 @@ import msgspec
 
 from softswitch.dialplan.actions import Action, Dial, Do, Goto, Play, Reject
 from softswitch.dialplan.menus import BACK, Choice, Menu
-from softswitch.dialplan.plays import Echo, Tone
+from softswitch.dialplan.plays import Echo, QueuePlay, Tone
 from softswitch.dialplan.plays import Menu as MenuPlay
+from softswitch.dialplan.queues import Queue
 from softswitch.dialplan.routing import Dialplan
 from softswitch.dialplan.sounds import sound_name
 from softswitch.dialplan.targets import Source, Stages
@@ -143,6 +144,8 @@ class Walk:
         if isinstance(play.what, MenuPlay):
             seat.names.append(play.what.menu)
             return self._enter(seat)
+        if isinstance(play.what, QueuePlay):
+            return self._wait(seat, play.what)
         self._say(f"hears {play.what.told()}")
         if isinstance(play.what, Echo) or (isinstance(play.what, Tone) and not play.what.seconds):
             return None  # it has no end
@@ -180,6 +183,30 @@ class Walk:
             return None
         seat.otherwise_used = True
         return self._go_on(action)
+
+    # --- queues
+
+    def _wait(self, seat: _Seat, what: QueuePlay) -> Action | None:
+        """Until a key stands for something, or nobody has answered; with no keys left, for an
+        agent."""
+        queue = self._dialplan.queues[what.queue]
+        self._say(f"waits in {what.told()}")
+        while self._keys:
+            key = self._keys.popleft()
+            if key == NOTHING:
+                self._say("no agent answers", 1)
+                if queue.otherwise is None:
+                    return self._otherwise(seat)
+                return self._go_on(queue.otherwise.of(seat.play.number, self._dialplan.extensions))
+            chosen = queue.choices.get(key)
+            if chosen is not None:
+                self._say(f"presses {key}", 1)
+                return self._go_on(chosen.of(seat.play.number, self._dialplan.extensions))
+            if key != _PAUSE:
+                self._say(f"presses {key}, which stands for nothing", 1)
+        self._stages = (queue.stage(),)
+        self._say(f"for an agent: {', '.join(agent.told() for agent in queue.agents)}", 1)
+        return None
 
     # --- menus
 
@@ -263,15 +290,18 @@ def _times(tries: int) -> str:
 
 
 def menus_told(dialplan: Dialplan, action: Action) -> list[str]:
-    """The menus that an action leads to, each with its choices, in lines."""
+    """The menus and queues that an action leads to, each with its choices, in lines."""
     lines: list[str] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     waiting = deque(_menus_of(action))
     while waiting:
-        name, number = waiting.popleft()
-        if name in seen:
+        kind, name, number = waiting.popleft()
+        if (kind, name) in seen:
             continue
-        seen.add(name)
+        seen.add((kind, name))
+        if kind == QueuePlay.NAME:
+            waiting += _queue_told(dialplan, dialplan.queues[name], number, lines)
+            continue
         menu = dialplan.menus[name]
         lines.append(f"menu {name}: {_heard(menu.say)}")
         for keys, choice in menu.choices.items():
@@ -287,17 +317,39 @@ def menus_told(dialplan: Dialplan, action: Action) -> list[str]:
     return lines
 
 
+def _queue_told(
+    dialplan: Dialplan, queue: Queue, number: str, lines: list[str]
+) -> list[tuple[str, str, str]]:
+    """Adds the lines of a queue; what it leads to."""
+    found: list[tuple[str, str, str]] = []
+    lines.append(f"{queue.told()}; hears {_heard((*queue.say, *queue.music)) or 'nothing'}")
+    for key, choice in queue.choices.items():
+        action = choice.of(number, dialplan.extensions)
+        lines += _entry(key, action.told())
+        found += _menus_of(action)
+    if queue.otherwise is not None:
+        otherwise = queue.otherwise.of(number, dialplan.extensions)
+        when = f"after {queue.longest_wait:g} s, " if queue.longest_wait else ""
+        nobody = "" if queue.waits else ", and with nobody logged in"
+        lines += _entry(f"else, {when}with {queue.most} waiting{nobody}", otherwise.told())
+        found += _menus_of(otherwise)
+    return found
+
+
 def _entry(what: str, told: list[str]) -> list[str]:
     if len(told) == 1:
         return [f"  {what}: {told[0].removeprefix('1. ')}"]
     return [f"  {what}:", *(f"    {line}" for line in told)]
 
 
-def _menus_of(action: Action | None) -> Iterator[tuple[str, str]]:
-    """The menus that it leads to at once or later, and the number that leads there."""
+def _menus_of(action: Action | None) -> Iterator[tuple[str, str, str]]:
+    """The menus and queues that it leads to at once or later: what it is, its name, and the number
+    that leads there."""
     if isinstance(action, Play):
         if isinstance(action.what, MenuPlay):
-            yield action.what.menu, action.number
+            yield MenuPlay.NAME, action.what.menu, action.number
+        elif isinstance(action.what, QueuePlay):
+            yield QueuePlay.NAME, action.what.queue, action.number
         yield from _menus_of(action.then)
         yield from _menus_of(action.otherwise)
     elif isinstance(action, Dial):

@@ -21,6 +21,8 @@ from softswitch.features.completions import COMPLETE, Completions
 from softswitch.features.mailboxes import Mailboxes
 from softswitch.features.wishes import Wishes, decode
 
+AGENT: Final = "agent"
+PAUSE: Final = "pause"
 _LONGEST: Final = 86_400.0
 """Seconds that a phone may ring before a call is forwarded."""
 
@@ -46,7 +48,8 @@ class PhoneFeatures(Features):
 
     `in_force` is filled here, and has the extensions of which anything is: always the same table,
     as calls look into it. `journal` gives the journal, if there is one; `route` is the dialplan;
-    `max_follow` how many numbers a list of `set_follow` may have.
+    `max_follow` how many numbers a list of `set_follow` may have; `agents` are those of queues, and
+    whether they are logged in unless they say so.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class PhoneFeatures(Features):
         in_force: dict[str, Forwarding],
         mailboxes: Mailboxes,
         max_follow: int = 10,
+        agents: Callable[[], Mapping[str, bool]] = dict,
     ) -> None:
         self._extensions = extensions
         self._journal = journal
@@ -67,6 +71,7 @@ class PhoneFeatures(Features):
         self._wishes: dict[str, Wishes] = {}
         self.in_force = in_force
         self._mailboxes = mailboxes
+        self._agents = agents
         self.on_changed: Callable[[str], None] | None = None
         """Called with an extension of which something else is in force."""
         self.take_up()
@@ -116,6 +121,8 @@ class PhoneFeatures(Features):
             on = argument == "on" if argument else not self.forwarding(extension).dnd
             self.set_dnd(extension, on)
             return "dnd", "on" if on else "off", f"Do Not Disturb Is {'On' if on else 'Off'}"
+        if what in (AGENT, PAUSE):
+            return self._set_agent(extension, what, argument)
         if argument == "off":
             self.set_forward(extension, {})
             return "forward", "off", "Forwarding Is Off"
@@ -235,6 +242,54 @@ class PhoneFeatures(Features):
         wishes = self._of(extension)
         wishes.dnd = on
         self._changed(wishes)
+
+    def agent_said(self, extension: str) -> tuple[bool | None, bool]:
+        """Whether it is logged in to its queues (None: as they say), and whether it pauses."""
+        wishes = self._wishes.get(extension)
+        return (None, False) if wishes is None else (wishes.agent, wishes.paused)
+
+    def agent(self, extension: str) -> tuple[bool, bool]:
+        """Whether it is logged in to its queues, or to one of them, and whether it pauses. Raises
+        LookupError if it is no agent of any."""
+        self._check_agent(extension)
+        said, paused = self.agent_said(extension)
+        return (self._agents()[extension] if said is None else said), paused
+
+    def set_agent(self, extension: str, on: bool | None) -> None:
+        """Logged in to its queues, or not, or None: as they say. Raises LookupError if it is no
+        agent of any."""
+        self._check_agent(extension)
+        wishes = self._of(extension)
+        wishes.agent = on
+        if not on:
+            wishes.paused = False
+        self._changed(wishes)
+
+    def set_paused(self, extension: str, on: bool) -> None:
+        """Whether its queues are not to ring it for a while. Raises LookupError if it is no agent
+        of any."""
+        self._check_agent(extension)
+        wishes = self._of(extension)
+        wishes.paused = on
+        self._changed(wishes)
+
+    def _set_agent(self, extension: str, what: str, argument: str) -> tuple[str, str, str]:
+        """What a star code says of an agent."""
+        if extension not in self._agents():
+            raise ValueError("Not An Agent")
+        logged_in, paused = self.agent(extension)
+        before = paused if what == PAUSE else logged_in
+        on = argument == "on" if argument else not before
+        if what == PAUSE:
+            self.set_paused(extension, on)
+            return PAUSE, "on" if on else "off", "Paused" if on else "Not Paused"
+        self.set_agent(extension, on)
+        return AGENT, "on" if on else "off", f"Logged {'In' if on else 'Out'}"
+
+    def _check_agent(self, extension: str) -> None:
+        self.forwarding(extension)
+        if extension not in self._agents():
+            raise LookupError(f"extension `{extension}` is an agent of no queue")
 
     def mailbox(self, extension: str) -> tuple[int, int]:
         """How many messages wait in its mailbox that nobody has heard, and how many others. Raises

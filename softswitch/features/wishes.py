@@ -23,6 +23,8 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     dialled: str
     caller: str
     follow: list[tuple[list[str], float]] | None = None
+    agent: bool | None = None
+    paused: bool = False
 
 
 WISHES: Final = RowKind(b"w", _Row)
@@ -33,11 +35,15 @@ class Wishes:
 
     `forward` has numbers by ``config.CASES``, empty: no forwarding; `follow` the steps of where its
     calls find it, none: its phone. For what is not in it, and for None, the configuration says.
+    `agent` is whether it is logged in to its queues, `paused` whether they are not to ring it.
     `dialled` and `caller` are the numbers that it has called last and that has called it last,
     empty: none.
     """
 
-    __slots__ = ("after", "caller", "dialled", "dnd", "extension", "follow", "forward", "row")
+    __slots__ = (
+        "after", "agent", "caller", "dialled", "dnd", "extension", "follow", "forward", "paused",
+        "row",
+    )  # fmt: skip
 
     def __init__(self, extension: str) -> None:
         self.extension = extension
@@ -46,6 +52,8 @@ class Wishes:
         self.after: float | None = None
         self.dnd: bool | None = None
         self.follow: tuple[FollowStep, ...] | None = None
+        self.agent: bool | None = None
+        self.paused = False
         self.dialled = ""
         self.caller = ""
 
@@ -61,12 +69,15 @@ class Wishes:
                 self.dialled,
                 self.caller,
                 None if follow is None else [(list(one.numbers), one.timeout) for one in follow],
+                self.agent,
+                self.paused,
             )
         )
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
         said = self.forward or self.dnd is not None or self.follow is not None
+        said = said or self.agent is not None or self.paused
         return bool(said or self.dialled or self.caller)
 
     def over(self, written: Forwarding) -> Forwarding:
@@ -100,5 +111,6 @@ def decode(row: bytes) -> Wishes:
     wishes.after, wishes.dnd = read.after, read.dnd
     if read.follow is not None:
         wishes.follow = tuple([FollowStep(tuple(numbers), wait) for numbers, wait in read.follow])
+    wishes.agent, wishes.paused = read.agent, read.paused
     wishes.dialled, wishes.caller = read.dialled, read.caller
     return wishes

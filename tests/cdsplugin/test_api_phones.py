@@ -92,6 +92,32 @@ async def test_follow(hq: Site, world: World) -> None:
     assert (await hq.reader.put(of, json={"follow": []})).status_code == 403
 
 
+async def test_agents(hq: Site, tmp_path: Path) -> None:
+    plan = PLAN.replace(
+        "routes:",
+        'queues: {sales: {agents: ["1001", {extension: "1002", logged_in: false}]}}\nroutes:',
+        1,
+    )
+    (tmp_path / "queues").mkdir()
+    world = World(tmp_path / "queues", CONFIG, plan, journal=True)
+    both(hq, world)
+    of = "/extensions/1002/agent"
+    off = {"extension": "1002", "logged_in": False, "paused": False}
+    assert (await hq.reader.get(of)).json() == off
+    on = {"extension": "1002", "logged_in": True, "paused": False}
+    assert (await hq.http.put(of, json={"logged_in": True})).json() == on
+    assert (await hq.http.put(of, json={"paused": True})).json() == {**on, "paused": True}
+    assert world.rows is not None
+    assert any(map(WISHES.is_one, world.rows.rows.values())), "it is on disk"
+    assert world.switch.queues.is_logged_in(world.switch.dialplan.queues["sales"].agents[1])
+    assert (await hq.http.delete(of)).json() == off
+    assert (await hq.reader.put(of, json={"paused": True})).status_code == 403
+    for method, body in (("GET", None), ("PUT", {"paused": True}), ("DELETE", None)):
+        answer = await hq.http.request(method, "/extensions/1003/agent", json=body)
+        assert answer.status_code == 404
+        assert "an agent of no queue" in answer.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
@@ -109,6 +135,8 @@ async def test_follow(hq: Site, world: World) -> None:
         ("/extensions/1002/follow", {}, 422, "follow"),
         ("/extensions/1002/dnd", {"dnd": "perhaps"}, 422, "dnd"),
         ("/extensions/1009/dnd", {"dnd": True}, 404, "no extension `1009`"),
+        ("/extensions/1009/agent", {"paused": True}, 404, "no extension `1009`"),
+        ("/extensions/1002/agent", {"paused": "perhaps"}, 422, "paused"),
     ],
 )
 async def test_mistakes(

@@ -77,7 +77,7 @@ MANY = Surroundings(frozenset(str(n) for n in range(1000, 1020)), {"pstn": False
         ("status: 486, timeout: 5", "1:41: `timeout` goes with `dial`, not with `status`"),
         ("status: 486, dial: '1001'", "1:28: `status` beside `dial`"),
         ("do: pikup", "1:32: `do`: found `pikup`: did you mean `pickup`?"),
-        ("do: 77", "1:32: `do`: found `77`, expected one of `complete`, `dnd`, `forward`"),
+        ("do: 77", "1:32: `do`: found `77`, expected one of `agent`, `complete`, `dnd`"),
         ("do: [pickup]", "1:32: `do`: expected NAME or {NAME: ARGUMENT}"),
         ("do: {}", "1:32: `do`: expected one thing to do: NAME or {NAME: ARGUMENT}"),
         ("do: {pickup: me}", "1:32: `do`: found `me` with `pickup`, which goes alone"),

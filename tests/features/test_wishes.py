@@ -50,10 +50,21 @@ def test_its_row() -> None:
     wishes.forward, wishes.after, wishes.dnd = {"busy": "1002"}, 4.0, False
     wishes.dialled, wishes.caller = "1003", "+49"
     wishes.follow = (FollowStep(("1001", "+49"), 2.5), FollowStep(("1002",)))
+    wishes.agent, wishes.paused = False, True
     row = wishes.written()
     assert WISHES.is_one(row)
     again = decode(row)
-    for name in ("extension", "forward", "after", "dnd", "dialled", "caller", "follow"):
+    for name in (
+        "extension",
+        "forward",
+        "after",
+        "dnd",
+        "dialled",
+        "caller",
+        "follow",
+        "agent",
+        "paused",
+    ):
         assert getattr(again, name) == getattr(wishes, name)
     assert bool(again) is True
     wishes.follow = ()
@@ -61,6 +72,7 @@ def test_its_row() -> None:
     # As it was before there were such lists.
     old = b"w" + msgspec.msgpack.encode(["1001", {}, None, True, "", ""])
     assert (decode(old).follow, decode(old).dnd) == (None, True)
+    assert (decode(old).agent, decode(old).paused) == (None, False)
     with pytest.raises(msgspec.DecodeError):
         decode(b"wrong")
 

@@ -23,10 +23,12 @@ class Feature(NamedTuple):
 
 
 FEATURES: Final[Mapping[str, Feature]] = {
+    "agent": Feature(("on", "off")),
     "complete": Feature(("cancel",)),
     "dnd": Feature(("on", "off")),
     "forward": Feature(("always", "busy", "no_answer", "unreachable", "off"), alone=False),
     "park": Feature(meant=True),
+    "pause": Feature(("on", "off")),
     "pickup": Feature(),
     "redial": Feature(),
     "return": Feature(),
