@@ -27,7 +27,7 @@ from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.timers import LoopTimers
 from cdsplugin.tms import PREFIX, Spool, SpoolError, SwitchClient, Tms
 from softswitch.events import Event, SwitchStarted
-from softswitch.hookspecs import Features, Views, hookimpl
+from softswitch.hookspecs import Features, LiveCalls, Views, hookimpl
 
 if TYPE_CHECKING:
     import pluggy
@@ -156,6 +156,11 @@ class Beside:
     def views(self, views: Views) -> None:
         """What the switch tells of itself, for the API."""
         self.running.show(views)
+
+    @hookimpl
+    def live_calls(self, calls: LiveCalls) -> None:
+        """What may be done with its calls, for the API."""
+        self.running.lend(calls)
 
     @hookimpl
     def call_event(self, event: Event) -> None:

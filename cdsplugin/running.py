@@ -13,7 +13,7 @@ from cdsplugin.config import CdsSection
 from cdsplugin.programs import Programs
 from cdsplugin.server import CallDataServer, StartError
 from cdsplugin.tms import SwitchLink, SwitchLinkSettings, Tms
-from softswitch.hookspecs import Features, Views
+from softswitch.hookspecs import Features, LiveCalls, Views
 
 if TYPE_CHECKING:
     from cdsplugin.api import Api
@@ -98,6 +98,11 @@ class Running:
         """The switch in this process tells programs of itself."""
         if self.api is not None:
             self.api.viewed.views = views
+
+    def lend(self, calls: LiveCalls) -> None:
+        """The switch in this process lets programs do something with its calls."""
+        if self.api is not None:
+            self.api.viewed.calls = calls
 
     def take_up(self, section: CdsSection) -> CdsSection:
         """Go on with the peers of another section. Returns what is in force then."""

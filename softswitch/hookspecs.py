@@ -89,6 +89,15 @@ class Views(Protocol):
         or `pcap`. Raises LookupError, with a text for people, if there is nothing."""
 
 
+class LiveCalls(Protocol):
+    """What may be done with calls that are under way."""
+
+    def record(self, call_id: str, paused: bool) -> int:
+        """Record what is said in a call from now on, or (``paused``) nothing for a while. How many
+        of its talks that concerns now. Raises LookupError, with a text for people, if there is no
+        such call, or if nothing can be recorded."""
+
+
 @hookspec(historic=True)
 def add_hooks(plugins: pluggy.PluginManager) -> None:
     """The plugin was registered: add hooks of its own for others (``plugins.add_hookspecs``)."""
@@ -128,6 +137,12 @@ def features(features: Features) -> None:
 def views(views: Views) -> None:
     """The switch is there, though it does not listen yet: what it tells of itself. Also called of
     what is registered later."""
+
+
+@hookspec(historic=True)
+def live_calls(calls: LiveCalls) -> None:
+    """The switch is there, though it does not listen yet: what may be done with its calls. Also
+    called of what is registered later."""
 
 
 @hookspec

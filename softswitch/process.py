@@ -22,6 +22,7 @@ from softswitch.control import (
     Banned,
     Control,
     Status,
+    SwitchCalls,
     SwitchViews,
     Traced,
     agent_rows,
@@ -194,6 +195,7 @@ class Process:
         status.more["queues"] = partial(queue_rows, switch)
         status.more["agents"] = partial(agent_rows, switch)
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})
+        self._plugins.hook.live_calls.call_historic(kwargs={"calls": SwitchCalls(switch)})
         self._plugins.hook.features.call_historic(kwargs={"features": switch.phone_features})
         try:
             await self._start_plugins()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from cdsplugin.api.access import Access, guard
 from cdsplugin.api.models import CALL_ID, Mistake
-from softswitch.hookspecs import Views
+from softswitch.hookspecs import LiveCalls, Views
 
 Form = Literal["json", "text", "svg", "pcap"]
 KINDS: dict[str, str] = {
@@ -24,6 +25,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     429: {"model": Mistake, "description": "Too many requests; `Retry-After` says how long"},
     503: {"model": Mistake, "description": "There is no switch in this process"},
 }
+_CHANGING: dict[int | str, dict[str, Any]] = {
+    **_ANSWERS,
+    403: {"model": Mistake, "description": "The token may only read"},
+}
 _TRACED: dict[int | str, dict[str, Any]] = {
     **_ANSWERS,
     200: {
@@ -34,17 +39,50 @@ _TRACED: dict[int | str, dict[str, Any]] = {
 }
 
 
+class RecordingIn(BaseModel):
+    """Whether what is said is recorded just now."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    paused: bool = Field(default=False, description="nothing for a while, as for a card's number")
+
+
+class RecordingOut(BaseModel):
+    """What that concerns."""
+
+    paused: bool
+    talks: int = Field(description="talks of the call that are recorded, at this switch")
+
+
 class Viewed:
-    """``views`` are the switch's; None: there is no switch in this process."""
+    """``views`` and ``calls`` are the switch's; None: there is no switch in this process."""
 
     def __init__(self) -> None:
         self.views: Views | None = None
+        self.calls: LiveCalls | None = None
 
 
 def make_router(access: Access, viewed: Viewed) -> APIRouter:
-    """The routes ``/switch/status`` and ``/calls/{call_id}/trace``."""
+    """The routes ``/switch/status``, ``/calls/{call_id}/trace`` and
+    ``/calls/{call_id}/recording``."""
     router = APIRouter(tags=["switch"])
     reading = [Depends(guard(access, write=False))]
+    writing = [Depends(guard(access, write=True))]
+
+    @router.put("/calls/{call_id}/recording", dependencies=writing, responses=_CHANGING)
+    async def recording(
+        call_id: Annotated[str, Path(min_length=1, max_length=128, examples=[CALL_ID])],
+        wanted: RecordingIn,
+    ) -> RecordingOut:
+        """What is said in a call of this switch is recorded from now on; or, if it is paused,
+        nothing for a while."""
+        if viewed.calls is None:
+            raise HTTPException(503, "there is no switch in this process")
+        try:
+            talks = viewed.calls.record(call_id, wanted.paused)
+        except LookupError as error:
+            raise HTTPException(404, str(error)) from None
+        return RecordingOut(paused=wanted.paused, talks=talks)
 
     def of() -> Views:
         if viewed.views is None:

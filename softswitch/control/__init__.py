@@ -10,6 +10,7 @@ calls.
 from softswitch.control.asking import ControlError, ask, open_control, put_together
 from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
+from softswitch.control.live import SwitchCalls
 from softswitch.control.media import conference_rows, media_rows
 from softswitch.control.queues import agent_rows, queue_rows
 from softswitch.control.status import ROWS, SECTIONS, Status
@@ -26,6 +27,7 @@ __all__ = [
     "ControlError",
     "ControlTaken",
     "Status",
+    "SwitchCalls",
     "SwitchViews",
     "Traced",
     "Verb",

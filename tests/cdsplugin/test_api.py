@@ -200,6 +200,7 @@ async def test_the_openapi_page(site: Site) -> None:
         "/calls/{call_id}",
         "/calls/{call_id}/events",
         "/calls/{call_id}/log",
+        "/calls/{call_id}/recording",
         "/calls/{call_id}/trace",
         "/cdrs",
         "/cdrs/{call_id}",

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from test_speaking import Office, _status, _tone, calls, wait_for
 
@@ -29,7 +30,7 @@ routes:
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    port = free_port()
+    port, api = free_port(), free_port()
     (tmp_path / "plan.yaml").write_text(PLAN)
     _tone(tmp_path / "hold.wav", 900, 1.0)
     (tmp_path / "hq.yaml").write_text(
@@ -40,9 +41,11 @@ def office(tmp_path: Path) -> Iterator[Office]:
         '  "1003": {password: secret, record: true}\n'
         "dialplan: plan.yaml\ntimers: {drain_timeout: 0}\n"
         "in_call: {transfer: '*1', record: '*5', pause: '*6'}\n"
-        "cds: {database: hq.db, linger: 2}\n"
+        f"cds: {{database: hq.db, linger: 2, api: {{listen: '127.0.0.1:{api}',"
+        " tokens: [writes, {token: reads, name: wall, role: read}]}}\n"
     )
     office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
+    office.api = api
     try:
         office.switch.until_ready(20)
         yield office
@@ -213,3 +216,30 @@ def test_the_switch_is_killed(office: Office) -> None:
     with wave.open(str(files[0])) as file:
         assert file.getnframes() / 8000 > 1.0, "at most the last second is lost"
     assert {round(hz or 0, -1) for hz in sides(str(files[0]), 0.2)} == {440, 620}
+
+
+def test_by_the_api(office: Office) -> None:
+    alice = office.phone("1001", "--tone", "440")
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    calls(alice, "1002")
+    alice.expect_tone(620)
+    (call,) = _status(office)["calls"]
+
+    def ask(call_id: str, body: dict[str, object], token: str = "writes") -> httpx.Response:
+        return httpx.put(
+            f"http://127.0.0.1:{office.api}/calls/{call_id}/recording",
+            json=body,
+            headers={"Authorization": f"Bearer {token}"},
+        )
+
+    assert ask(call["call_id"], {}, "reads").status_code == 403
+    assert ask("nobody", {}).status_code == 404
+    assert ask(call["call_id"], {"paused": "no"}).status_code == 422
+    assert ask(call["call_id"], {}).json() == {"paused": False, "talks": 1}
+    wait_for(lambda: under_way(office), "recorded")
+    time.sleep(1.0)
+    assert ask(call["call_id"], {"paused": True}).json() == {"paused": True, "talks": 1}
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    (one,) = recordings(office, "1002")
+    assert is_kept(one) > 0.5

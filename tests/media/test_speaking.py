@@ -54,6 +54,7 @@ class Office:
     address: str
     switch: SwitchChild
     phones: list[PhoneChild] = field(default_factory=list)
+    api: int = 0
 
     def phone(self, user: str, *options: str) -> PhoneChild:
         phone = PhoneChild(
