@@ -205,6 +205,7 @@ async def test_the_openapi_page(site: Site) -> None:
         "/cdrs",
         "/cdrs/{call_id}",
         "/events",
+        "/extensions/{number}/agent",
         "/extensions/{number}/dnd",
         "/extensions/{number}/follow",
         "/extensions/{number}/forward",
