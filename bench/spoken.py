@@ -1,5 +1,6 @@
 """What callers cost whom the switch itself speaks to: ``python -m bench.spoken echo|tone|menu|
-voicemail``.
+voicemail|conference|queue``. In conferences ten are in each room, and all speak; in the queue all
+wait, and hear music.
 
 So many callers at once, each with its own audio (G.711, 50 packets a second each way). Processor
 time is that of the switch and all its workers, per caller and second; memory (proportional set
@@ -28,10 +29,14 @@ from softswitch.phone.tones import sine
 
 PLAN = """
 menus: {main: {say: welcome, timeout: 1, tries: 100}}
+conferences: {CONFERENCES}
+queues: {waits: {agents: ["1001"], empty: wait}}
 routes:
+  - {match: queue, from: any, play: {queue: waits}}
   - {match: echo, from: any, play: echo}
   - {match: tone, from: any, play: tone}
   - {match: menu, from: any, play: {menu: main}}
+ROUTES
   - {match: voicemail, from: any, play: {voicemail: {of: "1001", greeting: welcome}}}
 """
 CONFIG = """
@@ -46,6 +51,7 @@ cds: {{database: spoken.db, linger: 1}}
 """
 FRAME = 160
 PATIENCE = 30.0
+IN_A_ROOM = 10
 
 
 def _ulaw(sample: int) -> int:
@@ -122,7 +128,8 @@ class Callers:
     def call(self, number: str, rate: float) -> None:
         """All call; returns when all are answered."""
         for one in self.all:
-            self.request("INVITE", one, f"sip:{number}@127.0.0.1", 1, one.sdp())
+            room = f"{one.number // IN_A_ROOM}" if number == "conference" else ""
+            self.request("INVITE", one, f"sip:{number}{room}@127.0.0.1", 1, one.sdp())
             self.read(1 / rate)
         end = time.monotonic() + PATIENCE
         while any(one.far is None for one in self.all):
@@ -191,9 +198,20 @@ class Callers:
             self.read(0.1)
 
 
+def _plan(callers: int) -> str:
+    rooms = range(-(-callers // IN_A_ROOM))
+    routes = [
+        f"  - {{match: conference{n}, from: any, play: {{conference: room{n}}}}}" for n in rooms
+    ]
+    named = ", ".join(f"room{n}: {{}}" for n in rooms)
+    return PLAN.replace("CONFERENCES", f"{named}").replace("ROUTES", "\n".join(routes))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.spoken")
-    parser.add_argument("play", choices=["echo", "tone", "menu", "voicemail"])
+    parser.add_argument(
+        "play", choices=["echo", "tone", "menu", "voicemail", "conference", "queue"]
+    )
     parser.add_argument("--callers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=50.0, help="calls a second")
@@ -201,7 +219,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="spoken-") as name:
         folder, sip = Path(name), free_port()
         callers = Callers(sip, options.callers)
-        (folder / "plan.yaml").write_text(PLAN)
+        (folder / "plan.yaml").write_text(_plan(options.callers))
         (folder / "spoken.yaml").write_text(CONFIG.format(sip=sip, callers=callers.port))
         switch = SwitchChild("spoken", folder / "spoken.yaml")
         try:
