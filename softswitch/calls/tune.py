@@ -40,6 +40,13 @@ class Aside(Leg):
         self.ended = True  # nobody was told that it began
         self.tune: Tune | None = tune
 
+    def close(self) -> None:
+        """See `Leg`: also when its worker has died."""
+        super().close()
+        tune, self.tune = self.tune, None
+        if tune is not None:
+            tune.lost()
+
     def within_dialog(
         self, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
     ) -> None:
@@ -62,9 +69,9 @@ class Tune(Rung):
         "_aside",
         "_call",
         "_join",
-        "_leg",
         "_play",
         "_settled",
+        "leg",
         "offer",
         "over",
         "some_down",
@@ -74,7 +81,7 @@ class Tune(Rung):
         self, call: Passage, leg: Leg, play: Plays, settled: Callable[[bool], None]
     ) -> None:
         self._call = call
-        self._leg = leg
+        self.leg = leg
         self._play = play
         self._settled: Callable[[bool], None] | None = settled
         self._application: Opened | None = None
@@ -91,7 +98,7 @@ class Tune(Rung):
 
     def start(self) -> None:
         """Go and find who plays it."""
-        address = self._leg.session.dialog.flow.sent_by
+        address = self.leg.session.dialog.flow.sent_by
         self._call.core.applications.open(self._play, address, self._opened)
 
     def stop(self) -> None:
@@ -113,16 +120,13 @@ class Tune(Rung):
 
     def lost(self) -> None:
         """Whoever plays it has hung up: there is silence from now on."""
-        self._settle(False)
+        settled = self._settled
         self.stop()
-
-    def _settle(self, heard: bool) -> None:
-        settled, self._settled = self._settled, None
         if settled is not None:
-            settled(heard)
+            settled(False)
 
     def _opened(self, found: Opened | tuple[int, str]) -> None:
-        leg = self._leg
+        leg = self.leg
         if self.over or isinstance(found, tuple) or not leg.up or not leg.session.theirs:
             if not isinstance(found, tuple):
                 found.abandoned()
@@ -144,7 +148,7 @@ class Tune(Rung):
         attempt = aside.attempt = Attempt(aside, self, destination)
         aside.contact = contact_line(flow, uri)
         core.remember(aside)
-        found.placed(aside, self._leg.party, call.identity)
+        found.placed(aside, self.leg.party, call.identity)
         request = ClientRequest(
             "INVITE",
             uri,
@@ -177,7 +181,7 @@ class Tune(Rung):
         if isinstance(leg.attempt, Attempt):
             leg.attempt.won()
         leg.state = WAITING
-        join = self._join = Join(self._call, self._leg, leg, self._joined, self._not_joined)
+        join = self._join = Join(self._call, self.leg, leg, self._joined, self._not_joined)
         join.answered(self.offer)
 
     def failed(self, leg: Leg, response: Response) -> None:
@@ -186,7 +190,9 @@ class Tune(Rung):
 
     def _joined(self) -> None:
         self._join = None
-        self._settle(True)
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled(True)
 
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
         self._join = None
