@@ -398,7 +398,8 @@ class Consultation(Transfer):
         """The consultation goes on."""
         self.state = TALKS
         self.call.changed()
-        if self.waits and not is_held(self.kept.session.ours):
+        music = self.call.core.music is not None
+        if self.waits and (music or not is_held(self.kept.session.ours)):
             # It has heard of the other one already, or has not been told yet that it waits.
             self._stop_hold()
             self._hold_on()
