@@ -76,7 +76,7 @@ def test_on_hold(office: Office) -> None:
     bob.expect_tone(900)
     bob.send("hangup")
     alice.expect("ended", 10)
-    call_id, disposition, answered, by, parties = office.record("1002")
+    call_id, disposition, answered, _, parties = office.record("1002")
     assert (disposition, answered) == ("answered", "extension:1002")
     assert parties == '["extension:1001","extension:1002"]'
     assert len(office.talks(call_id)) == 1
