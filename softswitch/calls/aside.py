@@ -41,6 +41,13 @@ class Aside(Leg):
         self.ended = True  # nobody was told that it began
         self.owner: Beside | None = owner
 
+    def close(self) -> None:
+        """See `Leg`: also when its worker has died."""
+        super().close()
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.lost(self)
+
     def within_dialog(
         self, request: Request, transaction: InviteServer | NonInviteServer, flow: Flow
     ) -> None:

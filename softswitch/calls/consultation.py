@@ -114,6 +114,11 @@ class Consultation(Transfer):
         """See `Transfer`."""
         return self.search.inviting() if self.search is not None else []
 
+    def answered_alone(self, leg: Leg) -> None:
+        """See `Transfer`."""
+        if leg is self.kept and self.hold is not None:
+            self.hold.answered()
+
     # --- it begins
 
     def start(self) -> None:
@@ -188,6 +193,7 @@ class Consultation(Transfer):
             self._hand_over(search)
         elif target is not None:
             self._drop_join()
+            self._stop_hold()
             self.state = COMPLETES
             self.call.changed()
             self.tell(0)
@@ -302,7 +308,8 @@ class Consultation(Transfer):
             self.call.begin_talk(kept, referrer, RETURNED, self.by)
             self._end()
             return
-        self._bring_together(kept, referrer, RETURNED, None if afresh else kept.session.theirs)
+        known = hold.known if hold is not None else kept.session.theirs
+        self._bring_together(kept, referrer, RETURNED, None if afresh else known)
 
     def _bring_together(
         self, first: Leg, second: Leg, how: str, known: bytes | None = None
@@ -391,7 +398,8 @@ class Consultation(Transfer):
         """The consultation goes on."""
         self.state = TALKS
         self.call.changed()
-        if self.waits and not is_held(self.kept.session.ours):
+        music = self.call.core.music is not None
+        if self.waits and (music or not is_held(self.kept.session.ours)):
             # It has heard of the other one already, or has not been told yet that it waits.
             self._stop_hold()
             self._hold_on()

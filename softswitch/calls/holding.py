@@ -19,13 +19,14 @@ _TRIES: Final = 5
 
 class Hold:
     """Of one leg. `refused`: it says that it cannot, and goes on sending to whom it has talked
-    with."""
+    with. `known` is what that one knows of it: what it has said before."""
 
-    __slots__ = ("_call", "_timer", "_tries", "_tune", "leg", "over", "refused")
+    __slots__ = ("_call", "_timer", "_tries", "_tune", "known", "leg", "over", "refused")
 
     def __init__(self, call: Passage, leg: Leg) -> None:
         self._call = call
         self.leg = leg
+        self.known = leg.session.theirs
         self._timer: Timer | None = None
         self._tries = 0
         self._tune: Tune | None = None
@@ -41,10 +42,15 @@ class Hold:
             tune = self._tune = Tune(self._call, self.leg, music, self._tuned)
             tune.start()
 
+    def answered(self) -> None:
+        """It has made an offer, and was told that there is nobody: music goes on."""
+        tune = self._tune
+        if tune is not None and not tune.comes:
+            tune.stop()
+            self.start()
+
     def _tuned(self, heard: bool) -> None:
         if heard:
-            # What it says of itself now is for nobody: what it has said before is kept.
-            self._call.changed()
             return
         self._tune = None
         if not self.over and self.leg.up:

@@ -189,7 +189,7 @@ class MergingCall(PlacedCall):
         older.update, older.said = self.update, self.said
         older.caller = came_in
         core.adopt(older, 0, 1)
-        talks = [(talk.first, talk.second, talk.how, talk.by) for talk in self.talks()]
+        talks = [(talk.first, talk.second, talk.how, talk.by, talk.tune) for talk in self.talks()]
         for talk in self.talks():
             talk.end()
         agent = decoded(came_in.user_agent, self.most)
@@ -207,10 +207,12 @@ class MergingCall(PlacedCall):
             if other is came_in:
                 continue
             older._take_in(self, other, came if other is leg else "")
-        for first, second, how, by in talks:
+        for first, second, how, by, tune in talks:
             # What the neighbour has done is carried on here.
             theirs = leg in (first, second)
-            older.begin_talk(first, second, *((DIALLED, leg.party) if theirs else (how, by)))
+            new = older.begin_talk(first, second, *((DIALLED, leg.party) if theirs else (how, by)))
+            if tune is not None:
+                new.play_to(tune.leg)
         self._merged(older)
         older._watch(core.settings.session_check)
         for other in older.legs:

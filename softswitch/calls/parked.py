@@ -32,6 +32,11 @@ class Parked(Transfer):
         """See `Transfer`."""
         return False
 
+    def answered_alone(self, leg: Leg) -> None:
+        """See `Transfer`."""
+        if leg is self.kept and self._hold is not None:
+            self._hold.answered()
+
     def start(self) -> None:
         """Park it: it is on hold, as there is nobody whom it could hear."""
         hold = self._hold = Hold(self.call, self.kept)

@@ -361,6 +361,8 @@ class PlacedCall(RingingCall):
         )
         session.theirs, session.ours = request.body, body
         session.accepted(transaction.flow, data, request.cseq, leg.not_acked, transaction.key)
+        for transfer in list(self.transfers or ()):
+            transfer.answered_alone(leg)
 
 
 def has_rung(leg: Leg) -> bool:

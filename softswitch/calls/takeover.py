@@ -10,6 +10,7 @@ from softswitch.calls.core import Passage
 from softswitch.calls.join import GONE, Join
 from softswitch.calls.leg import Leg
 from softswitch.calls.search import Search
+from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import Transfer, Transferring
 from softswitch.sip import Response, held
 
@@ -45,6 +46,8 @@ class Takeover(Transfer):
         """Offer the one what the other has offered."""
         if self.caller.incoming is not None:
             self.caller.incoming.trying()
+        if isinstance(self.kept.talk, Talk):
+            self.kept.talk.hush()
         join = self.join = Join(self.call, self.kept, self.caller, _nothing, self._not_joined)
         join.for_caller(self.caller.session.theirs, self._answered, acknowledge=True)
 
@@ -88,6 +91,8 @@ class Takeover(Transfer):
             again()
         else:
             self.other_call.left_alone(self.kept, status, reason)
+        if isinstance(self.kept.talk, Talk):
+            self.kept.talk.as_before()
 
     def _end(self) -> None:
         self.done = True

@@ -42,8 +42,8 @@ _OFFERS: Final = frozenset(("INVITE", "UPDATE"))
 class Talk(Heard):
     """Of `first`, who called or was kept, and `second`. `number`, `how` and `by` are those of
     `events.TalkBegan`. `joining`: they are being brought together, and an offer of their own waits
-    (`waiting`). `tune` is what one of them hears meanwhile, whom the other has put on hold.
-    `anchor`: their media goes by way of the switch."""
+    (`waiting`). `tune` is what one of them hears, whom the other has put on hold; while it comes,
+    offers wait as well. `anchor`: their media goes by way of the switch."""
 
     __slots__ = (
         "anchor",
@@ -183,9 +183,9 @@ class Talk(Heard):
         if other is None:
             transaction.respond(481)
         elif (
-            (self.joining or self.tune is not None or self.anchor is not None)
+            (self.joining or self.anchor is not None or (self.tune is not None and self.tune.comes))
             and request.method in _OFFERS
-            and not _idle(leg, other)
+            and (self.waiting is not None or not _idle(leg, other))
         ):
             self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
@@ -194,6 +194,8 @@ class Talk(Heard):
             if request.method == "UPDATE":
                 other = self._beside(leg, other)
             mine, theirs = leg.session, other.session
+            if self.tune is not None and request.method == "UPDATE" and request.body:
+                self.hush()
             relay_other(self.call, leg, mine, other, theirs, request, transaction)
 
     def _beside(self, leg: Leg, other: Leg) -> Leg:
@@ -234,29 +236,52 @@ class Talk(Heard):
         if self.waiting is not None and self.waiting[2] is transaction:
             self._refuse_waiting(487)
 
+    # --- what is heard on hold
+
     def held(self, leg: Leg, offer: bytes, answer: bytes) -> None:
         """`leg` has made this offer, which the other has answered so: who is on hold by that hears
         something (RFC 3264 §8.4). Whatever it has heard before, by now it hears the other."""
         tune, self.tune = self.tune, None
+        was = None
         if tune is not None:
+            was = tune.leg
             tune.stop()
-        music, other = self.call.core.music, self.other(leg)
-        anchor = self.anchor
+        other, anchor = self.other(leg), self.anchor
         if anchor is not None and anchor.holds:
             anchor.held(leg, is_held(offer))
             return
-        if music is None or self.over or other is None:
+        if self.call.core.music is None or other is None:
             return
         if is_held(offer):
-            holder, hears = leg, other
+            # One that is on hold itself has nobody who would listen.
+            if not (was is leg and is_held(answer)):
+                self.play_to(other)
         elif is_held(answer):
-            holder, hears = other, leg
-        else:
+            self.play_to(leg)
+
+    def play_to(self, leg: Leg) -> None:
+        """The other has it on hold: it hears something, if it may."""
+        call, holder = self.call, self.other(leg)
+        music = call.core.music
+        if music is None or self.over or holder is None:
             return
         # A carrier, or another switch, has music of its own.
-        if holder.party.startswith("extension:") and not hears.party.startswith("application:"):
-            tune = self.tune = Tune(self.call, hears, music, self._tuned)
+        if holder.party.startswith("extension:") and not leg.party.startswith("application:"):
+            tune = self.tune = Tune(call, leg, music, self._tuned)
             tune.start()
+
+    def hush(self) -> None:
+        """Somebody is about to make an offer to who hears something: nothing else may cross it."""
+        if self.tune is not None and not self.tune.over:
+            self.tune.stop()
+            self._go_on()
+
+    def as_before(self) -> None:
+        """Nothing has come of that: what was heard is heard again."""
+        tune = self.tune
+        if tune is not None and tune.over and not self.over:
+            self.tune = None
+            self.play_to(tune.leg)
 
     def _tuned(self, heard: bool) -> None:
         if not heard:
@@ -283,6 +308,8 @@ class Talk(Heard):
         transaction.user = leg
         transaction.trying()
         mine.pending = transaction
+        if self.tune is not None and self.tune.comes:
+            self.hush()
         offer = request.body
         sent = theirs.describe(offer)
         theirs.invite(
@@ -328,6 +355,8 @@ class Talk(Heard):
             else:
                 mine.settle()
                 theirs.settle()
+                if self.tune is not None:
+                    self.as_before()
             return
         other.refresh_target(response)
         if other.refresh is not None:
@@ -369,7 +398,7 @@ class Talk(Heard):
             if answer:
                 leg.session.theirs, other.session.ours = answer, sent
             other.session.ack(cseq, content_lines(request) if answer else "", sent)
-            self.held(leg, answer, b"")
+            self.held(other, other.session.theirs, answer)
 
 
 def _idle(leg: Leg, other: Leg) -> bool:
@@ -516,11 +545,15 @@ def _other_answered(
     transaction.respond(status, response.reason, extra=lines, body=body)
     if status in _GONE and leg.talk is not None and leg.talk is other.talk:
         call.vanished(other, "the other side is gone")
-    elif update and status < 300 and request.body:
-        tell_media(call, leg, request.body, answer)
+    elif update and request.body:
         talk = leg.talk
-        if isinstance(talk, Talk) and talk is other.talk:
-            talk.held(leg, request.body, answer)
+        both = talk if isinstance(talk, Talk) and talk is other.talk else None
+        if status < 300:
+            tell_media(call, leg, request.body, answer)
+            if both is not None:
+                both.held(leg, request.body, answer)
+        elif both is not None and both.tune is not None:
+            both.as_before()
 
 
 def tell_media(call: Passage, leg: Leg, offer: bytes, answer: bytes) -> None:

@@ -25,6 +25,7 @@ from softswitch.sip import (
     Session,
     Timer,
     fragment,
+    is_held,
     opened,
     readable,
 )
@@ -218,6 +219,9 @@ class Transfer:
     def rung(self) -> list[Leg]:
         """The legs that are rung for it."""
         return []
+
+    def answered_alone(self, leg: Leg) -> None:
+        """A leg that talks with nobody has made an offer, and was told so."""
 
     def stop(self, ending: Passage) -> None:
         """That call ends."""
@@ -418,8 +422,10 @@ class BlindTransfer(Transfer):
         self.tell(status)
         if referrer is not None and referrer.up and kept.up:
             self.say(status, reason, final=True)
-            call.begin_talk(kept, referrer, RETURNED, self.by)
+            talk = call.begin_talk(kept, referrer, RETURNED, self.by)
             self._end()
+            if is_held(referrer.session.theirs):
+                talk.play_to(kept)
         elif kept.up and not self.returning and call.may_ring_back(self):
             # Of that, too, nothing may come at once.
             self.returning = True
@@ -521,6 +527,9 @@ class AttendedTransfer(Transfer):
 
     def start(self) -> None:
         """Bring them together."""
+        for leg in (self.kept, self.target):
+            if isinstance(leg.talk, Talk):
+                leg.talk.hush()
         join = self.join = Join(self.call, self.kept, self.target, self._joined, self._not_joined)
         join.afresh()
 
@@ -558,6 +567,12 @@ class AttendedTransfer(Transfer):
             self.call.left_alone(self.kept, 480, "Hung Up")
         if self.other_call is not ending:
             self.other_call.left_alone(self.target, 480, "Hung Up")
+        self._as_before()
+
+    def _as_before(self) -> None:
+        for leg in (self.kept, self.target):
+            if isinstance(leg.talk, Talk):
+                leg.talk.as_before()
 
     def _joined(self) -> None:
         self.join = None
@@ -582,3 +597,4 @@ class AttendedTransfer(Transfer):
         other_call.transfer_over(self)
         call.left_alone(self.kept, status, reason)
         other_call.left_alone(self.target, status, reason)
+        self._as_before()

@@ -23,9 +23,9 @@ class Tune(Beside):
         "_aside",
         "_call",
         "_join",
-        "_leg",
         "_play",
         "_settled",
+        "leg",
         "offer",
         "over",
         "some_down",
@@ -35,7 +35,7 @@ class Tune(Beside):
         self, call: Passage, leg: Leg, play: Plays, settled: Callable[[bool], None]
     ) -> None:
         self._call = call
-        self._leg = leg
+        self.leg = leg
         self._play = play
         self._settled: Callable[[bool], None] | None = settled
         self._application: Opened | None = None
@@ -45,9 +45,14 @@ class Tune(Beside):
         self.some_down = False
         self.over = False
 
+    @property
+    def comes(self) -> bool:
+        """Whether it is not heard yet, and is about to be."""
+        return self._settled is not None
+
     def start(self) -> None:
         """Go and find who plays it."""
-        address = self._leg.session.dialog.flow.sent_by
+        address = self.leg.session.dialog.flow.sent_by
         self._call.core.applications.open(self._play, address, self._opened)
 
     def stop(self) -> None:
@@ -71,16 +76,13 @@ class Tune(Beside):
         self._fail()
 
     def _fail(self) -> None:
-        self._settle(False)
+        settled = self._settled
         self.stop()
-
-    def _settle(self, heard: bool) -> None:
-        settled, self._settled = self._settled, None
         if settled is not None:
-            settled(heard)
+            settled(False)
 
     def _opened(self, found: Opened | tuple[int, str]) -> None:
-        leg = self._leg
+        leg = self.leg
         if self.over or isinstance(found, tuple) or not leg.up or not leg.session.theirs:
             if not isinstance(found, tuple):
                 found.abandoned()
@@ -103,7 +105,7 @@ class Tune(Beside):
     def answered(self, leg: Leg, response: Response) -> None:
         """See `Rung`."""
         take_answer(leg, self.offer, response)
-        join = self._join = Join(self._call, self._leg, leg, self._joined, self._not_joined)
+        join = self._join = Join(self._call, self.leg, leg, self._joined, self._not_joined)
         join.answered(self.offer)
 
     def failed(self, leg: Leg, response: Response) -> None:
@@ -113,7 +115,9 @@ class Tune(Beside):
 
     def _joined(self) -> None:
         self._join = None
-        self._settle(True)
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled(True)
 
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
         self._join = None

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from softswitch.calls.call import Call
 from softswitch.calls.diversion import Came, Diversion, Diverted
+from softswitch.calls.holding import Hold
 from softswitch.calls.join import Join
 from softswitch.calls.journal import Journal
 from softswitch.calls.leg import Leg
@@ -25,6 +26,7 @@ from softswitch.calls.restoring import RESTARTED
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import AttendedTransfer, BlindTransfer, Notes
+from softswitch.calls.tune import Aside, Tune
 from softswitch.configuration import Config, load_config
 from softswitch.events import (
     CallEnded,
@@ -124,8 +126,11 @@ _CLASSES = (
     Call,
     Search,
     Leg,
+    Aside,
     Session,
     Talk,
+    Tune,
+    Hold,
     Join,
     BlindTransfer,
     AttendedTransfer,

@@ -62,6 +62,7 @@ class Player:
     def begin(self, *, ready: bool = True) -> None:
         """The switch has workers."""
         self._is_ready = False
+        self.started.clear()
         switch = self.world.switch
         self.pool = Workers(
             PoolSettings(spare=1, addresses=("10.0.0.1",)),
