@@ -25,7 +25,17 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is there before the first test stays: those that look through all objects for what they
-    have left need not look through that as well, which would take most of their time."""
+    _leave_as_it_is()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        _leave_as_it_is()
+
+
+def _leave_as_it_is() -> None:
+    """What was there before a file's first test stays. Tests that look through all objects for what
+    they have left need not look through that as well: it would take most of their time."""
     gc.collect()
     gc.freeze()
