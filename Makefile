@@ -24,7 +24,9 @@ BROWSER := tests/interop/browser
 run: $(BIN)/.installed $(COMPILE) sipp
 	$(BIN)/softswitch lab $(LAB)
 
-# Most of a test is waiting for others, so there are more of them than cores.
+# Most of a test is waiting for others, so there are more of them than cores. They start hundreds of
+# processes, each of which would compile the same sources again where bytecode is not to be written.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(BIN)/.installed-test $(COMPILE) peers
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 import pytest
@@ -21,3 +22,20 @@ def pytest_sessionstart() -> None:
         pytest.exit(
             f"{old[0]} was changed after it was compiled: `make compiled`, or `make plain`", 3
         )
+
+
+def pytest_collection_finish() -> None:
+    _leave_as_it_is()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        _leave_as_it_is()
+
+
+def _leave_as_it_is() -> None:
+    """What was there before a file's first test stays. Tests that look through all objects for what
+    they have left need not look through that as well: it would take most of their time."""
+    gc.collect()
+    gc.freeze()

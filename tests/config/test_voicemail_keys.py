@@ -107,6 +107,7 @@ def test_mailboxes_that_may_not_be(tmp_path: Path, mailbox: str, told: str) -> N
     assert told in said, said
     assert "hq.yaml:2:" in said, said
     if "pin" in mailbox:
+        said = said.replace(str(tmp_path), "")  # where digits may stand as well
         assert mailbox.split('"')[1] not in said, "it is a secret"
 
 

@@ -45,6 +45,11 @@ def test_a_switch_with_a_call(site: Site) -> None:
         assert text in done.stdout, done.stdout
 
 
+def _interruptible() -> None:
+    """What runs in the background of a shell ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_sections_rows_and_watching(site: Site) -> None:
     assert site.switch.port
     assert set(site.told("--section", "counters")) == {"totals", "counters"}
@@ -55,6 +60,7 @@ def test_sections_rows_and_watching(site: Site) -> None:
         [sys.executable, "-m", "softswitch.cli", "status", "--watch", "--json", str(site.config)],
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=_interruptible,
     )
     assert watching.stdout is not None
     first, second = (json.loads(watching.stdout.readline()) for _ in range(2))

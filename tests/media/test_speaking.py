@@ -31,11 +31,18 @@ menus:
       "2": {play: {menu: second}}
       "9": {play: {tone: 523}}
     else: {play: {tone: 330}}
+  quick:
+    say: [welcome]
+    timeout: 1
+    digit_timeout: 0.5
+    extensions: true
+    else: {play: {tone: 330}}
   second:
     say: [support]
     choices: {"1": back, "2": {play: time}}
 routes:
   - {match: "*43", play: echo}
+  - {match: "499", play: {menu: quick}}
   - {match: "500", play: {menu: main}}
   - {match: "501", play: {announcement: welcome}, then: {dial: "1002"}}
   - {match: "502", play: {tone: 660}}
@@ -226,12 +233,12 @@ def test_an_extension_is_dialled_in_a_menu_and_is_busy(office: Office) -> None:
     """Then the caller hears the menu again, and gets to `else` in the end."""
     alice = office.phone("1001")
     office.phone("1003", "--reject", "486")
-    calls(alice, "500")
+    calls(alice, "499")
     alice.expect("heard", silent=False)
     alice.send("dtmf 1003")
     alice.expect_tone(330, 40)
     alice.send("hangup")
-    call_id = office.record("500")[0]
+    call_id = office.record("499")[0]
     assert [to for _, to, _ in office.talks(call_id)] == ["application:menu", "application:tone"]
 
 

@@ -18,6 +18,7 @@ import pytest
 from media.message_lamp import MessageLamp
 from voicemail.inbox import StartInbox, read, running
 
+import softswitch
 from softswitch.lab.children import PhoneChild, SwitchChild
 from softswitch.lab.ports import free_port
 
@@ -29,7 +30,7 @@ extensions:
   "1002": {{password: secret-1002}}
   "1003": {{password: secret-1003, mailbox: {{pin: "{pin}"}}}}
 dialplan: plan.yaml
-media: {{spare: 1}}
+media: {{spare: 1, prompts: prompts}}
 voicemail: {{silence: 1.5}}
 log: {{level: debug}}
 cds: {{database: hq.db, linger: 0.5}}
@@ -43,6 +44,17 @@ routes:
 PATIENCE = 20.0
 
 
+def shorter(folder: Path) -> None:
+    """Each prompt in a moment: to be told of a message takes long enough to wait for."""
+    folder.mkdir(parents=True)
+    for prompt in (Path(softswitch.__file__).parent / "prompts" / "en").glob("*.wav"):
+        with wave.open(str(folder / prompt.name), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(bytes(2 * 400))
+
+
 class Site:
     """The switch, and who uses it."""
 
@@ -52,6 +64,7 @@ class Site:
         self.config = folder / "hq.yaml"
         self.config.write_text(CONFIG.format(sip=self.port, pin=PIN))
         (folder / "plan.yaml").write_text(PLAN)
+        shorter(folder / "prompts" / "en")
         self.messages = folder / "voicemail"
         self.phones: list[PhoneChild] = []
         self.lamps: list[MessageLamp] = []
