@@ -14,7 +14,7 @@ import msgspec
 
 from softswitch.dialplan.actions import Action, Dial, Do, Goto, Play, Reject
 from softswitch.dialplan.menus import BACK, Choice, Menu
-from softswitch.dialplan.plays import Echo, Tone
+from softswitch.dialplan.plays import ConferencePlay, Echo, Tone
 from softswitch.dialplan.plays import Menu as MenuPlay
 from softswitch.dialplan.routing import Dialplan
 from softswitch.dialplan.sounds import sound_name
@@ -143,6 +143,9 @@ class Walk:
         if isinstance(play.what, MenuPlay):
             seat.names.append(play.what.menu)
             return self._enter(seat)
+        if isinstance(play.what, ConferencePlay):
+            self._say(f"is in {play.what.told()}")
+            return None  # whoever its leaders do not send away stays there
         self._say(f"hears {play.what.told()}")
         if isinstance(play.what, Echo) or (isinstance(play.what, Tone) and not play.what.seconds):
             return None  # it has no end
