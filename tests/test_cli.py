@@ -322,7 +322,10 @@ def test_a_section_that_is_the_switchs_own(folder: Path, plugins: pluggy.PluginM
 
 @pytest.mark.parametrize(
     ("kind", "keys"),
-    [("config", {"switch", "trunks", "timers", "store"}), ("dialplan", {"routes", "menus", "conferences"})],
+    [
+        ("config", {"switch", "trunks", "timers", "store"}),
+        ("dialplan", {"routes", "menus", "conferences"}),
+    ],
 )
 def test_schema(plugins: pluggy.PluginManager, kind: str, keys: set[str]) -> None:
     result = call("check", "--schema", kind)
