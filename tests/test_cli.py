@@ -322,7 +322,10 @@ def test_a_section_that_is_the_switchs_own(folder: Path, plugins: pluggy.PluginM
 
 @pytest.mark.parametrize(
     ("kind", "keys"),
-    [("config", {"switch", "trunks", "timers", "store"}), ("dialplan", {"routes", "music"})],
+    [
+        ("config", {"switch", "trunks", "timers", "store"}),
+        ("dialplan", {"routes", "menus", "conferences", "music", "queues"}),
+    ],
 )
 def test_schema(plugins: pluggy.PluginManager, kind: str, keys: set[str]) -> None:
     result = call("check", "--schema", kind)
@@ -381,6 +384,9 @@ def test_every_example_is_a_configuration_or_the_dialplan_of_one() -> None:
         ("300", "301", "19:00", None, 0, "play announcement closed, opening-hours\n"),
         ("*43", "301", "10:00", "", 0, "hears announcement echo\n  hears echo\n"),
         ("*60", "301", "10:00", None, 0, "play time\n"),
+        ("700", "301", "10:00", "", 0, "is in conference team\n"),
+        ("700", "trunk:carrier", "10:00", None, 1, "no route"),
+        ("+15035550101", "trunk:carrier", "10:00", None, 0, "play conference customers\n"),
         ("*65", "trunk:carrier", "10:00", None, 1, "no route"),
         ("*65", "301", "10:00", None, 0, "play the caller's number\n"),
         ("95035550100", "301", "10:00", None, 0, "dial trunk:carrier (number +15035550100)"),

@@ -174,6 +174,7 @@ def silence(path: Path) -> None:
         ("docs/voicemail.md", 2),
         ("docs/recording.md", 2),
         ("docs/queues.md", 2),
+        ("docs/conferences.md", 2),
     ],
 )
 def test_configurations_run_as_printed(

@@ -41,7 +41,7 @@ class DoorApplication(Application):
         self.seat.stop_waiting()
         self.seat.say_files(self.seat.spoken(names))
         # From the beginning: where there is no prompt nothing comes to its end.
-        self.seat.wait(self._conference.timeout * 2, self._wrong)
+        self.seat.wait(self._conference.timeout * 2, self._enough)
 
     def played(self) -> None:
         """See `Application`."""
@@ -126,7 +126,9 @@ class ConferenceApplication(Application):
         self._says = False  # something that is for this caller alone
         self._idles = False  # hears what is for who is alone
         self._away = ""  # why it has to leave
-        self._speaks = 0.0  # since when, on the clock of `Surroundings.seconds`
+        self._waited = False  # for a leader, when this was looked at last
+        self._talks = False  # something comes from there, whether others hear it or not
+        self._speaks = 0.0  # since when it is heard, on the clock of `Surroundings.seconds`
         self._spoke = 0.0
 
     # --- as its room knows it (`rooms.Member`)
@@ -153,10 +155,16 @@ class ConferenceApplication(Application):
         if room is None or self._away:
             return
         self._place()
+        waits = self._waits()
+        begins, self._waited = waits and not self._waited, waits
+        if waits:
+            self.speaking(False)  # it is not listened to any more
         self._tell()
         if came is self:
             return
-        if came is not None or left:
+        if begins:
+            self._say("conference-waits")
+        elif came is not None or left:
             self._idle(COMES if came is not None else LEAVES)
 
     def told(self) -> None:
@@ -172,6 +180,8 @@ class ConferenceApplication(Application):
         self._place()
         self.speaking(False)  # it is not listened to any more
         self.seat.stop_waiting()
+        # What it is told yet it is told alone: others are without it from now on.
+        self.left()
         said = self.seat.spoken([why])
         if said:
             self.seat.say_files(said)
@@ -234,10 +244,11 @@ class ConferenceApplication(Application):
         """It is not heard any more, or is again."""
         self._muted = on
         self._place()
+        self._time()
         self._tell()
         self._say("conference-muted" if on else "conference-unmuted")
         if self._room is not None:
-            self._room.spoke(self, self._speaks > 0)
+            self._room.spoke(self, self._talks)
 
     def _count(self, room: Room) -> None:
         here = len(room.members)
@@ -261,12 +272,17 @@ class ConferenceApplication(Application):
         room = self._room
         if room is None:
             return
-        if on:
-            self._speaks = self.seat.around.seconds()
+        self._talks = on
+        self._time()
+        room.spoke(self, on)
+
+    def _time(self) -> None:
+        """Count how long others have heard it, not what is said by who is muted."""
+        if self._talks and self.audible:
+            self._speaks = self._speaks or self.seat.around.seconds()
         elif self._speaks:
             self._spoke, self._speaks = self._spoken(), 0.0
             self._tell()
-        room.spoke(self, on)
 
     def _spoken(self) -> float:
         """Seconds that it has spoken, up to now."""

@@ -91,8 +91,11 @@ class _Leaf:
 
     def takes(self, address: str) -> bool:
         """Whether there is a place for somebody whose audio goes to that address."""
+        worker = self.places.worker
+        if not worker.over and address not in worker.addresses:
+            worker.prepare(address)  # for who comes next
         kept = 0 if self.flat or self.trunk is not None else 1
-        return self.places.free > kept and self.places.worker.addresses.get(address, False)
+        return self.places.free > kept and worker.addresses.get(address, False)
 
 
 class _End:
@@ -170,6 +173,7 @@ class Room:
         self._asks = False
         self._hub: Places | None = None
         self._asks_hub = False
+        self._apart = False  # no hub can be had; that was told
         self._again: Timer | None = None
         self._over = False
 
@@ -198,10 +202,13 @@ class Room:
         then: Callable[[Port | tuple[int, str]], None],
     ) -> None:
         """`then` gets a place for somebody, or why there is none."""
-        if self.locked and not leads:
+        if self.locked and not (leads and self.conference.leader_pin):
+            # Where everybody leads the lock is for everybody.
             then(LOCKED)
         elif self.people >= self.conference.most:
             then(FULL)
+        elif self._apart:
+            then(NONE_FREE)
         else:
             self._waiting.append(_Waiting(seat, address, then))
             self._serve()
@@ -211,25 +218,35 @@ class Room:
             first = self._waiting[0]
             leaf = self._leaf(first.address)
             if leaf is None:
-                if self._asks:
-                    return
-                workers = self._rooms.house.workers
-                if workers is None:
-                    self._refuse(NONE_FREE)
-                elif self._leaves and len(self._leaves) >= self._leaves[0].places.size:
-                    # The hub has no place for another one.
-                    self._refuse(FULL)
-                else:
-                    self._asks = True
-                    workers.keep(self.conference.most, first.address, self._kept)
+                self._grow(first.address)
                 return
             self._waiting.popleft()
-            leaf.seats.append(first.seat)
-            first.then(leaf.places.port(first.seat))
-            if first.seat.port is None:
-                # The switch could make nothing of it.
-                self._forget(first.seat)
-                self._tidy()
+            self._take(leaf, first)
+
+    def _grow(self, address: str) -> None:
+        """One leaf more is needed. Before there is a second one there has to be a hub: nobody is
+        let in who cannot be joined with the others."""
+        if self._asks or self._asks_hub:
+            return
+        workers = self._rooms.house.workers
+        if workers is None:
+            self._refuse(NONE_FREE)
+        elif self._leaves and len(self._leaves) >= self._leaves[0].places.size:
+            # The hub has no place for another one.
+            self._refuse(FULL)
+        elif self._leaves and self._living_hub() is None:
+            self._ask_hub(workers)
+        else:
+            self._asks = True
+            workers.keep(self.conference.most, address, self._kept)
+
+    def _take(self, leaf: _Leaf, one: _Waiting) -> None:
+        leaf.seats.append(one.seat)
+        one.then(leaf.places.port(one.seat))
+        if one.seat.port is None:
+            # The switch could make nothing of it.
+            self._forget(one.seat)
+            self._tidy()
 
     def _leaf(self, address: str) -> _Leaf | None:
         for leaf in self._leaves:
@@ -253,7 +270,12 @@ class Room:
     def _refuse(self, why: tuple[int, str]) -> None:
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
-            one.then(why)
+            # There may be a place meanwhile, or for the address of this one.
+            leaf = self._leaf(one.address)
+            if leaf is not None:
+                self._take(leaf, one)
+            else:
+                one.then(why)
         self._tidy()
 
     def _forget(self, seat: Seat) -> None:
@@ -270,7 +292,10 @@ class Room:
                     leaf.trunk.close()
                     leaf.trunk = None
                 leaf.places.close()
-        if len(self._leaves) < 2 and self._hub is not None:
+        grows = self._asks or self._waiting
+        if len(self._leaves) < 2:
+            self._apart = False
+        if len(self._leaves) < 2 and self._hub is not None and not grows:
             for leaf in self._leaves:
                 if leaf.trunk is not None:
                     leaf.trunk.close()
@@ -290,12 +315,11 @@ class Room:
         """All leaves are joined."""
         if len(self._leaves) < 2 or self._over:
             return
-        hub = self._hub
+        hub = self._living_hub()
         if hub is None:
             workers = self._rooms.house.workers
-            if not self._asks_hub and workers is not None:
-                self._asks_hub = True
-                workers.keep(self._leaves[0].places.size, LOOPBACK, self._got_hub)
+            if workers is not None:
+                self._ask_hub(workers)
             return
         for leaf in self._leaves:
             if leaf.trunk is None and hub.free and leaf.places.free:
@@ -303,23 +327,41 @@ class Room:
             elif leaf.trunk is None and not leaf.places.worker.over:
                 self._later()  # the place of the one before is not free yet
 
-    def _got_hub(self, places: Places | None) -> None:
-        self._asks_hub = False
-        if places is None:
-            log.error("conference %s: no media worker joins its parts", self.name)
-            self._later()
-        elif self._over or self._hub is not None or len(self._leaves) < 2:
-            places.close()
-        else:
-            self._hub = places
-            self._link()
-
-    def torn(self) -> None:
-        """A leaf has lost its way to the hub."""
+    def _living_hub(self) -> Places | None:
+        """The hub, unless it has died."""
         hub = self._hub
         if hub is not None and hub.worker.over:
             self._hub = None
             hub.close()
+        return self._hub
+
+    def _ask_hub(self, workers: Workers) -> None:
+        if not self._asks_hub:
+            self._asks_hub = True
+            workers.keep(self._leaves[0].places.size, LOOPBACK, self._got_hub)
+
+    def _got_hub(self, places: Places | None) -> None:
+        self._asks_hub = False
+        if places is None:
+            if len(self._leaves) > 1 and not self._over:
+                if not self._apart:
+                    log.error("conference %s: no media worker joins its parts", self.name)
+                self._apart = True
+                self._later()
+            self._refuse(NONE_FREE)
+            return
+        self._apart = False
+        needed = len(self._leaves) > 1 or (self._leaves and self._waiting)
+        if self._over or self._hub is not None or not needed:
+            places.close()
+        else:
+            self._hub = places
+            self._link()
+        self._serve()
+        self._tidy()
+
+    def torn(self) -> None:
+        """A leaf has lost its way to the hub."""
         self._later()
 
     def _later(self) -> None:
@@ -350,6 +392,7 @@ class Room:
                     one.sent_away("conference-ended")
             for one in list(self.members):
                 one.changed(None, True)
+        self._serve()
         self._tidy()
 
     def lock(self, on: bool) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from softswitch.dialplan.actions import Action, Dial, Do, Goto, Play, Reject
 from softswitch.dialplan.menus import BACK, Choice, Menu
-from softswitch.dialplan.plays import Echo, QueuePlay, Tone
+from softswitch.dialplan.plays import ConferencePlay, Echo, QueuePlay, Tone
 from softswitch.dialplan.plays import Menu as MenuPlay
 from softswitch.dialplan.queues import Queue
 from softswitch.dialplan.routing import Dialplan
@@ -146,6 +146,9 @@ class Walk:
             return self._enter(seat)
         if isinstance(play.what, QueuePlay):
             return self._wait(seat, play.what)
+        if isinstance(play.what, ConferencePlay):
+            self._say(f"is in {play.what.told()}")
+            return None  # whoever its leaders do not send away stays there
         self._say(f"hears {play.what.told()}")
         if isinstance(play.what, Echo) or (isinstance(play.what, Tone) and not play.what.seconds):
             return None  # it has no end

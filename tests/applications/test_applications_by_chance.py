@@ -20,6 +20,7 @@ from softswitch.media.orders import (
     Expect,
     Gone,
     Here,
+    Join,
     Order,
     Play,
     Played,
@@ -31,6 +32,7 @@ from softswitch.media.orders import (
     Tone,
     Up,
 )
+from softswitch.media.orders import Speaking as Heard
 from softswitch.media.pool import MediaWorker, PoolSettings, Workers
 
 SPEAKING = CONFIG.replace("keepalive: 0}", "keepalive: 0, refer: true, session_check: true}") + (
@@ -38,6 +40,9 @@ SPEAKING = CONFIG.replace("keepalive: 0}", "keepalive: 0, refer: true, session_c
     'in_call: {transfer: "##", consult: "*2", complete: "*3", back: "*1"}\n'
 )
 PLAN = """
+conferences:
+  team: {most: 6}
+  led: {pin: "112", leader_pin: "1122", wait: true, ends: true, tries: 2, timeout: 2}
 menus:
   main:
     say: welcome
@@ -52,6 +57,7 @@ menus:
       "6": {status: 486}
       "7": {goto: "702"}
       "8": {play: echo}
+      "9": {play: {conference: team}, else: {play: {menu: second}}}
       "*": again
     else: {dial: "1002", timeout: 5}
   second:
@@ -70,10 +76,30 @@ routes:
     then: {play: number}
     else: {goto: "700"}
   - {match: "706", from: any, play: {menu: second}, else: {play: {menu: main}}}
+  - {match: "707", from: any, play: {conference: team}, else: {dial: "1001", timeout: 5}}
+  - match: "708"
+    from: any
+    play: {conference: led}
+    then: {play: {menu: second}}
+    else: {dial: "1002", timeout: 5}
   - {match: "78X", from: any, do: park}
   - {match: "1XXX", from: any, dial: extension, timeout: 5, else: {play: {menu: main}}}
 """
-NUMBERS = ("700", "700", "701", "704", "705", "706", "780", "1001", "1002", "702")
+NUMBERS = (
+    "700",
+    "700",
+    "701",
+    "704",
+    "705",
+    "706",
+    "780",
+    "1001",
+    "1002",
+    "702",
+    "707",
+    "707",
+    "708",
+)
 
 
 class MediaLine(RobotLine):
@@ -141,7 +167,7 @@ class Media(Robot):
             self.heard_of.add(port)
             self.say(Up(port))
             for _ in range(self.dice.randrange(6)):
-                key = self.dice.choice("1122334567810024*#D")
+                key = self.dice.choice("11223345678910024*#D")
                 self.after(0.0, 15.0, lambda key=key: self._digit(port, key))
             if self.dice.random() < 0.05:
                 self.after(0.0, 10.0, lambda: line.state == "up" and self._hangs_up(line))
@@ -174,6 +200,9 @@ class Media(Robot):
             if order.port in self.ports and not endless:
                 seconds = 1.5 * len(order.sounds)
                 self.after(seconds, seconds, lambda: self._played(order.port, order.job))
+        elif isinstance(order, Join) and order.watch and self.dice.random() < 0.3:
+            self.after(0.0, 2.0, lambda: self.say(Heard(order.port, True)))
+            self.after(2.0, 4.0, lambda: self.say(Heard(order.port, False)))
         elif isinstance(order, Release):
             self.keys = {key: port for key, port in self.keys.items() if port != order.port}
             line = self.ports.pop(order.port, None)
@@ -227,7 +256,7 @@ class Speaking:
         """The switch has started."""
         switch = self.world.switch
         switch.spoken.workers = Workers(
-            PoolSettings(spare=2, most=4, calls=20),
+            PoolSettings(spare=2, most=6, calls=20),
             switch.timers,
             switch.tokens.token,
             self._start,
@@ -290,7 +319,7 @@ def test_robots_talk_with_applications(
         )
     ]
     for robot in robots:
-        robot.transfers = ("700", "701", "1001", "1002", "780", "666")
+        robot.transfers = ("700", "701", "707", "1001", "1002", "780", "666")
         robot.codes = ("##1002#", "*2700#", "*3", "*1", "##700#")
         robot.vanishes = 0.01
     world.chance.seed(seed)
@@ -318,7 +347,8 @@ def test_robots_talk_with_applications(
     world.rest(idle=600)
     how = {event.how for event in world.of(TalkBegan)}
     assert how >= {"dialled", "application"}
-    assert {event.application for event in world.of(ApplicationTold)} >= {"menu"}
+    assert {event.application for event in world.of(ApplicationTold)} >= {"menu", "conference"}
+    assert not world.switch.spoken.rooms.all
     assert len(world.of(CallEnded)) >= len(world.of(CallStarted)) - kills
     raised = [
         record.getMessage()
