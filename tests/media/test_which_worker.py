@@ -10,13 +10,16 @@ import msgspec
 import pytest
 
 from softswitch.media.orders import (
+    LOOPBACK,
     Ask,
+    CallOut,
     Digit,
     Echo,
     Expect,
     File,
     Gone,
     Here,
+    Join,
     Order,
     Play,
     Played,
@@ -35,6 +38,7 @@ from softswitch.media.pool import (
     COMES_WITHIN,
     STARTS_WITHIN,
     MediaWorker,
+    Places,
     PoolSettings,
     Port,
     Workers,
@@ -168,6 +172,12 @@ class Studio:
         caller = Caller()
         self.pool.want(caller, address, caller.take)
         return caller
+
+    def keep(self, most: int, address: str = HERE) -> list[Places | None]:
+        """What comes of wanting so many places of one worker."""
+        got: list[Places | None] = []
+        self.pool.keep(most, address, got.append)
+        return got
 
     def die(self, worker: MediaWorker) -> None:
         self.line(worker).closed = True
@@ -702,3 +712,175 @@ def test_ports_for_audio_are_those_that_are_allowed(ports: tuple[int, int]) -> N
 def test_any_port_for_audio(studio: Studio) -> None:
     for worker in studio.started:
         assert studio.orders(worker, Prepare) == [Prepare(HERE)]
+
+
+# --- several places of one worker
+
+
+def places_of(got: list[Places | None]) -> Places:
+    (places,) = got
+    assert places is not None
+    return places
+
+
+def test_places_are_of_one_worker(studio: Studio) -> None:
+    places = places_of(studio.keep(12))
+    assert (places.size, places.free) == (2, 2), "as many as it can have"
+    assert places.worker.free == 0
+    assert len(studio.started) == 2, "there are two spare ports yet"
+    first, second = Caller(), Caller()
+    port = places.port(first)
+    places.port(second)
+    assert places.free == 0
+    with pytest.raises(AssertionError, match="no place is free"):
+        places.port(Caller())
+    assert studio.orders(places.worker, Expect)[0] == Expect(port.number, port.key)
+    port.release()
+    assert (places.free, places.worker.free) == (1, 0), "it stays kept"
+    other = studio.want()
+    assert other.port.worker is not places.worker
+    (number,) = places.worker.ports
+    places.worker.said(Gone(number))
+    assert second.told == ["gone"]
+    assert places.free == 2
+    places.close()
+    places.close()
+    assert places.free == 0
+    assert other.told == []
+
+
+def test_few_places_of_a_large_worker() -> None:
+    studio = Studio(with_settings(spare=1), size=10)
+    studio.begin()
+    one, two = places_of(studio.keep(4)), places_of(studio.keep(4))
+    assert one.worker is two.worker
+    assert one.worker.free == 2
+    got = studio.keep(4)
+    studio.begin()
+    three = places_of(got)
+    assert three.worker is not one.worker
+    one.close()
+    assert one.worker.free == 6
+    for places in (two, three):
+        places.close()
+    studio.pool.close()
+
+
+def test_one_with_calls_is_not_whole(studio: Studio) -> None:
+    """Another one is started, at once."""
+    callers = [studio.want(), studio.want()]
+    assert len({one.port.worker for one in callers}) == 2
+    got = studio.keep(2)
+    assert got == []
+    studio.begin()
+    assert not places_of(got).worker.ports
+    places_of(got).close()
+
+
+def test_no_whole_one_in_time(studio: Studio) -> None:
+    """As many as there may be have a call each: whoever wants one waits in vain, and not for long."""
+    studio.pool.take_up(with_settings(most=2))
+    for _ in range(2):
+        studio.want()
+    got = studio.keep(2)
+    assert studio.want().got, "a single port is free: nobody waits behind who waits for more"
+    studio.run(COMES_WITHIN - 0.1)
+    assert got == []
+    studio.run(0.2)
+    assert got == [None]
+
+
+def test_whoever_waits_for_a_whole_one_gets_it_as_it_is_free(studio: Studio) -> None:
+    studio.pool.take_up(with_settings(most=2))
+    callers = [studio.want() for _ in range(2)]
+    worker = callers[0].port.worker
+    got = studio.keep(2)
+    callers[0].port.release()
+    assert places_of(got).worker is worker
+    places_of(got).close()
+
+
+def test_several_wait_for_whole_ones() -> None:
+    studio = Studio(with_settings(spare=1, most=10), size=4)
+    got = [studio.keep(4) for _ in range(4)]
+    studio.begin()
+    workers = [places_of(one).worker for one in got]
+    assert len(set(workers)) == 4
+    assert len(studio.started) == 5, "and one that is spare"
+    for one in got:
+        places_of(one).close()
+    assert len(studio.pool.workers) < 5
+    studio.pool.close()
+
+
+def test_kept_places_keep_a_worker(studio: Studio) -> None:
+    """It is not let go while nobody is there yet, nor when it has had its calls."""
+    studio.pool.take_up(with_settings(calls=1))
+    places = places_of(studio.keep(2))
+    caller = Caller()
+    places.port(caller).release()
+    assert places.worker.retired
+    assert not studio.line(places.worker).closed
+    places.port(caller)  # whoever keeps them may still use them
+    assert places.free == 1
+    places.close()
+    assert not studio.line(places.worker).closed, "somebody is there"
+    (number,) = places.worker.ports
+    places.worker.said(Gone(number))
+    assert studio.line(places.worker).closed
+
+
+def test_places_of_one_that_dies(studio: Studio) -> None:
+    places = places_of(studio.keep(2))
+    caller = Caller()
+    places.port(caller)
+    studio.die(places.worker)
+    assert caller.told == ["lost"]
+    assert places.free == 0
+    places.close()
+    studio.run(AGAIN)
+    assert places.worker not in studio.pool.workers
+
+
+def test_places_for_an_address_that_is_new(studio: Studio) -> None:
+    got = studio.keep(2, ELSEWHERE)
+    assert got == []
+    studio.prepare()
+    assert places_of(got).worker.addresses[ELSEWHERE]
+    places_of(got).close()
+
+
+def test_places_for_an_address_that_cannot_be_had(studio: Studio) -> None:
+    studio.bad.add(ELSEWHERE)
+    got = studio.keep(2, ELSEWHERE)
+    studio.prepare()
+    assert got == [None]
+    assert studio.keep(2, ELSEWHERE) == [None], "at once"
+
+
+def test_no_places_when_nothing_is_played() -> None:
+    studio = Studio(with_settings(spare=0))
+    assert studio.keep(4) == [None]
+    assert not studio.started
+
+
+def test_who_waits_for_places_when_the_switch_stops() -> None:
+    studio = Studio()
+    got = studio.keep(4)
+    studio.pool.close()
+    assert got == [None]
+
+
+def test_a_call_to_another_worker(studio: Studio) -> None:
+    near, far = places_of(studio.keep(2)), places_of(studio.keep(2))
+    one, other = near.port(Caller()), far.port(Caller())
+    one.call(other)
+    one.join("a")
+    assert studio.line(near.worker).orders[-3:] == [
+        Prepare(LOOPBACK),
+        CallOut(one.number, f"sip:{other.key}@127.0.0.1:{other.sip}"),
+        Join(one.number, "a"),
+    ]
+    for places, port in ((near, one), (far, other)):
+        port.release()
+        places.close()
