@@ -164,6 +164,22 @@ class Crowd:
             )
             time.sleep(0.03)
 
+    def offer(self, one: Caller, direction: str) -> None:
+        """It puts the other on hold (``sendonly``, ``inactive``), or goes on (``sendrecv``)."""
+        one.cseq += 1
+        one.status = 0
+        self.request(
+            "INVITE",
+            one,
+            one.target,
+            f"v=0\r\no=- 1 {one.cseq} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+            f"m=audio {one.rtp.getsockname()[1]} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+            f"a={direction}\r\n",
+            "application/sdp",
+        )
+        wait_for(lambda: one.status >= 200, f"an answer to {one}")
+        assert one.status == 200, one
+
     def hang_up(self, one: Caller) -> None:
         one.cseq += 1
         self.request("BYE", one, one.target)

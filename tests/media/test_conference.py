@@ -255,3 +255,25 @@ def test_the_switch_is_killed(house: House) -> None:
     wait_for(lambda: house.rows(query) == [(5, 5)], "one record a call")
     late = crowd.joins("700")
     settled([late])
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+def test_on_hold_and_back(house: House, direction: str) -> None:
+    """Others talk on meanwhile, and then it hears and is heard as before."""
+    crowd = house.crowd
+    one, two, three = (crowd.joins("701") for _ in range(3))
+    settled([one, two, three])
+    crowd.offer(one, direction)
+    began = crowd.say(two, 500)
+    wait_for(lambda: three.hears(500, max(began, time.monotonic() - 0.3)) > LOUD, "the others")
+    assert one.hears(500, began) < SILENT, "who has put it on hold hears nothing"
+    crowd.offer(one, "sendrecv")
+    wait_for(lambda: one.hears(500, time.monotonic() - 0.3) > LOUD, "heard again")
+    crowd.say(one, 700)
+    for other in (two, three):
+        wait_for(lambda other=other: other.hears(700, time.monotonic() - 0.3) > LOUD, "it speaks")
+    assert one.hears(700, time.monotonic() - 0.5) < SILENT, "not itself"
+    crowd.press(one, "*1")
+    wait_for(lambda: two.hears(700, time.monotonic() - 0.3) < SILENT, "muted")
+    (room,) = conferences(house)
+    assert room["people"] == 3

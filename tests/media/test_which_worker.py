@@ -778,7 +778,7 @@ def test_one_with_calls_is_not_whole(studio: Studio) -> None:
 
 
 def test_no_whole_one_in_time(studio: Studio) -> None:
-    """As many as there may be have a call each: whoever wants one waits in vain, and not for long."""
+    """As many as there may be have a call each: whoever wants one waits in vain, not for long."""
     studio.pool.take_up(with_settings(most=2))
     for _ in range(2):
         studio.want()
