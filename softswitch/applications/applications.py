@@ -16,6 +16,7 @@ from softswitch.applications.simple import (
     NumberApplication,
     ToneApplication,
 )
+from softswitch.applications.stream import StreamApplication
 from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
 from softswitch.calls import Opened
@@ -30,6 +31,7 @@ from softswitch.dialplan import (
     Played,
     Plays,
     Sounds,
+    StreamPlay,
     Tone,
     VoicemailPlay,
 )
@@ -154,6 +156,8 @@ def _application(seat: Seat, what: Played) -> Application:
             return VoicemailApplication(seat, what)
         case MailboxPlay():
             return MailboxApplication(seat, what)
+        case StreamPlay():
+            return StreamApplication(seat, what)
 
 
 def _host_of(sent_by: str) -> str:

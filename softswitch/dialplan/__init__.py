@@ -16,6 +16,7 @@ from softswitch.dialplan.plays import (
 from softswitch.dialplan.plays import Menu as MenuPlay
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.sounds import OWN, NoSound, Sounds, check_wav
+from softswitch.dialplan.streams import StreamPlay
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Stage, Stages, Target
 from softswitch.dialplan.walking import Walk, Walked, keys_of, menus_told
@@ -47,6 +48,7 @@ __all__ = [
     "Source",
     "Stage",
     "Stages",
+    "StreamPlay",
     "Surroundings",
     "Target",
     "Tone",

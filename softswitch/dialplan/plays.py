@@ -25,6 +25,7 @@ from softswitch.config import (
     one_or_more,
 )
 from softswitch.dialplan.sounds import SoundText, sound_name
+from softswitch.dialplan.streams import StreamModel, StreamPlay
 from softswitch.dialplan.surroundings import surroundings
 
 
@@ -128,7 +129,7 @@ class MailboxPlay(msgspec.Struct, frozen=True):
 
 
 Played: TypeAlias = (
-    Echo | Tone | Announcement | Menu | Clock | OwnNumber | VoicemailPlay | MailboxPlay
+    Echo | Tone | Announcement | Menu | Clock | OwnNumber | VoicemailPlay | MailboxPlay | StreamPlay
 )
 
 
@@ -261,6 +262,7 @@ MODELS: Final[Mapping[str, type[Section]]] = {
     MailboxPlay.NAME: MailboxPlayModel,
     Menu.NAME: MenuReference,
     OwnNumber.NAME: OwnNumberModel,
+    StreamPlay.NAME: StreamModel,
     Clock.NAME: ClockModel,
     Tone.NAME: ToneModel,
     VoicemailPlay.NAME: VoicemailPlayModel,
@@ -294,6 +296,9 @@ class PlayModel(Section):
     mailbox: MailboxPlayModel | None = Field(default=None, description="listening to messages")
     menu: MenuReference | None = Field(default=None, description="a menu, by its name")
     number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
+    stream: StreamModel | None = Field(
+        default=None, description="a program that hears and speaks, by its URL"
+    )
     time: ClockModel | None = Field(default=None, description="time of day and date")
     tone: ToneModel | None = Field(default=None, description="a tone")
     voicemail: VoicemailPlayModel | None = Field(default=None, description="leaving a message")

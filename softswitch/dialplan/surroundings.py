@@ -29,7 +29,8 @@ class Surroundings:
     ``trunks`` says of each trunk whether it is one of our switches. ``timeout`` (seconds) is for
     routes that name none, ``time_zone`` for conditions (empty: the machine's). ``sounds`` finds
     what is to be heard; None: that is not asked. ``menus`` are the names of the dialplan's menus,
-    ``mailboxes`` the extensions that have one (None: neither is asked).
+    ``mailboxes`` the extensions that have one (None: neither is asked). ``folder`` is the
+    dialplan's, where its paths begin (None: files are not looked for).
     """
 
     extensions: frozenset[str]
@@ -42,6 +43,7 @@ class Surroundings:
     mailboxes: frozenset[str] | None = None
     time_zone: str = ""
     call_id_header: str = ""
+    folder: Path | None = None
 
     def party(self, text: str, kind: str, name: str) -> None:
         """Raises ValueError if there is no such extension or trunk."""

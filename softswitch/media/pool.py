@@ -32,6 +32,10 @@ from softswitch.media.orders import (
     Said,
     Sound,
     StopRecording,
+    StopStream,
+    Stream,
+    StreamEnded,
+    Streaming,
     Up,
 )
 
@@ -83,6 +87,12 @@ class User(Protocol):
 
     def recorded(self, recorded: Recorded) -> None:
         """A recording is at its end; it comes before `gone`."""
+
+    def streaming(self, job: int) -> None:
+        """The program that it is connected with is there."""
+
+    def stream_ended(self, ended: StreamEnded) -> None:
+        """A stream is at its end. One that the end of the call ends tells nothing."""
 
     def gone(self) -> None:
         """The call is over."""
@@ -149,6 +159,17 @@ class Port:
     def stop_recording(self) -> None:
         """That is enough."""
         self.worker.order(StopRecording(self.number))
+
+    def stream(self, order: Stream) -> int:
+        """Connect it with a program, by an order whose port and job are filled in here; the number
+        of the job."""
+        self._job += 1
+        self.worker.order(msgspec.structs.replace(order, port=self.number, job=self._job))
+        return self._job
+
+    def stop_stream(self) -> None:
+        """That is enough."""
+        self.worker.order(StopStream(self.number))
 
     def release(self) -> None:
         """It is needed no more."""
@@ -225,6 +246,10 @@ class MediaWorker:
             user.played(said.job, said.error)
         elif isinstance(said, Recorded):
             user.recorded(said)
+        elif isinstance(said, Streaming):
+            user.streaming(said.job)
+        elif isinstance(said, StreamEnded):
+            user.stream_ended(said)
 
     def lost(self) -> None:
         """Its process is gone."""

@@ -11,6 +11,7 @@ The worker ends when its socket does: nothing is left behind when the switch is 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import select
@@ -41,11 +42,17 @@ from softswitch.media.orders import (
     Recorded,
     Said,
     StopRecording,
+    StopStream,
+    Stream,
+    StreamEnded,
     Tone,
     Up,
     encode,
     order_of,
 )
+from softswitch.media.streams import Streams
+
+log = logging.getLogger(__name__)
 
 RATE: Final = 8000
 """Hz, of the bridge."""
@@ -170,6 +177,7 @@ class Worker:
         self._settling: deque[tuple[float, Any]] = deque()
         self._leaving: deque[tuple[float, int]] = deque()  # ports whose BYE is under way
         self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
+        self._streams = Streams()
         self._endpoint: Any = None
         self._sounding = False
         self._six = False
@@ -283,6 +291,8 @@ class Worker:
                     self._say(Played(order.port, order.job, "no such port"))
                 elif isinstance(order, Record):
                     self._say(Recorded(order.port, order.job, 0.0, 0.0, "gone", "no such port"))
+                elif isinstance(order, Stream):
+                    self._say(StreamEnded(order.port, order.job, "stopped", "no such port"))
             elif isinstance(order, Play):
                 self._stop(port)
                 port.sounds, port.loop, port.job, port.next = (
@@ -298,6 +308,10 @@ class Worker:
                 self._record(port, order)
             elif isinstance(order, StopRecording):
                 self._recorded(port, "stopped")
+            elif isinstance(order, Stream):
+                self._stream(port, order)
+            elif isinstance(order, StopStream):
+                self._streams.stop(port.number, port.audio)
             elif isinstance(order, Echo):
                 port.echo = order.on
                 self._echo(port)
@@ -312,6 +326,7 @@ class Worker:
     def _release(self, port: _Port) -> None:
         self._stop(port)
         self._recorded(port, "stopped")
+        self._streams.stop(port.number, port.audio)
         call = port.call
         self._forget(port)
         if call is None:
@@ -410,6 +425,13 @@ class Worker:
             else:
                 port.audio.stopTransmit(port.audio)
 
+    def _stream(self, port: _Port, order: Stream) -> None:
+        try:
+            self._streams.begin(order, port.audio)
+        except pj.Error as error:
+            self._streams.stop(port.number, port.audio)
+            log.error("no stream: %s", error.reason)
+
     # --- what is recorded
 
     def _record(self, port: _Port, order: Record) -> None:
@@ -473,6 +495,7 @@ class Worker:
                 if port is not None:
                     self._stop(port)
                     self._recorded(port, "gone")
+                    self._streams.stop(port.number)
                     port.call = port.audio = None
                     self._forget(port)
                     self._say(Gone(port.number))
@@ -482,7 +505,10 @@ class Worker:
                 if kind == "eof":
                     self._ended(port, what)
                 elif port is not None:
+                    self._streams.pressed(port.number, what)
                     self._say(Digit(port.number, what))
+        for said in self._streams.told(self._audio):
+            self._say(said)
         now = time.monotonic()
         for one in list(self._ports.values()):
             self._listen(one, now)
@@ -495,6 +521,11 @@ class Worker:
             self._settling.popleft()
         while self._leaving and self._leaving[0][0] <= now:
             self._say(Gone(self._leaving.popleft()[1]))
+
+    def _audio(self, number: int) -> Any:
+        """Who is at a port; None: nobody."""
+        port = self._ports.get(number)
+        return None if port is None else port.audio
 
     def _came(self, call: _Call) -> None:
         self._obey()  # what was ordered before the call came
@@ -527,6 +558,7 @@ class Worker:
                 # A new agreement makes a new slot of the bridge: all is connected again.
                 port.audio = call.getAudioMedia(index)
                 self._echo(port)
+                self._streams.connect(port.number, port.audio)
                 if port.recording is not None:
                     port.audio.startTransmit(port.recording.recorder)
                 if port.current is not None:
