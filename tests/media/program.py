@@ -88,7 +88,9 @@ class Program:
         self.errors: list[BaseException] = []
         self._over = threading.Semaphore(0)
         more.setdefault("compression", None)
-        self._server: Server = serve(self._serve, host, 0, ssl=tls, **more)
+        if "sock" not in more:
+            more |= {"host": host, "port": 0}
+        self._server: Server = serve(self._serve, ssl=tls, **more)
         self.port: int = self._server.socket.getsockname()[1]
         scheme = "wss" if tls is not None else "ws"
         self.url = f"{scheme}://{'localhost' if tls is not None else host}:{self.port}/agent"

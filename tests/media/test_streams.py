@@ -133,7 +133,9 @@ def test_what_the_program_hears(worker: OneWorker, speakers: Callable[..., Speak
 
     def measures(talk: Talk) -> None:
         talk.start()
-        levels.append(talk.hears(20, skip=10))
+        # Until pjsua2 knows how late this caller's packets are there may be gaps.
+        while not levels or levels[-1].hz is None:
+            levels.append(talk.hears())
         measured.set()
         talk.drain()
 
@@ -142,8 +144,8 @@ def test_what_the_program_hears(worker: OneWorker, speakers: Callable[..., Speak
         worker.order(order(program.url))
         worker.until(Streaming)
         assert measured.wait(15)
-        assert levels[0].hz == pytest.approx(620, abs=2)
-        assert levels[0].level_db == pytest.approx(-20, abs=0.5)
+        assert levels[-1].hz == pytest.approx(620, abs=2)
+        assert levels[-1].level_db == pytest.approx(-20, abs=0.5)
 
 
 def test_sixteen_bits(worker: OneWorker, speaker: Speaker) -> None:
