@@ -163,6 +163,7 @@ def printed(page: Path) -> dict[str, str]:
         ("docs/softphone.md", 2),
         ("docs/menus.md", 2),
         ("docs/voicemail.md", 2),
+        ("docs/streams.md", 2),
     ],
 )
 def test_configurations_run_as_printed(

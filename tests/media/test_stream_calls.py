@@ -4,7 +4,10 @@ kills what is between."""
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,14 @@ routes:
   - {match: "81", play: {stream: "ws://127.0.0.1:NOBODY/"}, else: {dial: "1002"}}
   - {match: "82", play: {stream: "URL"}}
   - {match: "1XXX", dial: extension}
+"""
+
+CONFIG = """
+switch: {{name: hq, listen: ["udp:127.0.0.1:{port}"]}}
+extensions: {{"1001": {{name: Alice, password: secret}}, "1002": {{password: secret}}}}
+dialplan: plan.yaml
+timers: {{drain_timeout: 0}}
+cds: {{database: hq.db, linger: 0.5}}
 """
 
 
@@ -62,12 +73,7 @@ def office(tmp_path: Path, program: Program) -> Iterator[Office]:
     port = free_port()
     plan = PLAN.replace("URL", program.url).replace("NOBODY", str(free_port()))
     (tmp_path / "plan.yaml").write_text(plan)
-    (tmp_path / "hq.yaml").write_text(
-        f"switch: {{name: hq, listen: ['udp:127.0.0.1:{port}']}}\n"
-        'extensions: {"1001": {name: Alice, password: secret}, "1002": {password: secret}}\n'
-        "dialplan: plan.yaml\ntimers: {drain_timeout: 0}\n"
-        "cds: {database: hq.db, linger: 0.5}\n"
-    )
+    (tmp_path / "hq.yaml").write_text(CONFIG.format(port=port))
     office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
     try:
         office.switch.until_ready(20)
@@ -183,6 +189,46 @@ def test_the_switch_is_killed(office: Office, program: Program) -> None:
     alice.expect_tone(440, 15)
     os.kill(office.switch.pid, signal.SIGKILL)
     assert program.until_over().code == 1006
+
+
+def test_the_program_of_the_page(tmp_path: Path) -> None:
+    """As `docs/streams.md` prints it."""
+    page = (Path(__file__).parents[2] / "docs/streams.md").read_text()
+    (code,) = re.findall(r"^```python\n(# echo_agent\.py\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(code.splitlines()) <= 45
+    (tmp_path / "echo_agent.py").write_text(code)
+    at, sip = free_port(), free_port()
+    plan = PLAN.replace("URL", f"ws://127.0.0.1:{at}/").replace("NOBODY", str(free_port()))
+    (tmp_path / "plan.yaml").write_text(plan)
+    (tmp_path / "hq.yaml").write_text(CONFIG.format(port=sip))
+    command = [sys.executable, "echo_agent.py", str(at)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "ready\n"
+        office = Office(tmp_path, f"127.0.0.1:{sip}", SwitchChild("hq", tmp_path / "hq.yaml"))
+        try:
+            office.switch.until_ready(20)
+            bob = office.phone("1002", "--answer", "--tone", "880")
+            alice = office.phone("1001", "--tone", "440")
+            calls(alice, "80")
+            alice.expect_tone(440, 15)
+            assert agent.stdout.readline() == "1001 calls 80\n"
+            alice.send("dtmf 5#")
+            assert agent.stdout.readline() == "key 5\n"
+            assert agent.stdout.readline() == "key #\n"
+            alice.expect_tone(880, 15)
+            bob.expect_tone(440, 15)
+            alice.send("hangup")
+            alice.expect("ended", 10)
+            calls(alice, "80")
+            alice.expect_tone(440, 15)
+            assert agent.stdout.readline() == "1001 calls 80\n"
+            alice.send("hangup")
+            assert agent.stdout.readline() == "the caller has hung up\n"
+        finally:
+            for child in (*office.phones, office.switch):
+                child.stop()
+            agent.kill()
 
 
 def test_many_calls_one_after_the_other(office: Office, program: Program) -> None:
