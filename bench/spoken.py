@@ -1,9 +1,10 @@
 """What callers cost whom the switch itself speaks to: ``python -m bench.spoken echo|tone|menu|
-voicemail|conference|queue``. In conferences ten are in each room, and all speak; in the queue all
-wait, and hear music.
+voicemail|conference|queue|stream``. In conferences ten are in each room, and all speak; in the
+queue all wait, and hear music.
 
 So many callers at once, each with its own audio (G.711, 50 packets a second each way). Processor
-time is that of the switch and all its workers, per caller and second; memory (proportional set
+time is that of the switch and all its workers, per caller and second (not that of the program that
+a stream leads to, `bench.agent`); memory (proportional set
 size) what comes with the callers. Said as well: packets that did not come back, and of voicemail
 the messages that are on disk in the end.
 """
@@ -16,6 +17,7 @@ import select
 import socket
 import sqlite3
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +39,7 @@ routes:
   - {match: tone, from: any, play: tone}
   - {match: menu, from: any, play: {menu: main}}
 ROUTES
+  - {match: stream, from: any, play: {stream: "ws://127.0.0.1:AGENT/"}}
   - {match: voicemail, from: any, play: {voicemail: {of: "1001", greeting: welcome}}}
 """
 CONFIG = """
@@ -210,7 +213,7 @@ def _plan(callers: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.spoken")
     parser.add_argument(
-        "play", choices=["echo", "tone", "menu", "voicemail", "conference", "queue"]
+        "play", choices=["echo", "tone", "menu", "voicemail", "conference", "queue", "stream"]
     )
     parser.add_argument("--callers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -219,10 +222,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="spoken-") as name:
         folder, sip = Path(name), free_port()
         callers = Callers(sip, options.callers)
-        (folder / "plan.yaml").write_text(_plan(options.callers))
+        agent = free_port()
+        (folder / "plan.yaml").write_text(_plan(options.callers).replace("AGENT", str(agent)))
         (folder / "spoken.yaml").write_text(CONFIG.format(sip=sip, callers=callers.port))
         switch = SwitchChild("spoken", folder / "spoken.yaml")
+        program = subprocess.Popen(
+            [sys.executable, "-m", "bench.agent", str(agent)], stdout=subprocess.PIPE
+        )
         try:
+            assert program.stdout is not None
+            program.stdout.readline()
             switch.until_ready(20)
             return _measure(options, folder, callers, switch)
         except SystemExit:
@@ -231,6 +240,8 @@ def main() -> int:
         finally:
             callers.stop()
             switch.stop()
+            program.kill()
+            program.wait()
 
 
 def _measure(

@@ -426,6 +426,7 @@ def _dialplan_of(
             ),
             time_zone=model.switch.time_zone or "",
             call_id_header=model.switch.call_id_header,
+            folder=(path.parent / model.dialplan).parent,
         )
     name = as_written(read.value.get("dialplan")) if isinstance(read.value, dict) else None
     return (path.parent / name if isinstance(name, str) and name else None), around

@@ -23,6 +23,7 @@ from softswitch.applications.simple import (
     NumberApplication,
     ToneApplication,
 )
+from softswitch.applications.stream import StreamApplication
 from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
 from softswitch.calls import Bridged, Member, Opened
@@ -40,6 +41,7 @@ from softswitch.dialplan import (
     Plays,
     QueuePlay,
     Sounds,
+    StreamPlay,
     Tone,
     VoicemailPlay,
 )
@@ -257,6 +259,8 @@ def _application(seat: Seat, what: Played, queues: Queues) -> Application:
             return QueueApplication(seat, what, queues)
         case ConferencePlay():
             raise AssertionError("rooms are the applications' own")
+        case StreamPlay():
+            return StreamApplication(seat, what)
 
 
 def _host_of(sent_by: str) -> str:

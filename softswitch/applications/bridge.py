@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from softswitch.calls import Bridged, Destination
-from softswitch.media import File, Places, Port
+from softswitch.media import File, Places, Port, StreamEnded
 from softswitch.media import Recorded as RecordedPort
 from softswitch.recordings import Finished, Recording, Recordings
 from softswitch.sip import Flow, Timer
@@ -52,6 +52,12 @@ class _Side:
         """See `media.User`."""
 
     def speaking(self, on: bool) -> None:
+        """See `media.User`."""
+
+    def streaming(self, job: int) -> None:
+        """See `media.User`."""
+
+    def stream_ended(self, ended: StreamEnded) -> None:
         """See `media.User`."""
 
     def recorded(self, recorded: RecordedPort) -> None:

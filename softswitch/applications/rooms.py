@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from softswitch.applications.seat import Seat
 from softswitch.dialplan import Conference
-from softswitch.media import LOOPBACK, Places, Port, Recorded, Workers
+from softswitch.media import LOOPBACK, Places, Port, Recorded, StreamEnded, Workers
 from softswitch.sip import Timer
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,12 @@ class _End:
         """See `media.User`."""
 
     def speaking(self, on: bool) -> None:
+        """See `media.User`."""
+
+    def streaming(self, job: int) -> None:
+        """See `media.User`."""
+
+    def stream_ended(self, ended: StreamEnded) -> None:
         """See `media.User`."""
 
     def gone(self) -> None:

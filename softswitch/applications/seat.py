@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from softswitch import events
 from softswitch.calls import Call, Caller, Destination, Leg, Member, Opened, Passage, Waiting
 from softswitch.dialplan import Action, Dialplan, Menu, Play, Plays, Stages
-from softswitch.media import File, Port, Recorded, Sound, Tone
+from softswitch.media import File, Port, Recorded, Sound, Stream, StreamEnded, Tone
 from softswitch.sip import Flow, Timer, local_response
 from softswitch.voicemail import Voicemail
 
@@ -74,6 +74,12 @@ class Application:
     def speaking(self, on: bool) -> None:
         """The caller is to be heard, or not any more. Only of ports that are watched."""
 
+    def streaming(self) -> None:
+        """The program that the caller is connected with is there."""
+
+    def stream_ended(self, ended: StreamEnded) -> None:
+        """It is not there any more, or could not be had."""
+
     def nobody(self, status: int, reason: str) -> None:
         """Where the caller was to go on there is nobody: it is still here."""
         self.seat.otherwise()
@@ -101,6 +107,7 @@ class Seat(Opened):
         self.application: Application | None = None
         self.facts: dict[str, str] = {}
         self._job = 0
+        self._stream = 0  # its job
         self._timer: Timer | None = None
         self._late: Timer | None = None
         self._going = False
@@ -175,6 +182,17 @@ class Seat(Opened):
         if self.application is not None:
             self.application.speaking(on)
 
+    def streaming(self, job: int) -> None:
+        """A program is there."""
+        if job == self._stream and self.application is not None:
+            self.application.streaming()
+
+    def stream_ended(self, ended: StreamEnded) -> None:
+        """A program is there no more."""
+        if ended.job == self._stream and not self._going and self.application is not None:
+            self._stream = 0
+            self.application.stream_ended(ended)
+
     def gone(self) -> None:
         """The call is over."""
         if self.application is not None:
@@ -226,6 +244,11 @@ class Seat(Opened):
         """That is enough; `Application.recorded` comes."""
         if self.port is not None:
             self.port.stop_recording()
+
+    def stream(self, order: Stream) -> None:
+        """Connect the caller with a program; `Application.streaming` comes, and `stream_ended`."""
+        if self.port is not None:
+            self._stream = self.port.stream(order)
 
     def hush(self) -> None:
         """Be silent."""

@@ -29,6 +29,7 @@ from softswitch.dialplan.queues import (
 )
 from softswitch.dialplan.routing import Dialplan, Route, RouteTemplate
 from softswitch.dialplan.sounds import OWN, NoSound, Sounds, check_wav
+from softswitch.dialplan.streams import StreamPlay
 from softswitch.dialplan.surroundings import Surroundings
 from softswitch.dialplan.targets import Source, Stage, Stages, Target
 from softswitch.dialplan.walking import Walk, Walked, keys_of, menus_told
@@ -71,6 +72,7 @@ __all__ = [
     "Source",
     "Stage",
     "Stages",
+    "StreamPlay",
     "Surroundings",
     "Target",
     "Tone",

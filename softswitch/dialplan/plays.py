@@ -25,6 +25,7 @@ from softswitch.config import (
     one_or_more,
 )
 from softswitch.dialplan.sounds import SoundText, sound_name
+from softswitch.dialplan.streams import StreamModel, StreamPlay
 from softswitch.dialplan.surroundings import surroundings
 
 
@@ -179,6 +180,7 @@ Played: TypeAlias = (
     | VoicemailPlay
     | MailboxPlay
     | QueuePlay
+    | StreamPlay
 )
 
 
@@ -394,6 +396,7 @@ MODELS: Final[Mapping[str, type[Section]]] = {
     MusicPlay.NAME: MusicPlayModel,
     OwnNumber.NAME: OwnNumberModel,
     QueuePlay.NAME: QueueReference,
+    StreamPlay.NAME: StreamModel,
     Clock.NAME: ClockModel,
     Tone.NAME: ToneModel,
     VoicemailPlay.NAME: VoicemailPlayModel,
@@ -432,6 +435,9 @@ class PlayModel(Section):
     music: MusicPlayModel | None = Field(default=None, description="files, again and again")
     number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
     queue: QueueReference | None = Field(default=None, description="a queue, by its name")
+    stream: StreamModel | None = Field(
+        default=None, description="a program that hears and speaks, by its URL"
+    )
     time: ClockModel | None = Field(default=None, description="time of day and date")
     tone: ToneModel | None = Field(default=None, description="a tone")
     voicemail: VoicemailPlayModel | None = Field(default=None, description="leaving a message")

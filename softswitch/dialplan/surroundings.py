@@ -30,7 +30,8 @@ class Surroundings:
     routes that name none, ``time_zone`` for conditions (empty: the machine's). ``sounds`` finds
     what is to be heard; None: that is not asked. ``menus`` are the names of the dialplan's menus,
     ``conferences`` those of its rooms, ``queues`` those of its queues, each with its agents'
-    skills, ``mailboxes`` the extensions that have one (None: they are not asked).
+    skills, ``mailboxes`` the extensions that have one (None: they are not asked). ``folder`` is
+    the dialplan's, where its paths begin (None: files are not looked for).
     """
 
     extensions: frozenset[str]
@@ -45,6 +46,7 @@ class Surroundings:
     mailboxes: frozenset[str] | None = None
     time_zone: str = ""
     call_id_header: str = ""
+    folder: Path | None = None
 
     def party(self, text: str, kind: str, name: str) -> None:
         """Raises ValueError if there is no such extension or trunk."""

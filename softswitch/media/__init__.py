@@ -4,7 +4,7 @@ pjsua2 is loaded by the workers alone (`softswitch.media.worker`), never by the 
 """
 
 from softswitch.media.line import Nursery, WorkerLine
-from softswitch.media.orders import LOOPBACK, File, Recorded, Sound, Tone
+from softswitch.media.orders import LOOPBACK, File, Recorded, Sound, Stream, StreamEnded, Tone
 from softswitch.media.pool import (
     After,
     Line,
@@ -28,6 +28,8 @@ __all__ = [
     "Port",
     "Recorded",
     "Sound",
+    "Stream",
+    "StreamEnded",
     "Tone",
     "User",
     "WorkerLine",

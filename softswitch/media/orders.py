@@ -123,6 +123,40 @@ class StopRecording(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
+class Stream(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Connect who is there with a program, by a WebSocket to that ``url`` (ws or wss): it gets what
+    comes from there, and is heard. `softswitch.media.audio_stream` has the messages.
+
+    ``sid`` names the stream, ``switch`` and ``call_id`` the call; ``parameters`` are told the
+    program, ``headers`` go with the request. ``linear``: 16 bits instead of μ-law. ``ca``: a file
+    of authorities (empty: the system's). It has to be there within ``connect`` seconds, and to
+    answer a ping each ``ping`` seconds within as many (0: none). At most ``buffer`` seconds of what
+    it says wait to be heard, and ``backlog`` seconds of what it hears to be sent; its messages have
+    ``message`` bytes at most."""
+
+    port: int
+    job: int
+    url: str
+    sid: str
+    call_id: str
+    switch: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+    linear: bool = False
+    ca: str = ""
+    connect: float = 5.0
+    ping: float = 10.0
+    buffer: float = 120.0
+    backlog: float = 5.0
+    message: int = 1_048_576
+
+
+class StopStream(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """That is enough: the program is told so."""
+
+    port: int
+
+
 class Ask(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Is it still at work? It says ``Here``."""
 
@@ -145,6 +179,8 @@ Order: TypeAlias = (
     | Record
     | PauseRecording
     | StopRecording
+    | Stream
+    | StopStream
     | Ask
     | Release
 )
@@ -211,13 +247,57 @@ class Recorded(msgspec.Struct, frozen=True, tag=True, array_like=True):
     error: str = ""
 
 
+class Streaming(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The program is there, and hears who is there."""
+
+    port: int
+    job: int
+
+
+class StreamEnded(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A stream is at its end, after so many ``seconds`` from when it was there. ``why``:
+
+    ===============  ===============================================================
+    ``stopped``      it was ordered, or who was there has left
+    ``closed``       the program has closed, and what it had said is heard
+    ``unreachable``  there is no connection
+    ``tls``          its certificate is not right, or there is no agreement
+    ``refused``      it has answered something else than a WebSocket
+    ``late``         it was not there in time
+    ``garbage``      it has sent what is no message of a program
+    ``flood``        more than ``buffer`` seconds of what it says would have to wait
+    ``slow``         it does not read, or does not answer pings
+    ``lost``         the connection is gone, or was closed with another code than 1000
+    ===============  ===============================================================
+
+    ``error`` says it in words."""
+
+    port: int
+    job: int
+    why: str
+    error: str = ""
+    seconds: float = 0.0
+
+
 class Gone(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The call of a port is over, or will not be: there is room for another one."""
 
     port: int
 
 
-Said: TypeAlias = Ready | Prepared | Here | Up | Digit | Speaking | Played | Recorded | Gone
+Said: TypeAlias = (
+    Ready
+    | Prepared
+    | Here
+    | Up
+    | Digit
+    | Speaking
+    | Played
+    | Recorded
+    | Streaming
+    | StreamEnded
+    | Gone
+)
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -38,6 +38,10 @@ from softswitch.media.orders import (
     Sound,
     Speaking,
     StopRecording,
+    StopStream,
+    Stream,
+    StreamEnded,
+    Streaming,
     Up,
 )
 
@@ -92,6 +96,12 @@ class User(Protocol):
 
     def speaking(self, on: bool) -> None:
         """Something is to be heard from there, or nothing any more."""
+
+    def streaming(self, job: int) -> None:
+        """The program that it is connected with is there."""
+
+    def stream_ended(self, ended: StreamEnded) -> None:
+        """A stream is at its end. One that the end of the call ends tells nothing."""
 
     def gone(self) -> None:
         """The call is over."""
@@ -195,6 +205,17 @@ class Port:
     def stop_recording(self) -> None:
         """That is enough."""
         self.worker.order(StopRecording(self.number))
+
+    def stream(self, order: Stream) -> int:
+        """Connect it with a program, by an order whose port and job are filled in here; the number
+        of the job."""
+        self._job += 1
+        self.worker.order(msgspec.structs.replace(order, port=self.number, job=self._job))
+        return self._job
+
+    def stop_stream(self) -> None:
+        """That is enough."""
+        self.worker.order(StopStream(self.number))
 
     def release(self) -> None:
         """It is needed no more."""
@@ -318,6 +339,10 @@ class MediaWorker:
             user.played(said.job, said.error)
         elif isinstance(said, Recorded):
             user.recorded(said)
+        elif isinstance(said, Streaming):
+            user.streaming(said.job)
+        elif isinstance(said, StreamEnded):
+            user.stream_ended(said)
 
     def lost(self) -> None:
         """Its process is gone."""

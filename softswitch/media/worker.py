@@ -11,6 +11,7 @@ The worker ends when its socket does: nothing is left behind when the switch is 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import select
@@ -47,11 +48,17 @@ from softswitch.media.orders import (
     Said,
     Speaking,
     StopRecording,
+    StopStream,
+    Stream,
+    StreamEnded,
     Tone,
     Up,
     encode,
     order_of,
 )
+from softswitch.media.streams import Streams
+
+log = logging.getLogger(__name__)
 
 RATE: Final = 8000
 """Hz, of the bridge."""
@@ -199,6 +206,7 @@ class Worker:
         self._leaving: deque[tuple[float, int]] = deque()  # ports whose BYE is under way
         self._answering: list[tuple[float, socket.socket]] = []  # for workers that have died
         self._ends_at: list[tuple[float, _Port, int]] = []  # of tones
+        self._streams = Streams()
         self._endpoint: Any = None
         self._quiet: Any = None
         self._sounding = False
@@ -313,6 +321,8 @@ class Worker:
                     self._say(Played(order.port, order.job, "no such port"))
                 elif isinstance(order, Record):
                     self._say(Recorded(order.port, order.job, 0.0, 0.0, "gone", "no such port"))
+                elif isinstance(order, Stream):
+                    self._say(StreamEnded(order.port, order.job, "stopped", "no such port"))
             elif isinstance(order, Play):
                 self._stop(port)
                 port.sounds, port.loop, port.job, port.next = (
@@ -330,6 +340,10 @@ class Worker:
                 self._pause(port, order.on)
             elif isinstance(order, StopRecording):
                 self._recorded(port, "stopped")
+            elif isinstance(order, Stream):
+                self._stream(port, order)
+            elif isinstance(order, StopStream):
+                self._streams.stop(port.number, port.audio)
             elif isinstance(order, Echo):
                 port.echo = order.on
                 self._echo(port)
@@ -352,6 +366,7 @@ class Worker:
     def _release(self, port: _Port) -> None:
         self._stop(port)
         self._recorded(port, "stopped")
+        self._streams.stop(port.number, port.audio)
         call = port.call
         self._forget(port)
         if call is None:
@@ -541,6 +556,13 @@ class Worker:
             watched.on = True
             self._say(Speaking(port.number, True))
 
+    def _stream(self, port: _Port, order: Stream) -> None:
+        try:
+            self._streams.begin(order, port.audio)
+        except pj.Error as error:
+            self._streams.stop(port.number, port.audio)
+            log.error("no stream: %s", error.reason)
+
     # --- what is recorded
 
     def _record(self, port: _Port, order: Record) -> None:
@@ -626,6 +648,7 @@ class Worker:
                 if port is not None:
                     self._stop(port)
                     self._recorded(port, "gone")
+                    self._streams.stop(port.number)
                     port.call = port.audio = None
                     self._forget(port)
                     self._say(Gone(port.number))
@@ -635,7 +658,10 @@ class Worker:
                 if kind == "eof":
                     self._ended(port, what)
                 elif port is not None:
+                    self._streams.pressed(port.number, what)
                     self._say(Digit(port.number, what))
+        for said in self._streams.told(self._audio):
+            self._say(said)
         now = time.monotonic()
         for one in list(self._ports.values()):
             self._listen(one, now)
@@ -654,6 +680,11 @@ class Worker:
                 self._answering.remove((until, stand_in))
         while self._leaving and self._leaving[0][0] <= now:
             self._say(Gone(self._leaving.popleft()[1]))
+
+    def _audio(self, number: int) -> Any:
+        """Who is at a port; None: nobody."""
+        port = self._ports.get(number)
+        return None if port is None else port.audio
 
     def _came(self, call: _Call) -> None:
         self._obey()  # what was ordered before the call came
@@ -687,6 +718,7 @@ class Worker:
                 port.audio = call.getAudioMedia(index)
                 self._echo(port)
                 self._mix(port)
+                self._streams.connect(port.number, port.audio)
                 if port.recording is not None and not port.recording.paused:
                     port.audio.startTransmit(port.recording.recorder)
                 if port.current is not None:

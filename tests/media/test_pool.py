@@ -21,6 +21,10 @@ from softswitch.media.orders import (
     Ready,
     Recorded,
     Release,
+    StopStream,
+    Stream,
+    StreamEnded,
+    Streaming,
     Up,
 )
 from softswitch.media.pool import AGAIN, ASKS, COMES_WITHIN, SILENT, STARTS_WITHIN
@@ -92,6 +96,12 @@ class Caller:
 
     def recorded(self, recorded: Recorded) -> None:
         self.told.append(f"recorded {recorded.why}")
+
+    def streaming(self, job: int) -> None:
+        self.told.append(f"streaming {job}")
+
+    def stream_ended(self, ended: StreamEnded) -> None:
+        self.told.append(f"{ended.why} {ended.job}")
 
     def gone(self) -> None:
         self.told.append("gone")
@@ -199,6 +209,24 @@ def test_what_a_worker_tells_is_told_the_one_who_has_the_port() -> None:
     assert one.told == ["up", "5", "played 7", "played 8 no file", "recorded gone", "gone"]
     assert other.told == []
     assert number not in worker.ports
+
+
+def test_a_stream() -> None:
+    """The order is filled in with the port and a job of its own."""
+    pool = Pool()
+    pool.begin()
+    one = pool.call()
+    port = one.port
+    assert port is not None
+    process = next(each for each in pool.processes if each.worker is port.worker)
+    played, job = port.play(()), port.stream(Stream(0, 0, "ws://x/", "sid", "call"))
+    assert job != played
+    port.stop_stream()
+    assert process.of(Stream) == [Stream(port.number, job, "ws://x/", "sid", "call")]
+    assert process.of(StopStream) == [StopStream(port.number)]
+    port.worker.said(Streaming(port.number, job))
+    port.worker.said(StreamEnded(port.number, job, "closed"))
+    assert one.told[-2:] == [f"streaming {job}", f"closed {job}"]
 
 
 def test_release() -> None:
