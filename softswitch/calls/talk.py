@@ -270,6 +270,12 @@ class Talk(Heard):
             tune = self.tune = Tune(call, leg, music, self._tuned)
             tune.start()
 
+    def resumes(self) -> None:
+        """They talk again, and were told nothing: who was on hold is."""
+        for holder, other in ((self.first, self.second), (self.second, self.first)):
+            if is_held(holder.session.theirs) and not is_held(other.session.theirs):
+                self.play_to(other)
+
     def hush(self) -> None:
         """Somebody is about to make an offer to who hears something: nothing else may cross it."""
         if self.tune is not None and not self.tune.over:

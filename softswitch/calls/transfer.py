@@ -25,7 +25,6 @@ from softswitch.sip import (
     Session,
     Timer,
     fragment,
-    is_held,
     opened,
     readable,
 )
@@ -424,8 +423,7 @@ class BlindTransfer(Transfer):
             self.say(status, reason, final=True)
             talk = call.begin_talk(kept, referrer, RETURNED, self.by)
             self._end()
-            if is_held(referrer.session.theirs):
-                talk.play_to(kept)
+            talk.resumes()
         elif kept.up and not self.returning and call.may_ring_back(self):
             # Of that, too, nothing may come at once.
             self.returning = True

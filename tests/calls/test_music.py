@@ -751,6 +751,35 @@ def test_blind_transfer(world: World, when: str, there: bool) -> None:
         ends(world, player, b, a)
 
 
+@pytest.mark.parametrize("plays", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_the_held_one_transfers(world: World, plays: bool, there: bool) -> None:
+    """Who has it on hold, and is off hold by that."""
+    player, a, b = two(world)
+    offers(a, b, "INVITE", HOLDS, BOB)
+    if plays:
+        comes(player, b)
+    refer(b, "1003")
+    heard(b)
+    assert player.pool.busy == 0
+    c = world.agent("10.9.0.3").line
+    assert "sendonly" not in c.last.body
+    if there:
+        c.reply(200, CAROL)
+        heard(b)
+        a.reply(200, SDP)
+        b.bye()
+        together(a, c, SDP, CAROL)
+        ends(world, player, a, c)
+    else:
+        c.reply(486)
+        heard(b)
+        comes(player, b)
+        offers(a, b, "INVITE", SDP, BOB)
+        together(a, b)
+        ends(world, player, b, a)
+
+
 @pytest.mark.parametrize("plays", ["both", "one", "none"])
 @pytest.mark.parametrize("works", [True, False])
 def test_attended_transfer(world: World, plays: str, works: bool) -> None:
@@ -804,8 +833,8 @@ def test_attended_transfer(world: World, plays: str, works: bool) -> None:
 
 
 @pytest.mark.parametrize("plays", [True, False])
-@pytest.mark.parametrize("works", [True, False])
-def test_replaced(world: World, plays: bool, works: bool) -> None:
+@pytest.mark.parametrize("works", ["yes", "refused", "given up", "hung up"])
+def test_replaced(world: World, plays: bool, works: str) -> None:
     """Another phone takes the holder's place."""
     player, a, b = two(world)
     offers(a, b, "INVITE", HOLDS, BOB)
@@ -815,16 +844,28 @@ def test_replaced(world: World, plays: bool, works: bool) -> None:
     c = other.call("1002", CAROL, f"Replaces: {dialog(a)}\r\n")
     assert player.pool.busy == 0
     assert port(b.last.body) == port(CAROL)
-    if works:
+    if works == "yes":
         b.reply(200, BOB)
         c.ack()
         assert a.last.what == "BYE"
         a.reply(200, to="BYE")
         together(c, b, CAROL, BOB)
         ends(world, player, b, c)
+    elif works == "hung up":
+        b.bye()
+        a.reply(200, to="BYE")
+        c.acknowledge(c.find("480 INVITE"))
+        over(world, player)
     else:
-        b.reply(488)
-        c.acknowledge(c.find("488 INVITE"))
+        if works == "refused":
+            b.reply(488)
+            c.acknowledge(c.find("488 INVITE"))
+        else:
+            b.reply(100)
+            c.cancel()
+            c.acknowledge(c.find("487 INVITE"))
+            b.reply(200, to="CANCEL")
+            b.reply(487)
         comes(player, b)
         offers(a, b, "INVITE", SDP, BOB)
         together(a, b)
