@@ -135,26 +135,62 @@ class Talk(Heard):
             self.how,
             self.by,
             self.anchor is not None,
+            self.anchor is not None and self.anchor.recorded,
+            self.anchor is not None and self.anchor.paused,
         )
 
-    def record_it(self, moved: bool = False) -> None:
-        """From now on what they say is recorded. `moved`: their media has gone by way of a worker
-        that is gone."""
+    def record_it(self) -> None:
+        """From now on what they say is recorded."""
         if self.anchor is not None:
             self.anchor.record()
         elif not self.over:
-            anchor = self.anchor = Anchor(self, moved)
-            anchor.start()
+            self._anchor(False, True)
+
+    def _anchor(self, moved: bool, recorded: bool, paused: bool = False) -> None:
+        anchor = self.anchor = Anchor(self, moved, recorded)
+        anchor.paused = paused
+        anchor.begin()
+
+    def apart(self) -> None:
+        """Their media has gone by way of a worker that they have left: they do not hear each other.
+        It may be that they could not without."""
+        was = self.anchor
+        if was is not None:
+            was.stop()
+        if was is not None or self.call.core.transcodes:
+            self._anchor(True, was is not None)
+        else:
+            anchor = self.anchor = Anchor(self, True, False)
+            anchor.back()
+
+    def anew(self) -> None:
+        """Their media goes by way of the switch, but somebody was told to send it elsewhere."""
+        was = self.anchor
+        if was is not None and not self.over:
+            was.stop()
+            was.abandon()
+            self._anchor(True, was.recorded, was.paused)
+
+    def goes_on(self, leg: Leg) -> None:
+        """What was to become of that one of them has come to nothing."""
+        if self.anchor is not None and self.anchor.strays(leg):
+            self.anew()
 
     def is_mixed(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
         """Their media goes by way of a worker from the beginning, as they share no codec."""
-        anchor = self.anchor = Anchor(self, False)
+        anchor = self.anchor = Anchor(self, False, recorded)
         anchor.adopt(bridge, asides, recorded)
 
     def pause(self, on: bool) -> None:
         """What they say is not recorded for a while; or again."""
         if self.anchor is not None:
             self.anchor.pause(on)
+
+    def quiet(self) -> None:
+        """See `anchor.Anchored`."""
+        tune, self.tune = self.tune, None
+        if tune is not None:
+            tune.stop()
 
     def moved(self) -> None:
         """See `anchor.Anchored`."""
@@ -182,19 +218,24 @@ class Talk(Heard):
         other = self.other(leg)
         if other is None:
             transaction.respond(481)
-        elif (
-            (self.joining or self.tune is not None or self.anchor is not None)
-            and request.method in _OFFERS
-            and not _idle(leg, other)
-        ):
+        elif request.method in _OFFERS and self._moves(leg, other):
             self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._relay_invite(leg, self._beside(leg, other), request, transaction)
         else:
             if request.method == "UPDATE":
                 other = self._beside(leg, other)
+                if isinstance(other, Aside):
+                    other.asked = transaction
             mine, theirs = leg.session, other.session
             relay_other(self.call, leg, mine, other, theirs, request, transaction)
+
+    def _moves(self, leg: Leg, other: Leg) -> bool:
+        """Whether an offer of `leg` has to wait, as somebody makes them some."""
+        anchor = self.anchor
+        if anchor is not None and anchor.busy:
+            return True
+        return (self.joining or self.tune is not None) and not _idle(leg, other)
 
     def _beside(self, leg: Leg, other: Leg) -> Leg:
         """Who answers an offer of that leg."""
@@ -323,7 +364,10 @@ class Talk(Heard):
         if status >= 300:
             failure = outcome.for_caller(status, response.reason)
             transaction.respond(*failure, extra=explanation(response))
-            if status in _GONE and not isinstance(other, Aside):
+            if status in _GONE and isinstance(other, Aside):
+                other.gone()
+                mine.settle()
+            elif status in _GONE:
                 call.vanished(other, "the other side is gone")
             else:
                 mine.settle()
@@ -496,6 +540,10 @@ def _other_answered(
     status = response.status
     if status < 200:
         return
+    if isinstance(other, Aside):
+        if other.asked is not transaction:
+            return
+        other.asked = None
     update = request.method == "UPDATE"
     answer = response.body
     body = answer
@@ -519,7 +567,7 @@ def _other_answered(
     elif update and status < 300 and request.body:
         tell_media(call, leg, request.body, answer)
         talk = leg.talk
-        if isinstance(talk, Talk) and talk is other.talk:
+        if isinstance(talk, Talk) and (talk is other.talk or isinstance(other, Aside)):
             talk.held(leg, request.body, answer)
 
 

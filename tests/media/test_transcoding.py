@@ -90,7 +90,7 @@ def test_only_then(office: Office) -> None:
 def test_recorded_as_well(office: Office) -> None:
     """And a call goes on whose other side has hung up before it was answered, and one to nobody."""
     config = office.folder / "hq.yaml"
-    config.write_text(config.read_text().replace("1002\": {", "1002\": {record: true, "))
+    config.write_text(config.read_text().replace('1002": {', '1002": {record: true, '))
     office.switch.stop()
     office.start()
     alice = office.phone("1001", "--tone", "440", "--codec", "PCMA/8000")
@@ -110,8 +110,10 @@ def test_recorded_as_well(office: Office) -> None:
     bob.send("hangup")
     alice.expect("ended", 10)
     wait_for(
-        lambda: len(list((office.folder / "recordings").glob("*/[!.]*.wav"))) == 1
-        and not list((office.folder / "recordings").glob("*/*.part.wav")),
+        lambda: (
+            len(list((office.folder / "recordings").glob("*/[!.]*.wav"))) == 1
+            and not list((office.folder / "recordings").glob("*/*.part.wav"))
+        ),
         "one file",
     )
     wait_for(lambda: not busy(office), "no port is in use")
