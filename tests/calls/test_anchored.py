@@ -22,7 +22,10 @@ from softswitch import events
 
 PLANS = (
     PLAN
-    + '  - {match: "70X", from: any, do: park}\n  - {match: "31003", from: any, record: true, dial: "1003"}\n'
+    + """
+  - {match: "70X", from: any, do: park}
+  - {match: "31003", from: any, record: true, dial: "1003"}
+"""
 )
 
 
