@@ -558,7 +558,10 @@ class Search(Trying):
                 self._next_stage()
             return
         session = leg.session
-        session.ours, session.theirs, session.agreed = mixer.offer, response.body, True
+        session.ours = mixer.offer
+        if not session.agreed:
+            # Else it has waited for a PRACK, and is the caller's answer already.
+            session.theirs, session.agreed = response.body, True
         response.body = mixer.answer
         user.found(self, leg, response)
 
