@@ -210,9 +210,9 @@ class Bridge(Bridged):
         if recording is not None:
             recording.finish(self._finished)
 
-    def _finished(self, finished: Finished | None) -> None:
-        if finished is None:
-            error = self._errors[0] if self._errors else "nothing was recorded"
+    def _finished(self, finished: Finished | str) -> None:
+        if isinstance(finished, str):
+            error = self._errors[0] if self._errors else finished
             self._tell({"state": "failed", "error": error})
             return
         self._tell(facts_of(finished))
@@ -241,5 +241,5 @@ def _destination(port: Port, flow: Flow, address: str) -> Destination:
     return Destination("application:bridge", "", f"sip:{port.key}@{host}", flow, reliable=False)
 
 
-def _nothing(finished: Finished | None) -> None:
+def _nothing(finished: Finished | str) -> None:
     """Nobody wants to know."""

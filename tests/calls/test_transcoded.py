@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from calls.bridges import RECORDED, Call, Phone, Studio, direct, facts, phone
-from calls.call_world import CONFIG, PLAN, SDP_TYPE, World
-from calls.test_anchored import end, is_connected
-from calls.transfers import port, refer
+from calls.call_world import CONFIG, PLAN, World
+from calls.test_anchored import end
+from calls.transfers import refer
 from softswitch import events
 
 CODECS = PLAN + (
