@@ -14,7 +14,7 @@ from calls.players import Player
 from calls.transfers import GROUPS, port
 from softswitch.config import RecordingModel
 from softswitch.events import LegInvited, RecordingTold, TalkBegan
-from softswitch.media import Port
+from softswitch.media import MediaWorker, Port
 from softswitch.media.orders import Order, Record, Recorded, StopRecording, Up
 from softswitch.recordings import Recordings
 
@@ -110,7 +110,7 @@ class Call(Line):
             if message.method == "INVITE":
                 self._answered(message)
         elif message.method == "ACK":
-            assert message.cseq not in self.acks, "acknowledged once"
+            assert message.cseq not in self.acks or not self.up, "acknowledged once"
             self.acks.append(message.cseq)
             if message.body:
                 self.told = message.body
@@ -248,11 +248,12 @@ class Studio(Player):
             switch.name,
             RecordingModel(folder=self.folder),
             partial(_elsewhere, world),
-            switch.timers.after,
+            lambda seconds, what: None,
             lambda: world.now,
             switch.tokens.token,
             switch.spoken.made_whole,
         )
+        switch.spoken.recordings.open()
 
     def takes_order(self, order: Order) -> None:
         """See `players.Way`."""
@@ -306,7 +307,33 @@ class Studio(Player):
         self.world.settle()
         self.agent.deaf = False
 
-    def calls_worker(self):
+    def dies_with_the_switch(self) -> None:
+        """SIGKILL of the switch: nobody is there any more, until it begins again."""
+        for line in self.of.values():
+            line.over = 1
+        self.of.clear()
+        self._writing.clear()
+        self.started.clear()
+        del self.pool
+        self.world.kill()
+
+    def rests(self) -> None:
+        """No port of it is in use any more."""
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            assert pool.busy == 0
+            assert not any(one.kept for one in pool.workers)
+            pool.close()
+
+    def begins_again(self, worker: bool = True) -> None:
+        """The switch has started."""
+        self.answers.clear()
+        self.again.clear()
+        if worker:
+            self.begin()
+        self.records()
+
+    def calls_worker(self) -> MediaWorker:
         return next(one for one in self.pool.workers if one.ports)
 
 

@@ -48,9 +48,7 @@ def talk(caller: Phone, callee: Phone, number: str = "") -> tuple[Call, Call]:
 def end(world: World, studio: Studio) -> None:
     """All is over, and nothing is left."""
     world.run(15)
-    assert studio.pool.busy == 0
-    assert not any(one.kept for one in studio.pool.workers)
-    studio.pool.close()
+    studio.rests()
     world.end()
     assert not list(studio.folder.glob("*/*.part.wav"))
 
