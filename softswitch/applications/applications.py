@@ -141,7 +141,6 @@ class Applications(Known):
     def bridge(
         self,
         call_id: str,
-        talk: int,
         addresses: tuple[str, str],
         then: Callable[[Bridged | tuple[int, str]], None],
     ) -> None:
@@ -151,13 +150,12 @@ class Applications(Known):
             then(NONE_FREE)
             return
         first, second = (self.address or _host_of(one) for one in addresses)
-        bridged = partial(self._bridged, call_id, talk, (first, second), then)
+        bridged = partial(self._bridged, call_id, (first, second), then)
         workers.keep(2, first, bridged, second if second != first else "")
 
     def _bridged(
         self,
         call_id: str,
-        talk: int,
         addresses: tuple[str, str],
         then: Callable[[Bridged | tuple[int, str]], None],
         places: Places | None,
@@ -172,7 +170,7 @@ class Applications(Known):
             places.close()
             then(NONE_FREE)
             return
-        then(Bridge(self, call_id, talk, places, flow, addresses))
+        then(Bridge(self, call_id, places, flow, addresses))
 
     def open(
         self, play: Plays, address: str, then: Callable[[Opened | tuple[int, str]], None]

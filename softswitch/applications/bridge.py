@@ -80,17 +80,16 @@ class Bridge(Bridged):
         self,
         house: House,
         call_id: str,
-        talk: int,
         places: Places,
         flow: Flow,
         addresses: tuple[str, str],
     ) -> None:
         self._house = house
         self._call_id = call_id
-        self._talk = talk
+        self._talk = 0
         self._places = places
-        self._room = f"talk {call_id} {talk}"
         first, second = places.port(_Side(self, 0)), places.port(_Side(self, 1))
+        self._room = f"talk {first.key}"
         self._ports: tuple[Port, Port] = (first, second)
         self.destinations = (
             _destination(first, flow, addresses[0]),
@@ -101,6 +100,7 @@ class Bridge(Bridged):
         self._recording: Recording | None = None
         self._writes = 0  # ports that write
         self._paused = False
+        self._holds = [False, False]
         self._errors: list[str] = []
         self._joined = False
         self._closed = False
@@ -111,8 +111,11 @@ class Bridge(Bridged):
         self._lost = lost
         self._now_us = now_us
 
-    def together(self, recorded: bool) -> None:
+    def together(self, talk: int, recorded: bool) -> None:
         """See `Bridged`."""
+        self._talk = talk
+        if self._closed:
+            return
         if not self._joined:
             self._joined = True
             for port in self._ports:
@@ -143,7 +146,7 @@ class Bridge(Bridged):
         if settings is not None and settings.announce:
             for port in self._ports:
                 port.play((File(settings.announce),))
-        self._tell({"state": "recording", "path": str(recording.path)})
+        self._tell_state(recording)
 
     def digit(self, side: int, digit: str) -> None:
         """A key that one side has pressed (RFC 4733) is for the other one."""
@@ -153,24 +156,24 @@ class Bridge(Bridged):
     def held(self, holder: int, on: bool) -> None:
         """See `Bridged`."""
         hears = self._ports[1 - holder]
+        if self._holds[holder] == on or self._closed:
+            return
+        self._holds[holder] = on
         music = self._house.hold_music
         if on and music:
             hears.join("")
             hears.play(tuple([File(path) for path in music]), True)
         elif not on:
-            for port in self._ports:
-                port.play(())
-                port.join(self._room)
+            hears.play(())
+            hears.join(self._room)
 
     def pause(self, on: bool) -> None:
         """See `Bridged`."""
         self._paused = on
-        if self._recording is not None:
+        if self._recording is not None and not self._closed:
             for port in self._ports:
                 port.pause(on)
-            self._tell(
-                {"state": "paused" if on else "recording", "path": str(self._recording.path)}
-            )
+            self._tell_state(self._recording)
 
     def close(self) -> None:
         """See `Bridged`."""
@@ -213,12 +216,16 @@ class Bridge(Bridged):
         if recording is not None:
             recording.finish(self._finished)
 
-    def _finished(self, finished: Finished | None) -> None:
-        if finished is None:
-            error = self._errors[0] if self._errors else "nothing was recorded"
+    def _finished(self, finished: Finished | str) -> None:
+        if isinstance(finished, str):
+            error = self._errors[0] if self._errors else finished
             self._tell({"state": "failed", "error": error})
             return
         self._tell(facts_of(finished))
+
+    def _tell_state(self, recording: Recording) -> None:
+        state = "paused" if self._paused else "recording"
+        self._tell({"state": state, "path": str(recording.path)})
 
     def _tell(self, facts: dict[str, str]) -> None:
         at = self._now_us() if self._now_us is not None else 0
@@ -240,5 +247,5 @@ def _destination(port: Port, flow: Flow, address: str) -> Destination:
     return Destination("application:bridge", "", f"sip:{port.key}@{host}", flow, reliable=False)
 
 
-def _nothing(finished: Finished | None) -> None:
+def _nothing(finished: Finished | str) -> None:
     """Nobody wants to know."""

@@ -8,6 +8,7 @@ the worker is lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -16,11 +17,11 @@ from softswitch.calls.core import Bridged, Passage
 from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
-from softswitch.sip import Response, Session, Timer, opened
+from softswitch.sip import Response, Session, Timer, is_held, opened, same_place
 
 AGAIN: Final = 0.1
 """Seconds until it is tried again to move a talk that cannot be moved yet."""
-TRIES: Final = 50
+TRIES: Final = 400
 
 
 class Anchored(Protocol):
@@ -32,6 +33,9 @@ class Anchored(Protocol):
     number: int
     joining: bool
     over: bool
+
+    def quiet(self) -> None:
+        """Nobody hears music any more, by way of another worker."""
 
     def moved(self) -> None:
         """All that waits for the end of what is under way may go on."""
@@ -50,20 +54,22 @@ class Anchor(Beside):
         "_joins",
         "_moved",
         "_offers",
-        "_recorded",
+        "_settles",
         "_talk",
         "_timer",
         "_tries",
         "offer",
         "over",
         "paused",
+        "recorded",
         "some_down",
     )
 
-    def __init__(self, talk: Anchored, moved: bool) -> None:
+    def __init__(self, talk: Anchored, moved: bool, recorded: bool) -> None:
         self._talk = talk
         self._moved = moved  # away from each other
-        self._recorded = True
+        self._settles = False  # whether the worker is being told where the second is
+        self.recorded = recorded
         self._bridge: Bridged | None = None
         self._asides: list[Aside] = []
         self._offers: list[bytes] = []
@@ -82,9 +88,16 @@ class Anchor(Beside):
         return self._joined == 2 and not self.over
 
     @property
+    def placed(self) -> bool:
+        """Whether there are legs to a worker."""
+        return bool(self._asides)
+
+    @property
     def busy(self) -> bool:
-        """Whether the legs are just being moved."""
-        return bool(self._joins)
+        """Whether the legs are just being moved, there or back: an offer of theirs has to wait."""
+        if self.over:
+            return bool(self._joins)
+        return self.placed and (self._joined < 2 or self._settles)
 
     def beside(self, leg: Leg) -> Leg | None:
         """The leg to the media worker that makes agreements with that one; None: none does yet."""
@@ -92,16 +105,23 @@ class Anchor(Beside):
             return None
         return self._asides[0 if leg is self._talk.first else 1]
 
+    def strays(self, leg: Leg) -> bool:
+        """Whether that leg has been told to send its media elsewhere since."""
+        beside = self.beside(leg)
+        return beside is not None and not same_place(leg.session.ours, beside.session.theirs)
+
     def adopt(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
         """The legs to the worker are there already: the first has the caller's description, the
         second that of nobody yet."""
         talk = self._talk
-        self._bridge, self._asides, self._recorded = bridge, asides, recorded
-        self._joined = 2
+        self._bridge, self._asides, self.recorded = bridge, asides, recorded
+        self._joined, self._settles = 2, True
         for aside in asides:
             aside.owner = self
         bridge.placed(self._bridge_lost, talk.call.now_us)
         second, offer = asides[1], talk.second.session.theirs
+        # What it is sent next comes from the worker, which knows nothing of this offer's origin.
+        talk.second.session.new_peer()
         second.session.invite(
             f"{second.contact}{second.allow_line(False)}{SDP_LINE}",
             offer,
@@ -111,51 +131,71 @@ class Anchor(Beside):
     def _settled(self, aside: Aside, offer: bytes, response: Response) -> None:
         """The worker has heard where the second leg is."""
         status, session = response.status, aside.session
-        if status < 200:
+        if status < 200 or self.over or aside.call is None:
+            return
+        if status < 300 and response.cseq == session.ack_cseq:
+            session.ack_again(response.cseq)
             return
         session.outgoing = None
-        if self.over or aside.call is None:
-            return
         if status >= 300:
             self._lost()
             return
         session.ack(response.cseq)
         session.ours, session.theirs = offer, response.body
+        self._settles = False
+        # By now the first has its answer: should the process be killed, that is known.
+        self._talk.first.session.new_peer()
         self._begin()
         self._talk.moved()
         session.settle()
 
     def _begin(self) -> None:
-        if self._bridge is not None:
-            self._bridge.together(self._recorded)
+        bridge, talk = self._bridge, self._talk
+        if bridge is None:
+            return
+        if self.paused:
+            bridge.pause(True)
+        bridge.together(talk.number, self.recorded)
+        for index, leg in enumerate((talk.first, talk.second)):
+            if is_held(leg.session.theirs):
+                bridge.held(index, True)
 
     def record(self) -> None:
         """What they say is recorded from now on, if it is not."""
-        if not self._recorded:
-            self._recorded = True
-            if self._bridge is not None and self.holds:
-                self._bridge.together(True)
+        if not self.recorded:
+            self.recorded = True
+            if self._bridge is not None and self.holds and not self._settles:
+                self._bridge.together(self._talk.number, True)
 
-    def start(self) -> None:
-        """As soon as both have said where they are, and are idle."""
+    def begin(self) -> None:
+        """As soon as both have said where they are, and are idle: not before those who have begun
+        the talk have done what else they do."""
+        self._timer = self._talk.call.core.timers.after(0.0, self._start)
+
+    def _is_ready(self, otherwise: Callable[[], None]) -> bool:
+        """Whether they can be moved; if not, `otherwise` is called in a while."""
+        talk = self._talk
+        first, second = talk.first.session, talk.second.session
+        if first.theirs and second.theirs and not talk.joining and first.idle and second.idle:
+            return True
+        self._tries += 1
+        if self._tries < TRIES:
+            self._timer = talk.call.core.timers.after(AGAIN, otherwise)
+        else:
+            self._lost()
+        return False
+
+    def _start(self) -> None:
+        self._timer = None
+        if not self._is_ready(self._start):
+            return
         talk = self._talk
         first, second = talk.first, talk.second
-        self._timer = None
-        if self.over or talk.over:
-            return
-        ready = first.session.theirs and second.session.theirs and not talk.joining
-        if not (ready and first.session.idle and second.session.idle):
-            self._tries += 1
-            if self._tries < TRIES:
-                self._timer = talk.call.core.timers.after(AGAIN, self.start)
-            else:
-                self._lost()
-            return
         addresses = (
             first.session.dialog.flow.sent_by,
             second.session.dialog.flow.sent_by,
         )
-        talk.call.core.applications.bridge(talk.call.call_id, talk.number, addresses, self._opened)
+        talk.call.core.applications.bridge(talk.call.call_id, addresses, self._opened)
 
     def _opened(self, found: Bridged | tuple[int, str]) -> None:
         talk = self._talk
@@ -166,11 +206,22 @@ class Anchor(Beside):
             found.close()
             return
         self._bridge = found
+        found.placed(self._bridge_lost, talk.call.now_us)
+        self._place()
+
+    def _place(self) -> None:
+        """There is a worker; much may have happened since it was asked for."""
+        self._timer = None
+        talk, found = self._talk, self._bridge
+        if found is None or not self._is_ready(self._place):
+            return
+        talk.quiet()
         for leg, destination in zip((talk.first, talk.second), found.destinations, strict=True):
             offer = opened(leg.session.theirs)
             self._offers.append(offer)
             self._asides.append(invite_aside(talk.call, self, destination, offer))
-        found.placed(self._bridge_lost, talk.call.now_us)
+        # Whoever takes up the call after a restart must know that they may be elsewhere.
+        talk.call.changed()
 
     # --- what the legs to the worker say (`leg.Rung`)
 
@@ -225,8 +276,11 @@ class Anchor(Beside):
 
     def pause(self, on: bool) -> None:
         """What they say is not recorded for a while; or again."""
+        if self.paused == on:
+            return
         self.paused = on
-        if self._bridge is not None:
+        self._talk.call.changed()
+        if self._bridge is not None and self.holds:
             self._bridge.pause(on)
 
     # --- the end
@@ -237,6 +291,11 @@ class Anchor(Beside):
             self._leave()
 
     def _leave(self) -> None:
+        if self.holds:
+            # What they have asked of the worker it will not answer, nor hear an answer of theirs.
+            for leg in (self._talk.first, self._talk.second):
+                leg.free()
+                leg.session.ack_for = 0
         self.over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -256,12 +315,17 @@ class Anchor(Beside):
         each other again."""
         if self.over:
             return
-        talk = self._talk
         moves = self._moved or bool(self._joins) or self._joined > 0
         self._leave()
-        if not moves or talk.over:
-            talk.moved()
-            return
+        if moves and not self._talk.over:
+            self.back()
+        else:
+            self._talk.moved()
+
+    def back(self) -> None:
+        """The two are to send their media to each other."""
+        self.over = True
+        talk = self._talk
         talk.joining = True
         back = Join(talk.call, talk.first, talk.second, self._is_back, self._not_back)
         self._joins = [back]
@@ -271,6 +335,7 @@ class Anchor(Beside):
         self._joins = []
         self._talk.joining = False
         self._talk.moved()
+        self._talk.call.changed()
 
     def _not_back(self, leg: Leg, status: int, reason: str) -> None:
         self._joins = []

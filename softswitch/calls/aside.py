@@ -34,12 +34,13 @@ class Beside(Rung):
 class Aside(Leg):
     """One of them."""
 
-    __slots__ = ("owner",)
+    __slots__ = ("asked", "owner")
 
     def __init__(self, call: Passage, party: str, session: Session, owner: Beside) -> None:
         super().__init__(call, _NOT_COUNTED, party, "", session, False)
         self.ended = True  # nobody was told that it began
         self.owner: Beside | None = owner
+        self.asked: NonInviteServer | None = None  # an UPDATE that it is to answer
 
     def close(self) -> None:
         """See `Leg`: also when its worker has died."""
@@ -61,9 +62,17 @@ class Aside(Leg):
             transaction.respond(200)
             owner.lost(self)
 
+    def gone(self) -> None:
+        """It says that it is not there any more."""
+        if self.owner is not None:
+            self.owner.lost(self)
+
     def leave(self) -> None:
         """It is not needed any more: its application hangs up."""
         self.owner = None
+        asked, self.asked = self.asked, None
+        if asked is not None:
+            asked.respond(491)
         self.close()
 
 

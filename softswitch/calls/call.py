@@ -377,11 +377,14 @@ class Call(MergingCall):
         recorded = self.core.recorded
         if recorded is None or not isinstance(talk, Talk):
             return
-        if what == RECORD and talk.anchor is None:
+        anchor = talk.anchor
+        if what == RECORD:
             recorded.calls.add(self.call_id)
+            self.changed()
+            talk.pause(False)
             self.record_talk(talk)
-        elif talk.anchor is not None:
-            talk.pause(what == PAUSE and not talk.anchor.paused)
+        elif anchor is not None and anchor.recorded:
+            talk.pause(not anchor.paused)
 
     def _consulted_by(self, leg: Leg) -> Consultation | None:
         """The consultation of a leg, if somebody waits for what comes of it."""

@@ -305,7 +305,7 @@ class Consultation(Transfer):
         if not afresh and hold is not None and hold.refused:
             # Nothing has changed for them.
             self._stop_hold()
-            self.call.begin_talk(kept, referrer, RETURNED, self.by)
+            self.call.begin_again(kept, referrer, RETURNED, self.by)
             self._end()
             return
         known = hold.known if hold is not None else kept.session.theirs
@@ -323,6 +323,10 @@ class Consultation(Transfer):
 
     def _rejoin(self, talk: Talk, known: bytes | None = None) -> None:
         first, second = talk.first, talk.second
+        if talk.anchor is not None and talk.anchor.placed:
+            talk.anew()
+            self._joined()
+            return
         talk.joining = True
         join = self.join = Join(self.call, first, second, self._joined, self._not_joined)
         if known:

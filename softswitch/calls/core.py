@@ -229,13 +229,13 @@ class Bridged:
     destinations: tuple[Destination, Destination]
 
     def placed(self, lost: Callable[[], None], now_us: Callable[[], int]) -> None:
-        """The calls to both were placed. `lost` is to be told if the worker dies; `now_us` is the
-        call's time."""
+        """Somebody has it. `lost` is to be told if the worker dies; `now_us` is the call's
+        time."""
         raise NotImplementedError
 
-    def together(self, recorded: bool) -> None:
+    def together(self, talk: int, recorded: bool) -> None:
         """The media of both comes there: they hear each other from now on. `recorded`: what they
-        say is kept."""
+        say is kept, as that of the talk of that number."""
         raise NotImplementedError
 
     def held(self, holder: int, on: bool) -> None:
@@ -274,12 +274,11 @@ class Applications:
     def bridge(
         self,
         call_id: str,
-        talk: int,
         addresses: tuple[str, str],
         then: Callable[[Bridged | tuple[int, str]], None],
     ) -> None:
-        """`then` gets a way for that talk, whose legs know this switch by those addresses; or why
-        there is none. At once, or a little later."""
+        """`then` gets a way for a talk of that call, whose legs know this switch by those
+        addresses; or why there is none. At once, or a little later."""
         raise NotImplementedError
 
     def leg_over(self, leg: Member) -> None:

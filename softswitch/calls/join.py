@@ -261,9 +261,11 @@ class Join:
             session.ack_again(response.cseq)
             return
         if self.over:
-            # A 2xx that nobody needs any more still wants its ACK.
+            # A 2xx that nobody needs any more still wants its ACK, and says where its leg is.
             if status < 300 and response.cseq != self._acknowledges_later:
                 session.ack(response.cseq)
+                if body:
+                    session.ours, session.theirs = sent, response.body
             return
         waiting = self._unacknowledged
         if waiting is not None and waiting[0] is leg and waiting[1] == response.cseq:

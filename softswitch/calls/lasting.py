@@ -28,6 +28,7 @@ from softswitch.sip import (
     Response,
     Timer,
     readable,
+    same_place,
 )
 
 # After a restart it is no matter that the call was said to ring, or that a leg of it was over: who
@@ -181,6 +182,7 @@ class LastingCall(Consulting):
             )
             if self.transfers
             else (),
+            recorded=self.core.recorded is not None and self.call_id in self.core.recorded.calls,
         )
 
     def ringing(self) -> list[Leg]:
@@ -279,6 +281,18 @@ class LastingCall(Consulting):
             self.core.timers.after(DESERTED, partial(self._deserted, talk))
         return talk
 
+    def begin_again(self, first: Leg, second: Leg, how: str, by: str) -> Talk:
+        """The same of two who hear each other already: unless their media has gone by way of a
+        worker, which a talk leaves with its end. Who was on hold is."""
+        talk = self.begin_talk(first, second, how, by)
+        if talk.resumes():
+            return talk
+        if first.session.ours and second.session.ours:
+            there = same_place(first.session.ours, second.session.theirs)
+            if not (there and same_place(second.session.ours, first.session.theirs)):
+                talk.apart()
+        return talk
+
     def record_talk(self, talk: Talk) -> None:
         """If it is to be recorded, it is."""
         if self._is_recorded(talk):
@@ -374,15 +388,15 @@ class LastingCall(Consulting):
         if self.over:
             return
         waiting = self.waiting()
+        anchored = [talk.anchor for talk in self.talks() if talk.anchor is not None]
         alone = [leg for leg in self.legs if leg.talk is None and leg not in waiting]
         if len(alone) == 2:
-            self.begin_talk(alone[0], alone[1], RETURNED, alone[1].party)
+            self.begin_again(alone[0], alone[1], RETURNED, alone[1].party)
         else:
             for leg in alone:
                 self.left_alone(leg, 503, "Restarted")
-        for talk in self.talks():
-            if talk.anchor is not None:
-                talk.anchor.start()
+        for anchor in anchored:
+            anchor.begin()
         for one in self.consultations():
             one.resumed()
 

@@ -73,6 +73,7 @@ class MergingCall(PlacedCall):
         """A leg of another call belongs to this one from now on."""
         core, most = self.core, self.most
         was = leg.index
+        self._recorded_as(younger)
         younger.tell_leg_ended(leg, leg.status, MERGED, "switch")
         younger.legs.remove(leg)
         if leg.line and leg.holder is None:
@@ -103,6 +104,12 @@ class MergingCall(PlacedCall):
                 incoming=self.number,
             )
         )
+
+    def _recorded_as(self, younger: MergingCall) -> None:
+        """If all talks of that one are recorded, those of this one are, too."""
+        recorded = self.core.recorded
+        if recorded is not None and younger.call_id in recorded.calls:
+            recorded.calls.add(self.call_id)
 
     def _merged(self, older: MergingCall) -> None:
         """What is left of this call is part of an older one."""
@@ -189,7 +196,7 @@ class MergingCall(PlacedCall):
         older.update, older.said = self.update, self.said
         older.caller = came_in
         core.adopt(older, 0, 1)
-        talks = [(talk.first, talk.second, talk.how, talk.by, talk.tune) for talk in self.talks()]
+        talks = [(talk.first, talk.second, talk.how, talk.by) for talk in self.talks()]
         for talk in self.talks():
             talk.end()
         agent = decoded(came_in.user_agent, self.most)
@@ -202,17 +209,16 @@ class MergingCall(PlacedCall):
             came_in.holder = came_in if came_in.came_in else self
         came_in.call, came_in.index = older, older.number
         older.legs.append(came_in)
+        older._recorded_as(self)
         came = carried.legs.rpartition(" ")[2]
         for other in going:
             if other is came_in:
                 continue
             older._take_in(self, other, came if other is leg else "")
-        for first, second, how, by, tune in talks:
+        for first, second, how, by in talks:
             # What the neighbour has done is carried on here.
             theirs = leg in (first, second)
-            new = older.begin_talk(first, second, *((DIALLED, leg.party) if theirs else (how, by)))
-            if tune is not None:
-                new.play_to(tune.leg)
+            older.begin_again(first, second, *((DIALLED, leg.party) if theirs else (how, by)))
         self._merged(older)
         older._watch(core.settings.session_check)
         for other in older.legs:

@@ -57,7 +57,7 @@ class Mixer(Beside):
         """Find a worker."""
         address = self._caller.session.dialog.flow.sent_by
         call = self._call
-        call.core.applications.bridge(call.call_id, 0, (address, address), self._opened)
+        call.core.applications.bridge(call.call_id, (address, address), self._opened)
 
     def _opened(self, found: Bridged | tuple[int, str]) -> None:
         if isinstance(found, tuple):
@@ -107,9 +107,11 @@ class Mixer(Beside):
         self._fail()
 
     def _fail(self) -> None:
-        self.failed_once, self.taken = True, False
+        self.failed_once = True
         ready, self._ready = self._ready, None
+        waiting, self.waiting = self.waiting, []
         self.stop()
+        self.waiting = waiting
         if ready is not None:
             ready(False)
 
@@ -138,5 +140,4 @@ class Mixer(Beside):
             aside.leave()
         waiting, self.waiting = self.waiting, []
         for leg, _ in waiting:
-            if leg.call is not None and not self.failed_once:
-                leg.close()
+            leg.close()

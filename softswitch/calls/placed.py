@@ -319,6 +319,9 @@ class PlacedCall(RingingCall):
         """This leg has answered with a 2xx, and is one of the call's living ones."""
         body = response.body
         leg.status = response.status
+        if leg.attempt is not None and leg.attempt.mixer is not None:
+            # The caller's answer is another one (`softswitch.calls.mixing`).
+            body = leg.session.theirs
         leg.codec = first_codec(body) if body else ""
         leg.updates = "UPDATE" in (response.get("allow") or "")
         if "session-expires" in response.headers:

@@ -75,7 +75,7 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A talk: its number, the indices of its legs, how it came about and by whom; whether its media
-    goes by way of the switch."""
+    goes by way of the switch, is to be recorded there, and is not just now."""
 
     number: int
     first: int
@@ -83,6 +83,8 @@ class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     how: str
     by: str
     anchored: bool = False
+    recorded: bool = False
+    paused: bool = False
 
 
 class ParkedRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -116,7 +118,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is the next free leg number of the call at this switch. `base` is its time base
     (`softswitch.calls.numbers`), which holds since the machine's start that `boot` names
     (`softswitch.steady`); empty: no longer than the process. `placed`: no leg came in, the switch
-    has placed the call itself (`softswitch.calls.completing`).
+    has placed the call itself (`softswitch.calls.completing`). `recorded`: all its talks are.
     """
 
     call_id: str
@@ -145,6 +147,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     parked: tuple[ParkedRecord, ...] = ()
     placed: bool = False
     consultations: tuple[ConsultationRecord, ...] = ()
+    recorded: bool = False
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -159,6 +159,8 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
         _await_final(core, flows, search, caller, record, request)
         for leg, one in zip(search.legs, record.legs[1:], strict=True):
             _await_end(core, leg, one, search)
+    if record.recorded and core.recorded is not None:
+        core.recorded.calls.add(call.call_id)
     if core.call_log is not None:
         call.said = core.call_log.takes()
     core.adopt(call, record.next_leg, record.next_talk)
@@ -219,7 +221,8 @@ def _talks(call: Call, legs: list[Leg], record: CallRecord) -> None:
             talk = Talk(call, one.number, of[one.first], of[one.second], one.how, one.by)
             if one.anchored:
                 # Begun when the switch listens: see `Call.resumed`.
-                talk.anchor = Anchor(talk, True)
+                talk.anchor = Anchor(talk, True, one.recorded)
+                talk.anchor.paused = one.paused
 
 
 def _parked(call: Call, record: CallRecord) -> None:

@@ -565,9 +565,11 @@ class Search(Trying):
             if not self.inviting():
                 self._next_stage()
             return
-        mixer.taken = True
         session = leg.session
-        session.ours, session.theirs, session.agreed = mixer.offer, response.body, True
+        session.ours = mixer.offer
+        if not session.agreed:
+            # Else it has waited for a PRACK, and is the caller's answer already.
+            session.theirs, session.agreed = response.body, True
         response.body = mixer.answer
         user.found(self, leg, response)
 
@@ -668,8 +670,12 @@ class Search(Trying):
 
     def won_by(self, winner: Leg) -> None:
         """`winner` is the one; nobody else rings on."""
-        if isinstance(winner.attempt, Attempt):
-            winner.attempt.won()
+        attempt = winner.attempt
+        if isinstance(attempt, Attempt):
+            if self.mixer is not None and attempt.mixer is self.mixer:
+                # Whoever has found it takes it.
+                self.mixer.taken = True
+            attempt.won()
         winner.state = WAITING
         if len(self.legs) != 1 or self.legs[0] is not winner:
             self.give_up("Answered elsewhere", _ELSEWHERE)

@@ -135,26 +135,62 @@ class Talk(Heard):
             self.how,
             self.by,
             self.anchor is not None,
+            self.anchor is not None and self.anchor.recorded,
+            self.anchor is not None and self.anchor.paused,
         )
 
-    def record_it(self, moved: bool = False) -> None:
-        """From now on what they say is recorded. `moved`: their media has gone by way of a worker
-        that is gone."""
+    def record_it(self) -> None:
+        """From now on what they say is recorded."""
         if self.anchor is not None:
             self.anchor.record()
         elif not self.over:
-            anchor = self.anchor = Anchor(self, moved)
-            anchor.start()
+            self._anchor(False, True)
+
+    def _anchor(self, moved: bool, recorded: bool, paused: bool = False) -> None:
+        anchor = self.anchor = Anchor(self, moved, recorded)
+        anchor.paused = paused
+        anchor.begin()
+
+    def apart(self) -> None:
+        """Their media has gone by way of a worker that they have left: they do not hear each other.
+        It may be that they could not without."""
+        was = self.anchor
+        if was is not None:
+            was.stop()
+        if was is not None or self.call.core.transcodes:
+            self._anchor(True, was is not None)
+        else:
+            anchor = self.anchor = Anchor(self, True, False)
+            anchor.back()
+
+    def anew(self) -> None:
+        """Their media goes by way of the switch, but somebody was told to send it elsewhere."""
+        was = self.anchor
+        if was is not None and not self.over:
+            was.stop()
+            was.abandon()
+            self._anchor(True, was.recorded, was.paused)
+
+    def goes_on(self, leg: Leg) -> None:
+        """What was to become of that one of them has come to nothing."""
+        if self.anchor is not None and self.anchor.strays(leg):
+            self.anew()
 
     def is_mixed(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
         """Their media goes by way of a worker from the beginning, as they share no codec."""
-        anchor = self.anchor = Anchor(self, False)
+        anchor = self.anchor = Anchor(self, False, recorded)
         anchor.adopt(bridge, asides, recorded)
 
     def pause(self, on: bool) -> None:
         """What they say is not recorded for a while; or again."""
         if self.anchor is not None:
             self.anchor.pause(on)
+
+    def quiet(self) -> None:
+        """See `anchor.Anchored`."""
+        tune, self.tune = self.tune, None
+        if tune is not None:
+            tune.stop()
 
     def moved(self) -> None:
         """See `anchor.Anchored`."""
@@ -182,21 +218,27 @@ class Talk(Heard):
         other = self.other(leg)
         if other is None:
             transaction.respond(481)
-        elif (
-            (self.joining or self.anchor is not None or (self.tune is not None and self.tune.comes))
-            and request.method in _OFFERS
-            and (self.waiting is not None or not _idle(leg, other))
-        ):
+        elif request.method in _OFFERS and self._moves(leg, other):
             self._wait(leg, request, transaction, flow)
         elif isinstance(transaction, InviteServer):
             self._relay_invite(leg, self._beside(leg, other), request, transaction)
         else:
             if request.method == "UPDATE":
                 other = self._beside(leg, other)
+                if isinstance(other, Aside):
+                    other.asked = transaction
             mine, theirs = leg.session, other.session
             if self.tune is not None and request.method == "UPDATE" and request.body:
                 self.hush()
             relay_other(self.call, leg, mine, other, theirs, request, transaction)
+
+    def _moves(self, leg: Leg, other: Leg) -> bool:
+        """Whether an offer of `leg` has to wait, as somebody makes them some."""
+        anchor = self.anchor
+        if anchor is not None and anchor.busy:
+            return True
+        comes = self.joining or (self.tune is not None and self.tune.comes)
+        return comes and (self.waiting is not None or not _idle(leg, other))
 
     def _beside(self, leg: Leg, other: Leg) -> Leg:
         """Who answers an offer of that leg."""
@@ -259,22 +301,24 @@ class Talk(Heard):
         elif is_held(answer):
             self.play_to(leg)
 
-    def play_to(self, leg: Leg) -> None:
-        """The other has it on hold: it hears something, if it may."""
+    def play_to(self, leg: Leg) -> bool:
+        """The other has it on hold: it hears something, if it may; whether it does."""
         call, holder = self.call, self.other(leg)
         music = call.core.music
         if music is None or self.over or holder is None:
-            return
+            return False
         # A carrier, or another switch, has music of its own.
         if holder.party.startswith("extension:") and not leg.party.startswith("application:"):
             tune = self.tune = Tune(call, leg, music, self._tuned)
             tune.start()
+        return self.tune is not None
 
-    def resumes(self) -> None:
-        """They talk again, and were told nothing: who was on hold is."""
+    def resumes(self) -> bool:
+        """They talk again, and were told nothing: who was on hold is; whether one hears music."""
         for holder, other in ((self.first, self.second), (self.second, self.first)):
             if is_held(holder.session.theirs) and not is_held(other.session.theirs):
-                self.play_to(other)
+                return self.play_to(other)
+        return False
 
     def hush(self) -> None:
         """Somebody is about to make an offer to who hears something: nothing else may cross it."""
@@ -356,7 +400,10 @@ class Talk(Heard):
         if status >= 300:
             failure = outcome.for_caller(status, response.reason)
             transaction.respond(*failure, extra=explanation(response))
-            if status in _GONE and not isinstance(other, Aside):
+            if status in _GONE and isinstance(other, Aside):
+                other.gone()
+                mine.settle()
+            elif status in _GONE:
                 call.vanished(other, "the other side is gone")
             else:
                 mine.settle()
@@ -531,6 +578,10 @@ def _other_answered(
     status = response.status
     if status < 200:
         return
+    if isinstance(other, Aside):
+        if other.asked is not transaction:
+            return
+        other.asked = None
     update = request.method == "UPDATE"
     answer = response.body
     body = answer
@@ -553,7 +604,11 @@ def _other_answered(
         call.vanished(other, "the other side is gone")
     elif update and request.body:
         talk = leg.talk
-        both = talk if isinstance(talk, Talk) and talk is other.talk else None
+        both = (
+            talk
+            if isinstance(talk, Talk) and (talk is other.talk or isinstance(other, Aside))
+            else None
+        )
         if status < 300:
             tell_media(call, leg, request.body, answer)
             if both is not None:

@@ -127,6 +127,10 @@ class Transferring(Passage):
         """From now on these two talk."""
         raise NotImplementedError
 
+    def begin_again(self, first: Leg, second: Leg, how: str, by: str) -> Talk:
+        """The same of two who hear each other already."""
+        raise NotImplementedError
+
     def hang_up_talk(self, talk: Talk, reason: str) -> None:
         """Those who talk so cannot: neither hears the other."""
         raise NotImplementedError
@@ -421,9 +425,8 @@ class BlindTransfer(Transfer):
         self.tell(status)
         if referrer is not None and referrer.up and kept.up:
             self.say(status, reason, final=True)
-            talk = call.begin_talk(kept, referrer, RETURNED, self.by)
+            call.begin_again(kept, referrer, RETURNED, self.by)
             self._end()
-            talk.resumes()
         elif kept.up and not self.returning and call.may_ring_back(self):
             # Of that, too, nothing may come at once.
             self.returning = True
@@ -561,6 +564,9 @@ class AttendedTransfer(Transfer):
         self.done = True
         self.call.transfer_over(self)
         self.other_call.transfer_over(self)
+        for leg in (self.kept, self.target):
+            if isinstance(leg.talk, Talk) and leg.call is not ending:
+                leg.talk.goes_on(leg)
         if self.call is not ending:
             self.call.left_alone(self.kept, 480, "Hung Up")
         if self.other_call is not ending:
@@ -593,6 +599,9 @@ class AttendedTransfer(Transfer):
         call, other_call = self.call, self.other_call
         call.transfer_over(self)
         other_call.transfer_over(self)
+        for leg in (self.kept, self.target):
+            if isinstance(leg.talk, Talk):
+                leg.talk.goes_on(leg)
         call.left_alone(self.kept, status, reason)
         other_call.left_alone(self.target, status, reason)
         self._as_before()

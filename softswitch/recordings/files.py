@@ -5,6 +5,7 @@ killed become one as well, at its next start.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ _PARTS: Final = (".1.part.wav", ".2.part.wav")
 _ABOUT: Final = ".json"
 MARKER: Final = ".uncopied"
 """Beside a file that is to be copied elsewhere."""
+_UNFINISHED: Final = ".tmp"
 _CHUNK: Final = 65_536
 """Samples that are put together at a time."""
 _HEAD: Final = 44
@@ -49,28 +51,51 @@ def begin(path: Path, about: dict[str, str]) -> None:
         json.dump(about, file)
 
 
+def about_of(path: Path) -> dict[str, str]:
+    """What was known of a recording when it began; empty if that cannot be read."""
+    try:
+        about = json.loads(path.with_suffix(_ABOUT).read_text())
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
 def finish(path: Path, copied: bool = False) -> Finished | None:
     """Make one file of the two parts, on disk by then; None if nothing was recorded. `copied`: it
-    is to be copied elsewhere. Raises OSError."""
-    about_file = path.with_suffix(_ABOUT)
-    try:
-        about = json.loads(about_file.read_text())
-    except (OSError, ValueError):
-        about = {}
+    is to be copied elsewhere. Raises OSError: then the parts are kept."""
+    about = about_of(path)
     first, second = parts(path)
     samples = max(_samples(first), _samples(second))
     finished = None
-    if samples:
-        unfinished = path.with_suffix(".tmp")
-        sha256 = _together(first, second, samples, unfinished)
-        if copied:
-            path.with_suffix(MARKER).touch()
-        unfinished.rename(path)
+    if path.exists():
+        # The process was killed when it was whole already: some of the parts may be gone.
+        finished = Finished(path, _seconds(path), _digest(path), about)
+    elif samples:
+        unfinished = path.with_suffix(_UNFINISHED)
+        try:
+            sha256 = _together(first, second, samples, unfinished)
+            if copied:
+                path.with_suffix(MARKER).touch()
+            unfinished.rename(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
         _sync(path.parent)
         finished = Finished(path, samples / _RATE, sha256, about)
-    for one in (first, second, about_file):
+    # What it is known by goes last: until then the next start finds all of it.
+    for one in (first, second, path.with_suffix(_UNFINISHED), path.with_suffix(_ABOUT)):
         one.unlink(missing_ok=True)
     return finished
+
+
+def _seconds(whole: Path) -> float:
+    return max(whole.stat().st_size - _HEAD, 0) // 4 / _RATE
+
+
+def _digest(whole: Path) -> str:
+    with whole.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _samples(part: Path) -> int:
@@ -143,10 +168,12 @@ def remainders(folder: Path) -> list[Path]:
 def expired(folder: Path, before: float) -> list[Path]:
     """Whole recordings that were last written before that time (seconds since the epoch), but for
     those that are still to be copied."""
-    return [
-        one
-        for one in folder.glob("*/*.wav")
-        if not one.name.endswith(_PARTS)
-        and not one.with_suffix(MARKER).exists()
-        and one.stat().st_mtime < before
-    ]
+    found = []
+    for one in folder.glob("*/*.wav"):
+        try:
+            kept = one.name.endswith(_PARTS) or one.with_suffix(MARKER).exists()
+            if not kept and one.is_file() and one.stat().st_mtime < before:
+                found.append(one)
+        except OSError:
+            continue  # somebody else has deleted it
+    return found

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from softswitch.config import RecordingModel
-from softswitch.recordings.files import Finished, begin, expired, finish, parts, remainders
+from softswitch.recordings.files import (
+    Finished,
+    about_of,
+    begin,
+    expired,
+    finish,
+    parts,
+    remainders,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +29,7 @@ T = TypeVar("T")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST: Final = 80
 """Characters of a callID in a file's name."""
+NOTHING: Final = "nothing was recorded"
 LOOKS: Final = 3600.0
 """Seconds between looks for what is too old."""
 
@@ -41,8 +50,8 @@ class Recording:
         self.about = about
         self.first, self.second = parts(path)
 
-    def finish(self, then: Callable[[Finished | None], None]) -> None:
-        """Both sides are written: `then` gets what there is."""
+    def finish(self, then: Callable[[Finished | str], None]) -> None:
+        """Both sides are written: `then` gets what there is, or why there is nothing."""
         self._keeper.finish(self.path, then)
 
 
@@ -73,8 +82,8 @@ class Recordings:
 
     def open(self) -> None:
         """Make whole what a killed process has left."""
-        copied = self.settings.copy_ is not None
-        self._elsewhere(partial(_rescued, self.settings.folder, copied), self._rescued)
+        work = partial(_rescued, self.settings.folder, self.name, self.settings.copy_ is not None)
+        self._elsewhere(work, self._rescued)
         self._look()
 
     def _rescued(self, found: list[Finished] | None) -> None:
@@ -97,7 +106,7 @@ class Recordings:
         now = datetime.fromtimestamp(self._now(), UTC)
         # The callID may come from another switch: it is a name here, and never a path.
         safe = _UNSAFE.sub("_", call_id)[:_LONGEST]
-        name = f"{now:%H%M%S}-{safe}-{_UNSAFE.sub('_', self.name)}-{talk}-{self._token()[:6]}.wav"
+        name = f"{now:%H%M%S}-{safe}-{_named(self.name)}-{talk}-{self._token()[:6]}.wav"
         path = self.settings.folder / f"{now:%Y-%m-%d}" / name
         about = {
             "call_id": call_id,
@@ -108,14 +117,16 @@ class Recordings:
         recording = Recording(self, path, about)
         self._elsewhere(partial(_begun, path, about), partial(_given, recording, then))
 
-    def finish(self, path: Path, then: Callable[[Finished | None], None]) -> None:
+    def finish(self, path: Path, then: Callable[[Finished | str], None]) -> None:
         """See `Recording`."""
         copied = self.settings.copy_ is not None
-        self._elsewhere(partial(finish, path, copied), partial(self._finished, then))
+        self._elsewhere(partial(_finished, path, copied), partial(self._given_whole, then))
 
-    def _finished(self, then: Callable[[Finished | None], None], finished: Finished | None) -> None:
-        then(finished)
-        if self.on_finished is not None and finished is not None:
+    def _given_whole(
+        self, then: Callable[[Finished | str], None], found: Finished | str | None
+    ) -> None:
+        then(found if found is not None else NOTHING)
+        if self.on_finished is not None and isinstance(found, Finished):
             self.on_finished()
 
     def close(self) -> None:
@@ -134,9 +145,31 @@ def _given(
     then(recording if begun else None)
 
 
-def _rescued(folder: Path, copied: bool) -> list[Finished]:
+def _finished(path: Path, copied: bool) -> Finished | str:
+    try:
+        return finish(path, copied) or NOTHING
+    except OSError as error:
+        log.error("recording %s: %s; its parts are kept", path, error.strerror)
+        return error.strerror or "it cannot be written"
+
+
+def _named(switch: str) -> str:
+    return _UNSAFE.sub("_", switch)
+
+
+def _is_of(path: Path, switch: str) -> bool:
+    """Whether that switch has made it: others may have the same folder, and write there now."""
+    about = about_of(path)
+    if "switch" in about:
+        return about["switch"] == switch
+    return path.stem.rsplit("-", 2)[0].endswith(f"-{_named(switch)}")
+
+
+def _rescued(folder: Path, switch: str, copied: bool) -> list[Finished]:
     found = []
     for path in remainders(folder):
+        if not _is_of(path, switch):
+            continue
         try:
             whole = finish(path, copied)
         except OSError as error:
@@ -150,8 +183,11 @@ def _rescued(folder: Path, copied: bool) -> list[Finished]:
 def _delete(folder: Path, before: float) -> int:
     gone = 0
     for path in expired(folder, before):
-        path.unlink(missing_ok=True)
-        gone += 1
+        try:
+            path.unlink(missing_ok=True)
+            gone += 1
+        except OSError as error:
+            log.error("recording %s: %s", path, error.strerror)
     return gone
 
 

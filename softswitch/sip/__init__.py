@@ -77,6 +77,7 @@ from softswitch.sip.sdp import (
     is_held,
     opened,
     same_media,
+    same_place,
     sends_as,
 )
 from softswitch.sip.server_transaction import InviteServer, NonInviteServer
@@ -204,6 +205,7 @@ __all__ = [
     "read_target_dialog",
     "readable",
     "same_media",
+    "same_place",
     "sends_as",
     "sequence_of",
     "server_context",

@@ -129,6 +129,7 @@ class Origin(NamedTuple):
 
 _ORIGIN_RE = re.compile(rb"(?:\A|\n)o=(\S+ +\d{1,20}) +(\d{1,20}) +(IN +IP[46] +\S+)")
 _DIRECTIONS_RE = re.compile(rb"\na=(?:sendrecv|sendonly|recvonly|inactive)[ \r]*(?=\n|\Z)")
+_PLACES_RE = re.compile(rb"\n(c=[^\r\n]*|m=\S+ \d{1,5})")
 _MEDIA_RE = re.compile(rb"\nm=(\S+) (\d{1,5})(/\d+)? +(\S+)( [^\r\n]*)?")
 # Lines without which what comes from elsewhere cannot be received, or would not be understood.
 _TRANSPORT_RE = re.compile(
@@ -182,6 +183,11 @@ def sends_as(answer: bytes, offer: bytes) -> bool:
         return False
     maps = dict(_RTPMAP_RE.findall(offer))
     return all(maps.get(number, text) == text for number, text in _RTPMAP_RE.findall(answer))
+
+
+def same_place(first: bytes, second: bytes) -> bool:
+    """Whether media is to be sent to the same addresses and ports by two descriptions."""
+    return _PLACES_RE.findall(first) == _PLACES_RE.findall(second)
 
 
 def opened(body: bytes) -> bytes:

@@ -38,6 +38,7 @@ from softswitch.events import (
     LegEnded,
     LegInvited,
     LegMoved,
+    RecordingTold,
     SwitchStarted,
     TalkBegan,
     TalkEnded,
@@ -594,6 +595,8 @@ def check_events(events: Iterable[Event]) -> None:
     talks: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
     restored: set[tuple[str, str]] = set()
     for event in events:
+        if isinstance(event, RecordingTold):
+            continue  # may come after the call's end
         key = (event.switch, event.call_id)
         if isinstance(event, SwitchStarted):
             for lost in [key for key in alive if key[0] == event.switch and key not in restored]:

@@ -40,6 +40,8 @@ class Way:
             self._worker.said(Prepared(order.address))
         elif isinstance(order, Release):
             self._worker.said(Gone(order.port))
+        else:
+            self._player.takes_order(order)
 
     def close(self) -> None:
         """It ends."""
@@ -74,6 +76,9 @@ class Player:
         self.pool.look_ahead()
         if ready:
             self.ready()
+
+    def takes_order(self, order: Order) -> None:
+        """For those who do something with it."""
 
     def _start(self, worker: MediaWorker) -> Way:
         self.started.append(worker)

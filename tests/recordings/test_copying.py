@@ -12,7 +12,7 @@ import pytest
 
 from softswitch.config import CopyModel, RecordingModel
 from softswitch.recordings import Copying, Recordings, finish
-from softswitch.recordings.files import MARKER, expired, parts
+from softswitch.recordings.files import MARKER, begin, expired, parts
 from softswitch.sip import Timers
 
 
@@ -129,7 +129,7 @@ def test_after_a_restart(tmp_path: Path) -> None:
     settings = RecordingModel(folder=tmp_path / "here", copy=copied)
     world = World(settings.folder, copied)
     path = settings.folder / "2026-11-28" / "one.wav"
-    path.parent.mkdir(parents=True)
+    begin(path, {"call_id": "x", "switch": "hq", "talk": "1"})
     parts(path)[0].write_bytes(bytes(44) + b"\x01\x02" * 800)
     told: list[object] = []
     kept = Recordings(
