@@ -407,7 +407,7 @@ class StreamSockets:
                 self._drop(one)
             return
         if one.out:
-            self._watch(one, True)
+            self._watch(one, one.reads_at is None)
 
     def _heard(self, one: Connection, track: str, linear: bytes) -> None:
         protocol = one.protocol

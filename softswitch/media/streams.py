@@ -77,6 +77,11 @@ class Streams:
         self._free: list[BridgePort] = []
         self._made = 0
 
+    @property
+    def made(self) -> bool:
+        """Whether there was ever one."""
+        return self._made > 0
+
     def begin(self, order: Stream, audio: Any) -> None:
         """Connect; `audio` is who is there, if anybody is. It takes the place of another one."""
         self.stop(order.port)

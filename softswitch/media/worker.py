@@ -286,8 +286,9 @@ class Worker:
         self._accounts[address] = account
 
     def _clock(self) -> None:
-        """The bridge works while there is somebody to be heard."""
-        wanted = bool(self._ports)
+        """The bridge works while there is somebody to be heard; after a stream it goes on, see
+        `bridge_port`."""
+        wanted = bool(self._ports) or self._streams.made
         if wanted != self._sounding:
             self._sounding = wanted
             manager = self._endpoint.audDevManager()

@@ -29,6 +29,9 @@ from softswitch.media.orders import (
     Ready,
     Release,
     Said,
+    Stream,
+    StreamEnded,
+    Streaming,
     Tone,
     Up,
 )
@@ -82,6 +85,11 @@ routes:
     play: {conference: led}
     then: {play: {menu: second}}
     else: {dial: "1002", timeout: 5}
+  - match: "709"
+    from: any
+    play: {stream: "ws://agent.example/"}
+    then: {dial: "1002", timeout: 5}
+    else: {play: {menu: main}}
   - {match: "78X", from: any, do: park}
   - {match: "1XXX", from: any, dial: extension, timeout: 5, else: {play: {menu: main}}}
 """
@@ -99,7 +107,10 @@ NUMBERS = (
     "707",
     "707",
     "708",
+    "709",
 )
+
+WHYS = ("closed", "closed", "lost", "flood", "refused")
 
 
 class MediaLine(RobotLine):
@@ -203,12 +214,20 @@ class Media(Robot):
         elif isinstance(order, Join) and order.watch and self.dice.random() < 0.3:
             self.after(0.0, 2.0, lambda: self.say(Heard(order.port, True)))
             self.after(2.0, 4.0, lambda: self.say(Heard(order.port, False)))
+        elif isinstance(order, Stream):
+            whole = StreamEnded(order.port, order.job, self.dice.choice(WHYS))
+            self.after(0.0, 1.0, lambda: self._streams(Streaming(order.port, order.job)))
+            self.after(0.5, 20.0, lambda: self._streams(whole))
         elif isinstance(order, Release):
             self.keys = {key: port for key, port in self.keys.items() if port != order.port}
             line = self.ports.pop(order.port, None)
             if line is not None and not self.hangs and not self.dead:
                 line._hang_up()
             self.after(0.25, 0.25, lambda: self.say(Gone(order.port)))
+
+    def _streams(self, said: Streaming | StreamEnded) -> None:
+        if said.port in self.ports:
+            self.say(said)
 
     def _played(self, port: int, job: int) -> None:
         if port in self.ports and self.jobs.get(port) == job:

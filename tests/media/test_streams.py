@@ -257,6 +257,24 @@ def test_another_agreement(worker: OneWorker, speakers: Callable[..., Speaker]) 
         assert len(program.talks) == 1
 
 
+def test_who_holds(worker: OneWorker, speaker: Speaker) -> None:
+    """The program is there all the while, and hears the caller again afterwards."""
+    call = up(worker, speaker)
+    with Program(echo) as program:
+        worker.order(order(program.url))
+        speaker.until(440)
+        sdp = SDP.replace("40000", str(speaker.port))
+        for version, way in ((2, "inactive"), (3, "sendrecv")):
+            body = sdp.replace("o=- 1 1", f"o=- 1 {version}") + f"a={way}\r\n"
+            call.invite(body)
+            call.send("ACK")
+            assert call.status == 200
+            worker.all_said()
+            speaker.heard.clear()
+        speaker.until(440)
+        assert len(program.talks) == 1
+
+
 # --- how it ends
 
 
