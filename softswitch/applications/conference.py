@@ -126,6 +126,7 @@ class ConferenceApplication(Application):
         self._says = False  # something that is for this caller alone
         self._idles = False  # hears what is for who is alone
         self._away = ""  # why it has to leave
+        self._placed = ("", False, False)  # as its worker was told: room, speaks, is listened to
         self._waited = False  # for a leader, when this was looked at last
         self._talks = False  # something comes from there, whether others hear it or not
         self._speaks = 0.0  # since when it is heard, on the clock of `Surroundings.seconds`
@@ -314,8 +315,12 @@ class ConferenceApplication(Application):
         room, port = self._room, self.seat.port
         if room is None or port is None:
             return
-        apart = self._away or self._waits()
-        port.join("" if apart else room.name, not self._muted, not apart)
+        apart = bool(self._away) or self._waits()
+        placed = ("" if apart else room.name, not self._muted, not apart)
+        if placed != self._placed:
+            # For each order a worker connects it with all others anew.
+            self._placed = placed
+            port.join(*placed)
 
     def _say(self, *names: str) -> None:
         paths = self.seat.spoken(names)

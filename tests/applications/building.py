@@ -55,6 +55,7 @@ class FakePort:
         self.speaks = True
         self.watch = False
         self.up = False
+        self.joins = 0  # orders to join
         self.other: FakePort | None = None
         self.plays: PlayOrder | None = None
 
@@ -122,6 +123,7 @@ class FakeWorker:
         if isinstance(order, CallOut):
             self._call(found, order.uri)
         elif isinstance(order, Join):
+            found.joins += 1
             found.room, found.speaks, found.watch = order.room, order.speaks, order.watch
         elif isinstance(order, PlayOrder):
             found.plays = order

@@ -530,6 +530,17 @@ def test_without_tones_or_prompts() -> None:
     building.over()
 
 
+def test_a_worker_is_told_only_what_is_new() -> None:
+    """Each order makes it connect one with all others."""
+    building = Building(Conference("a", most=50), size=256)
+    come = [building.joins("a") for _ in range(50)]
+    assert [one.port.joins for one in come if one.port is not None] == [1] * 50
+    come[0].press("*1*1")
+    assert come[0].port is not None
+    assert come[0].port.joins == 3
+    building.over()
+
+
 def test_keys_that_stand_for_nothing() -> None:
     building = Building(TEAM)
     one, other = building.joins("team"), building.joins("team")
@@ -632,4 +643,8 @@ def test_by_chance(seed: int, size: int) -> None:
                     heard = other.facts["muted"] == "no" and not waits
                     assert building.hears(one, other) == heard, (one.name, other.name)
     assert not rooms_of
+    for one in building.here[:20]:
+        for other in building.here:
+            if one.facts["conference"] != other.facts["conference"]:
+                assert not building.hears(one, other), "rooms are apart"
     building.over()
