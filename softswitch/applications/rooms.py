@@ -25,6 +25,8 @@ LOCKED: Final = (403, "Conference Locked")
 NONE_FREE: Final = (503, "No Media Worker")
 AGAIN: Final = 0.5
 """Seconds until leaves that have lost their hub, or have got none, look for another one."""
+TRIES: Final = 10
+"""Times that somebody looks so for the place of another one who is about to leave."""
 TELLS: Final = 1.0
 """Seconds between two changes of who speaks, as far as they are told."""
 
@@ -78,6 +80,7 @@ class _Waiting:
         self.seat = seat
         self.address = address
         self.then = then
+        self.tries = TRIES
 
 
 class _Leaf:
@@ -96,6 +99,12 @@ class _Leaf:
             worker.prepare(address)  # for who comes next
         kept = 0 if self.flat or self.trunk is not None else 1
         return self.places.free > kept and worker.addresses.get(address, False)
+
+    def will_take(self, address: str) -> bool:
+        """Whether there will be a place, as somebody there is told why it has to leave. Only where
+        all are at one worker: elsewhere there is another leaf, or room for one."""
+        leaving = self.places.used > len(self.seats) and not self.places.worker.over
+        return self.flat and leaving and self.places.worker.addresses.get(address, False)
 
 
 class _End:
@@ -224,7 +233,11 @@ class Room:
             first = self._waiting[0]
             leaf = self._leaf(first.address)
             if leaf is None:
-                self._grow(first.address)
+                if first.tries and any(one.will_take(first.address) for one in self._leaves):
+                    first.tries -= 1
+                    self._later()
+                else:
+                    self._grow(first.address)
                 return
             self._waiting.popleft()
             self._take(leaf, first)
@@ -377,6 +390,8 @@ class Room:
     def _once_more(self) -> None:
         self._again = None
         self._link()
+        self._serve()
+        self._tidy()
 
     # --- people
 

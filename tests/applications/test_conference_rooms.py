@@ -472,6 +472,28 @@ def test_leaders_remove_who_came_last() -> None:
     building.over()
 
 
+def test_one_comes_while_one_who_is_removed_is_told() -> None:
+    """Its place is free a moment later: no other worker is needed for that."""
+    building = Building(msgspec.structs.replace(LED, most=4))
+    leader = building.joins("led", leads=True)
+    guests = [building.joins("led") for _ in range(3)]
+    leader.press("*9")
+    late = building.joins("led")
+    assert building.room("led").workers == 1
+    assert joined(building, [leader, *guests[:2], late])
+    # Some take longer: then it is another worker after all.
+    port = late.port
+    assert port is not None
+    leader.press("*9")
+    port.worker.hangs = True
+    again = building.dial("led")
+    building.run(4)
+    assert not again.here
+    building.run(4)
+    assert again.here
+    building.over()
+
+
 def test_a_lock() -> None:
     building = Building(LED)
     leader = building.joins("led", leads=True)
