@@ -82,6 +82,9 @@ ORDERS: list[Order] = [
     Join(7, "sales"),
     Join(7, "sales", speaks=False, watch=True),
     Release(7),
+    CallOut(7, "sip:key@127.0.0.1:40001"),
+    Join(7, "team"),
+    Join(7, "", False, True),
 ]
 SAID: list[Said] = [
     Ready(4711, 5062, 50),
@@ -99,6 +102,8 @@ SAID: list[Said] = [
     StreamEnded(7, 4, "refused", "it answers 403"),
     Gone(7),
     Here(),
+    Speaking(7, True),
+    Speaking(7, False),
 ]
 
 KEYS = st.integers(1, 2**31 - 1)
@@ -118,6 +123,8 @@ ANY_ORDER = st.one_of(
     st.builds(CallOut, KEYS, TEXTS),
     st.builds(Join, KEYS, TEXTS, st.booleans(), st.booleans()),
     st.builds(Release, KEYS),
+    st.builds(CallOut, KEYS, TEXTS),
+    st.builds(Join, KEYS, TEXTS, st.booleans(), st.booleans()),
 )
 ANY_SAID = st.one_of(
     st.builds(Ready, KEYS, KEYS, KEYS),
@@ -129,6 +136,7 @@ ANY_SAID = st.one_of(
     st.builds(Recorded, KEYS, KEYS, REALS, REALS, TEXTS, TEXTS),
     st.builds(Gone, KEYS),
     st.builds(Here),
+    st.builds(Speaking, KEYS, st.booleans()),
 )
 
 
