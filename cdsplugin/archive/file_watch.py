@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 class FileWatch:
@@ -33,11 +37,25 @@ class FileWatch:
 
 def leave(conn: sqlite3.Connection, path: Path) -> None:
     """Let go of a database whose file has another name now, or none."""
+    whole = False
     with contextlib.suppress(sqlite3.Error):
         # What is in SQLite's log gets into the file that was moved; closing alone would not do it.
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (busy, _, _) = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        whole = not busy
     conn.close()
-    if not path.exists():
-        # They would be taken for those of the file that is made next.
-        for end in ("-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+    if path.exists():
+        return
+    # They would be taken for those of the file that is made next.
+    log_file = path.with_name(path.name + "-wal")
+    if not whole and log_file.exists() and log_file.stat().st_size:
+        # Somebody reads the file that was moved, so that what was committed last is only there.
+        kept = path.with_name(f"{path.name}-wal.{time.time_ns()}")
+        log_file.rename(kept)
+        log.error(
+            "%s was moved while somebody read it: its last rows are in %s. Rename that to the name"
+            " that the database has now, with -wal at its end, and open the database once",
+            path,
+            kept,
+        )
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
