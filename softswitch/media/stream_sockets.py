@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, WebSocketException
@@ -89,63 +89,63 @@ class StreamSockets:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._todo: deque[Callable[[], None]] = deque()
+        self._todo: deque[tuple[Callable[..., None], Connection, tuple[Any, ...]]] = deque()
         self._connections: list[Connection] = []
         self._selector = selectors.DefaultSelector()
         self._wakes = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wakes, selectors.EVENT_READ)
         self._woken = False
-        self._over = False
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
         self._thread.start()
 
     def open(self, order: Stream, stream: AudioStream, told: Told) -> Connection:
         """Connect."""
         connection = Connection(order, stream, told, self._clock())
-        self._do(lambda: self._begin(connection))
+        self._do(self._begin, connection)
         return connection
 
     def heard(self, connection: Connection, track: str, linear: bytes) -> None:
         """20 ms of a track."""
         if connection.began and not connection.leaving:
-            self._do(lambda: self._heard(connection, track, linear))
+            self._do(self._heard, connection, track, linear)
 
     def passed(self, connection: Connection) -> None:
-        """Marks have come to be, or all was heard."""
-        self._do(lambda: self._say_passed(connection))
+        """Marks have come to be."""
+        self._do(self._say_passed, connection)
 
     def pressed(self, connection: Connection, digit: str) -> None:
         """A key."""
-        self._do(lambda: self._pressed(connection, digit))
+        self._do(self._pressed, connection, digit)
 
     def stop(self, connection: Connection) -> None:
         """The program is told that this was it."""
-        self._do(lambda: self._stop(connection))
+        self._do(self._stop, connection)
 
     def fail(self, connection: Connection, error: str) -> None:
         """There is a fault on our side."""
-        self._do(lambda: self._fail(connection, error))
+        self._do(self._fail, connection, error)
 
     def close(self) -> None:
-        """The worker ends."""
-        self._do(self._close)
-        self._thread.join(LEAVES)
+        """Nothing comes any more. Returns when all that were stopped have left, or soon."""
+        self._closing = True
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._wakes, 1)
+        self._thread.join(2 * LEAVES)
 
-    def _do(self, what: Callable[[], None]) -> None:
-        self._todo.append(what)
+    def _do(self, what: Callable[..., None], connection: Connection, *more: Any) -> None:
+        if self._closing:
+            return
+        self._todo.append((what, connection, more))
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(OSError):
-                os.eventfd_write(self._wakes, 1)
-
-    def _close(self) -> None:
-        self._over = True
+            os.eventfd_write(self._wakes, 1)
 
     # --- the thread
 
     def _run(self) -> None:
         try:
-            while not self._over:
+            while self._connections or self._todo or not self._closing:
                 self._turn()
         finally:
             for one in list(self._connections):
@@ -161,17 +161,26 @@ class StreamSockets:
         # Before what is to be done is looked at: who adds something from now on wakes us again.
         self._woken = False
         while self._todo:
-            self._todo.popleft()()
+            what, connection, more = self._todo.popleft()
+            self._safely(what, connection, *more)
         for key, events in ready:
             one = key.data
             if one is not None and one.socket is not None:
                 if events & selectors.EVENT_WRITE:
-                    self._send(one)
+                    self._safely(self._send, one)
                 if events & selectors.EVENT_READ:
-                    self._read(one)
+                    self._safely(self._read, one)
         now = self._clock()
         for one in list(self._connections):
-            self._look(one, now)
+            self._safely(self._look, one, now)
+
+    def _safely(self, what: Callable[..., None], one: Connection, *more: Any) -> None:
+        """A fault costs one stream, and not its neighbours."""
+        try:
+            what(one, *more)
+        except Exception as error:
+            log.exception("stream of %s", one.order.call_id)
+            self._failed(one, "lost", f"{type(error).__name__}: {error}")
 
     def _pause(self) -> float | None:
         if self._todo:
@@ -212,9 +221,9 @@ class StreamSockets:
             # Certificates that are not right are OSErrors as well.
             is_tls = isinstance(error, ssl.SSLError)
             why, text = ("tls" if is_tls else "unreachable"), _in_words(error)
-            self._do(lambda: self._failed(one, why, text))
+            self._do(self._failed, one, why, text)
             return
-        self._do(lambda: self._connected(one, found))
+        self._do(self._connected, one, found)
 
     def _failed(self, one: Connection, why: str, error: str) -> None:
         if not one.over:

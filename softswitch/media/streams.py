@@ -112,6 +112,13 @@ class Streams:
             self._part(joined, audio)
             joined.stop()
 
+    def close(self) -> None:
+        """The worker ends: programs are told so, as far as they hear it soon."""
+        for port in list(self._joined):
+            self.stop(port)
+        if self._sockets is not None:
+            self._sockets.close()
+
     def pressed(self, port: int, digit: str) -> None:
         """A key."""
         joined = self._joined.get(port)

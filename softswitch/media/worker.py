@@ -222,6 +222,7 @@ class Worker:
             self._endpoint.libHandleEvents(round(wait * 1000))
             self._obey()
             self._notice()
+        self._streams.close()
 
     # --- pjsua2
 

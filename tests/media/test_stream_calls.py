@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from media.program import Program, Talk, tone
-from media.test_speaking import Office, calls, wait_for
+from media.test_speaking import Office, _ports, calls, is_there, wait_for
 
 from softswitch.lab.children import SwitchChild
 from softswitch.lab.ports import free_port
@@ -176,19 +176,34 @@ def test_the_worker_is_killed(office: Office, program: Program) -> None:
     alice = office.phone("1001", "--tone", "440")
     calls(alice, "80")
     alice.expect_tone(440, 15)
-    for pid in office.workers():
-        os.kill(pid, signal.SIGKILL)
+    (pid,) = [leg["pid"] for leg in _ports(office)]
+    os.kill(pid, signal.SIGKILL)
     assert program.until_over().code == 1006
     alice.expect_tone(330, 20)
 
 
 def test_the_switch_is_killed(office: Office, program: Program) -> None:
-    """Its workers end with it, and their streams."""
+    """Its workers end with it, and say so to the programs."""
     alice = office.phone("1001", "--tone", "440")
     calls(alice, "80")
     alice.expect_tone(440, 15)
+    left = office.workers()
     os.kill(office.switch.pid, signal.SIGKILL)
-    assert program.until_over().code == 1006
+    talk = program.until_over()
+    assert talk.code == 1000
+    assert talk.events()[-1] == "stop"
+    wait_for(lambda: not any(is_there(pid) for pid in left), "workers have ended")
+
+
+def test_the_switch_stops(office: Office, program: Program) -> None:
+    """The program is told."""
+    alice = office.phone("1001", "--tone", "440")
+    calls(alice, "80")
+    alice.expect_tone(440, 15)
+    assert office.switch.stop() == 0
+    talk = program.until_over()
+    assert talk.code == 1000
+    assert talk.events()[-1] == "stop"
 
 
 def test_the_program_of_the_page(tmp_path: Path) -> None:
