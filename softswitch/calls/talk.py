@@ -31,6 +31,7 @@ from softswitch.sip import (
     first_codec,
     granted,
     is_held,
+    same_place,
     too_brief,
 )
 
@@ -155,13 +156,12 @@ class Talk(Heard):
         """Their media has gone by way of a worker that they have left: they do not hear each other.
         It may be that they could not without."""
         was = self.anchor
+        if was is None and not self.call.core.transcodes:
+            self._back()
+            return
         if was is not None:
             was.stop()
-        if was is not None or self.call.core.transcodes:
-            self._anchor(True, was is not None)
-        else:
-            anchor = self.anchor = Anchor(self, True, False)
-            anchor.back()
+        self._anchor(True, was is not None)
 
     def anew(self) -> None:
         """Their media goes by way of the switch, but somebody was told to send it elsewhere."""
@@ -172,9 +172,19 @@ class Talk(Heard):
             self._anchor(True, was.recorded, was.paused)
 
     def goes_on(self, leg: Leg) -> None:
-        """What was to become of that one of them has come to nothing."""
-        if self.anchor is not None and self.anchor.strays(leg):
+        """What was to become of that one of them has come to nothing: it may have been told
+        meanwhile to send its media elsewhere, or nowhere. Where the media goes from phone to phone
+        whoever has asked for that makes it an offer; here it would not get that."""
+        anchor = self.anchor
+        if anchor is not None and anchor.strays(leg):
             self.anew()
+
+    def _back(self) -> None:
+        """They are to send their media to each other."""
+        if self.anchor is not None:
+            self.anchor.stop()
+        anchor = self.anchor = Anchor(self, True, False)
+        anchor.back()
 
     def is_mixed(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
         """Their media goes by way of a worker from the beginning, as they share no codec."""

@@ -279,6 +279,8 @@ class Studio(Player):
 
     def calls(self) -> list[Call]:
         """Those that are in use, by their ports."""
+        if not self.is_used():
+            return []
         used = {number for one in self.pool.workers for number in one.ports}
         return [line for number, line in sorted(self.of.items()) if number in used]
 
@@ -307,6 +309,15 @@ class Studio(Player):
         self.world.settle()
         self.agent.deaf = False
 
+    def is_used(self) -> bool:
+        """Whether some port is in use."""
+        pool = getattr(self, "pool", None)
+        return pool is not None and any(one.ports for one in pool.workers)
+
+    def looks_ahead(self) -> None:
+        """There is another process soon."""
+        self.pool.look_ahead()
+
     def dies_with_the_switch(self) -> None:
         """SIGKILL of the switch: nobody is there any more, until it begins again."""
         for line in self.of.values():
@@ -314,7 +325,8 @@ class Studio(Player):
         self.of.clear()
         self._writing.clear()
         self.started.clear()
-        del self.pool
+        if hasattr(self, "pool"):
+            del self.pool
         self.world.kill()
 
     def rests(self) -> None:
