@@ -31,7 +31,6 @@ from softswitch.sip import (
     first_codec,
     granted,
     is_held,
-    same_place,
     too_brief,
 )
 
