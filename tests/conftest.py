@@ -6,8 +6,13 @@ import gc
 import importlib
 
 import pytest
+from hypothesis import settings
 
 from softswitch import compiled
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_report_header() -> str:
