@@ -190,7 +190,12 @@ class AudioStream:
         with self._lock:
             if self._waiting + len(payload) > self._most:
                 raise Flood(f"more than {self._order.buffer:g} s of audio wait to be heard")
-            self._queue.append(payload)
+            last = self._queue[-1] if self._queue else ""
+            if isinstance(last, bytes) and len(last) < self._frame:
+                # What comes in crumbs would take far more room than it has sound.
+                self._queue[-1] = last + payload
+            else:
+                self._queue.append(payload)
             self._waiting += len(payload)
 
     def _place(self, name: str) -> list[str]:

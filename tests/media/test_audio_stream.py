@@ -182,6 +182,17 @@ def test_what_is_less_than_a_frame_waits_for_the_rest() -> None:
     assert one.silent
 
 
+def test_crumbs_are_put_together() -> None:
+    """A minute of single samples takes no more room than a minute of frames."""
+    one = stream()
+    for _ in range(60 * 8000):
+        one._say(b"\0")
+    assert len(one._queue) <= 60 * 50 + 1
+    for _ in range(60 * 50):
+        assert one.next_frame() == linear_of(b"\0" * 160)
+    assert one.silent
+
+
 @pytest.mark.parametrize("linear", [False, True])
 def test_as_much_as_may_wait(linear: bool) -> None:
     one = stream(linear, buffer=1.0)
