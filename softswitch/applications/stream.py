@@ -9,6 +9,7 @@ from typing import Final
 from softswitch.applications.seat import Application, Seat
 from softswitch.dialplan import StreamPlay
 from softswitch.media import Stream, StreamEnded
+from softswitch.sip import readable
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ class StreamApplication(Application):
         seat.note(host=settings.host)
         who = seat.caller
         parameters = [
-            ("caller", "" if who.private else who.number[:MOST]),
-            ("callerName", "" if who.private else who.name[:MOST]),
-            ("callee", seat.number[:MOST]),
+            ("caller", "" if who.private else readable(who.number, MOST)),
+            ("callerName", "" if who.private else readable(who.name, MOST)),
+            ("callee", readable(seat.number, MOST)),
         ]
         for name, value in settings.parameters:
             # Those of the dialplan are the last word.

@@ -15,7 +15,6 @@ Two threads are at it: that of the sockets, and pjsua2's, which takes what is to
 
 from __future__ import annotations
 
-import json
 import threading
 from base64 import b64encode
 from collections import deque
@@ -65,13 +64,17 @@ class _Message(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_Message)
 
 
+def _json(what: object) -> str:
+    return msgspec.json.encode(what).decode()
+
+
 class AudioStream:
     """One stream. What it returns are messages to be sent, in their order."""
 
     def __init__(self, order: Stream, tracks: tuple[str, ...] = (INBOUND,)) -> None:
         self._order = order
         self._linear = order.linear
-        self._sid = json.dumps(order.sid)
+        self._sid = _json(order.sid)
         self._numbers = 0
         self._began = 0.0
         self._tracks = dict.fromkeys(tracks, 0)  # frames that were sent of each
@@ -109,7 +112,7 @@ class AudioStream:
             "customParameters": dict(order.parameters),
         }
         return [
-            json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}),
+            _json({"event": "connected", "protocol": "Call", "version": "1.0.0"}),
             self._message("start", start),
         ]
 
@@ -153,7 +156,7 @@ class AudioStream:
 
     def _message(self, event: str, what: dict[str, object]) -> str:
         self._numbers += 1
-        return json.dumps(
+        return _json(
             {
                 "event": event,
                 "sequenceNumber": str(self._numbers),

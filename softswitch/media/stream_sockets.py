@@ -316,6 +316,7 @@ class StreamSockets:
             return
         one.began = one.pinged = self._clock()
         for text in one.stream.begin(one.began):
+            one.most_out += len(text.encode())  # whatever the program is told of the call
             protocol.send_text(text.encode())
         if one.told is not None:
             one.told("streaming", "", 0.0)

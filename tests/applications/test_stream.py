@@ -12,7 +12,14 @@ from applications.test_played import dies
 from calls.transfers import BOB, hangs_up, refer
 
 from softswitch import events
-from softswitch.media.orders import Digit, Stream, StreamEnded, Streaming
+from softswitch.media.orders import (
+    Digit,
+    Stream,
+    StreamEnded,
+    Streaming,
+    encode,
+    order_of,
+)
 
 PLAN = """
 menus:
@@ -83,6 +90,16 @@ def test_who_withholds_its_number(world: SpeakingWorld) -> None:
     """Withholds it from the program as well."""
     one = Heard(world, world.carrier, "80", extra="Privacy: id\r\n")
     assert dict(stream(one).parameters) == {"caller": "", "callerName": "", "callee": "80"}
+
+
+def test_whatever_a_caller_is_called(world: SpeakingWorld) -> None:
+    """Old gateways send names that are no UTF-8: as readable as they are anywhere."""
+    name = b'"M\xfcller \x1b[2J" <sip:+15550100@10.0.9.1>'.decode("utf-8", "surrogateescape")
+    order = stream(Heard(world, world.carrier, "80", from_=name))
+    parameters = dict(order.parameters)
+    assert parameters["caller"] == "+15550100"
+    assert parameters["callerName"] == "Müller ?[2J"
+    assert order_of(encode(order)) == order
 
 
 def test_the_caller_hangs_up(world: SpeakingWorld) -> None:

@@ -693,7 +693,8 @@ class Agent:
         line.receive(message)
 
     def send(self, text: str, body: str = "") -> None:
-        data = f"{text}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
+        whole = f"{text}Content-Length: {len(body.encode())}\r\n\r\n{body}"
+        data = whole.encode("utf-8", "surrogateescape")  # others may send what is no UTF-8
         self.world.carry(data, self.address, self.switch)
         self.world.settle()
 
