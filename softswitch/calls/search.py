@@ -511,6 +511,8 @@ class Search(Trying):
             or attempt is None
             or attempt.mixer is not None
             or attempt.destination is None
+            or attempt.told[0]  # it would ring a second time
+            or leg.session.dialog.flow.transport in ("ws", "wss")  # wants encryption
             or leg.party.startswith("application:")
         ):
             return False

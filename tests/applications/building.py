@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from softswitch.applications import Applications
+from softswitch.applications import Applications, Queues
 from softswitch.applications.conference import ConferenceApplication
 from softswitch.applications.rooms import Room
 from softswitch.applications.seat import Seat
@@ -302,7 +302,14 @@ class Building:
             self.timers,
             lambda: int(self.now * 1e6),
             lambda event: None,
-            None,  # type: ignore[arg-type]
+            Queues(
+                lambda: Dialplan((), ()),
+                self.timers,
+                None,  # type: ignore[arg-type]
+                None,  # type: ignore[arg-type]
+                {},
+                {},
+            ),
         )
         if prompts:
             self.apps.sounds = Sounds(OWN, (OWN / "en",))

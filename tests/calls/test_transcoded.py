@@ -188,7 +188,8 @@ def test_a_group(mixed: World, first: str, all_of_them: bool) -> None:
     bob = phone(world, "1002")
     a = alice.dials("600")
     b, d = bob.line, dave.line
-    rings(b)
+    if not all_of_them:
+        rings(b)
     refuses(d)
     if all_of_them:
         refuses(b)
@@ -426,3 +427,17 @@ def test_recorded_as_well(tmp_path: Path, by: str) -> None:
     a.hangs_up()
     end(world, studio)
     assert facts(world, 1) == ["recording", "kept"]
+
+
+def test_who_has_rung_is_not_rung_again(mixed: World) -> None:
+    """A phone that refuses when somebody takes the call would ring a second time for that."""
+    world = mixed
+    studio = Studio(world)
+    alice, bob = phone(world, "1001"), gsm(phone(world, "1002"))
+    a = alice.dials("1002")
+    b = bob.line
+    rings(b)
+    refuses(b)
+    assert b.what.count("INVITE") == 1
+    assert a.last.status == 488
+    end(world, studio)
