@@ -139,6 +139,44 @@ def test_a_signal_before_it_is_ready(start: Start) -> None:
     assert "stopped in order" in done.stderr
 
 
+WATCHES_COLLECTIONS = """
+import gc, os, signal, sys
+from pathlib import Path
+from softswitch.configuration import load_config
+from softswitch.hookspecs import hookimpl, make_plugins
+from softswitch.process import run
+
+def collects(phase, info):
+    if phase == "start" and info["generation"] == 2:
+        os.write(2, b"collects\\n")
+
+class Watching:
+    @hookimpl
+    def start(self):
+        gc.callbacks.append(collects)
+
+plugins = make_plugins()
+plugins.register(Watching())
+sys.exit(run(load_config(Path(sys.argv[1])), plugins))
+"""
+
+
+def test_calls_do_not_wait_for_a_collection(start: Start) -> None:
+    """It is over when the switch is ready: calls that go on after a restart would wait for it."""
+    config = start(wait=False).config
+    switch = Running(config, [sys.executable, "-c", WATCHES_COLLECTIONS])
+    try:
+        assert switch.port
+        assert "collects" in switch.said
+        assert "collects" not in switch.said.partition(" ready on ")[2]
+        switch.process.terminate()
+        assert switch.process.stderr is not None
+        assert b"collects" not in switch.process.stderr.read()
+    finally:
+        switch.process.kill()
+        switch.process.wait()
+
+
 PLUGINS_THAT_FAIL = """
 import asyncio, os, signal, sys
 from pathlib import Path
