@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import sqlite3
 import sys
 import time
@@ -26,6 +24,7 @@ import yaml
 
 from bench.process import Process
 from bench.sipp import HOST
+from softswitch.lab.ports import free_port
 
 TOKEN = "faults"
 
@@ -170,27 +169,6 @@ class Site:
         )
 
 
-def lasting_ports(count: int) -> list[int]:
-    """Ports that are free, and stay so while their site is dead: not among those that the system
-    gives to outgoing connections, as port 0 would be."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    for port in random.sample(range(min(10_000, first - 2000), first), 1000):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            try:
-                tcp.bind((HOST, port))
-                udp.bind((HOST, port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise OSError(f"no {count} free ports below {first}")
-
-
 def server(
     listen: str, peers: dict[str, str], database: str, api: int, timing: Timing
 ) -> dict[str, Any]:
@@ -227,7 +205,7 @@ def make_sites(
     count = len(names)
     hosts = [*hosts, *[HOST] * (count - len(hosts))]
     inside = [*inside, *[nullcontext] * (count - len(inside))]
-    ports = lasting_ports(3 * count)
+    ports = [free_port() for _ in range(3 * count)]
     sip, link, api = ports[:count], ports[count : 2 * count], ports[2 * count :]
     sites = []
     for number, name in enumerate(names):

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from bench.bad_days.relay import Relays, relays
-from bench.sites import Site, Timing, lasting_ports, server
-from softswitch.lab.ports import HOST
+from bench.sites import Site, Timing, server
+from softswitch.lab.ports import HOST, free_port
 
 ROW = ("hq", "branch", "depot")
 DESK = "desk"
@@ -68,7 +68,7 @@ def made(directory: Path, carriers: dict[str, int], timing: Timing = TIMING) -> 
     """All of them, not started yet; ``carriers`` are the ports of SIPp's callees. What still runs
     when the block ends is stopped, and the disks are gone."""
     wires = [(near, far) for near in SERVERS for far in SERVERS if near != far]
-    ports = iter(lasting_ports(4 * len(SERVERS) + len(wires)))
+    ports = iter([free_port() for _ in range(4 * len(SERVERS) + len(wires))])
     sip, phones, link, api = ({name: next(ports) for name in SERVERS} for _ in range(4))
     relay = {wire: next(ports) for wire in wires}
     with ExitStack() as stack:

@@ -40,8 +40,8 @@ class Anchored(Protocol):
     def moved(self) -> None:
         """All that waits for the end of what is under way may go on."""
 
-    def not_moved(self, reason: str) -> None:
-        """The two do not hear each other any more."""
+    def not_moved(self, status: int, reason: str) -> None:
+        """The two do not hear each other any more, as one of them said this."""
 
 
 class Anchor(Beside):
@@ -58,6 +58,7 @@ class Anchor(Beside):
         "_talk",
         "_timer",
         "_tries",
+        "last",
         "offer",
         "over",
         "paused",
@@ -81,6 +82,8 @@ class Anchor(Beside):
         self.some_down = False
         self.over = False
         self.paused = False
+        self.last = False
+        """Whether the two have just refused to send their media to each other."""
 
     @property
     def holds(self) -> bool:
@@ -260,6 +263,7 @@ class Anchor(Beside):
         self._joined += 1
         if self._joined == 2:
             self._joins = []
+            self.last = False
             self._begin()
             self._talk.call.changed()
             self._talk.moved()
@@ -315,12 +319,19 @@ class Anchor(Beside):
         each other again."""
         if self.over:
             return
-        moves = self._moved or bool(self._joins) or self._joined > 0
+        moved = bool(self._joins) or self._joined > 0
         self._leave()
-        if moves and not self._talk.over:
+        if self.last and not moved:
+            # They have just refused to do without.
+            self._talk.not_moved(488, "No Codec In Common")
+        elif (moved or self._moved) and not self._talk.over:
             self.back()
         else:
             self._talk.moved()
+
+    def mixes(self) -> None:
+        """The two have refused to send their media to each other."""
+        self._moved = self.last = True
 
     def back(self) -> None:
         """The two are to send their media to each other."""
@@ -339,7 +350,7 @@ class Anchor(Beside):
 
     def _not_back(self, leg: Leg, status: int, reason: str) -> None:
         self._joins = []
-        self._talk.not_moved(reason)
+        self._talk.not_moved(status, reason)
 
     def abandon(self) -> None:
         """The talk is over while the two were on their way back."""

@@ -25,7 +25,7 @@ from softswitch.calls.headers import SDP_LINE, reason_line
 from softswitch.calls.leg import DIALLED, INVITING, Leg
 from softswitch.calls.records import CallRecord
 from softswitch.calls.search import Search
-from softswitch.calls.transfer import NOT_ACCEPTABLE, BlindTransfer
+from softswitch.calls.transfer import BlindTransfer
 from softswitch.dialplan import Route, Target
 from softswitch.sip import Response, Session, Timer, held, opened, readable
 
@@ -37,7 +37,7 @@ NOTHING: Final = 3
 
 _ELSEWHERE: Final = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER: Final = 'Reason: Q.850;cause=19;text="No answer"\r\n'
-_NO_OFFER: Final = NOT_ACCEPTABLE | {400, 406, 500, 501}
+_NO_OFFER: Final = outcome.NOT_ACCEPTABLE | {400, 406, 500, 501}
 """What phones say to an INVITE without an offer that know none."""
 _AS_THE_CALLER: Final = "Answered As The Caller"
 
@@ -206,7 +206,7 @@ class OnBehalf(BlindTransfer):
         """See `BlindTransfer`."""
         self.search = None
         search.close()
-        refused = status in (_NO_OFFER if not search.offer else NOT_ACCEPTABLE)
+        refused = status in (_NO_OFFER if not search.offer else outcome.NOT_ACCEPTABLE)
         if refused and not self._turned:
             # Who says first what it can may be the other one.
             self._turned = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from softswitch.calls import outcome
 from softswitch.calls.core import Passage
 from softswitch.calls.diversion import Diversion
 from softswitch.calls.headers import reason_line
@@ -21,7 +22,6 @@ from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk
 from softswitch.calls.transfer import (
     ATTENDED,
-    NOT_ACCEPTABLE,
     RETURNED,
     Transfer,
     Transferring,
@@ -159,7 +159,7 @@ class Consultation(Transfer):
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """See `search.SearchUser`: they talk again."""
         self.search = None
-        if status in NOT_ACCEPTABLE and search.offer:
+        if status in outcome.NOT_ACCEPTABLE and search.offer:
             # See `BlindTransfer.nobody`.
             self.consulting.consult(self, b"")
             return
@@ -350,21 +350,40 @@ class Consultation(Transfer):
     def _not_joined(self, leg: Leg, status: int, reason: str) -> None:
         """The two are connected and do not hear each other."""
         self.join = None
-        pair, referrer, target = self._pair, self.referrer, self.target
-        if pair is None and self.waits and target is not None and referrer is not None:
-            # Who was consulted cannot be: back to who waits.
-            if leg is not referrer or status not in GONE:
-                self.target = None
-                self.call.let_go(target, reason, reason_line(status, reason))
-                self._return(afresh=True)
-            else:
-                self.call.let_go(referrer, reason, reason_line(status, reason))
-            return
+        pair, referrer = self._pair, self.referrer
         one = pair[0] if pair is not None else referrer
         talk = one.talk if one is not None else None
+        if isinstance(talk, Talk) and talk.mix(status):
+            self._joined()
+            return
+        if leg is referrer and status in GONE and self._may_return():
+            self.call.let_go(referrer, reason, reason_line(status, reason))
+            return
+        if self._returns(status, reason):
+            return
         self._end()
         if isinstance(talk, Talk):
             self.call.hang_up_talk(talk, reason)
+
+    def _may_return(self) -> bool:
+        """Whether there is somebody who waits for the one who consults."""
+        pair, target, referrer = self._pair, self.target, self.referrer
+        return pair is None and self.waits and target is not None and referrer is not None
+
+    def _returns(self, status: int, reason: str) -> bool:
+        """Who was consulted cannot be: back to who waits, if somebody does."""
+        target = self.target
+        if target is None or not self._may_return():
+            return False
+        self.target = None
+        self.call.let_go(target, reason, reason_line(status, reason))
+        self._return(afresh=True)
+        return True
+
+    def unheard(self, talk: Talk, reason: str) -> bool:
+        """See `Transfer`."""
+        consults = self.referrer is not None and self.referrer.talk is talk
+        return not self.done and consults and self._returns(488, reason)
 
     def _completed(self) -> None:
         self.join = None

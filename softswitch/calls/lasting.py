@@ -530,6 +530,9 @@ class LastingCall(Consulting):
     def talk_failed(self, talk: object, reason: str) -> None:
         """See `Passage`."""
         assert isinstance(talk, Talk)
+        for transfer in self.transfers or ():
+            if transfer.unheard(talk, reason):
+                return
         self.hang_up_talk(talk, reason)
 
     def hang_up_all(self, why: str) -> None:

@@ -2,8 +2,9 @@
 offer in its place, of all that the worker knows, and is what the caller is connected to: each of
 the two sides has its own codec.
 
-Only callers are spoken for, and only when the other side has said that it takes nothing of what
-they offer (415, 488, 606): nobody's media goes by way of the switch without need.
+Only when the other side has said that it takes nothing of what it is offered (415, 488, 606):
+nobody's media goes by way of the switch without need. Callers are spoken for by `Mixer`; for those
+who are brought together once both have been answered see `talk.Talk.mix`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,23 @@ from collections.abc import Callable
 from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
 from softswitch.calls.core import Bridged, Passage
 from softswitch.calls.leg import Leg
+from softswitch.calls.outcome import NOT_ACCEPTABLE
 from softswitch.sip import Response, Session, all_codecs, any_codec
+
+
+def may_mix(call: Passage, status: int, first: Leg, second: Leg) -> bool:
+    """Whether these two, of whom one has said this to what the other offers, can hear each other by
+    way of a worker."""
+    if status not in NOT_ACCEPTABLE or not call.core.transcodes:
+        return False
+    return takes_plain(first) and takes_plain(second)
+
+
+def takes_plain(leg: Leg) -> bool:
+    """Whether that leg may take what a worker sends. A browser wants it encrypted; a worker's own
+    port has taken whatever it can."""
+    transport = leg.session.dialog.flow.transport
+    return transport not in ("ws", "wss") and not leg.party.startswith("application:")
 
 
 class Mixer(Beside):

@@ -6,6 +6,8 @@ from softswitch.sip import REASON_PHRASES
 
 BUSY = frozenset((486, 600))
 NO_ANSWER = frozenset((408, 480))
+NOT_ACCEPTABLE = frozenset((415, 488, 606))
+"""What says that it is the offer that is not taken, or may be."""
 REJECTED = frozenset((401, 403, 407, 433, 603, 606, 607, 608))
 
 # A carrier that says one of these speaks of the number, not of itself: no other trunk will do

@@ -18,7 +18,7 @@ from softswitch.calls.destination import Destination
 from softswitch.calls.diversion import DEFLECTED, Diversion, Diverted, Step
 from softswitch.calls.headers import explanation, reason_of, retry_after
 from softswitch.calls.leg import APPLICATION, INVITING, WAITING, Leg
-from softswitch.calls.mixing import Mixer
+from softswitch.calls.mixing import Mixer, takes_plain
 from softswitch.calls.trying import NOBODY, Trying, going_by
 from softswitch.config import BUSY, NO_ANSWER, UNREACHABLE, Forwarding
 from softswitch.dialplan import Action, Plays, Route, Stage, Stages, Target
@@ -36,7 +36,6 @@ from softswitch.sip import (
 
 _ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
 _NO_ANSWER = 'Reason: Q.850;cause=19;text="No answer"\r\n'
-NO_CODEC = frozenset((415, 488, 606))
 _LONGEST = 86400  # seconds of a session that a 422 may ask for
 FULL = (503, "Trunk Is Full")
 """What a trunk is that has as many calls as it may have."""
@@ -422,7 +421,7 @@ class Search(Trying):
         status, reason = response.status, response.reason
         if leg.state == INVITING and (
             (status == 422 and self._longer(leg, response))
-            or (status in NO_CODEC and self._mix(leg, response))
+            or (status in outcome.NOT_ACCEPTABLE and self._mix(leg, response))
         ):
             return
         attempt = leg.attempt
@@ -512,8 +511,7 @@ class Search(Trying):
             or attempt.mixer is not None
             or attempt.destination is None
             or attempt.told[0]  # it would ring a second time
-            or leg.session.dialog.flow.transport in ("ws", "wss")  # wants encryption
-            or leg.party.startswith("application:")
+            or not takes_plain(leg)
         ):
             return False
         mixer = self.mixer

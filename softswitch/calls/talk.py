@@ -19,6 +19,7 @@ from softswitch.calls.core import Bridged, Passage
 from softswitch.calls.dialling import dials
 from softswitch.calls.headers import KNOWN_METHODS, content_lines, explanation, unsupported
 from softswitch.calls.leg import OVER, TALKING, WAITING, Heard, Leg
+from softswitch.calls.mixing import may_mix
 from softswitch.calls.records import TalkRecord
 from softswitch.calls.tune import Tune
 from softswitch.sip import (
@@ -146,21 +147,21 @@ class Talk(Heard):
         elif not self.over:
             self._anchor(False, True)
 
-    def _anchor(self, moved: bool, recorded: bool, paused: bool = False) -> None:
+    def _anchor(self, moved: bool, recorded: bool, paused: bool = False) -> Anchor:
         anchor = self.anchor = Anchor(self, moved, recorded)
         anchor.paused = paused
         anchor.begin()
+        return anchor
 
     def apart(self) -> None:
-        """Their media has gone by way of a worker that they have left: they do not hear each other.
-        It may be that they could not without."""
+        """They do not send their media to each other: it may have gone by way of a worker that they
+        have left."""
         was = self.anchor
-        if was is None and not self.call.core.transcodes:
+        if was is None:
             self._back()
-            return
-        if was is not None:
+        else:
             was.stop()
-        self._anchor(True, was is not None)
+            self._anchor(True, True)
 
     def anew(self) -> None:
         """Their media goes by way of the switch, but somebody was told to send it elsewhere."""
@@ -207,10 +208,23 @@ class Talk(Heard):
             self.anchor = None
         self._go_on()
 
-    def not_moved(self, reason: str) -> None:
+    def not_moved(self, status: int, reason: str) -> None:
         """See `anchor.Anchored`."""
-        self.anchor = None
-        self.call.talk_failed(self, reason)
+        was, self.anchor = self.anchor, None
+        if was is None or was.last or not self.mix(status, was.recorded, was.paused):
+            self.call.talk_failed(self, reason)
+
+    def mix(self, status: int, recorded: bool = False, paused: bool = False) -> bool:
+        """They do not hear each other, as one of them said this to what the other offers: if they
+        share no codec, by way of a worker they do. Whether that is tried."""
+        if not may_mix(self.call, status, self.first, self.second) or self.over:
+            return False
+        self.joining = False
+        anchor = self.anchor
+        if anchor is None or anchor.over:
+            anchor = self._anchor(True, recorded, paused)
+        anchor.mixes()
+        return True
 
     # --- requests
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from softswitch import events
+from softswitch.calls import outcome
 from softswitch.calls.core import Passage
 from softswitch.calls.diversion import Diversion
 from softswitch.calls.join import Join
@@ -34,7 +35,6 @@ ATTENDED: Final = "attended-transfer"
 PARK: Final = "park"
 RETURNED: Final = "returned"
 
-NOT_ACCEPTABLE: Final = frozenset((415, 488, 606))
 STAYS: Final = 2.0
 """Seconds in which who asked may hang up itself once it has worked; then it is hung up on."""
 EXPIRES: Final = 180
@@ -293,6 +293,11 @@ class Transfer:
         if call.said and lines is not None:
             lines.referred(event, self.by, call.number)
 
+    def unheard(self, talk: Talk, reason: str) -> bool:
+        """Two who talk do not hear each other even by way of a worker: whether something else
+        becomes of them than that they are hung up on."""
+        return False
+
     def worked(self) -> None:
         """Who asked is told so, and hung up on if it does not leave by itself."""
         self.done = True
@@ -411,7 +416,7 @@ class BlindTransfer(Transfer):
         """Nobody was found."""
         self.search = None
         begin, self.begin = self.begin, None
-        if status in NOT_ACCEPTABLE and search.offer and begin is not None:
+        if status in outcome.NOT_ACCEPTABLE and search.offer and begin is not None:
             # What was offered is what was left of an agreement with somebody else. Another time
             # the other side says first what it can.
             begin(self, b"")
@@ -501,7 +506,7 @@ class BlindTransfer(Transfer):
         self.join = None
         self.finish()
         talk = self.kept.talk
-        if isinstance(talk, Talk):
+        if isinstance(talk, Talk) and not talk.mix(status):
             self.call.hang_up_talk(talk, reason)
 
 

@@ -1,5 +1,8 @@
 """Ports of the loopback address, for programs that are told theirs before they start.
 
+Whoever is given one has it to the end of its process: a server that is killed and started again
+finds its port free, as nobody else who asks here is given the same meanwhile.
+
 They are not of those that Linux gives to outgoing connections (``net.ipv4.ip_local_port_range``, by
 default 32768 to 60999), if it leaves any: a port that the system itself names for "any" can become
 the near end of somebody's connection before the program binds it.
@@ -7,8 +10,11 @@ the near end of somebody's connection before the program binds it.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import count
@@ -52,12 +58,54 @@ def bind(stack: ExitStack, transport: str, host: str, port: int) -> None:
     one.bind((host, port))
 
 
+class _Given:
+    """What processes have been given: a byte of one file for each port, locked by its process and
+    let go by the system at its end, whatever that is (`fcntl`(2), record locks)."""
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+        self._process = 0
+
+    def take(self, port: int) -> bool:
+        """Whether no other process has it; from now on this one has."""
+        if self._process != os.getpid():
+            # Locks are not handed on by fork. The file of the other one stays open there and here:
+            # a process that closes any of its own loses its locks.
+            self._process = os.getpid()
+            with suppress(OSError):
+                path = Path(tempfile.gettempdir()) / f"softswitch-ports-{os.getuid()}"
+                how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._file = os.open(path, how, 0o600)
+        return self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, port)
+
+    def let_go(self, port: int) -> None:
+        """It is not used after all."""
+        self._lock(fcntl.LOCK_UN, port)
+
+    def _lock(self, how: int, port: int) -> bool:
+        if self._file is None:
+            return True  # there is no such file to be had: as good as without
+        try:
+            fcntl.lockf(self._file, how, 1, port)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError:
+            return True
+        return True
+
+
+_given = _Given()
+
+
 def _is_free(port: int) -> bool:
+    if not _given.take(port):
+        return False
     with ExitStack() as stack:
         try:
             for transport in ("udp", "tcp"):
                 bind(stack, transport, HOST, port)
         except OSError:
+            _given.let_go(port)
             return False
     return True
 

@@ -12,7 +12,9 @@ from calls.call_world import CONFIG, PLAN, World
 from calls.test_anchored import end
 from calls.transfers import refer
 from softswitch import events
+from softswitch.media.pool import COMES_WITHIN
 
+CODES = 'in_call: {transfer: "##", consult: "*2", complete: "*3", back: "*1"}\n'
 CODECS = PLAN + (
     '  - {match: "61X", from: any, dial: {order: ["1002", "1003"]}, timeout: 10, '
     'else: {dial: "1004", timeout: 10}}\n'
@@ -208,9 +210,16 @@ def test_a_group(mixed: World, first: str, all_of_them: bool) -> None:
     end(world, studio)
 
 
-@pytest.mark.parametrize("when", ["before", "ringing", "answered", "settling"])
+@pytest.mark.parametrize(
+    ("when", "another"),
+    [
+        ("before", False),
+        ("ringing", False),
+        *((when, another) for when in ("answered", "settling") for another in (True, False)),
+    ],
+)
 @pytest.mark.parametrize("number", ["1002", "610"])
-def test_the_worker_dies(mixed: World, when: str, number: str) -> None:
+def test_the_worker_dies(mixed: World, when: str, another: bool, number: str) -> None:
     world = mixed
     studio = Studio(world)
     alice, bob, carol = phone(world, "1001"), phone(world, "1002"), phone(world, "1003")
@@ -226,9 +235,18 @@ def test_the_worker_dies(mixed: World, when: str, number: str) -> None:
     if when in ("answered", "settling"):
         b.picks_up()
         world.run(0.3)
-        bob.refuses += [488] * 5
+        bob.refuses += [488] * (1 if another else 5)
         studio.vanishes()
-        world.run(1)
+        world.run(0.3)
+        if another:
+            # They go on by way of that.
+            studio.looks_ahead()
+            world.run(2)
+            assert studio.is_between(a, b)
+            a.hangs_up()
+            end(world, studio)
+            return
+        world.run(COMES_WITHIN)
         assert a.over
         assert b.over
         end(world, studio)
@@ -351,6 +369,7 @@ def test_transferred(mixed: World, outcome: str) -> None:
     world.settle()
     c = carol.line
     if outcome == "busy":
+        bob.refuses += [488]
         c.reply(486)
         world.run(1)
         assert studio.is_between(a, b)
@@ -363,6 +382,74 @@ def test_transferred(mixed: World, outcome: str) -> None:
     world.run(1)
     end(world, studio)
     assert not world.of(events.RecordingTold)
+
+
+@pytest.mark.parametrize("takes", ["with a worker", "nothing"])
+@pytest.mark.parametrize("another", [True, False])
+def test_transferred_to_one_without_a_codec_in_common(
+    mixed: World, takes: str, another: bool
+) -> None:
+    """It is rung without an offer then, and what it offers the other refuses."""
+    world = mixed
+    studio = Studio(world)
+    alice, bob, carol = phone(world, "1001"), phone(world, "1002"), phone(world, "1003")
+    a = alice.dials("1002")
+    b = bob.line
+    b.picks_up()
+    refer(b, "1003")
+    world.settle()
+    refuses(carol.line)
+    c = carol.line
+    assert not c.find("INVITE").body
+    alice.refuses += [488] * (1 if takes == "with a worker" else 9)
+    if not another:
+        studio.answers = [486]
+    c.picks_up()
+    world.run(3)
+    if takes == "with a worker" and another:
+        assert studio.is_between(a, c)
+        b.hangs_up()
+        c.says()
+        world.run(0.3)
+        assert studio.is_between(a, c)
+        a.hangs_up()
+    world.run(3)
+    assert a.over
+    assert c.over
+    b.hangs_up()
+    end(world, studio)
+    assert world.ended.hangup_by == ("caller" if takes == "with a worker" and another else "switch")
+
+
+@pytest.mark.parametrize("takes", ["with a worker", "nothing"])
+@pytest.mark.parametrize("then", ["back", "complete"])
+def test_one_without_a_codec_in_common_is_consulted(tmp_path: Path, takes: str, then: str) -> None:
+    world = World(tmp_path, CONFIG + CODES, CODECS)
+    studio = Studio(world)
+    alice, bob, carol = phone(world, "1001"), phone(world, "1002"), phone(world, "1003")
+    a = alice.dials("1002")
+    b = bob.line
+    b.picks_up()
+    b.digits("*21003#")
+    world.run(0.3)
+    refuses(carol.line)
+    c = carol.line
+    bob.refuses += [488] * (1 if takes == "with a worker" else 2)
+    if takes == "nothing":
+        carol.refuses += [488] * 9
+    c.picks_up()
+    world.run(3)
+    if takes == "nothing":
+        assert c.over
+        assert direct(a, b)
+    else:
+        assert studio.is_between(b, c)
+        b.digits("*1" if then == "back" else "*3")
+        world.run(3)
+        assert direct(a, b if then == "back" else c)
+        assert (c if then == "back" else b).over
+    a.hangs_up()
+    end(world, studio)
 
 
 def test_late_offer(mixed: World) -> None:

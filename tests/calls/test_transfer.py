@@ -303,13 +303,15 @@ def test_notes_are_not_taken(world: World, status: int) -> None:
 
 
 def test_the_kept_one_does_not_take_it(world: World) -> None:
-    """488 to the new offer: nobody would hear anybody, so both are told why."""
+    """488 to the new offer, and no worker that would speak for them: nobody would hear anybody, so
+    both are told why."""
     alice, bob, carol = phones(world)
     a, b = talk(alice, bob)
     refer(b, "1003")
     c = carol.line
     c.reply(200, CAROL)
     a.reply(488)
+    world.run(0.1)
     for line in (a, c):
         assert line.last.what == "BYE"
         assert line.last["reason"].startswith("SIP;cause=488;")

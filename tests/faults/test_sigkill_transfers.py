@@ -21,7 +21,8 @@ from calls.call_world import Line
 from calls.transfers import attended, refer
 
 from bench.faults import launched, wait_while
-from bench.sites import HOST, Site, Timing, lasting_ports, server
+from bench.sites import HOST, Site, Timing, server
+from softswitch.lab.ports import free_port
 from tests.faults.phones import Phone, Phones, audio, came, hears, offer, port
 
 TIMING = Timing(alive_interval=0.2, dead_after=1.0, reregister_within=30.0, linger=1.0)
@@ -111,7 +112,7 @@ def two(tmp_path: Path) -> Iterator[Two]:
     with ExitStack() as stack:
         phones = stack.enter_context(Phones())
         of = {name: phones.phone(name) for name in PARTIES}
-        ports = lasting_ports(6)
+        ports = [free_port() for _ in range(6)]
         sip = {"hq": ports[0], "branch": ports[1]}
         link = {"hq": ports[2], "branch": ports[3]}
         api = {"hq": ports[4], "branch": ports[5]}

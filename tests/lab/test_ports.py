@@ -1,6 +1,8 @@
 """Free ports for programs that are told theirs before they start."""
 
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,6 +37,25 @@ def test_none_is_given_to_outgoing_connections(
 
 def test_another_one_each_time() -> None:
     assert len({free_port() for _ in range(50)}) == 50
+
+
+def test_one_process_is_not_given_what_another_one_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as that lives, whether its port is bound or not."""
+    told = "from softswitch.lab.ports import free_port; print(free_port(), flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    with other:
+        port = int(other.stdout.readline())
+        monkeypatch.setattr(module, "PORTS", range(port, port + 1))
+        monkeypatch.setattr(module, "_next", module._cycle())
+        with pytest.raises(LabError, match="no 1 free ports"):
+            free_port()
+        other.kill()
+    assert free_port() == port
+    assert free_port() == port, "it is its own"
 
 
 def test_room_after_it() -> None:

@@ -28,6 +28,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
         "extensions:\n"
         '  "1001": {password: secret}\n'
         '  "1002": {password: secret}\n'
+        '  "1003": {password: secret}\n'
         "dialplan: plan.yaml\ntimers: {drain_timeout: 0}\n"
         "cds: {database: hq.db, linger: 2}\n"
     )
@@ -120,13 +121,33 @@ def test_recorded_as_well(office: Office) -> None:
 
 
 def test_the_worker_is_killed(office: Office) -> None:
-    """The two cannot talk without it: both are told."""
+    """The two cannot talk without it: by way of another one they go on."""
     alice = office.phone("1001", "--tone", "440", "--codec", "PCMA/8000")
     bob = office.phone("1002", "--tone", "620", "--codec", "PCMU/8000", "--answer")
     calls(alice, "1002")
     alice.expect_tone(620, 10)
     (row,) = [row for row in _status(office)["media"] if row["calls"]]
     os.kill(row["pid"], signal.SIGKILL)
-    alice.expect("ended", 10)
+    wait_for(lambda: busy(office) == 2, "there is another one", 20)
+    for phone, tone in ((alice, 620), (bob, 440)):
+        phone.expect_tone(tone, 20)
+    alice.send("hangup")
     bob.expect("ended", 10)
-    assert office.record("1002")[3] == "switch"
+    assert office.record("1002")[3] == "caller"
+
+
+def test_transferred(office: Office) -> None:
+    """To one who shares no codec with whom it is connected to, and back to nobody's worker."""
+    alice = office.phone("1001", "--tone", "440", "--codec", "PCMA/8000")
+    bob = office.phone("1002", "--tone", "620", "--codec", "PCMA/8000", "--answer")
+    carol = office.phone("1003", "--tone", "880", "--codec", "GSM/8000", "--answer")
+    calls(alice, "1002")
+    alice.expect_tone(620, 10)
+    assert not busy(office)
+    bob.send("transfer 1003")
+    alice.expect_tone(880, 20)
+    carol.expect_tone(440, 10)
+    assert busy(office) == 2
+    alice.send("hangup")
+    carol.expect("ended", 10)
+    wait_for(lambda: not busy(office), "no port is in use")
