@@ -10,6 +10,7 @@ who are brought together once both have been answered see `talk.Talk.mix`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
 from softswitch.calls.core import Bridged, Passage
@@ -17,11 +18,14 @@ from softswitch.calls.leg import Leg
 from softswitch.calls.outcome import NOT_ACCEPTABLE
 from softswitch.sip import Response, Session, all_codecs, any_codec
 
+_WITHIN_A_CALL: Final = NOT_ACCEPTABLE | {500}
+"""What says it of an offer within a call: PJSIP has a 500 for that."""
+
 
 def may_mix(call: Passage, status: int, first: Leg, second: Leg) -> bool:
     """Whether these two, of whom one has said this to what the other offers, can hear each other by
     way of a worker."""
-    if status not in NOT_ACCEPTABLE or not call.core.transcodes:
+    if status not in _WITHIN_A_CALL or not call.core.transcodes:
         return False
     return takes_plain(first) and takes_plain(second)
 

@@ -434,7 +434,7 @@ def test_one_without_a_codec_in_common_is_consulted(tmp_path: Path, takes: str, 
     world.run(0.3)
     refuses(carol.line)
     c = carol.line
-    bob.refuses += [488] * (1 if takes == "with a worker" else 2)
+    bob.refuses += [500] * (1 if takes == "with a worker" else 2)
     if takes == "nothing":
         carol.refuses += [488] * 9
     c.picks_up()
