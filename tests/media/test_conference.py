@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crowd import Caller, Crowd, wait_for
 
+from bench.crowd import Caller, Crowd, wait_for
 from softswitch.control import ask, open_control, put_together
 from softswitch.lab.children import SwitchChild
 from softswitch.lab.ports import free_port

@@ -3,6 +3,7 @@ and keep what they hear with the times at which it came."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import select
@@ -11,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bench.spoken import _ulaw as ulaw
@@ -52,10 +54,13 @@ class Caller:
     user: str
     rtp: socket.socket = field(repr=False)
     to: str = ""
+    dialled: str = ""
     target: str = ""
     far: tuple[str, int] | None = None
     status: int = 0
     over: bool = False
+    gone: bool = False
+    """Its BYE was answered."""
     cseq: int = 1
     hz: float = 0.0
     """What it says now; 0: nothing."""
@@ -97,7 +102,9 @@ class Crowd:
         self.port: int = self.sip.getsockname()[1]
         self.switch = ("127.0.0.1", switch)
         self.all: list[Caller] = []
+        self._closing: list[socket.socket] = []
         self._on = True
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=one) for one in (self._speak, self._listen)]
         for thread in self._threads:
@@ -107,8 +114,8 @@ class Crowd:
         self._on = False
         for thread in self._threads:
             thread.join()
-        for one in self.all:
-            one.rtp.close()
+        for rtp in [*self._closing, *(one.rtp for one in self.all)]:
+            rtp.close()
         self.sip.close()
 
     def request(
@@ -132,18 +139,30 @@ class Crowd:
         """One more calls; it may not be answered yet."""
         rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         rtp.bind(("127.0.0.1", 0))
-        one = Caller(len(self.all), user or f"55{len(self.all):02}", rtp)
+        place = next(self._numbers)
+        one = Caller(place, user or f"55{place:02}", rtp)
+        one.dialled = f"sip:{number}@127.0.0.1"
         with self._lock:
             self.all.append(one)
+        self.invite(one)
+        return one
+
+    def invite(self, one: Caller) -> None:
+        """Its INVITE, or that again."""
         self.request(
             "INVITE",
             one,
-            f"sip:{number}@127.0.0.1",
+            one.dialled,
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-            f"m=audio {rtp.getsockname()[1]} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+            f"m=audio {one.rtp.getsockname()[1]} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
             "application/sdp",
         )
-        return one
+
+    def forget(self, one: Caller) -> None:
+        """Its call is over, and of no interest any more."""
+        with self._lock:
+            self.all.remove(one)
+            self._closing.append(one.rtp)
 
     def joins(self, number: str, user: str = "") -> Caller:
         """One more calls, and is answered."""
@@ -182,6 +201,10 @@ class Crowd:
 
     def hang_up(self, one: Caller) -> None:
         one.cseq += 1
+        self.bye(one)
+
+    def bye(self, one: Caller) -> None:
+        """Its BYE, or that again."""
         self.request("BYE", one, one.target)
 
     def say(self, one: Caller, hz: float) -> float:
@@ -195,6 +218,9 @@ class Crowd:
         while self._on:
             with self._lock:
                 callers = list(self.all)
+                closing, self._closing = self._closing, []
+            for rtp in closing:
+                rtp.close()
             by_socket = {one.rtp: one for one in callers}
             for ready in select.select([self.sip, *by_socket], [], [], 0.02)[0]:
                 if ready is self.sip:
@@ -209,11 +235,14 @@ class Crowd:
         cseq = re.search(r"(?im)^cseq:\s*(\d+) (\w+)", text)
         assert call_id is not None
         assert cseq is not None
-        one = next(c for c in self.all if c.call_id == call_id[1])
+        one = next((c for c in self.all if c.call_id == call_id[1]), None)
+        if one is None:
+            return
         if not text.startswith("SIP/2.0"):
             self._answer(one, text)
             return
         status = int(text.split(" ", 2)[1])
+        one.gone = one.gone or cseq[2] == "BYE"
         if cseq[2] != "INVITE" or status < 200:
             return
         to = re.search(r"(?im)^to:\s*(.+)\r", text)
@@ -276,7 +305,8 @@ class Crowd:
                 head = struct.pack(
                     ">BBHII", 0x80, 0, number & 0xFFFF, number * FRAME & 0xFFFFFFFF, one.number
                 )
-                one.rtp.sendto(head + frame, one.far)
+                with suppress(OSError):  # it may be forgotten just now
+                    one.rtp.sendto(head + frame, one.far)
             number += 1
             due += FRAME / RATE
             time.sleep(max(due - time.monotonic(), 0))
