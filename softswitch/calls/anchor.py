@@ -59,6 +59,7 @@ class Anchor(Beside):
         "_timer",
         "_tries",
         "last",
+        "may_fail",
         "offer",
         "over",
         "paused",
@@ -82,6 +83,8 @@ class Anchor(Beside):
         self.some_down = False
         self.over = False
         self.paused = False
+        self.may_fail = False
+        """Whether all is as before if they cannot be brought to send their media to each other."""
         self.last = False
         """Whether the two have just refused to send their media to each other."""
 
@@ -333,13 +336,16 @@ class Anchor(Beside):
         """The two have refused to send their media to each other."""
         self._moved = self.last = True
 
-    def back(self) -> None:
-        """The two are to send their media to each other."""
+    def back(self, turned: bool = False) -> None:
+        """The two are to send their media to each other; `turned`: the second is asked first."""
         self.over = True
         talk = self._talk
         talk.joining = True
-        back = Join(talk.call, talk.first, talk.second, self._is_back, self._not_back)
+        first, second = (talk.second, talk.first) if turned else (talk.first, talk.second)
+        back = Join(talk.call, first, second, self._is_back, self._not_back)
         self._joins = [back]
+        if self.may_fail:
+            back.once()
         back.afresh()
 
     def _is_back(self) -> None:

@@ -48,6 +48,7 @@ class Join:
         "_late",
         "_made",
         "_offered",
+        "_once",
         "_timer",
         "_tries",
         "_unacknowledged",
@@ -72,6 +73,7 @@ class Join:
         self._failed: Callable[[Leg, int, str], None] | None = failed
         self._timer: Timer | None = None
         self._tries = 0
+        self._once = False
         self._acknowledges_later = 0  # CSeq of an offer whose 2xx somebody else acknowledges
         self._made: InviteClient | None = None  # the offer that is not answered yet
         self._late: Timer = call.core.timers.after(DEADLINE, self._too_late)
@@ -79,6 +81,10 @@ class Join:
         self._unacknowledged: tuple[Leg, int, bytes] | None = None  # whose 2xx brought an offer
         self.rounds = 0
         self.over = False
+
+    def once(self) -> None:
+        """It comes to nothing if one of them makes an offer itself just now."""
+        self._once = True
 
     # --- the three ways
 
@@ -159,7 +165,7 @@ class Join:
 
     def _spoken_for(self, leg: Leg, status: int, reason: str) -> None:
         """The first makes no offer unasked-for."""
-        if status in GONE:
+        if status in GONE or (status == 491 and self._once):
             self._fail(leg, status, reason)
             return
         self._offered = opened(self.first.session.theirs)
@@ -285,7 +291,7 @@ class Join:
         session.outgoing = None
         if status == 491 or (status == 500 and response.get("retry-after")):
             self._tries += 1
-            if self._tries < _TRIES:
+            if self._tries < _TRIES and not self._once:
                 again = partial(self._offer, leg, body, agreed, refused)
                 self._timer = self._call.core.timers.after(pause(leg, status), again)
                 return

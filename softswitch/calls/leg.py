@@ -125,6 +125,10 @@ class Heard:
         """The ACK that carries the answer: the other leg's INVITE of `cseq` waits for it."""
         raise NotImplementedError
 
+    def astray(self, leg: Leg) -> None:
+        """What became of an offer to `leg` the one who made it never hears."""
+        raise NotImplementedError
+
     def goes_first(self, leg: Leg) -> None:
         """An offer to `leg`: one of its own can wait no longer."""
         raise NotImplementedError
@@ -281,7 +285,8 @@ class Leg(Member):
         """A 2xx to an INVITE that this party was sent before the switch was killed.
 
         Without its ACK the party would send it for 32 s and then end the call (§13.3.1.4). If the
-        INVITE was a re-INVITE its sender never hears of the answer, and may ask again.
+        INVITE was a re-INVITE its sender never hears of the answer, and may ask again; if it was to
+        bring two together, they may not hear each other.
         """
         session = self.session
         cseq, dialog = response.cseq, session.dialog
@@ -295,6 +300,8 @@ class Leg(Member):
         ):
             self.refresh_target(response)
             session.ack(cseq)
+            if self.talk is not None:
+                self.talk.astray(self)
 
     # --- requests from this party
 

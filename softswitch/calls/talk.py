@@ -37,6 +37,8 @@ from softswitch.sip import (
 
 _RELAYED: Final = frozenset(("UPDATE", "INFO", "MESSAGE"))
 _GONE: Final = frozenset((408, 481))
+_MENDED_AFTER: Final = 2.0
+"""Seconds, for those who ask again by themselves what they had no answer to."""
 _OFFERS: Final = frozenset(("INVITE", "UPDATE"))
 
 
@@ -179,6 +181,25 @@ class Talk(Heard):
         if anchor is not None and anchor.strays(leg):
             self.anew()
 
+    def astray(self, leg: Leg) -> None:
+        """What became of an offer to `leg` the one who made it never hears, as the switch was
+        killed meanwhile. If nobody makes another one soon the two are told anew where to send."""
+        other = self.other(leg)
+        if other is not None:
+            known = _known(leg, other)
+            self.call.core.timers.after(_MENDED_AFTER, partial(self._mend, leg, other, known))
+
+    def _mend(self, leg: Leg, other: Leg, known: tuple[bytes, ...]) -> None:
+        if self.over or self.anchor is not None or self.tune is not None or self.joining:
+            return
+        held = is_held(leg.session.theirs) or is_held(other.session.theirs)
+        if not held and _known(leg, other) == known and _idle(leg, other):
+            anchor = self.anchor = Anchor(self, True, False)
+            anchor.may_fail = True
+            # The other one may be who made it, and wait still: it is asked first, and if it refuses
+            # nothing is worse.
+            anchor.back(turned=leg is self.first)
+
     def _back(self) -> None:
         """They are to send their media to each other."""
         if self.anchor is not None:
@@ -211,6 +232,9 @@ class Talk(Heard):
     def not_moved(self, status: int, reason: str) -> None:
         """See `anchor.Anchored`."""
         was, self.anchor = self.anchor, None
+        if was is not None and was.may_fail:
+            self.joined()
+            return
         if was is None or was.last or not self.mix(status, was.recorded, was.paused):
             self.call.talk_failed(self, reason)
 
@@ -475,6 +499,11 @@ class Talk(Heard):
                 leg.session.theirs, other.session.ours = answer, sent
             other.session.ack(cseq, content_lines(request) if answer else "", sent)
             self.held(other, other.session.theirs, answer)
+
+
+def _known(leg: Leg, other: Leg) -> tuple[bytes, ...]:
+    mine, theirs = leg.session, other.session
+    return mine.ours, mine.theirs, theirs.ours, theirs.theirs
 
 
 def _idle(leg: Leg, other: Leg) -> bool:

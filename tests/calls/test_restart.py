@@ -314,7 +314,8 @@ def test_the_answer_comes_with_an_ack_after_the_restart(journalled: World) -> No
 
 
 def test_the_answer_of_a_reinvite_that_was_under_way(journalled: World) -> None:
-    """Its sender never hears of it; but the call lives on."""
+    """Its sender never hears of it; but the call lives on. It waits still, and refuses an offer of
+    ours."""
     world = journalled
     a, b = answered(world)
     a.invite(HOLD)
@@ -323,6 +324,11 @@ def test_the_answer_of_a_reinvite_that_was_under_way(journalled: World) -> None:
     assert b.last.what == "ACK"
     assert b.last.cseq == b.find("INVITE").cseq
     alive(world, a, b)
+    world.run(1)
+    assert a.last.what == "INVITE"
+    a.reply(491)
+    world.run(5)
+    assert a.count("INVITE") == b.count("INVITE") - 1 == 1, "not again"
     a.invite(HOLD)
     assert b.last.what == "INVITE"
     b.reply(200, ANSWER)
@@ -330,6 +336,38 @@ def test_the_answer_of_a_reinvite_that_was_under_way(journalled: World) -> None:
     a.bye()
     b.reply(200, to="BYE")
     rising(b)
+    world.end()
+
+
+@pytest.mark.parametrize("asks_again", [True, False])
+@pytest.mark.parametrize("ours", [0, 1])
+def test_an_answer_that_nobody_waits_for(journalled: World, ours: int, asks_again: bool) -> None:
+    """To an INVITE that was to bring two together: whoever was to have it is told anew."""
+    world = journalled
+    lines = answered(world)
+    stray, other = lines[ours], lines[1 - ours]
+    other.invite("")
+    invite = stray.find("INVITE")
+    world.restart(1)
+    stray.reply(200, SDP, to=invite)
+    assert stray.last.what == "ACK"
+    if asks_again:
+        other.invite(SDP)
+        stray.reply(200, ANSWER)
+        other.ack()
+    known = other.count("INVITE")
+    alive(world, *lines)
+    world.run(1)
+    assert other.count("INVITE") == known + (not asks_again)
+    if not asks_again:
+        assert not other.last.body
+        other.reply(200, SDP)
+        assert stray.last.what == "INVITE"
+        stray.reply(200, ANSWER)
+        assert other.last.what == stray.last.what == "ACK"
+        assert other.last.body
+    lines[0].bye()
+    lines[1].reply(200, to="BYE")
     world.end()
 
 

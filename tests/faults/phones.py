@@ -17,6 +17,7 @@ from calls.call_world import SDP, Agent, Line, Message
 
 from bench.sipp import HOST
 
+T1 = 0.5
 PATIENCE = 20.0
 """Seconds within which what is waited for has to come."""
 SO_TIMESTAMPNS = 35
@@ -32,6 +33,9 @@ class Phones:
         self.serial = itertools.count(1)
         self.agents: dict[tuple[str, int], Agent] = {}
         self.sockets: dict[tuple[str, int], socket.socket] = {}
+        self.unacknowledged: dict[tuple[str, int], tuple[Line, Message, float, float]] = {}
+        """200s to INVITEs within calls, by Call-ID and CSeq, when they are sent again, and after
+        what pause (RFC 3261 §13.3.1.4)."""
 
     def __enter__(self) -> Phones:
         return self
@@ -89,6 +93,10 @@ class Phones:
             here = one.getsockname()
             message = Message(data, source, here, came_at + nanoseconds / 1e9)
             self.agents[here].receive(message)
+        for key, (line, invite, due, pause) in list(self.unacknowledged.items()):
+            if time.monotonic() > due:
+                self.unacknowledged[key] = line, invite, due + 2 * pause, 2 * pause
+                line.reply(200, audio(line), to=invite)
 
 
 class Phone(Agent):
@@ -115,9 +123,13 @@ class Phone(Agent):
             line.reply(487)
         elif method == "INVITE" and message.tag("to"):
             line.reply(200, audio(line), to=message)
+            key = line.call_id, message.cseq
+            self.phones.unacknowledged[key] = line, message, time.monotonic() + T1, T1
         elif method == "INVITE":
             line.reply(180, to=message)
-        elif method != "ACK":
+        elif method == "ACK":
+            self.phones.unacknowledged.pop((line.call_id, message.cseq), None)
+        else:
             line.reply(200, to=message)
 
     def dials(self, number: str) -> Line:

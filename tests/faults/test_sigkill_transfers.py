@@ -225,7 +225,15 @@ def agree(two: Two, lines: list[Line]) -> None:
 def joined(two: Two, first: Line, second: Line) -> None:
     """Each sends to where the other is."""
     ports = port(audio(second)), port(audio(first))
-    two.phones.until(lambda: (hears(first), hears(second)) == ports, f"{ports} between them")
+    try:
+        two.phones.until(lambda: (hears(first), hears(second)) == ports)
+    except AssertionError:
+        seen = [
+            (line.agent.name, one.at, one.what, one["cseq"], one.body[-150:])
+            for line in (first, second)
+            for one in line.received
+        ]
+        raise AssertionError(f"not {ports} between them: {seen}") from None
 
 
 def talk_on(two: Two, first: Line, second: Line) -> None:
