@@ -281,6 +281,8 @@ class QueueCaller(Caller):
         if application is None:
             return False
         stage = Stage(tuple([Target("extension", name, name) for name in agents]))
+        if queue.record:
+            application.seat.record_call()
         return application.seat.ring((stage,), queue.ring, Rung(application))
 
     def stop_ringing(self) -> None:

@@ -315,6 +315,12 @@ class Seat(Opened):
             return False
         return leg.call.summon(leg, stages, timeout, waiting)
 
+    def record_call(self) -> None:
+        """From now on all talks of the call are recorded."""
+        leg = self.leg
+        if leg is not None and isinstance(leg.call, Call):
+            leg.call.be_recorded()
+
     def stop_ringing(self) -> None:
         """They are rung no more."""
         leg = self.leg

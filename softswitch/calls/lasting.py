@@ -293,6 +293,13 @@ class LastingCall(Consulting):
                 talk.apart()
         return talk
 
+    def be_recorded(self) -> None:
+        """From now on all its talks are recorded."""
+        recorded = self.core.recorded
+        if recorded is not None and self.call_id not in recorded.calls:
+            recorded.calls.add(self.call_id)
+            self.changed()
+
     def record_talk(self, talk: Talk) -> None:
         """If it is to be recorded, it is."""
         if self._is_recorded(talk):

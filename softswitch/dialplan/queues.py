@@ -67,6 +67,7 @@ class Queue(msgspec.Struct, frozen=True):
     seconds, one that has talked for ``wrap_up`` seconds. After ``longest_wait`` seconds (0: no
     limit), where ``most`` wait already, and while nobody is logged in, unless it ``waits``, it is
     ``otherwise`` (None: what the route says). ``choices`` are what keys stand for meanwhile.
+    ``record``: what callers say to agents is recorded.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Queue(msgspec.Struct, frozen=True):
     longest_wait: float = 0.0
     most: int = 100
     waits: bool = False
+    record: bool = False
     choices: Mapping[str, Template] = {}
     otherwise: Template | None = None
 
@@ -93,7 +95,8 @@ class Queue(msgspec.Struct, frozen=True):
     def told(self) -> str:
         """It in words."""
         listed = ", ".join(agent.told() for agent in self.agents)
-        return f"queue {self.name}: {self.strategy} of {listed}, {self.ring:g} s each"
+        recorded = ", recorded" if self.record else ""
+        return f"queue {self.name}: {self.strategy} of {listed}, {self.ring:g} s each{recorded}"
 
 
 # How it is written
@@ -186,6 +189,7 @@ class QueueModel(Section):
     empty: Literal["else", "wait"] = Field(
         default="else", description="what it is while no agent is logged in"
     )
+    record: Flag = Field(default=False, description="what callers say to agents is recorded")
     choices: dict[Annotated[str, AfterValidator(_key)], ActionModel] = Field(
         default={}, description="by the key that who waits no longer presses, what it stands for"
     )
@@ -213,6 +217,7 @@ def read_queue(name: str, model: QueueModel, timeout: float, music: str) -> Queu
         model.longest_wait,
         model.most,
         model.empty == WAIT,
+        model.record,
         {key: shaped(action, timeout) for key, action in model.choices.items()},
         None if model.otherwise is None else shaped(model.otherwise, timeout),
     )

@@ -275,8 +275,10 @@ class Dialplan:
         return bool(self.hold_music) or any(_plays(plan.action) for plan in self.routes)
 
     def records(self) -> bool:
-        """Whether calls of some route are recorded."""
-        return any(plan.record for plan in self.routes)
+        """Whether calls of some route, or queue, are recorded."""
+        return any(plan.record for plan in self.routes) or any(
+            queue.record for queue in self.queues.values()
+        )
 
     def leads(self, dialled: str, source: Source) -> bool:
         """Whether there is a route for that at any time."""

@@ -22,7 +22,9 @@ from softswitch.phone.tones import listen
 
 PLAN = """
 music: {hold: hold.wav}
+queues: {desk: {agents: ["1002"], music: hold.wav, record: true, empty: wait, announce: 0}}
 routes:
+  - {match: "81", play: {queue: desk}}
   - {match: "9.", record: true, strip: 1, dial: extension}
   - {match: "1XXX", dial: extension}
 """
@@ -121,6 +123,23 @@ def test_a_route(office: Office) -> None:
     alice.send("hangup")
     bob.expect("ended", 10)
     assert recordings(office, "1002") == []
+
+
+def test_a_queue(office: Office) -> None:
+    """From when an agent has answered; not what the caller says while it waits."""
+    alice = office.phone("1001", "--tone", "440")
+    alice.send("call 81")
+    alice.expect_tone(900, 10)
+    assert not under_way(office)
+    bob = office.phone("1002", "--tone", "620", "--answer")
+    bob.expect_tone(440, 20)
+    wait_for(lambda: under_way(office), "recorded")
+    alice.expect_tone(620)
+    alice.send("hangup")
+    bob.expect("ended", 10)
+    (one,) = recordings(office, "81")
+    assert is_kept(one) > 0.3
+    assert sides(one["path"]) == [pytest.approx(440, abs=5), pytest.approx(620, abs=5)]
 
 
 def test_an_extension_and_a_transfer(office: Office) -> None:
