@@ -1,6 +1,7 @@
 """What callers cost whom the switch itself speaks to: ``python -m bench.spoken echo|tone|menu|
-voicemail|conference|queue|stream``. In conferences ten are in each room, and all speak; in the
-queue all wait, and hear music.
+voicemail|conference|queue|stream|recorded|transcoded``. In conferences ten are in each room, and
+all speak; in the queue all wait, and hear music. Recorded and transcoded are calls to others, who
+send back what they hear; the latter know another codec only.
 
 So many callers at once, each with its own audio (G.711, 50 packets a second each way). Processor
 time is that of the switch and all its workers, per caller and second (not that of the program that
@@ -40,12 +41,16 @@ routes:
   - {match: menu, from: any, play: {menu: main}}
 ROUTES
   - {match: stream, from: any, play: {stream: "ws://127.0.0.1:AGENT/"}}
+  - {match: recorded, from: any, dial: "trunk:callees", record: true}
+  - {match: transcoded, from: any, dial: "trunk:callees"}
   - {match: voicemail, from: any, play: {voicemail: {of: "1001", greeting: welcome}}}
 """
 CONFIG = """
 switch: {{name: spoken, listen: ["udp:127.0.0.1:{sip}"]}}
 extensions: {{"1001": {{password: p, mailbox: true}}}}
-trunks: {{callers: {{to: "sip:127.0.0.1:{callers}", keepalive: 0}}}}
+trunks:
+  callers: {{to: "sip:127.0.0.1:{callers}", keepalive: 0}}
+  callees: {{to: "sip:127.0.0.1:{callees}", keepalive: 0}}
 dialplan: plan.yaml
 media: {{workers: 200, worker_calls: 100000}}
 voicemail: {{messages: 100000}}
@@ -55,6 +60,7 @@ cds: {{database: spoken.db, linger: 1}}
 FRAME = 160
 PATIENCE = 30.0
 IN_A_ROOM = 10
+PCMU, PCMA = 0, 8
 
 
 def _ulaw(sample: int) -> int:
@@ -96,6 +102,83 @@ class Caller:
                     self.loud += any(b not in (0xFF, 0x7F, 0xFE, 0x7E) for b in data[12:])
         except BlockingIOError:
             pass
+
+
+def _ok(request: str, port: int, body: str = "", tag: str = "") -> bytes:
+    """A 200 to that."""
+    head = re.findall(r"(?im)^((?:via|from|to|call-id|cseq):.*)\r", request)
+    if tag:
+        head = [f"{line};tag={tag}" if re.match(r"(?i)to:", line) else line for line in head]
+    kind = "Content-Type: application/sdp\r\n" if body else ""
+    return (
+        "SIP/2.0 200 OK\r\n"
+        + "\r\n".join(head)
+        + f"\r\nContact: <sip:bench@127.0.0.1:{port}>\r\n{kind}"
+        + f"Content-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+class Callees:
+    """Who is called: they know one codec (a static payload type), and send back what they hear."""
+
+    def __init__(self, codec: int) -> None:
+        self._codec = codec
+        self._sip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sip.bind(("127.0.0.1", 0))
+        self.port = self._sip.getsockname()[1]
+        self._calls: dict[str, socket.socket] = {}
+        self._on = True
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._on = False
+        self._thread.join()
+        for one in (self._sip, *self._calls.values()):
+            one.close()
+
+    def _run(self) -> None:
+        poll = select.epoll()
+        poll.register(self._sip, select.EPOLLIN)
+        by_file = {self._sip.fileno(): self._sip}
+        while self._on:
+            for file, _ in poll.poll(0.1):
+                data, source = by_file[file].recvfrom(65535)
+                if file != self._sip.fileno():
+                    by_file[file].sendto(data, source)
+                    continue
+                for one in self._message(data.decode(), source):
+                    by_file[one.fileno()] = one
+                    poll.register(one, select.EPOLLIN)
+
+    def _message(self, text: str, source: tuple[str, int]) -> list[socket.socket]:
+        """Answer it; returns the socket of a new call."""
+        method = text.split(" ", 1)[0]
+        call_id = re.search(r"(?im)^call-id:\s*(\S+)", text)
+        if method in ("ACK", "SIP/2.0") or call_id is None:
+            return []
+        if method != "INVITE":
+            self._sip.sendto(_ok(text, self.port), source)
+            return []
+        offer = re.search(r"m=audio \d+ RTP/AVP([ \d]*)", text)
+        if offer is not None and str(self._codec) not in offer[1].split():
+            self._sip.sendto(
+                _ok(text, self.port, "", "c").replace(b"200 OK", b"488 Not Acceptable Here"), source
+            )
+            return []
+        new = []
+        rtp = self._calls.get(call_id[1])
+        if rtp is None:
+            rtp = self._calls[call_id[1]] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            rtp.bind(("127.0.0.1", 0))
+            new.append(rtp)
+        body = (
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+            f"m=audio {rtp.getsockname()[1]} RTP/AVP {self._codec}\r\n"
+        )
+        tag = "" if re.search(r"(?im)^to:.*;tag=", text) else "c"
+        self._sip.sendto(_ok(text, self.port, body, tag), source)
+        return new
 
 
 class Callers:
@@ -168,6 +251,12 @@ class Callers:
                 raise SystemExit(f"caller {one.number}: {text.splitlines()[0]}")
             elif text.startswith("BYE"):
                 raise SystemExit(f"caller {one.number} was hung up on")
+            elif text.startswith("INVITE"):
+                # To be recorded it is told of another place.
+                media = re.search(r"m=audio (\d+)", text)
+                if media is not None:
+                    one.far = ("127.0.0.1", int(media[1]))
+                self.sip.sendto(_ok(text, self.port, one.sdp()), self.switch)
             elif text.startswith("SIP/2.0 200"):
                 self.ended += 1
 
@@ -213,7 +302,11 @@ def _plan(callers: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.spoken")
     parser.add_argument(
-        "play", choices=["echo", "tone", "menu", "voicemail", "conference", "queue", "stream"]
+        "play",
+        choices=[
+            *("echo", "tone", "menu", "voicemail", "conference", "queue", "stream"),
+            *("recorded", "transcoded"),
+        ],
     )
     parser.add_argument("--callers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -222,9 +315,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="spoken-") as name:
         folder, sip = Path(name), free_port()
         callers = Callers(sip, options.callers)
+        callees = Callees(PCMA if options.play == "transcoded" else PCMU)
         agent = free_port()
         (folder / "plan.yaml").write_text(_plan(options.callers).replace("AGENT", str(agent)))
-        (folder / "spoken.yaml").write_text(CONFIG.format(sip=sip, callers=callers.port))
+        (folder / "spoken.yaml").write_text(
+            CONFIG.format(sip=sip, callers=callers.port, callees=callees.port)
+        )
         switch = SwitchChild("spoken", folder / "spoken.yaml")
         program = subprocess.Popen(
             [sys.executable, "-m", "bench.agent", str(agent)], stdout=subprocess.PIPE
@@ -240,6 +336,7 @@ def main() -> int:
         finally:
             callers.stop()
             switch.stop()
+            callees.stop()
             program.kill()
             program.wait()
 
