@@ -125,9 +125,20 @@ class Anchor(Beside):
         for aside in asides:
             aside.owner = self
         bridge.placed(self._bridge_lost, talk.call.now_us)
-        second, offer = asides[1], talk.second.session.theirs
         # What it is sent next comes from the worker, which knows nothing of this offer's origin.
         talk.second.session.new_peer()
+        self._tell_second()
+
+    def _tell_second(self) -> None:
+        """The worker is to hear where the second leg is, if it has not before that was answered."""
+        second, offer = self._asides[1], self._talk.second.session.theirs
+        if not second.session.idle:
+            second.session.when_idle = self._tell_second
+            return
+        if second.session.ours == offer:
+            self._is_settled()
+            return
+        second.session.new_peer()
         second.session.invite(
             f"{second.contact}{second.allow_line(False)}{SDP_LINE}",
             offer,
@@ -148,12 +159,15 @@ class Anchor(Beside):
             return
         session.ack(response.cseq)
         session.ours, session.theirs = offer, response.body
+        self._is_settled()
+        session.settle()
+
+    def _is_settled(self) -> None:
         self._settles = False
         # By now the first has its answer: should the process be killed, that is known.
         self._talk.first.session.new_peer()
         self._begin()
         self._talk.moved()
-        session.settle()
 
     def _begin(self) -> None:
         bridge, talk = self._bridge, self._talk

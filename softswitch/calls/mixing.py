@@ -10,10 +10,12 @@ who are brought together once both have been answered see `talk.Talk.mix`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
 from softswitch.calls.core import Bridged, Passage
+from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.leg import Leg
 from softswitch.calls.outcome import NOT_ACCEPTABLE
 from softswitch.sip import Response, Session, all_codecs, any_codec
@@ -47,6 +49,7 @@ class Mixer(Beside):
         "_caller",
         "_offered",
         "_ready",
+        "_said",
         "answer",
         "bridge",
         "failed_once",
@@ -67,6 +70,7 @@ class Mixer(Beside):
         self._asides: list[Aside] = []
         self.waiting: list[tuple[Leg, Response]] = []
         self.bridge: Bridged | None = None
+        self._said = b""  # what the worker is being told of who rings
         self.answer = b""
         self.offer = b""
         self.some_down = False
@@ -118,6 +122,30 @@ class Mixer(Beside):
             self._ready = None
             ready(True)
 
+    # --- what is to be heard before somebody answers
+
+    def lets_hear(self, said: bytes) -> bool:
+        """Who rings has described media of its own: whether the caller hears it, by way of the
+        worker."""
+        bridge = self.bridge
+        if bridge is None or self.over or len(self._asides) < 2 or not self.answer:
+            return False
+        second = self._asides[1]
+        session = second.session
+        if session.ours == said or self._said == said:
+            return True
+        if not session.idle:
+            return False
+        self._said = said
+        session.new_peer()
+        session.invite(
+            f"{second.contact}{second.allow_line(False)}{SDP_LINE}",
+            said,
+            partial(_told, second, said),
+        )
+        bridge.together(0, False)
+        return True
+
     def failed(self, leg: Leg, response: Response) -> None:
         """See `Rung`."""
         leg.close()
@@ -162,3 +190,18 @@ class Mixer(Beside):
         waiting, self.waiting = self.waiting, []
         for leg, _ in waiting:
             leg.close()
+
+
+def _told(aside: Aside, said: bytes, response: Response) -> None:
+    """The worker has heard where somebody is who rings; whose its port is by now does not matter."""
+    status, session = response.status, aside.session
+    if status < 200 or aside.call is None:
+        return
+    if status < 300 and response.cseq == session.ack_cseq:
+        session.ack_again(response.cseq)
+        return
+    session.outgoing = None
+    if status < 300:
+        session.ack(response.cseq)
+        session.ours, session.theirs = said, response.body
+    session.settle()

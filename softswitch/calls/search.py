@@ -376,9 +376,11 @@ class Search(Trying):
             leg.user_agent = response.get("user-agent") or response.get("server") or ""
         call = self.call
         attempt = leg.attempt
-        if attempt is not None and attempt.mixer is not None:
-            # What the caller would hear until somebody answers is not for it.
-            response.body = b""
+        if attempt is not None and attempt.mixer is not None and response.body:
+            # The caller hears it by way of the worker, if at all.
+            mixer = self.mixer
+            heard = mixer is not None and self.alone() and mixer.lets_hear(response.body)
+            response.body = mixer.answer if mixer is not None and heard else b""
         media = bool(response.body)
         now = (response.status, media)
         if attempt is not None and now != attempt.told:

@@ -10,7 +10,7 @@ import pytest
 from calls.bridges import RECORDED, Call, Phone, Studio, direct, facts, phone
 from calls.call_world import CONFIG, PLAN, World
 from calls.test_anchored import end
-from calls.transfers import refer
+from calls.transfers import port, refer
 from softswitch import events
 from softswitch.media.pool import COMES_WITHIN
 
@@ -63,7 +63,9 @@ def test_no_codec_in_common(mixed: World, status: int, early: bool) -> None:
     if early:
         rings(b, b.own)
         assert a.last.what == "183 INVITE"
-        assert not a.last.body, "what it would hear is not for it"
+        a.told, b.told = a.last.body, again.body
+        assert studio.is_between(a, b), "it hears it already"
+        assert [type(order).__name__ for order in studio.orders].count("Join") == 2
     b.picks_up()
     world.run(0.3)
     assert studio.is_between(a, b)
@@ -88,6 +90,60 @@ def test_no_codec_in_common(mixed: World, status: int, early: bool) -> None:
     assert a.over
     end(world, studio)
     assert world.ended.disposition == "answered"
+
+
+@pytest.mark.parametrize("when", ["answered", "settling"])
+@pytest.mark.parametrize(
+    "then", ["another port", "the same", "hangs up", "the worker dies", "busy"]
+)
+def test_heard_before_it_answers(mixed: World, then: str, when: str) -> None:
+    """By way of the worker; with its answer it may say something else, even before the worker has
+    taken the first. `when`: whether it has."""
+    world = mixed
+    studio = Studio(world)
+    alice, bob, carol = phone(world, "1001"), phone(world, "1002"), phone(world, "1003")
+    a = alice.dials("610" if then == "busy" else "1002")
+    b = bob.line
+    refuses(b)
+    studio.again += [] if when == "answered" else [0]
+    rings(b, b.own)
+    a.told = a.last.body
+    if then == "busy":
+        b.reply(486)
+        world.settle()
+        c = carol.line
+        refuses(c)
+        rings(c, c.own)
+        assert (a.last.body == a.told) == (when == "answered"), (
+            "the worker is not ready for another"
+        )
+        c.picks_up()
+        if when == "settling":
+            waits = next(line for line in studio.of.values() if line.waits is not None)
+            waits.accepts(waits.waits)
+            world.settle()
+        world.run(0.3)
+        assert studio.is_between(a, c)
+        a.hangs_up()
+    elif then == "hangs up":
+        a.cancel()
+    elif then == "the worker dies":
+        studio.vanishes()
+        b.picks_up()
+    else:
+        if then == "another port":
+            b.own = b.own.replace(f"m=audio {port(b.own)}", f"m=audio {port(b.own) + 10}")
+        b.picks_up()
+        if when == "settling":
+            waits = next(line for line in studio.of.values() if line.waits is not None)
+            waits.accepts(waits.waits)
+            world.settle()
+        world.run(0.3)
+        assert studio.is_between(a, b)
+        a.hangs_up()
+    world.run(40)
+    assert a.over
+    end(world, studio)
 
 
 @pytest.mark.parametrize("when", ["at once", "late", "asks"])
@@ -309,7 +365,8 @@ def test_with_prack(mixed: World) -> None:
     b.reply(183, b.own, "Require: 100rel\r\nRSeq: 1\r\n", contact=b.contact)
     world.settle()
     shown = a.find("183 INVITE")
-    assert not shown.body
+    a.told = shown.body
+    assert a.hears == port(studio.calls()[-2].own)
     a.send("PRACK", extra=f"RAck: {shown['rseq']} {shown['cseq']}\r\n")
     world.settle()
     assert b.last.what == "PRACK"
