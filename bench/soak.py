@@ -2,8 +2,8 @@
 
 Most calls are plain (SIPp on both sides). One of ten is to the switch itself, with audio both ways:
 to a menu, where a key leads on to the echo, or to voicemail, where a message is left. Each minute
-what the switch and its workers hold is noted: memory (proportional set size), open files, sockets
-among them, processes.
+what the switch and its workers hold is noted: memory (proportional set size of what belongs to no
+file), open files, sockets among them, processes.
 
 At the end there has to be one record of each call, a message of each that left one, and no more of
 anything than there was in the first part: the medians of the second and of the last quarter are
@@ -81,7 +81,7 @@ def held(pid: int, minute: float) -> Held:
             continue  # it has just ended, or closed one
         files += len(names)
         sockets += sum(name.startswith("socket:") for name in names)
-    return Held(minute, memory_bytes(pid) / 1e6, files, sockets, len(processes))
+    return Held(minute, memory_bytes(pid, "Pss_Anon") / 1e6, files, sockets, len(processes))
 
 
 def _hears_itself(one: Caller) -> bool:
