@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import socket
 import struct
 from typing import Any
@@ -143,6 +144,8 @@ async def talk(connection: WebSocket) -> None:
 
 
 async def main() -> None:
+    # Whoever has started it sends nothing, and has gone when its input ends.
+    asyncio.get_running_loop().add_reader(0, os._exit, 0)
     with socket.create_server(("127.0.0.1", 0)) as door:
         say("ready", port=door.getsockname()[1])
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
