@@ -126,3 +126,105 @@ def test_five_hear_one_who_pages(office: Office) -> None:
     assert sorted(told["answered_by"].split(", ")) == sorted(paged)
     assert told["not_answered_by"] == "1007 (busy)"
     assert not _ports(office)
+
+
+def test_who_is_paged_talks_back(office: Office) -> None:
+    """And is heard by the others, too. Who hangs up goes alone; with the last one it is over."""
+    pager = phone(office, "1001")
+    one, other = phone(office, "1002", "--answer"), phone(office, "1003", "--answer")
+    calls(pager, "751")
+    mixed = {"hz": None, "silent": False}
+    for each in (pager, one, other):
+        each.expect("heard", 10, **mixed)
+    other.send("hangup")
+    other.expect("ended", 10, by="local")
+    pager.expect_tone(TONES["1002"], 10)
+    one.expect_tone(TONES["1001"], 10)
+    one.send("hangup")
+    pager.expect("ended", 10, by="remote")
+    call_id = office.record("751")[0]
+    assert legs(office, call_id) == [
+        ("extension:1002", 1, 200, "remote"),
+        ("extension:1003", 1, 200, "remote"),
+    ]
+    assert facts(office, call_id)["listening"] == "0"
+
+
+def test_nobody_picks_up(office: Office) -> None:
+    """In time: then it goes on as the route says, and who rang does not ring any more."""
+    pager = phone(office, "1001")
+    ringing = phone(office, "1002")
+    phone(office, "1003", "--answer")
+    calls(pager, "752")
+    ringing.expect("incoming", 10)
+    ringing.expect("ended", 10, answered=False)
+    pager.expect_tone(TONES["1003"], 10)
+    pager.send("hangup")
+    call_id = office.record("752")[0]
+    told = facts(office, call_id)
+    assert told["outcome"] == "nobody"
+    assert told["not_answered_by"] == "1008 (not registered), 1002 (no answer)"
+    assert office.talks(call_id) == [
+        ("extension:1001", "application:page", "application"),
+        ("extension:1001", "extension:1003", "dialled"),
+    ]
+
+
+def test_a_worker_is_killed(office: Office) -> None:
+    """Who was there is gone; the others hear on, unless it is where who pages is."""
+    pager = phone(office, "1001")
+    users = ("1002", "1003", "1004", "1005", "1006")
+    paged = {user: phone(office, user, "--answer") for user in users}
+    calls(pager, "750")
+    for one in paged.values():
+        one.expect_tone(TONES["1001"], 10)
+    ports = _ports(office)
+    assert len(ports) == 6
+    first = next(port["pid"] for port in ports if port["leg"] == min(p["leg"] for p in ports))
+    far = next(port["pid"] for port in ports if port["pid"] != first)
+    os.kill(far, signal.SIGKILL)
+    wait_for(lambda: len(gone(paged)) == 3, "its phones are gone")
+    left = [one for user, one in paged.items() if user not in gone(paged)]
+    assert not any(event["event"] == "ended" for event in pager.events)
+    os.kill(first, signal.SIGKILL)
+    for one in left:
+        one.expect("ended", 10, by="remote")
+    pager.expect("ended", 10, by="remote")
+    call_id = office.record("750")[0]
+    assert len(legs(office, call_id)) == 5
+    wait_for(lambda: not _ports(office), "no port is in use")
+
+
+def gone(phones: dict[str, PhoneChild]) -> list[str]:
+    """Whose call is over."""
+    return [
+        user for user, one in phones.items() if any(e["event"] == "ended" for e in one.events)
+    ]
+
+
+def test_the_switch_is_killed(office: Office) -> None:
+    """All are hung up on when it is there again, and there is one record."""
+    pager = phone(office, "1001")
+    paged = {user: phone(office, user, "--answer") for user in ("1002", "1003")}
+    ringing = phone(office, "1004")
+    calls(pager, "750")
+    for one in paged.values():
+        one.expect_tone(TONES["1001"], 10)
+    ringing.expect("incoming", 10)
+    workers = office.workers()
+    os.kill(office.switch.pid, signal.SIGKILL)
+    wait_for(lambda: not any(is_there(pid) for pid in workers), "no worker is left")
+    office.switch.stop()
+    office.start()
+    for one in (pager, *paged.values(), ringing):
+        one.expect("ended", 20, by="remote")
+    call_id, disposition, _, by, _ = office.record("750")
+    assert (disposition, by) == ("answered", "switch")
+    assert office.rows("SELECT count(*) FROM cdrs") == [(1,)]
+    assert [leg[:2] for leg in legs(office, call_id)] == [
+        ("extension:1002", 1),
+        ("extension:1003", 1),
+        ("extension:1004", 0),
+    ]
+    told = facts(office, call_id)
+    assert (told["outcome"], told["answered"]) == ("heard", "2")
