@@ -47,7 +47,7 @@ class PagePlay(msgspec.Struct, frozen=True):
     def told(self) -> str:
         """It in words."""
         back = ", who may talk back" if self.talks_back else ""
-        return f"page to {', '.join(self.extensions)}{back}"
+        return f"page to {', '.join(self.extensions)}{back}; {self.timeout:g} s to pick up"
 
 
 # How it is written
@@ -104,8 +104,8 @@ class PageModel(Section):
     def _few_enough(self) -> PageModel:
         if len(self.extensions) > self.most:
             raise ValueError(
-                f"found {len(self.extensions)} extensions, expected at most {self.most}: media "
-                f"workers of four calls each join {MOST} phones, `most` is for those of more"
+                f"found {len(self.extensions)} extensions, expected at most {self.most}: no more "
+                "can be joined, unless media workers have room for more calls (then say `most`)"
             )
         return self
 

@@ -3,7 +3,6 @@ somebody kills a worker, or the switch; and what the record says."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import wave
@@ -197,9 +196,7 @@ def test_a_worker_is_killed(office: Office) -> None:
 
 def gone(phones: dict[str, PhoneChild]) -> list[str]:
     """Whose call is over."""
-    return [
-        user for user, one in phones.items() if any(e["event"] == "ended" for e in one.events)
-    ]
+    return [user for user, one in phones.items() if any(e["event"] == "ended" for e in one.events)]
 
 
 def test_the_switch_is_killed(office: Office) -> None:
