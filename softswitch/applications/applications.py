@@ -227,6 +227,11 @@ class Applications(Known):
     def leg_over(self, leg: Member) -> None:
         """See `calls.Applications`."""
         self.queues.leg_over(leg)
+        for room in self.pages.all:
+            # Who pages comes first.
+            first = room.members[0] if room.members else None
+            if isinstance(first, PageApplication) and first.seat.leg is leg:
+                first.last_word()
 
     def _seated(
         self,

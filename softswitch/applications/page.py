@@ -167,7 +167,6 @@ class PageApplication(InPage):
         self._listening: list[str] = []
         self._picked_up: list[str] = []
         self._without: dict[str, str] = {}  # who was not reached, and why
-        self._since = 0.0
         self._says_so = False  # that nobody is available
 
     def began(self) -> None:
@@ -223,7 +222,6 @@ class PageApplication(InPage):
         self._listening.append(name)
         if self._outcome == RINGS:
             self._outcome = HEARD
-            self._since = seat.around.seconds()
             seat.wait(self.settings.seconds, self._over)
             if self.settings.tone:
                 seat.say([BEEP])
@@ -260,6 +258,7 @@ class PageApplication(InPage):
     def _over(self) -> None:
         """It has been heard."""
         self._end()
+        self._tell()
         self.seat.done()
 
     def _nobody(self) -> None:
@@ -297,18 +296,20 @@ class PageApplication(InPage):
             leg.call.end_page(leg)
         self._listening.clear()
 
-    def abandoned(self) -> None:
-        """Who pages has hung up."""
-        if self._outcome == RINGS:
-            self._outcome = ABANDONED
-        self._listening.clear()
-        self._pending.clear()
-        self._tell()
+    def last_word(self) -> None:
+        """Its leg is about to be over."""
+        self._gives_up(ABANDONED)
 
     def lost(self) -> None:
         """See `Application`."""
+        self._gives_up(LOST)
+
+    def _gives_up(self, outcome: str) -> None:
+        """Unless somebody has heard it that is what it has come to."""
+        self._listening.clear()
         if self._outcome == RINGS:
-            self._outcome = LOST
+            self._outcome = outcome
+        if self._outcome:
             self._tell()
 
     def left(self) -> None:
@@ -357,8 +358,3 @@ class PageCalls(Paging):
         """See `Paging`."""
         if self.application is not None:
             self.application.hung_up(extension)
-
-    def abandoned(self) -> None:
-        """See `Paging`."""
-        if self.application is not None:
-            self.application.abandoned()

@@ -41,10 +41,6 @@ class Paging:
         """That one hears no more."""
         raise NotImplementedError
 
-    def abandoned(self) -> None:
-        """Who pages has gone, and all others with it."""
-        raise NotImplementedError
-
 
 class Wanted:
     """A phone that is to be paged. `address` is that by which it knows this switch, `play` what it
@@ -122,7 +118,6 @@ class Page(Transfer):
         if self.done:
             return
         if leg is self.kept or leg is self.application:
-            self.paging.abandoned()
             self.end()
             return
         for phone in self._phones:
