@@ -84,11 +84,14 @@ def test_five_hear_one_who_pages(office: Office) -> None:
     """Not each other, and not who is in a call: that one hears on what it heard."""
     pager = phone(office, "1001", "--record", str(file_of(office, "1001")))
     paged = {
-        user: phone(office, user, "--answer", "--record", str(file_of(office, user)))
+        user: phone(office, user, "--intercom", "--record", str(file_of(office, user)))
         for user in ("1002", "1003", "1004", "1005", "1006")
     }
-    busy, other = phone(office, "1007", "--answer"), phone(office, "1008")
-    calls(other, "1007")
+    busy, other = phone(office, "1007", "--intercom"), phone(office, "1008")
+    other.send("call 1007")
+    busy.expect("incoming", 10)
+    busy.send("answer")
+    other.expect("answered", 10)
     other.expect_tone(TONES["1007"], 10)
     calls(pager, "750")
     for one in paged.values():
