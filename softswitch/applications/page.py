@@ -6,9 +6,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from softswitch.applications.rooms import NONE_FREE, Member, Room, Rooms
+from softswitch.applications.rooms import Member, Room, Rooms
 from softswitch.applications.seat import Application, Seat
-from softswitch.calls import Call, Paging, Wanted
+from softswitch.calls import NOTHING_TO_HEAR, Call, Paging, Wanted
 from softswitch.dialplan import PagePlay, Play
 from softswitch.media import Tone
 
@@ -40,9 +40,9 @@ _WHY: Final = {
     487: HUNG_UP,
     600: BUSY,
     603: DECLINED,
-    NONE_FREE[0]: NO_WORKER,
+    NOTHING_TO_HEAR: NO_WORKER,
 }
-"""Why a phone was not heard by, or what its status is called."""
+"""Why a phone has not picked up, by its status; another one is told as it is."""
 
 NOBODY_PICKED_UP: Final = "Nobody Picked Up"
 
@@ -349,7 +349,7 @@ class PageCalls(Paging):
         if self.application is not None:
             self.application.picked_up(extension)
 
-    def not_picked_up(self, extension: str, status: int, reason: str) -> None:
+    def not_picked_up(self, extension: str, status: int) -> None:
         """See `Paging`."""
         if self.application is not None:
             self.application.not_picked_up(extension, status)

@@ -22,8 +22,9 @@ from softswitch.sip import Response, Session, all_codecs, any_codec
 PAGE: Final = "page"
 OVER: Final = "Page Over"
 
-_NO_APPLICATION: Final = (503, "Media Worker Lost")
-_HUNG_UP: Final = (487, "Hung Up")
+NOTHING_TO_HEAR: Final = 0
+"""In place of a status: what a phone was to hear could not be had, or has died."""
+_HUNG_UP: Final = 487
 
 
 class Paging:
@@ -33,8 +34,8 @@ class Paging:
         """That one hears from now on."""
         raise NotImplementedError
 
-    def not_picked_up(self, extension: str, status: int, reason: str) -> None:
-        """That one does not, and why."""
+    def not_picked_up(self, extension: str, status: int) -> None:
+        """That one does not: by what it has answered with, or `NOTHING_TO_HEAR`."""
         raise NotImplementedError
 
     def hung_up(self, extension: str) -> None:
@@ -127,8 +128,8 @@ class Page(Transfer):
                 if phone.hears:
                     self.paging.hung_up(phone.to)
                 else:
-                    why = _NO_APPLICATION if leg is phone.kept else _HUNG_UP
-                    self.paging.not_picked_up(phone.to, *why)
+                    why = NOTHING_TO_HEAR if leg is phone.kept else _HUNG_UP
+                    self.paging.not_picked_up(phone.to, why)
                 return
 
     def stop(self, ending: Passage) -> None:
@@ -167,16 +168,16 @@ class Page(Transfer):
         self._phones.append(phone)
         phone.ring()
 
-    def not_placed(self, placing: Placing, status: int, reason: str) -> None:
+    def not_placed(self, placing: Placing) -> None:
         """It is not."""
         self._placing.remove(placing)
-        self.paging.not_picked_up(placing.wanted.extension, status, reason)
+        self.paging.not_picked_up(placing.wanted.extension, NOTHING_TO_HEAR)
 
     def unanswered(self, phone: Paged, status: int, reason: str) -> None:
         """A phone has not picked up: nobody needs what it would have heard."""
         self._phones.remove(phone)
         self.call.let_go(phone.kept, reason, reason_line(status, reason))
-        self.paging.not_picked_up(phone.to, status, reason)
+        self.paging.not_picked_up(phone.to, status)
 
 
 class Placing:
@@ -201,7 +202,7 @@ class Placing:
                 opened.abandoned()
             return
         if isinstance(opened, tuple):
-            self._fail(*opened)
+            self._fail()
             return
         page, name = self._page, self.wanted.extension
         search = self._search = _search(page, self, any_codec())
@@ -222,10 +223,10 @@ class Placing:
             search.give_up(OVER, "")
             search.close()
 
-    def _fail(self, status: int, reason: str) -> None:
+    def _fail(self) -> None:
         self._over = True
         self._search = None
-        self._page.not_placed(self, status, reason)
+        self._page.not_placed(self)
 
     # what its search says (`search.SearchUser`)
 
@@ -258,7 +259,7 @@ class Placing:
 
     def nobody(self, search: Search, status: int, reason: str, by: str, lines: str) -> None:
         """See `search.SearchUser`."""
-        self._fail(status, reason)
+        self._fail()
 
     def do(self, search: Search, what: str, argument: str, number: str) -> None:
         """See `search.SearchUser`."""

@@ -11,6 +11,7 @@ from calls.call_world import SDP
 from calls.transfers import BOB, refer
 
 from softswitch import events
+from softswitch.media import PoolSettings
 
 
 @pytest.fixture
@@ -255,6 +256,36 @@ def test_a_worker_dies(world: PagingWorld) -> None:
     assert a.last.what == "BYE"
     silent(near)
     a.reply(200, to="BYE")
+    world.leaves(world.bob)
+
+
+def test_too_few_workers(world: PagingWorld) -> None:
+    """One: a phone is left out, and the others hear."""
+    workers = world.switch.spoken.workers
+    assert workers is not None
+    workers.take_up(PoolSettings(spare=1, most=1))
+    a = world.page()
+    assert rings(world.bob)
+    assert rings(world.carol)
+    world.run(6)
+    assert world.paged()["not_answered_by"] == "1004 (no media worker)"
+    world.picks_up(world.bob)
+    world.picks_up(world.carol)
+    assert not world.dora.lines
+    assert world.paged()["answered"] == "2"
+    a.bye()
+    world.leaves(world.bob, world.carol)
+
+
+def test_who_withholds_its_number(world: PagingWorld) -> None:
+    a = world.alice.call("753", extra="Privacy: id\r\n")
+    world.serve()
+    a.ack()
+    world.settle()
+    world.serve()
+    assert "anonymous@anonymous.invalid" in world.bob.line.find("INVITE")["from"]
+    world.picks_up(world.bob)
+    a.bye()
     world.leaves(world.bob)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import wave
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from media.test_speaking import Office, _ports, calls, is_there, wait_for
 
+from softswitch.applications.page import BEEP
 from softswitch.lab.children import PhoneChild, SwitchChild
 from softswitch.lab.ports import free_port
 from softswitch.phone.tones import level, power_at, samples_of
@@ -25,7 +27,7 @@ routes:
   - {match: "752", play: {page: {extensions: ["1008", "1002"], timeout: 1}}, else: {dial: "1003"}}
   - {match: "1XXX", dial: extension}
 """
-TONES = {f"{1001 + n}": 440 + 110 * n for n in range(8)}
+TONES = {f"{1001 + n}": 440 + 130 * n for n in range(8)}
 LOUD, SILENT = -30.0, -45.0
 
 
@@ -58,11 +60,25 @@ def file_of(office: Office, user: str) -> Path:
     return office.folder / f"{user}.wav"
 
 
+def heard(path: Path) -> tuple[int, array[int]]:
+    """What was recorded: samples a second, and these."""
+    with wave.open(str(path), "rb") as file:
+        return file.getframerate(), samples_of(file.readframes(file.getnframes()))
+
+
+def beeps(path: Path) -> bool:
+    """Whether the tone before a page was heard."""
+    rate, samples = heard(path)
+    window = rate // 20
+    return any(
+        level(power_at(samples[n : n + window], rate, BEEP.first)) > LOUD
+        for n in range(0, len(samples) - window, window)
+    )
+
+
 def levels(path: Path) -> dict[str, float]:
     """How loud each phone's tone is in the last second that was recorded (dBFS)."""
-    with wave.open(str(path), "rb") as file:
-        rate = file.getframerate()
-        samples = samples_of(file.readframes(file.getnframes()))
+    rate, samples = heard(path)
     assert len(samples) > rate
     last = samples[-rate:]
     return {user: level(power_at(last, rate, hz)) for user, hz in TONES.items()}
@@ -110,7 +126,9 @@ def test_five_hear_one_who_pages(office: Office) -> None:
         found = levels(file_of(office, user))
         assert found.pop("1001") > LOUD, user
         assert max(found.values()) < SILENT, (user, found)
+        assert beeps(file_of(office, user)), user
     assert max(levels(file_of(office, "1001")).values()) < SILENT, "nobody talks back"
+    assert beeps(file_of(office, "1001"))
     assert not any(event["event"] == "ended" for event in busy.events)
     call_id, disposition, _, by, _ = office.record("750")
     assert (disposition, by) == ("answered", "caller")
