@@ -324,6 +324,15 @@ class PageApplication(InPage):
 
     # --- what is known
 
+    def counted(self) -> dict[str, int | str]:
+        """What has become of it, and how many phones were asked, have picked up, and hear it."""
+        return {
+            "outcome": self._outcome,
+            "asked": len(self._asked),
+            "answered": len(self._picked_up),
+            "listening": len(self._listening),
+        }
+
     def _tell(self) -> None:
         without = ", ".join(f"{name} ({why})" for name, why in self._without.items())
         self.seat.note(

@@ -11,6 +11,7 @@ from calls.call_world import SDP
 from calls.transfers import BOB, refer
 
 from softswitch import events
+from softswitch.control import page_rows
 from softswitch.media import PoolSettings
 
 
@@ -41,6 +42,8 @@ def test_all_hear_who_pages(world: PagingWorld) -> None:
     c = world.picks_up(world.carol)
     d = world.picks_up(world.dora)
     assert world.paged()["answered_by"] == "1002, 1003, 1004"
+    row = {"outcome": "heard", "asked": 3, "answered": 3, "listening": 3}
+    assert page_rows(world.switch) == [{"page": "750", "by": "1001", **row, "media_workers": 3}]
     assert [world.tones(world.port_of(one)) for one in (b, c, d)] == [1, 1, 1]
     assert {world.joined(world.port_of(one)).room for one in (b, c, d)} == {"page 1"}
     talks = world.of(events.TalkBegan)
@@ -50,6 +53,7 @@ def test_all_hear_who_pages(world: PagingWorld) -> None:
     for one in (b, c, d):
         assert 'text="Page Over"' in one.last["reason"]
     world.leaves(world.bob, world.carol, world.dora)
+    assert page_rows(world.switch) == []
     assert len(world.of(events.CallStarted)) == 1
     (ended,) = world.of(events.CallEnded)
     assert (ended.disposition, ended.hangup_by) == ("answered", "caller")
