@@ -175,7 +175,7 @@ def silence(path: Path) -> None:
         ("docs/recording.md", 2),
         ("docs/queues.md", 2),
         ("docs/conferences.md", 2),
-        ("docs/streams.md", 2),
+        ("docs/streams.md", 4),
     ],
 )
 def test_configurations_run_as_printed(
