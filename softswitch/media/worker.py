@@ -223,6 +223,7 @@ class Worker:
         while not self._over:
             wait = WORKS if self._ports else RESTS
             self._endpoint.libHandleEvents(round(wait * 1000))
+            self._renew()
             self._obey()
             self._notice()
         self._streams.close()
@@ -656,6 +657,18 @@ class Worker:
             self._recorded(port, "silence")
 
     # --- what happens
+
+    def _renew(self) -> None:
+        """Before orders: whoever has a new agreement, or has hung up, is at another slot of the
+        bridge, or at none. Who is parted from a slot that is gone is heard by nobody any more, not
+        even by its recording."""
+        for kind, call, what in list(self.happened):
+            if call.port is None:
+                continue
+            if kind == "media":
+                self._media(call)
+            elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
+                call.port.audio = None
 
     def _notice(self) -> None:
         while self.happened:
