@@ -1,7 +1,7 @@
 """What callers cost whom the switch itself speaks to: ``python -m bench.spoken echo|tone|menu|
-voicemail|conference|queue|stream|recorded|transcoded``. In conferences ten are in each room, and
-all speak; in the queue all wait, and hear music. Recorded and transcoded are calls to others, who
-send back what they hear; the latter know another codec only.
+voicemail|conference|queue|stream|recorded|tapped|transcoded``. In conferences ten are in each room,
+and all speak; in the queue all wait, and hear music. Recorded, tapped and transcoded are calls to
+others, who send back what they hear; the latter know another codec only.
 
 So many callers at once, each with its own audio (G.711, 50 packets a second each way). Processor
 time is that of the switch and all its workers, per caller and second (not that of the program that
@@ -42,6 +42,10 @@ routes:
 ROUTES
   - {match: stream, from: any, play: {stream: "ws://127.0.0.1:AGENT/"}}
   - {match: recorded, from: any, dial: "trunk:callees", record: true}
+  - match: tapped
+    from: any
+    dial: "trunk:callees"
+    tap: "ws://127.0.0.1:AGENT/"
   - {match: transcoded, from: any, dial: "trunk:callees"}
   - {match: voicemail, from: any, play: {voicemail: {of: "1001", greeting: welcome}}}
 """
@@ -305,7 +309,7 @@ def main() -> int:
         "play",
         choices=[
             *("echo", "tone", "menu", "voicemail", "conference", "queue", "stream"),
-            *("recorded", "transcoded"),
+            *("recorded", "tapped", "transcoded"),
         ],
     )
     parser.add_argument("--callers", type=int, default=100)

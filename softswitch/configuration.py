@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from softswitch.config import (
     CASES,
+    Beside,
     ConfigErrors,
     ConfigModel,
     Extension,
@@ -32,6 +33,7 @@ from softswitch.config import (
     RecordingModel,
     Stamp,
     SwitchSection,
+    TappingModel,
     Timers,
     TollRule,
     Trace,
@@ -81,6 +83,7 @@ class Config:
     media: Media
     sounds: Sounds
     recording: RecordingModel
+    tapping: TappingModel
     voicemail: VoicemailModel
     in_call: InCall
     trace: Trace
@@ -127,7 +130,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
     if read.mistakes and read.value is None:
         raise ConfigErrors(read.mistakes)
     fill_empty_sections(read, but=("dialplan",))
-    model = check_model(config_model(sections), read)
+    model = check_model(config_model(sections), read, Beside(path.parent))
     for number, extension in _raw(read, "extensions").items():
         if isinstance(extension, dict) and not extension.keys() & {"password", "ha1"}:
             what = "missing key `password`: what the phone registers with"
@@ -182,6 +185,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 if entry.mailbox is None
                 else Mailbox(entry.mailbox.pin or "", entry.mailbox.mail or ""),
                 record=entry.record,
+                tap=None if entry.tap is None else entry.tap.read(),
             )
             for number, entry in model.extensions.items()
         },
@@ -209,6 +213,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
                 listener="" if entry.listen is None else entry.listen.at,
                 large_by_tcp=entry.large_by_tcp,
                 record=entry.record,
+                tap=None if entry.tap is None else entry.tap.read(),
             )
             for name, entry in model.trunks.items()
         },
@@ -217,6 +222,7 @@ def load_config(path: Path, sections: Mapping[str, type[BaseModel]] = {}) -> Con
         media=model.media,
         sounds=_sounds(path, model),
         recording=_recording(path, model),
+        tapping=_tapping(path, model),
         voicemail=resolve_paths(model.voicemail, folder),
         in_call=model.in_call,
         trace=model.trace,
@@ -436,11 +442,17 @@ def _announce_mistakes(
     path: Path, model: ConfigModel | None
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """A sound that cannot be heard."""
-    if model is not None and model.recording.announce:
+    if model is None:
+        return
+    for section, said in (
+        ("recording", model.recording.announce),
+        ("tapping", model.tapping.announce),
+    ):
         try:
-            _sounds(path, model).find(model.recording.announce)
+            if said:
+                _sounds(path, model).find(said)
         except ValueError as error:
-            yield ("recording", "announce"), f"`announce`: {error}"
+            yield (section, "announce"), f"`announce`: {error}"
 
 
 def _recording(path: Path, model: ConfigModel) -> RecordingModel:
@@ -449,6 +461,13 @@ def _recording(path: Path, model: ConfigModel) -> RecordingModel:
     found = str(_sounds(path, model).find(said)) if said else ""
     read: RecordingModel = resolve_paths(model.recording, path.parent)
     return read.model_copy(update={"announce": found})
+
+
+def _tapping(path: Path, model: ConfigModel) -> TappingModel:
+    """With the path of its sound."""
+    said = model.tapping.announce
+    found = str(_sounds(path, model).find(said)) if said else ""
+    return model.tapping.model_copy(update={"announce": found})
 
 
 def _sounds(path: Path, model: ConfigModel) -> Sounds:

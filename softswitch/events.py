@@ -246,6 +246,20 @@ class RecordingTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fals
     facts: dict[str, str]
 
 
+class TapTold(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """What is known by now of a program that listens to a ``talk``: ``tap`` is its number among
+    those of the talk, from 1 on, and ``facts`` is all of it. ``state`` is one of ``listening``,
+    ``paused``, ``waiting`` (it is not there, and is tried again), ``ended`` and ``failed``.
+    """
+
+    call_id: str
+    at: int
+    switch: str
+    talk: int
+    tap: int
+    facts: dict[str, str]
+
+
 class CallMerged(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """This call goes on as part of an older one: its last event but for LegEnded and CallEnded,
     which follow. ``into`` is the older callID, ``owner`` the server that owns it, ``leg`` the
@@ -334,6 +348,7 @@ Told: TypeAlias = (
     | TollAlarm
     | ApplicationTold
     | RecordingTold
+    | TapTold
     | CallMerged
     | LegEnded
     | CallEnded

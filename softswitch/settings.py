@@ -14,6 +14,7 @@ from softswitch.calls import (
     CallSettings,
     InCallCodes,
 )
+from softswitch.config import Tap
 from softswitch.configuration import Config
 from softswitch.features import CompletionSettings
 from softswitch.media import PoolSettings
@@ -61,7 +62,7 @@ def call_settings(config: Config) -> CallSettings:
 def pool_settings(config: Config) -> PoolSettings:
     """Of the media workers: none are kept ready where nothing is played."""
     media = config.media
-    spare = media.spare if config.dialplan.plays() or records(config) else 0
+    spare = media.spare if config.dialplan.plays() or records(config) or taps(config) else 0
     return PoolSettings(
         spare,
         media.workers if media.spare else 0,
@@ -77,6 +78,18 @@ def records(config: Config) -> bool:
     return (
         config.dialplan.records() or bool(config.in_call.record) or bool(recorded_parties(config))
     )
+
+
+def taps(config: Config) -> list[Tap]:
+    """The programs that may listen to talks."""
+    return config.dialplan.taps() + list(tapped_parties(config).values())
+
+
+def tapped_parties(config: Config) -> dict[str, Tap]:
+    """Whose talks they listen to, each of whom one does."""
+    found = [(f"extension:{name}", one.tap) for name, one in config.extensions.items()]
+    found += [(f"trunk:{name}", one.tap) for name, one in config.trunks.items()]
+    return {party: tap for party, tap in found if tap is not None}
 
 
 def recorded_parties(config: Config) -> frozenset[str]:

@@ -34,6 +34,7 @@ from softswitch.calls import (
     Passage,
     RecordedTalks,
     Refusals,
+    TappedTalks,
     in_use,
     restore,
     restore_failure,
@@ -72,6 +73,8 @@ from softswitch.settings import (
     recorded_parties,
     records,
     registrar_settings,
+    tapped_parties,
+    taps,
     timers_of,
 )
 from softswitch.sip import (
@@ -286,6 +289,7 @@ class Switch(Core):
         self.music: Plays | None = None
         self.transcodes = False
         self.recorded: RecordedTalks | None = None
+        self.tapped: TappedTalks | None = None
         self.queues = Queues(
             self._dialplan,
             self.timers,
@@ -384,6 +388,14 @@ class Switch(Core):
             self.recorded.parties = recorded_parties(config)
         elif self.recorded is not None:
             self.recorded.parties = frozenset()
+        listen = taps(config)
+        if listen and self.tapped is None:
+            self.tapped = TappedTalks()
+        if self.tapped is not None:
+            self.tapped.parties = tapped_parties(config)
+            self.tapped.known = {one.key: one for one in listen}
+            self.tapped.most = config.tapping.most
+        spoken.tapping = config.tapping
         spoken.address = config.media.address or ""
         spoken.time_zone = config.switch.time_zone or ""
         if spoken.messages is not None:

@@ -305,8 +305,8 @@ cds: {}
         "switch.yaml:20:8: unknown key `lisen`: did you mean `listen`?",
         "switch.yaml:20:28: `interval`: found `0`, expected more than 0",
         "switch.yaml:21:1: unknown key `cds`, expected one of `switch`, `extensions`, `trunks`, "
-        "`dialplan`, `log`, `media`, `recording`, `voicemail`, `toll`, `in_call`, `trace`, "
-        "`limits`, `timers`, `plug`",
+        "`dialplan`, `log`, `media`, `recording`, `tapping`, `voicemail`, `toll`, `in_call`, "
+        "`trace`, `limits`, `timers`, `plug`",
         "dp.yaml:2:12: `match`: found `1[XX`: `[` at character 2 has no `]`",
         "dp.yaml:5:17: `from`: found `trunk:pstm`: there is no trunk `pstm`: did you mean `pstn`?",
         "dp.yaml:5:29: `from`: found `intenal`, expected internal, any, trunk:NAME or "

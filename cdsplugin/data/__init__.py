@@ -38,6 +38,7 @@ from cdsplugin.data.names import (
     server_name,
     talk_name,
     talk_of,
+    tap_name,
 )
 from cdsplugin.data.plain_text import cell, shown
 from cdsplugin.data.recorded import NoRecords, Records, UntilRecorded
@@ -108,4 +109,5 @@ __all__ = [
     "shown",
     "talk_name",
     "talk_of",
+    "tap_name",
 ]

@@ -94,3 +94,8 @@ def passage_name(what: str, switch: str, incoming: int) -> str:
     """The property ``route``, ``switch`` or ``merged`` of a passage, told apart by its incoming
     leg."""
     return f"{what}/{switch}/{incoming}" if incoming else f"{what}/{switch}"
+
+
+def tap_name(switch: str, talk: int, tap: int) -> str:
+    """The property of a program that listens to a talk: the first one is 1."""
+    return f"tap/{switch}/{talk}/{tap}"

@@ -15,6 +15,7 @@ from cdsplugin.data import (
     leg_name,
     passage_name,
     talk_name,
+    tap_name,
 )
 from cdsplugin.tms.passages import Leg, Passage, SwitchCall, Talk
 from softswitch.events import (
@@ -34,6 +35,7 @@ from softswitch.events import (
     RecordingTold,
     TalkBegan,
     TalkEnded,
+    TapTold,
     TollAlarm,
 )
 
@@ -280,6 +282,14 @@ class EventValues:
             }
         }
 
+    def tap(self, call: SwitchCall, event: TapTold, at: int) -> Values:
+        """What is known of a program that listens in."""
+        return {
+            tap_name(self.switch, event.talk, event.tap): {
+                name: _text(value) for name, value in event.facts.items()
+            }
+        }
+
     def toll(self, call: SwitchCall, event: TollAlarm, at: int) -> Values:
         """A limit of what calls may cost is near, or was reached."""
         return {
@@ -402,6 +412,7 @@ WRITERS: dict[type, Callable[[EventValues, SwitchCall, Any, int], Values]] = {
     TollAlarm: EventValues.toll,
     ApplicationTold: EventValues.application,
     RecordingTold: EventValues.recording,
+    TapTold: EventValues.tap,
     CallMerged: EventValues.merged,
     LegEnded: EventValues.leg_ended,
     CallEnded: EventValues.ended,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdsplugin.data import Call, passage_name
+from cdsplugin.data import Call, passage_name, tap_name
 from cdsplugin.tms.passages import SwitchCall
 from softswitch.events import (
     ApplicationTold,
@@ -21,6 +21,7 @@ from softswitch.events import (
     RecordingTold,
     TalkBegan,
     TalkEnded,
+    TapTold,
     Told,
     TollAlarm,
 )
@@ -50,6 +51,10 @@ def knows(call: SwitchCall, held: Call | None, switch: str, told: Told) -> bool:
         return known is not None and known.value == {"name": told.application, **told.facts}
     if isinstance(told, RecordingTold):
         name = passage_name("recording", switch, told.talk)
+        kept = held.data.properties.get(name) if held is not None else None
+        return kept is not None and kept.value == told.facts
+    if isinstance(told, TapTold):
+        name = tap_name(switch, told.talk, told.tap)
         kept = held.data.properties.get(name) if held is not None else None
         return kept is not None and kept.value == told.facts
     if isinstance(told, CallMerged):

@@ -30,6 +30,7 @@ from softswitch.applications.stream import StreamApplication
 from softswitch.applications.voicemail import VoicemailApplication
 from softswitch.calls import Applications as Known
 from softswitch.calls import Bridged, Member, Opened
+from softswitch.config import TappingModel
 from softswitch.dialplan import (
     Announcement,
     Clock,
@@ -77,6 +78,7 @@ class Applications(Known):
         self.name = name
         self._emit = emit
         self.recordings: Recordings | None = None
+        self.tapping = TappingModel()
         self._dialplan = dialplan
         self._network = network
         self._timers = timers
@@ -138,6 +140,19 @@ class Applications(Known):
                 at=at or self._now_us(),
                 switch=self.name,
                 talk=talk,
+                facts=facts,
+            )
+        )
+
+    def tell_tap(self, call_id: str, talk: int, tap: int, at: int, facts: dict[str, str]) -> None:
+        """What is known of a program that listens to a talk; `at` is as above."""
+        self._emit(
+            events.TapTold(
+                call_id=call_id,
+                at=at or self._now_us(),
+                switch=self.name,
+                talk=talk,
+                tap=tap,
                 facts=facts,
             )
         )

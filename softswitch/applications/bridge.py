@@ -1,13 +1,15 @@
-"""The way of a talk through a media worker: two of its ports, which are joined, and what is
-recorded there."""
+"""The way of a talk through a media worker: two of its ports, which are joined, what is recorded
+there, and the programs that listen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from softswitch.applications.tap import Listener
 from softswitch.calls import Bridged, Destination
-from softswitch.media import File, Places, Port, StreamEnded
+from softswitch.config import Tap, TappingModel
+from softswitch.media import File, Places, Port, Stream, StreamEnded
 from softswitch.media import Recorded as RecordedPort
 from softswitch.recordings import Finished, Recording, Recordings
 from softswitch.sip import Flow, Timer
@@ -19,6 +21,9 @@ STOPS_WITHIN: Final = 2.0
 class House(Protocol):
     """What it needs of the switch."""
 
+    name: str
+    tapping: TappingModel
+
     @property
     def recordings(self) -> Recordings | None:
         """Where recordings are kept; None: nowhere."""
@@ -29,6 +34,12 @@ class House(Protocol):
 
     def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call back."""
+
+    def seconds(self) -> float:
+        """The time of day, UTC."""
+
+    def tell_tap(self, call_id: str, talk: int, tap: int, at: int, facts: dict[str, str]) -> None:
+        """What is known of a program that listens to a talk."""
 
     def tell_recording(self, call_id: str, talk: int, at: int, facts: dict[str, str]) -> None:
         """What is known of a talk's recording."""
@@ -50,15 +61,18 @@ class _Side:
 
     def played(self, job: int, error: str) -> None:
         """See `media.User`."""
+        self._bridge.played()
 
     def speaking(self, on: bool) -> None:
         """See `media.User`."""
 
     def streaming(self, job: int) -> None:
         """See `media.User`."""
+        self._bridge.streaming(job)
 
     def stream_ended(self, ended: StreamEnded) -> None:
         """See `media.User`."""
+        self._bridge.stream_ended(ended)
 
     def recorded(self, recorded: RecordedPort) -> None:
         """See `media.User`."""
@@ -102,6 +116,9 @@ class Bridge(Bridged):
         self._paused = False
         self._holds = [False, False]
         self._errors: list[str] = []
+        self._listeners: list[Listener] = []
+        self._announces: list[str] = []  # what is being said to both (paths)
+        self._announced = False  # that programs listen
         self._joined = False
         self._closed = False
         self._late: Timer | None = None
@@ -144,9 +161,64 @@ class Bridge(Bridged):
                 port.pause(True)
         settings = self._house.recordings.settings if self._house.recordings else None
         if settings is not None and settings.announce:
-            for port in self._ports:
-                port.play((File(settings.announce),))
+            self._announce(settings.announce)
         self._tell_state(recording)
+
+    def _announce(self, path: str) -> None:
+        """Both hear this, and what they are just being told."""
+        if path not in self._announces:
+            self._announces.append(path)
+            for port in self._ports:
+                port.play(tuple([File(one) for one in self._announces]))
+
+    def played(self) -> None:
+        """A side has heard all that was said."""
+        self._announces = []
+
+    def tap(self, talk: int, taps: tuple[Tap, ...], about: tuple[tuple[str, str], ...]) -> None:
+        """See `Bridged`."""
+        if self._closed or self._listeners:
+            return
+        for number, tap in enumerate(taps, 1):
+            # Those of the configuration are the last word.
+            own = {name for name, _ in tap.parameters}
+            parameters = tuple([one for one in about if one[0] not in own]) + tap.parameters
+            name = self._house.name
+            order = Stream(
+                port=0,
+                job=0,
+                url=tap.url,
+                # As in the call's data: tap/SWITCH/TALK/NUMBER.
+                sid=f"{self._call_id}/{name}/{talk}/{number}",
+                call_id=self._call_id,
+                switch=name,
+                parameters=parameters,
+            )
+            listener = Listener(self._house, self, tap, number, order, self._ports)
+            self._listeners.append(listener)
+            listener.begin(self._paused)
+
+    def listens(self) -> None:
+        """A program hears them."""
+        said = self._house.tapping.announce
+        if said and not self._announced and not self._closed:
+            self._announced = True
+            self._announce(said)
+
+    def streaming(self, job: int) -> None:
+        """A program is there."""
+        for one in self._listeners:
+            one.streaming(job)
+
+    def stream_ended(self, ended: StreamEnded) -> None:
+        """A program is not there any more, or could not be had."""
+        for one in self._listeners:
+            one.ended(ended)
+
+    def tell_tap(self, number: int, facts: dict[str, str]) -> None:
+        """What is known of a program."""
+        at = self._now_us() if self._now_us is not None else 0
+        self._house.tell_tap(self._call_id, self._talk, number, at, facts)
 
     def digit(self, side: int, digit: str) -> None:
         """A key that one side has pressed (RFC 4733) is for the other one."""
@@ -159,6 +231,7 @@ class Bridge(Bridged):
         if self._holds[holder] == on or self._closed:
             return
         self._holds[holder] = on
+        self._announces = []
         music = self._house.hold_music
         if on and music:
             hears.join("")
@@ -170,6 +243,9 @@ class Bridge(Bridged):
     def pause(self, on: bool) -> None:
         """See `Bridged`."""
         self._paused = on
+        if not self._closed:
+            for one in self._listeners:
+                one.pause(on)
         if self._recording is not None and not self._closed:
             for port in self._ports:
                 port.pause(on)
@@ -181,6 +257,8 @@ class Bridge(Bridged):
             return
         self._closed = True
         self._lost = None
+        for one in self._listeners:
+            one.close()
         if self._writes:
             for port in self._ports:
                 port.stop_recording()
@@ -201,6 +279,8 @@ class Bridge(Bridged):
         self._writes = 0
         lost, self._lost = self._lost, None
         self._closed = True
+        for one in self._listeners:
+            one.lost()
         self._leave()
         if lost is not None:
             lost()

@@ -283,6 +283,8 @@ class QueueCaller(Caller):
         stage = Stage(tuple([Target("extension", name, name) for name in agents]))
         if queue.record:
             application.seat.record_call()
+        if queue.tap is not None:
+            application.seat.tap_call(queue.tap)
         return application.seat.ring((stage,), queue.ring, Rung(application))
 
     def stop_ringing(self) -> None:

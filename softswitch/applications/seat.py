@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from softswitch import events
 from softswitch.calls import Call, Caller, Destination, Leg, Member, Opened, Passage, Waiting
+from softswitch.config import Tap
 from softswitch.dialplan import Action, Dialplan, Menu, Play, Plays, Stages
 from softswitch.media import File, Port, Recorded, Sound, Stream, StreamEnded, Tone
 from softswitch.sip import Flow, Timer, local_response
@@ -320,6 +321,12 @@ class Seat(Opened):
         leg = self.leg
         if leg is not None and isinstance(leg.call, Call):
             leg.call.be_recorded()
+
+    def tap_call(self, tap: Tap) -> None:
+        """From now on that program listens to all talks of the call."""
+        leg = self.leg
+        if leg is not None and isinstance(leg.call, Call):
+            leg.call.be_tapped(tap)
 
     def stop_ringing(self) -> None:
         """They are rung no more."""

@@ -25,6 +25,7 @@ from softswitch.calls.core import (
     Opened,
     Passage,
     RecordedTalks,
+    TappedTalks,
     TollLimits,
     TrunkStates,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "Refusals",
     "RestoredFlow",
     "RowKind",
+    "TappedTalks",
     "TollLimits",
     "TrunkStates",
     "Waiting",

@@ -1,6 +1,6 @@
 """A talk whose media goes by way of the switch: each of the two legs has a leg beside it, to a port
-of a media worker, and the two ports are joined there. So it can be recorded, and each side has its
-own agreement on media.
+of a media worker, and the two ports are joined there. So it can be recorded, programs can listen,
+and each side has its own agreement on media.
 
 The talk is brought up as any other, from phone to phone, and moved there then. It goes back when
 the worker is lost.
@@ -17,7 +17,8 @@ from softswitch.calls.core import Bridged, Passage
 from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
-from softswitch.sip import Response, Session, Timer, is_held, opened, same_place
+from softswitch.config import Tap
+from softswitch.sip import Response, Session, Timer, is_held, opened, readable, same_place
 
 AGAIN: Final = 0.1
 """Seconds until it is tried again to move a talk that cannot be moved yet."""
@@ -65,13 +66,17 @@ class Anchor(Beside):
         "paused",
         "recorded",
         "some_down",
+        "taps",
     )
 
-    def __init__(self, talk: Anchored, moved: bool, recorded: bool) -> None:
+    def __init__(
+        self, talk: Anchored, moved: bool, recorded: bool, taps: tuple[Tap, ...] = ()
+    ) -> None:
         self._talk = talk
         self._moved = moved  # away from each other
         self._settles = False  # whether the worker is being told where the second is
         self.recorded = recorded
+        self.taps = taps
         self._bridge: Bridged | None = None
         self._asides: list[Aside] = []
         self._offers: list[bytes] = []
@@ -176,6 +181,8 @@ class Anchor(Beside):
         if self.paused:
             bridge.pause(True)
         bridge.together(talk.number, self.recorded)
+        if self.taps:
+            bridge.tap(talk.number, self.taps, self._about())
         for index, leg in enumerate((talk.first, talk.second)):
             if is_held(leg.session.theirs):
                 bridge.held(index, True)
@@ -186,6 +193,31 @@ class Anchor(Beside):
             self.recorded = True
             if self._bridge is not None and self.holds and not self._settles:
                 self._bridge.together(self._talk.number, True)
+
+    def tap(self, taps: tuple[Tap, ...]) -> None:
+        """These programs hear what they say from now on, if none does."""
+        if not self.taps:
+            self.taps = taps
+            if self._bridge is not None and self.holds and not self._settles:
+                self._bridge.tap(self._talk.number, taps, self._about())
+
+    def _about(self) -> tuple[tuple[str, str], ...]:
+        """What programs are told of the talk; not the number of who withholds it."""
+        talk = self._talk
+        call, first, second = talk.call, talk.first, talk.second
+        identity = call.identity
+        private = identity.private
+        is_caller = first.came_in and first.index == call.number
+        calls = second.came_in and second.index == call.number
+        return (
+            ("caller", "" if private and is_caller else readable(first.number, call.most)),
+            ("callerName", readable(identity.name, call.most) if is_caller and not private else ""),
+            ("callee", "" if private and calls else readable(second.number, call.most)),
+            ("talk", str(talk.number)),
+            ("legs", f"{first.index} {second.index}"),
+            ("inbound", first.party),
+            ("outbound", second.party),
+        )
 
     def begin(self) -> None:
         """As soon as both have said where they are, and are idle: not before those who have begun
@@ -296,7 +328,7 @@ class Anchor(Beside):
             self._bridge.held(0 if holder is self._talk.first else 1, on)
 
     def pause(self, on: bool) -> None:
-        """What they say is not recorded for a while; or again."""
+        """What they say is not recorded for a while, and no program hears it; or again."""
         if self.paused == on:
             return
         self.paused = on

@@ -404,15 +404,17 @@ class Call(MergingCall):
     def _record_by_code(self, talk: Heard, what: str) -> None:
         """A party wants this talk, and those that follow, to be recorded; or not just now."""
         recorded = self.core.recorded
-        if recorded is None or not isinstance(talk, Talk):
+        if not isinstance(talk, Talk):
             return
         anchor = talk.anchor
         if what == RECORD:
+            if recorded is None:
+                return
             recorded.calls.add(self.call_id)
             self.changed()
             talk.pause(False)
             self.record_talk(talk)
-        elif anchor is not None and anchor.recorded:
+        elif anchor is not None and (anchor.recorded or anchor.taps):
             talk.pause(not anchor.paused)
 
     def _consulted_by(self, leg: Leg) -> Consultation | None:

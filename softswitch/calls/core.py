@@ -10,7 +10,7 @@ from softswitch.calls.codes import InCallCodes
 from softswitch.calls.destination import Destination
 from softswitch.calls.journal import Journal
 from softswitch.calls.numbers import LegNumbers
-from softswitch.config import CallerId, Forwarding
+from softswitch.config import CallerId, Forwarding, Tap
 from softswitch.dialplan import Plays, Route, Source, Stages, Target
 from softswitch.log import CallLog
 from softswitch.sip import (
@@ -238,12 +238,17 @@ class Bridged:
         say is kept, as that of the talk of that number."""
         raise NotImplementedError
 
+    def tap(self, talk: int, taps: tuple[Tap, ...], about: tuple[tuple[str, str], ...]) -> None:
+        """These programs hear what they say in the talk of that number; `about` is what they are
+        told of it."""
+        raise NotImplementedError
+
     def held(self, holder: int, on: bool) -> None:
         """Leg 0 or 1 has put the other one on hold, or does not any more."""
         raise NotImplementedError
 
     def pause(self, on: bool) -> None:
-        """What they say is not recorded for a while; or again."""
+        """What they say is not recorded for a while, and no program hears it; or again."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -259,6 +264,36 @@ class RecordedTalks:
     def __init__(self) -> None:
         self.parties: frozenset[str] = frozenset()
         self.calls: set[str] = set()
+
+
+class TappedTalks:
+    """The programs that listen to talks: to those of `parties`, and to all of `calls` (callIDs).
+    `known` are all that the configuration has, by their keys; `most` listen to one talk."""
+
+    __slots__ = ("calls", "known", "most", "parties")
+
+    def __init__(self) -> None:
+        self.parties: dict[str, Tap] = {}
+        self.calls: dict[str, tuple[Tap, ...]] = {}
+        self.known: dict[str, Tap] = {}
+        self.most = 1
+
+    def add(self, call_id: str, taps: tuple[Tap, ...]) -> bool:
+        """From now on they listen to all talks of that call; whether one does that did not."""
+        there = self.calls.get(call_id, ())
+        new = tuple([one for one in taps if one not in there])[: self.most - len(there)]
+        if new:
+            self.calls[call_id] = there + new
+        return bool(new)
+
+    def of(self, call_id: str, first: str, second: str) -> tuple[Tap, ...]:
+        """Those that listen to a talk of these two parties."""
+        found = list(self.calls.get(call_id, ()))
+        for party in (first, second):
+            tap = self.parties.get(party)
+            if tap is not None and tap not in found:
+                found.append(tap)
+        return tuple(found[: self.most])
 
 
 class Applications:
@@ -487,6 +522,8 @@ class Core(Surroundings):
     applications: Applications
     recorded: RecordedTalks | None
     """Whose talks are recorded; None: nobody's, ever."""
+    tapped: TappedTalks | None
+    """Who listens to talks; None: nobody, ever."""
     transcodes: bool
     """Whether a media worker speaks for callers where the two sides share no codec."""
     music: Plays | None

@@ -20,6 +20,7 @@ from softswitch.calls.records import CallRecord, encode, flow_record, head_of
 from softswitch.calls.search import Search
 from softswitch.calls.talk import Talk, probe
 from softswitch.calls.transfer import RETURNED, Transfer
+from softswitch.config import Tap
 from softswitch.dialplan import Action, Route
 from softswitch.sip import (
     LATE,
@@ -183,7 +184,15 @@ class LastingCall(Consulting):
             if self.transfers
             else (),
             recorded=self.core.recorded is not None and self.call_id in self.core.recorded.calls,
+            tapped=self._tapped(),
         )
+
+    def _tapped(self) -> tuple[str, ...]:
+        """The keys of the programs that listen to all its talks."""
+        tapped = self.core.tapped
+        if tapped is None:
+            return ()
+        return tuple([one.key for one in tapped.calls.get(self.call_id, ())])
 
     def ringing(self) -> list[Leg]:
         """Legs that are rung."""
@@ -277,6 +286,8 @@ class LastingCall(Consulting):
         talk.began()
         if self.core.recorded is not None:
             self.record_talk(talk)
+        if self.core.tapped is not None:
+            self.tap_talk(talk)
         if _is_application(first) and _is_application(second):
             self.core.timers.after(DESERTED, partial(self._deserted, talk))
         return talk
@@ -300,6 +311,12 @@ class LastingCall(Consulting):
             recorded.calls.add(self.call_id)
             self.changed()
 
+    def be_tapped(self, tap: Tap) -> None:
+        """From now on that program listens to all its talks."""
+        tapped = self.core.tapped
+        if tapped is not None and tapped.add(self.call_id, (tap,)):
+            self.changed()
+
     def record_talk(self, talk: Talk) -> None:
         """If it is to be recorded, it is."""
         if self._is_recorded(talk):
@@ -316,13 +333,27 @@ class LastingCall(Consulting):
             or second.party in recorded.parties
         )
 
+    def tap_talk(self, talk: Talk) -> None:
+        """If programs are to hear it, they do."""
+        taps = self.taps_of(talk)
+        if taps:
+            talk.tap_it(taps)
+
+    def taps_of(self, talk: Talk) -> tuple[Tap, ...]:
+        """The programs that are to hear a talk."""
+        tapped = self.core.tapped
+        first, second = talk.first, talk.second
+        if tapped is None or _is_application(first) or _is_application(second):
+            return ()
+        return tapped.of(self.call_id, first.party, second.party)
+
     def mix_talk(self, talk: Talk, mixer: object) -> None:
         """Its two sides share no codec: a media worker is between them already."""
         assert isinstance(mixer, Mixer)
         found = mixer.take()
         if found is not None:
             bridge, asides = found
-            talk.is_mixed(bridge, asides, self._is_recorded(talk))
+            talk.is_mixed(bridge, asides, self._is_recorded(talk), self.taps_of(talk))
         else:
             self.core.timers.after(0.0, partial(self._unmixed, talk))
 
@@ -634,6 +665,8 @@ class LastingCall(Consulting):
             caller.close()
         if core.recorded is not None:
             core.recorded.calls.discard(self.call_id)
+        if core.tapped is not None:
+            core.tapped.calls.pop(self.call_id, None)
         if core.journal is not None:
             core.journal.over(self)
             for leg in self._goodbyes or ():

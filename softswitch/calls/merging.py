@@ -106,10 +106,14 @@ class MergingCall(PlacedCall):
         )
 
     def _recorded_as(self, younger: MergingCall) -> None:
-        """If all talks of that one are recorded, those of this one are, too."""
+        """If all talks of that one are recorded, those of this one are, too; and if programs
+        listen to them."""
         recorded = self.core.recorded
         if recorded is not None and younger.call_id in recorded.calls:
             recorded.calls.add(self.call_id)
+        tapped = self.core.tapped
+        if tapped is not None:
+            tapped.add(self.call_id, tapped.calls.get(younger.call_id, ()))
 
     def _merged(self, older: MergingCall) -> None:
         """What is left of this call is part of an older one."""

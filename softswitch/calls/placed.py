@@ -223,8 +223,11 @@ class PlacedCall(RingingCall):
         attempt = leg.attempt
         if attempt is not None and attempt.mixer is not None:
             self.mix_talk(talk, attempt.mixer)
-        elif core.recorded is not None:
-            self.record_talk(talk)
+        else:
+            if core.recorded is not None:
+                self.record_talk(talk)
+            if core.tapped is not None:
+                self.tap_talk(talk)
         if self.said and core.call_log is not None:
             core.call_log.answered(answered, leg.party, caller.index)
         if early is not None:

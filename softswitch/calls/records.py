@@ -77,7 +77,8 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A talk: its number, the indices of its legs, how it came about and by whom; whether its media
-    goes by way of the switch, is to be recorded there, and is not just now."""
+    goes by way of the switch, is to be recorded there, and is not just now; whether programs hear
+    it there."""
 
     number: int
     first: int
@@ -87,6 +88,7 @@ class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     anchored: bool = False
     recorded: bool = False
     paused: bool = False
+    tapped: bool = False
 
 
 class ParkedRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -120,7 +122,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is the next free leg number of the call at this switch. `base` is its time base
     (`softswitch.calls.numbers`), which holds since the machine's start that `boot` names
     (`softswitch.steady`); empty: no longer than the process. `placed`: no leg came in, the switch
-    has placed the call itself (`softswitch.calls.completing`). `recorded`: all its talks are.
+    has placed the call itself (`softswitch.calls.completing`). `recorded`: all its talks are;
+    `tapped`: keys of the programs that listen to all of them (`softswitch.config.Tap`).
     """
 
     call_id: str
@@ -150,6 +153,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     placed: bool = False
     consultations: tuple[ConsultationRecord, ...] = ()
     recorded: bool = False
+    tapped: tuple[str, ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

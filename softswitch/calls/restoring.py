@@ -114,6 +114,10 @@ def restore(core: Core, flows: Flows, record: CallRecord) -> Call:
     party = record.party or record.legs[0].party
     kind: type[Call] = CompletingCall if record.placed else Call
     call = kind(core, record.call_id, record.owner, record.origin, party, identity)
+    if core.tapped is not None and record.tapped:
+        # Whatever the configuration has no more listens no more.
+        there = core.tapped.known
+        core.tapped.add(call.call_id, tuple([there[key] for key in record.tapped if key in there]))
     call.travelled, call.update = record.travelled, record.update
     call.number, call.came = record.passage, record.came
     call.base = _base(core, record)
@@ -223,6 +227,7 @@ def _talks(call: Call, legs: list[Leg], record: CallRecord) -> None:
                 # Begun when the switch listens: see `Call.resumed`.
                 talk.anchor = Anchor(talk, True, one.recorded)
                 talk.anchor.paused = one.paused
+                talk.anchor.taps = call.taps_of(talk) if one.tapped else ()
 
 
 def _parked(call: Call, record: CallRecord) -> None:

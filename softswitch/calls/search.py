@@ -110,6 +110,9 @@ class Search(Trying):
         recorded = self.call.core.recorded
         if route.record and recorded is not None:
             recorded.calls.add(self.call.call_id)
+        tapped = self.call.core.tapped
+        if route.tap is not None and tapped is not None:
+            tapped.add(self.call.call_id, (route.tap,))
         self.act(route.action)
 
     def act(self, action: Action) -> None:

@@ -22,6 +22,7 @@ from softswitch.calls.leg import OVER, TALKING, WAITING, Heard, Leg
 from softswitch.calls.mixing import may_mix
 from softswitch.calls.records import TalkRecord
 from softswitch.calls.tune import Tune
+from softswitch.config import Tap
 from softswitch.sip import (
     Flow,
     InviteServer,
@@ -140,6 +141,7 @@ class Talk(Heard):
             self.anchor is not None,
             self.anchor is not None and self.anchor.recorded,
             self.anchor is not None and self.anchor.paused,
+            self.anchor is not None and bool(self.anchor.taps),
         )
 
     def record_it(self) -> None:
@@ -149,8 +151,17 @@ class Talk(Heard):
         elif not self.over:
             self._anchor(False, True)
 
-    def _anchor(self, moved: bool, recorded: bool, paused: bool = False) -> Anchor:
-        anchor = self.anchor = Anchor(self, moved, recorded)
+    def tap_it(self, taps: tuple[Tap, ...]) -> None:
+        """From now on these programs hear what they say."""
+        if self.anchor is not None:
+            self.anchor.tap(taps)
+        elif not self.over:
+            self._anchor(False, False, False, taps)
+
+    def _anchor(
+        self, moved: bool, recorded: bool, paused: bool = False, taps: tuple[Tap, ...] = ()
+    ) -> Anchor:
+        anchor = self.anchor = Anchor(self, moved, recorded, taps)
         anchor.paused = paused
         anchor.begin()
         return anchor
@@ -163,7 +174,7 @@ class Talk(Heard):
             self._back()
         else:
             was.stop()
-            self._anchor(True, True)
+            self._anchor(True, was.recorded, was.paused, was.taps)
 
     def anew(self) -> None:
         """Their media goes by way of the switch, but somebody was told to send it elsewhere."""
@@ -171,7 +182,7 @@ class Talk(Heard):
         if was is not None and not self.over:
             was.stop()
             was.abandon()
-            self._anchor(True, was.recorded, was.paused)
+            self._anchor(True, was.recorded, was.paused, was.taps)
 
     def goes_on(self, leg: Leg) -> None:
         """What was to become of that one of them has come to nothing: it may have been told
@@ -207,13 +218,15 @@ class Talk(Heard):
         anchor = self.anchor = Anchor(self, True, False)
         anchor.back()
 
-    def is_mixed(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
+    def is_mixed(
+        self, bridge: Bridged, asides: list[Aside], recorded: bool, taps: tuple[Tap, ...]
+    ) -> None:
         """Their media goes by way of a worker from the beginning, as they share no codec."""
-        anchor = self.anchor = Anchor(self, False, recorded)
+        anchor = self.anchor = Anchor(self, False, recorded, taps)
         anchor.adopt(bridge, asides, recorded)
 
     def pause(self, on: bool) -> None:
-        """What they say is not recorded for a while; or again."""
+        """What they say is not recorded for a while, and no program hears it; or again."""
         if self.anchor is not None:
             self.anchor.pause(on)
 
@@ -235,10 +248,16 @@ class Talk(Heard):
         if was is not None and was.may_fail:
             self.joined()
             return
-        if was is None or was.last or not self.mix(status, was.recorded, was.paused):
+        if was is None or was.last or not self.mix(status, was.recorded, was.paused, was.taps):
             self.call.talk_failed(self, reason)
 
-    def mix(self, status: int, recorded: bool = False, paused: bool = False) -> bool:
+    def mix(
+        self,
+        status: int,
+        recorded: bool = False,
+        paused: bool = False,
+        taps: tuple[Tap, ...] = (),
+    ) -> bool:
         """They do not hear each other, as one of them said this to what the other offers: if they
         share no codec, by way of a worker they do. Whether that is tried."""
         if not may_mix(self.call, status, self.first, self.second) or self.over:
@@ -246,7 +265,7 @@ class Talk(Heard):
         self.joining = False
         anchor = self.anchor
         if anchor is None or anchor.over:
-            anchor = self._anchor(True, recorded, paused)
+            anchor = self._anchor(True, recorded, paused, taps)
         anchor.mixes()
         return True
 

@@ -61,8 +61,18 @@ from softswitch.config.places import (
     read_yaml,
     stamp,
 )
+from softswitch.config.programs import (
+    BACKLOG,
+    CONNECT,
+    MESSAGE,
+    PING,
+    Beside,
+    ProgramModel,
+    host_of,
+)
 from softswitch.config.recording import CopyModel, RecordingModel
 from softswitch.config.sections import SectionTaken, fill_empty_sections, with_sections
+from softswitch.config.taps import Tap, TapModel, TappingModel
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.toll import TollModel, TollRule, toll_rule
 from softswitch.config.values import (
@@ -83,16 +93,21 @@ __all__ = [
     "ALWAYS",
     "AS_IT_IS",
     "AVAILABLE",
+    "BACKLOG",
     "BUSY",
     "CASES",
+    "CONNECT",
     "IN_JSON_A_TEXT",
     "MAX_NUMBER",
     "MAX_REMEMBERED",
+    "MESSAGE",
     "NOT_FORWARDED",
     "NO_ANSWER",
+    "PING",
     "TEXTS",
     "UNREACHABLE",
     "Area",
+    "Beside",
     "CallerId",
     "CallerIdModel",
     "Characters",
@@ -121,6 +136,7 @@ __all__ = [
     "Pattern",
     "PatternError",
     "PatternText",
+    "ProgramModel",
     "RecordingModel",
     "Seconds",
     "SecondsOrOff",
@@ -131,6 +147,9 @@ __all__ = [
     "Stamp",
     "StepSeconds",
     "SwitchSection",
+    "Tap",
+    "TapModel",
+    "TappingModel",
     "Text",
     "TimeZoneText",
     "Timers",
@@ -149,6 +168,7 @@ __all__ = [
     "did_you_mean",
     "fill_empty_sections",
     "formed",
+    "host_of",
     "is_forwardable",
     "number_forms",
     "one_or_more",

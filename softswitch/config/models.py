@@ -41,6 +41,7 @@ from softswitch.config.forwarding import DndKey, FollowModel, Forwarding, Forwar
 from softswitch.config.numbers import NumberForm, NumberForms
 from softswitch.config.places import as_written, did_you_mean
 from softswitch.config.recording import RecordingModel
+from softswitch.config.taps import Tap, TapModel, TappingModel
 from softswitch.config.time_zones import TimeZoneText
 from softswitch.config.toll import TollModel
 from softswitch.config.values import (
@@ -665,6 +666,9 @@ class ExtensionModel(Section):
         default=None, description="where callers may leave messages: true, or its settings"
     )
     record: Flag = Field(default=False, description="what is said in its calls is recorded")
+    tap: TapModel | None = Field(
+        default=None, description="a program that hears what is said in its calls, by its URL"
+    )
 
     @property
     def most_calls(self) -> int | None:
@@ -755,6 +759,9 @@ class TrunkModel(Section):
         "18.1.1), as long as it takes that",
     )
     record: Flag = Field(default=False, description="what is said in its calls is recorded")
+    tap: TapModel | None = Field(
+        default=None, description="a program that hears what is said in its calls, by its URL"
+    )
     prack: Flag = Field(
         default=True, description="whether responses that ring are acknowledged (RFC 3262)"
     )
@@ -780,6 +787,9 @@ class ConfigModel(Section):
     media: Media = Field(default=Media(), description="the way of the audio")
     recording: RecordingModel = Field(
         default_factory=RecordingModel, description="what is said in calls, in files"
+    )
+    tapping: TappingModel = Field(
+        default=TappingModel(), description="programs that listen in on calls"
     )
     voicemail: VoicemailModel = Field(
         default=VoicemailModel(), description="messages that callers leave"
@@ -812,6 +822,7 @@ class Extension:
     ha1: Mapping[str, str] | None = field(default=None, repr=False)
     mailbox: Mailbox | None = None
     record: bool = False
+    tap: Tap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -841,7 +852,8 @@ class Trunk:
     ``account`` is ours there, if there is one. Over TLS it is believed by the authorities in ``ca``
     (None: the system's), if ``verify``. ``listener`` is the address of ours, ``host:port``, by
     which its requests go; empty: the first of its kind. ``large_by_tcp``: what is too large for a
-    datagram goes by TCP. ``record``: its calls are recorded.
+    datagram goes by TCP. ``record``: its calls are recorded, and
+    ``tap`` hears them.
     """
 
     name: str
@@ -866,6 +878,7 @@ class Trunk:
     listener: str = ""
     large_by_tcp: bool = False
     record: bool = False
+    tap: Tap | None = None
 
     @property
     def hop(self) -> TrunkAddress:

@@ -20,14 +20,14 @@ class SwitchCalls:
         found = [call for call in found if call.call_id == call_id and not call.over]
         if not found:
             raise LookupError(f"no call {call_id[:200]} is under way here")
-        if recorded is None:
+        if recorded is None and switch.tapped is None:
             raise LookupError("nothing is recorded here: no route, extension or trunk has `record`")
-        if not paused:
+        if not paused and recorded is not None:
             recorded.calls.add(call_id)
         talks = 0
         for call in found:
             for talk in call.talks():
-                if not paused:
+                if not paused and recorded is not None:
                     call.record_talk(talk)
                 if talk.anchor is not None:
                     talk.pause(paused)

@@ -19,6 +19,7 @@ from softswitch.config import (
     PatternError,
     PatternText,
     Section,
+    TapModel,
     Text,
     Where,
     YamlFile,
@@ -97,6 +98,9 @@ class RouteModel(ActionModel):
         default=False, description="a call for help, which no limit of the switch stops"
     )
     record: Flag = Field(default=False, description="what is said is recorded")
+    tap: TapModel | None = Field(
+        default=None, description="a program that hears what is said, by its URL"
+    )
 
 
 _KEYS = {field.alias or name for name, field in RouteModel.model_fields.items()}
@@ -265,4 +269,5 @@ def _route_template(
         caller=None if route.caller is None else route.caller.read(),
         emergency=route.emergency,
         record=route.record,
+        tap=None if route.tap is None else route.tap.read(),
     )

@@ -16,6 +16,8 @@ from softswitch.config import (
     Seconds,
     SecondsOrOff,
     Section,
+    Tap,
+    TapModel,
     Text,
     Where,
     YamlFile,
@@ -67,7 +69,7 @@ class Queue(msgspec.Struct, frozen=True):
     seconds, one that has talked for ``wrap_up`` seconds. After ``longest_wait`` seconds (0: no
     limit), where ``most`` wait already, and while nobody is logged in, unless it ``waits``, it is
     ``otherwise`` (None: what the route says). ``choices`` are what keys stand for meanwhile.
-    ``record``: what callers say to agents is recorded.
+    ``record``: what callers say to agents is recorded; ``tap`` hears it.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Queue(msgspec.Struct, frozen=True):
     most: int = 100
     waits: bool = False
     record: bool = False
+    tap: Tap | None = None
     choices: Mapping[str, Template] = {}
     otherwise: Template | None = None
 
@@ -95,8 +98,10 @@ class Queue(msgspec.Struct, frozen=True):
     def told(self) -> str:
         """It in words."""
         listed = ", ".join(agent.told() for agent in self.agents)
-        recorded = ", recorded" if self.record else ""
-        return f"queue {self.name}: {self.strategy} of {listed}, {self.ring:g} s each{recorded}"
+        more = ", recorded" if self.record else ""
+        if self.tap is not None:
+            more += f", {self.tap.told()}"
+        return f"queue {self.name}: {self.strategy} of {listed}, {self.ring:g} s each{more}"
 
 
 # How it is written
@@ -190,6 +195,9 @@ class QueueModel(Section):
         default="else", description="what it is while no agent is logged in"
     )
     record: Flag = Field(default=False, description="what callers say to agents is recorded")
+    tap: TapModel | None = Field(
+        default=None, description="a program that hears what callers say to agents, by its URL"
+    )
     choices: dict[Annotated[str, AfterValidator(_key)], ActionModel] = Field(
         default={}, description="by the key that who waits no longer presses, what it stands for"
     )
@@ -218,6 +226,7 @@ def read_queue(name: str, model: QueueModel, timeout: float, music: str) -> Queu
         model.most,
         model.empty == WAIT,
         model.record,
+        None if model.tap is None else model.tap.read(),
         {key: shaped(action, timeout) for key, action in model.choices.items()},
         None if model.otherwise is None else shaped(model.otherwise, timeout),
     )

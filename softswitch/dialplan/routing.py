@@ -26,6 +26,7 @@ from softswitch.config import (
     Pattern,
     Shape,
     Stamp,
+    Tap,
 )
 from softswitch.dialplan.actions import Action, DialTemplate, PlayTemplate, Shaped, Template
 from softswitch.dialplan.conditions import Condition
@@ -52,7 +53,7 @@ class Route(msgspec.Struct, frozen=True):
     ``properties`` (the route's ``set:``) and ``once`` (its ``set_once:``) are shared by all calls
     of the route: do not change them. ``lines`` are header lines for its INVITEs, each with its
     CRLF; ``caller`` is whom those called are shown instead of the caller; ``emergency`` that no
-    limit may stop the call; ``record`` that its talks are recorded.
+    limit may stop the call; ``record`` that its talks are recorded, ``tap`` who hears them.
     """
 
     match: str
@@ -65,6 +66,7 @@ class Route(msgspec.Struct, frozen=True):
     caller: CallerId | None = None
     emergency: bool = False
     record: bool = False
+    tap: Tap | None = None
 
     def told(self) -> list[str]:
         """What it says besides its action and properties, a line each."""
@@ -75,6 +77,8 @@ class Route(msgspec.Struct, frozen=True):
             lines.append("a call for help")
         if self.record:
             lines.append("recorded")
+        if self.tap is not None:
+            lines.append(self.tap.told())
         return lines
 
 
@@ -130,6 +134,7 @@ class RouteTemplate:
     caller: CallerId | None = None
     emergency: bool = False
     record: bool = False
+    tap: Tap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +285,11 @@ class Dialplan:
             queue.record for queue in self.queues.values()
         )
 
+    def taps(self) -> list[Tap]:
+        """The programs that listen to calls of some route, or queue."""
+        found = [plan.tap for plan in self.routes if plan.tap is not None]
+        return found + [one.tap for one in self.queues.values() if one.tap is not None]
+
     def leads(self, dialled: str, source: Source) -> bool:
         """Whether there is a route for that at any time."""
         found = self._trie.matching(dialled)
@@ -359,6 +369,7 @@ class Dialplan:
             plan.caller,
             plan.emergency,
             plan.record,
+            plan.tap,
         )
 
 

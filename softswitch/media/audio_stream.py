@@ -31,6 +31,8 @@ SAMPLES: Final = 160
 """Of a frame, which is 20 ms."""
 INBOUND: Final = "inbound"
 """The track that is the caller."""
+OUTBOUND: Final = "outbound"
+"""The one that is who was called."""
 MOST_MARKS: Final = 1000
 """Marks that may wait for what is before them."""
 LONGEST_NAME: Final = 256
@@ -69,9 +71,13 @@ def _json(what: object) -> str:
 
 
 class AudioStream:
-    """One stream. What it returns are messages to be sent, in their order."""
+    """One stream. What it returns are messages to be sent, in their order. A program that `listens`
+    is not heard: whatever it sends is passed over."""
 
-    def __init__(self, order: Stream, tracks: tuple[str, ...] = (INBOUND,)) -> None:
+    def __init__(
+        self, order: Stream, tracks: tuple[str, ...] = (INBOUND,), listens: bool = False
+    ) -> None:
+        self.listens = listens
         self._order = order
         self._linear = order.linear
         self._sid = _json(order.sid)
@@ -92,6 +98,11 @@ class AudioStream:
         self._held = False
         self._passing: list[str] = []  # marks whose sound is being heard
         self._passed: list[str] = []
+
+    @property
+    def tracks(self) -> int:
+        """How many there are."""
+        return len(self._tracks)
 
     # --- to the program
 
@@ -169,6 +180,8 @@ class AudioStream:
 
     def received(self, text: bytes) -> list[str]:
         """A message has come. What is none of ours is passed over. Raises Garbage, Flood."""
+        if self.listens:
+            return []
         try:
             message = _DECODER.decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

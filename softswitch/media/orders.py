@@ -157,6 +157,33 @@ class StopStream(msgspec.Struct, frozen=True, tag=True, array_like=True):
     port: int
 
 
+class Tap(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Connect a program that hears and is not heard: who is at the port ``inbound`` is one track of
+    its stream, who is at ``outbound`` another (0: there is none). It is told of by the port of the
+    ``stream``, and is over with one of the two. ``paused``: it hears silence."""
+
+    port: int
+    stream: Stream
+    inbound: int
+    outbound: int
+    paused: bool = False
+
+
+class PauseTap(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A program of that port hears silence for a while (``on``), or what is said again."""
+
+    port: int
+    job: int
+    on: bool = True
+
+
+class StopTap(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """That is enough: the program is told so."""
+
+    port: int
+    job: int
+
+
 class Ask(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Is it still at work? It says ``Here``."""
 
@@ -181,6 +208,9 @@ Order: TypeAlias = (
     | StopRecording
     | Stream
     | StopStream
+    | Tap
+    | PauseTap
+    | StopTap
     | Ask
     | Release
 )

@@ -25,6 +25,7 @@ from softswitch.media.orders import (
     Join,
     Order,
     PauseRecording,
+    PauseTap,
     Play,
     Played,
     Prepare,
@@ -39,9 +40,11 @@ from softswitch.media.orders import (
     Speaking,
     StopRecording,
     StopStream,
+    StopTap,
     Stream,
     StreamEnded,
     Streaming,
+    Tap,
     Up,
 )
 
@@ -216,6 +219,22 @@ class Port:
     def stop_stream(self) -> None:
         """That is enough."""
         self.worker.order(StopStream(self.number))
+
+    def tap(self, order: Stream, inbound: int, outbound: int, paused: bool) -> int:
+        """Connect a program that hears who is at two ports of its worker (0: not that one), by an
+        order whose port and job are filled in here; the number of the job."""
+        self._job += 1
+        stream = msgspec.structs.replace(order, port=self.number, job=self._job)
+        self.worker.order(Tap(self.number, stream, inbound, outbound, paused))
+        return self._job
+
+    def pause_tap(self, job: int, on: bool) -> None:
+        """It hears silence for a while; or what is said again."""
+        self.worker.order(PauseTap(self.number, job, on))
+
+    def stop_tap(self, job: int) -> None:
+        """That is enough."""
+        self.worker.order(StopTap(self.number, job))
 
     def release(self) -> None:
         """It is needed no more."""

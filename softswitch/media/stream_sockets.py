@@ -46,7 +46,7 @@ LEAVES: Final = 1.0
 SENDS: Final = 16384
 """Bytes that the system may keep for a program that does not read (SO_SNDBUF)."""
 A_SECOND: Final = 16_000
-"""Bytes that a second of audio has as messages, about (μ-law)."""
+"""Bytes that a second of a track has as messages, about (μ-law)."""
 LONGEST_REASON: Final = 100
 """Characters of what a program said why it closes."""
 NORMAL: Final = (CloseCode.NORMAL_CLOSURE, CloseCode.NO_STATUS_RCVD)
@@ -70,7 +70,7 @@ class Connection:
         self.socket: socket.socket | None = None
         self.protocol: ClientProtocol | None = None
         self.out = bytearray()
-        self.most_out = int(order.backlog * A_SECOND * (2 if order.linear else 1))
+        self.most_out = int(order.backlog * A_SECOND * (2 if order.linear else 1) * stream.tracks)
         self.began = 0.0
         self.fragments: list[bytes] = []
         self.reads_at: float | None = None
@@ -328,6 +328,8 @@ class StreamSockets:
         assert protocol is not None
         if frame.opcode is Opcode.PONG:
             one.ponged = True
+            return
+        if one.stream.listens:
             return
         if frame.opcode is Opcode.BINARY:
             self._give_up(

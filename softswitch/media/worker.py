@@ -37,6 +37,7 @@ from softswitch.media.orders import (
     Here,
     Join,
     PauseRecording,
+    PauseTap,
     Play,
     Played,
     Prepare,
@@ -49,8 +50,10 @@ from softswitch.media.orders import (
     Speaking,
     StopRecording,
     StopStream,
+    StopTap,
     Stream,
     StreamEnded,
+    Tap,
     Tone,
     Up,
     encode,
@@ -220,6 +223,7 @@ class Worker:
         while not self._over:
             wait = WORKS if self._ports else RESTS
             self._endpoint.libHandleEvents(round(wait * 1000))
+            self._renew()
             self._obey()
             self._notice()
         self._streams.close()
@@ -325,6 +329,9 @@ class Worker:
                     self._say(Recorded(order.port, order.job, 0.0, 0.0, "gone", "no such port"))
                 elif isinstance(order, Stream):
                     self._say(StreamEnded(order.port, order.job, "stopped", "no such port"))
+                elif isinstance(order, Tap):
+                    job = order.stream.job
+                    self._say(StreamEnded(order.port, job, "stopped", "no such port"))
             elif isinstance(order, Play):
                 self._stop(port)
                 port.sounds, port.loop, port.job, port.next = (
@@ -346,6 +353,12 @@ class Worker:
                 self._stream(port, order)
             elif isinstance(order, StopStream):
                 self._streams.stop(port.number, port.audio)
+            elif isinstance(order, Tap):
+                self._tap(order)
+            elif isinstance(order, PauseTap):
+                self._streams.pause_tap(order.port, order.job, order.on)
+            elif isinstance(order, StopTap):
+                self._streams.stop_tap(order.port, order.job, self._audio)
             elif isinstance(order, Echo):
                 port.echo = order.on
                 self._echo(port)
@@ -368,7 +381,7 @@ class Worker:
     def _release(self, port: _Port) -> None:
         self._stop(port)
         self._recorded(port, "stopped")
-        self._streams.stop(port.number, port.audio)
+        self._streams.leaves(port.number, self._audio)
         call = port.call
         self._forget(port)
         if call is None:
@@ -565,6 +578,13 @@ class Worker:
             self._streams.stop(port.number, port.audio)
             log.error("no stream: %s", error.reason)
 
+    def _tap(self, order: Tap) -> None:
+        try:
+            self._streams.tap(order, self._audio)
+        except pj.Error as error:
+            self._streams.stop_tap(order.port, order.stream.job, self._audio)
+            log.error("no tap: %s", error.reason)
+
     # --- what is recorded
 
     def _record(self, port: _Port, order: Record) -> None:
@@ -638,6 +658,18 @@ class Worker:
 
     # --- what happens
 
+    def _renew(self) -> None:
+        """Before orders: whoever has a new agreement, or has hung up, is at another slot of the
+        bridge, or at none. Who is parted from a slot that is gone is heard by nobody any more, not
+        even by its recording."""
+        for kind, call, what in list(self.happened):
+            if call.port is None:
+                continue
+            if kind == "media":
+                self._media(call)
+            elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
+                call.port.audio = None
+
     def _notice(self) -> None:
         while self.happened:
             kind, call, what = self.happened.popleft()
@@ -650,8 +682,8 @@ class Worker:
                 if port is not None:
                     self._stop(port)
                     self._recorded(port, "gone")
-                    self._streams.stop(port.number)
                     port.call = port.audio = None
+                    self._streams.leaves(port.number, self._audio)
                     self._forget(port)
                     self._say(Gone(port.number))
         with contextlib.suppress(Empty):

@@ -111,7 +111,9 @@ def test_a_route(office: Office) -> None:
     alice.send("hangup")
     bob.expect("ended", 10)
     (one,) = recordings(office, "91002")
-    assert is_kept(one) > 2
+    seconds = is_kept(one)
+    assert seconds > 2
+    assert sides(one["path"], seconds - 0.6)[1] == pytest.approx(620, abs=5), "it is heard still"
     left, right = sides(one["path"], 0.3, 1.0)
     assert left is not None
     assert abs(left - 440) < 5
