@@ -286,6 +286,10 @@ class TappedTalks:
             self.calls[call_id] = there + new
         return bool(new)
 
+    def keys(self, call_id: str) -> tuple[str, ...]:
+        """The keys of those that listen to all talks of that call."""
+        return tuple([one.key for one in self.calls.get(call_id, ())])
+
     def of(self, call_id: str, first: str, second: str) -> tuple[Tap, ...]:
         """Those that listen to a talk of these two parties."""
         found = list(self.calls.get(call_id, ()))

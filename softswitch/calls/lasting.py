@@ -184,15 +184,8 @@ class LastingCall(Consulting):
             if self.transfers
             else (),
             recorded=self.core.recorded is not None and self.call_id in self.core.recorded.calls,
-            tapped=self._tapped(),
+            tapped=() if self.core.tapped is None else self.core.tapped.keys(self.call_id),
         )
-
-    def _tapped(self) -> tuple[str, ...]:
-        """The keys of the programs that listen to all its talks."""
-        tapped = self.core.tapped
-        if tapped is None:
-            return ()
-        return tuple([one.key for one in tapped.calls.get(self.call_id, ())])
 
     def ringing(self) -> list[Leg]:
         """Legs that are rung."""

@@ -668,7 +668,7 @@ class Worker:
             if kind == "media":
                 self._media(call)
             elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
-                call.port.audio = None
+                call.port.audio, call.port.up = None, False
 
     def _notice(self) -> None:
         while self.happened:

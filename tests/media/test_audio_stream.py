@@ -89,6 +89,16 @@ def test_more_tracks_than_one() -> None:
 # --- from the program
 
 
+@given(st.binary(max_size=100))
+def test_who_listens_is_not_heard(text: bytes) -> None:
+    """Whatever it sends."""
+    one = stream(listens=True, tracks=("inbound", "outbound"))
+    for message in (text, media(bytes(160)), mark("said"), CLEAR):
+        assert one.received(message) == []
+    assert one.silent
+    assert one.next_frame() is None
+
+
 @given(st.lists(st.binary(max_size=700), max_size=20), st.booleans())
 def test_all_is_heard_in_its_order(parts: list[bytes], linear: bool) -> None:
     """However it was cut; what is missing of the last frame is silence."""
