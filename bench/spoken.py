@@ -25,6 +25,7 @@ import threading
 import time
 from pathlib import Path
 
+from bench.asterisk import PLAYS, Asterisk
 from bench.process import cpu_seconds, memory_bytes, tree
 from softswitch.lab.children import SwitchChild
 from softswitch.lab.ports import free_port
@@ -315,7 +316,15 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=50.0, help="calls a second")
+    parser.add_argument(
+        "--asterisk",
+        type=Path,
+        metavar="ROOT",
+        help="measure that of this Debian instead (bench/asterisk.py): echo, conference",
+    )
     options = parser.parse_args()
+    if options.asterisk is not None and options.play not in PLAYS:
+        parser.error(f"Asterisk is asked for {' and '.join(PLAYS)} only")
     with tempfile.TemporaryDirectory(prefix="spoken-") as name:
         folder, sip = Path(name), free_port()
         callers = Callers(sip, options.callers)
@@ -325,7 +334,11 @@ def main() -> int:
         (folder / "spoken.yaml").write_text(
             CONFIG.format(sip=sip, callers=callers.port, callees=callees.port)
         )
-        switch = SwitchChild("spoken", folder / "spoken.yaml")
+        switch: SwitchChild | Asterisk = (
+            Asterisk(options.asterisk, sip, folder)
+            if options.asterisk is not None
+            else SwitchChild("spoken", folder / "spoken.yaml")
+        )
         program = subprocess.Popen(
             [sys.executable, "-m", "bench.agent", str(agent)], stdout=subprocess.PIPE
         )
@@ -346,7 +359,10 @@ def main() -> int:
 
 
 def _measure(
-    options: argparse.Namespace, folder: Path, callers: Callers, switch: SwitchChild
+    options: argparse.Namespace,
+    folder: Path,
+    callers: Callers,
+    switch: SwitchChild | Asterisk,
 ) -> int:
     idle = memory_bytes(switch.pid)
     callers.call(options.play, options.rate)
