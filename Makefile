@@ -17,6 +17,7 @@ COMPILE := $(if $(filter no,$(COMPILED)),plain,$(BIN)/.compiled)
 PACKAGES_TEST := sip-tester nftables kamailio kamailio-sqlite-modules baresip-core linphone-cli sipsak chromium systemd tshark sox
 
 BROWSER := tests/interop/browser
+PIPECAT := tests/interop/pipecat
 
 .PHONY: compiled plain run test types style bench load simulate faults format clean sipp peers
 .DELETE_ON_ERROR:
@@ -91,7 +92,7 @@ sipp:
 		else echo "for load tests: sudo apt-get install $(PACKAGES_RUN)" >&2; fi; }
 
 # What the tests call with, and through.
-peers: $(BROWSER)/phone.bundle.js
+peers: $(BROWSER)/phone.bundle.js $(PIPECAT)/.venv/.installed
 	@command -v sipp >/dev/null && command -v kamailio >/dev/null && command -v baresip >/dev/null \
 		&& command -v linphonec >/dev/null && command -v sipsak >/dev/null && command -v nft >/dev/null \
 		&& command -v chromium >/dev/null && command -v tshark >/dev/null && command -v sox >/dev/null \
@@ -108,6 +109,14 @@ $(BROWSER)/phone.bundle.js: $(BROWSER)/phone.js $(BROWSER)/package-lock.json
 		else echo "the tests need: sudo apt-get install nodejs npm" >&2; exit 1; fi; }
 	@cd $(BROWSER) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
+# The voice agent: an environment of its own, as Pipecat asks for far more than the project, and in
+# other versions. It has no pip of its own.
+$(PIPECAT)/.venv/.installed: $(PIPECAT)/requirements.txt | $(BIN)/.venv
+	@$(BIN)/python -m venv --clear --without-pip $(PIPECAT)/.venv
+	@$(BIN)/python -m pip --python $(PIPECAT)/.venv/bin/python install --quiet \
+		--disable-pip-version-check --no-compile --no-deps -r $<
+	@touch $@
+
 # Seeds of the call data servers' simulation: make simulate SEEDS=100000
 SEEDS ?= 10000
 simulate: $(BIN)/.installed-test $(COMPILE)
@@ -121,4 +130,4 @@ faults: $(BIN)/.installed-test $(COMPILE) peers
 	$(BIN)/python -m bench.faults $(if $(KILL),--kill $(KILL) --rate $(RATE) --times $(TIMES)) $(FAULTS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) $(PIPECAT)/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

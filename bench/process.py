@@ -42,8 +42,9 @@ def cpu_seconds(pid: int) -> float:
     return total / TICKS_PER_SECOND
 
 
-def memory_bytes(pid: int) -> int:
-    """Proportional set size of the process tree: shared pages are counted once."""
+def memory_bytes(pid: int, kind: str = "Pss") -> int:
+    """Proportional set size of the process tree: shared pages are counted once. ``Pss_Anon``: of
+    that what belongs to no file, which does not depend on who else has the same libraries open."""
     total = 0
     for member in tree(pid):
         try:
@@ -51,7 +52,7 @@ def memory_bytes(pid: int) -> int:
         except (FileNotFoundError, ProcessLookupError):
             continue
         for line in rollup.splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{kind}:"):
                 total += int(line.split()[1]) * 1024
     return total
 

@@ -403,6 +403,7 @@ HOW = (
     "park",
     "queue",
     "conference",
+    "page",
     "application",
 )
 """How a talk came about. ``returned``: a transfer failed, and whom it was to part talk on."""

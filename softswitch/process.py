@@ -28,6 +28,7 @@ from softswitch.control import (
     agent_rows,
     conference_rows,
     media_rows,
+    page_rows,
     queue_rows,
     toll_rows,
 )
@@ -192,6 +193,7 @@ class Process:
         status.more["toll"] = partial(toll_rows, switch)
         status.more["media"] = partial(media_rows, switch)
         status.more["conferences"] = partial(conference_rows, switch)
+        status.more["pages"] = partial(page_rows, switch)
         status.more["queues"] = partial(queue_rows, switch)
         status.more["agents"] = partial(agent_rows, switch)
         self._plugins.hook.views.call_historic(kwargs={"views": SwitchViews(status, traced)})

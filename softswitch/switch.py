@@ -301,6 +301,7 @@ class Switch(Core):
         self.applications = self.spoken = Applications(
             self.name, self._dialplan, network, self.timers, now_us, self.emit, self.queues
         )
+        self.spoken.phones = self
         self._take_up_sounds(config)
         self.restarting = Restarting(
             network,
@@ -864,6 +865,28 @@ class Switch(Core):
         self.counters.calls += 1
         made = self.call_ids.made()
         return CompletingCall.placed(self, made.call_id, made.owner, caller, callee, number, errand)
+
+    # --- whom a page calls (softswitch.applications.page.Phones)
+
+    def address_of(self, extension: str) -> str:
+        """By which address and port a phone of it knows this switch; empty: none can be reached."""
+        phones = self.targets.phones(extension)
+        return phones[0][1].sent_by if phones else ""
+
+    def all_in_use(self) -> frozenset[str]:
+        """The extensions of which a leg rings or talks."""
+        return frozenset(
+            [
+                leg.party[10:]
+                for leg in self.legs.values()
+                if leg.party.startswith("extension:") and in_use(leg)
+            ]
+        )
+
+    def wants_quiet(self, extension: str) -> bool:
+        """Whether it is not to be disturbed."""
+        forwarding = self.forwardings.get(extension)
+        return forwarding is not None and forwarding.dnd
 
     # --- calls of the process before
 

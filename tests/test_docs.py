@@ -175,6 +175,7 @@ def silence(path: Path) -> None:
         ("docs/recording.md", 2),
         ("docs/queues.md", 2),
         ("docs/conferences.md", 2),
+        ("docs/paging.md", 2),
         ("docs/streams.md", 4),
     ],
 )

@@ -70,7 +70,8 @@ def test_files_of_tests_have_names_of_their_own() -> None:
     """Outside of packages pytest takes two of one name for one module."""
     known: dict[str, Path] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        if "node_modules" in path.parts or (path.parent / "__init__.py").exists():
+        others = {"node_modules", ".venv"} & set(path.parts)
+        if others or (path.parent / "__init__.py").exists():
             continue
         assert path.name not in known, f"{path} beside {known[path.name]}"
         known[path.name] = path

@@ -5,6 +5,7 @@ the worker tells comes in by it, and what is to be heard goes out.
 """
 
 from softswitch.applications.applications import Applications
+from softswitch.applications.page import PageApplication
 from softswitch.applications.queues import (
     ABANDONED,
     ANSWERED,
@@ -27,6 +28,7 @@ __all__ = [
     "STATES",
     "Application",
     "Applications",
+    "PageApplication",
     "Queues",
     "Seat",
 ]

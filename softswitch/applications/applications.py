@@ -6,11 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from softswitch import events
 from softswitch.applications.bridge import Bridge, facts_of
 from softswitch.applications.conference import ConferenceApplication, DoorApplication
 from softswitch.applications.mailbox import MailboxApplication
 from softswitch.applications.menu import MenuApplication
+from softswitch.applications.page import PageApplication, PagedApplication, Phones
 from softswitch.applications.queue import QueueApplication
 from softswitch.applications.queues import Queues
 from softswitch.applications.rooms import NONE_FREE, Rooms
@@ -31,6 +34,7 @@ from softswitch.config import TappingModel
 from softswitch.dialplan import (
     Announcement,
     Clock,
+    Conference,
     ConferencePlay,
     Dialplan,
     Echo,
@@ -38,6 +42,8 @@ from softswitch.dialplan import (
     MenuPlay,
     MusicPlay,
     OwnNumber,
+    PagePlay,
+    Play,
     Played,
     Plays,
     QueuePlay,
@@ -53,6 +59,7 @@ from softswitch.voicemail import Voicemail
 
 NO_MAILBOX: Final = (480, "No Mailbox")
 NO_CONFERENCE: Final = (404, "No Such Conference")
+PAGE_OVER: Final = (404, "Page Over")
 
 
 class Applications(Known):
@@ -79,6 +86,11 @@ class Applications(Known):
         self.queues = queues
         self.workers: Workers | None = None
         self.rooms = Rooms(self)
+        self.pages = Rooms(self)
+        """Those of pages."""
+        self._paged = 0  # pages, so far
+        self.phones: Phones | None = None
+        """Whom a page can call; None: nobody."""
         self.sounds: Sounds | None = None
         self.messages: Voicemail | None = None
         self.address = ""
@@ -202,6 +214,11 @@ class Applications(Known):
                 # Not answered, to be hung up on at once.
                 then(NO_MAILBOX)
                 return
+        if isinstance(what, PagePlay) and not what.room:
+            self._paged += 1
+            # No conference can have that name.
+            what = msgspec.structs.replace(what, room=f"page {self._paged}")
+            play = Play(what, play.number, play.then, play.otherwise)
         seat = Seat(self, play)
         where = self.address or _host_of(address)
         seated = partial(self._seated, seat, play, where, then)
@@ -213,11 +230,23 @@ class Applications(Known):
             if what.admitted or not conference.guarded:
                 self.rooms.enter(conference, seat, what.leads, where, seated)
                 return
+        if isinstance(what, PagePlay):
+            if what.paged and self.pages.room(what.room) is None:
+                then(PAGE_OVER)
+                return
+            room = Conference(what.room, len(what.extensions) + 1)
+            self.pages.enter(room, seat, True, where, seated)
+            return
         workers.want(seat, where, seated)
 
     def leg_over(self, leg: Member) -> None:
         """See `calls.Applications`."""
         self.queues.leg_over(leg)
+        for room in self.pages.all:
+            # Who pages comes first.
+            first = room.members[0] if room.members else None
+            if isinstance(first, PageApplication) and first.seat.leg is leg:
+                first.last_word()
 
     def _seated(
         self,
@@ -245,6 +274,10 @@ class Applications(Known):
             if conference is not None and not what.admitted and conference.guarded:
                 return DoorApplication(seat, conference)
             return ConferenceApplication(seat, self.rooms, what)
+        if isinstance(what, PagePlay):
+            if what.paged or self.phones is None:
+                return PagedApplication(seat, self.pages, what)
+            return PageApplication(seat, self.pages, what, self.phones)
         return _application(seat, what, self.queues)
 
 
@@ -270,7 +303,7 @@ def _application(seat: Seat, what: Played, queues: Queues) -> Application:
             return MailboxApplication(seat, what)
         case QueuePlay():
             return QueueApplication(seat, what, queues)
-        case ConferencePlay():
+        case ConferencePlay() | PagePlay():
             raise AssertionError("rooms are the applications' own")
         case StreamPlay():
             return StreamApplication(seat, what)

@@ -43,6 +43,7 @@ from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import is_failure, is_goodbye
 from softswitch.calls.leg import Leg, state_of
 from softswitch.calls.numbers import LegNumbers
+from softswitch.calls.paging import NOTHING_TO_HEAR, Paging, Wanted
 from softswitch.calls.passing import PASSED, TO_CARRIERS
 from softswitch.calls.records import FlowRecord, decode
 from softswitch.calls.refusals import (
@@ -80,6 +81,7 @@ __all__ = [
     "LINE_FULL",
     "LOOP",
     "METHODS",
+    "NOTHING_TO_HEAR",
     "PASSED",
     "PAUSE",
     "REACHED",
@@ -110,6 +112,7 @@ __all__ = [
     "LineCounts",
     "Member",
     "Opened",
+    "Paging",
     "Passage",
     "RecordedTalks",
     "Refusals",
@@ -119,6 +122,7 @@ __all__ = [
     "TollLimits",
     "TrunkStates",
     "Waiting",
+    "Wanted",
     "body_lines",
     "contact_line",
     "decode",

@@ -6,7 +6,7 @@ the timers it set, sends through the transactions it was given, and tells every 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from softswitch.calls.aside import Aside
@@ -19,6 +19,7 @@ from softswitch.calls.headers import SDP_LINE, contact_line, content_lines
 from softswitch.calls.leg import INVITING, Heard, Leg
 from softswitch.calls.merging import MergingCall
 from softswitch.calls.onward import Onward
+from softswitch.calls.paging import Page, Paged, Paging, Wanted
 from softswitch.calls.parked import Parked
 from softswitch.calls.passing import Passed, any_in, passed
 from softswitch.calls.search import Search
@@ -294,6 +295,34 @@ class Call(MergingCall):
         for transfer in list(self.transfers or ()):
             if isinstance(transfer, Summons) and transfer.application is application:
                 transfer.withdraw()
+
+    def page(
+        self,
+        application: Leg,
+        wanted: Sequence[Wanted],
+        lines: str,
+        timeout: float,
+        paging: Paging,
+    ) -> bool:
+        """Call these phones, with these header lines and for so many seconds, for who talks with
+        the application of a page; whether that can be just now. `paging` is told what comes of
+        it, which may be at once."""
+        talk = application.talk
+        kept = talk.other(application) if talk is not None else None
+        if self.over or kept is None or self._busy(kept) or not kept.up:
+            return False
+        own = kept.index == self.number
+        identity = self.identity if own else self.core.parties.named(kept.party, kept.number)
+        page = Page(self, kept, application, identity, lines, timeout, paging)
+        self._add(page)
+        page.start(wanted)
+        return True
+
+    def end_page(self, application: Leg) -> None:
+        """All phones that hear who talks with that one are hung up on."""
+        for transfer in list(self.transfers or ()):
+            if isinstance(transfer, Page) and transfer.application is application:
+                transfer.end()
 
     def application_lost(self, application: Leg, otherwise: Action | None, why: str) -> None:
         """A worker has died, and the leg of its application with it: whom it talked with goes on
@@ -609,7 +638,8 @@ class Call(MergingCall):
 
     def lets_take(self, leg: Leg) -> bool:
         """Whether somebody else may take the call that rings at a leg."""
-        return True
+        search = _search_of(leg)
+        return search is None or not isinstance(search.user, Paged)
 
     def _leg_of(self, replaces: Replaces) -> Leg | None:
         for ours, theirs in (

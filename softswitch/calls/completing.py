@@ -298,7 +298,7 @@ class CompletingCall(Call):
 
     def lets_take(self, leg: Leg) -> bool:
         """See `Call`: that the caller is rung is nobody else's call."""
-        return self.recall is None
+        return self.recall is None and super().lets_take(leg)
 
     def record(self) -> CallRecord:
         """See `LastingCall`."""

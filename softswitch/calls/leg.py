@@ -520,4 +520,5 @@ class Leg(Member):
             session.origin,
             self.refresh.terms if self.refresh is not None else None,
             self.updates,
+            session.ack_body,
         )

@@ -193,7 +193,7 @@ class Mixer(Beside):
 
 
 def _told(aside: Aside, said: bytes, response: Response) -> None:
-    """The worker has heard where somebody is who rings; whose its port is by now does not matter."""
+    """The worker has heard where somebody is who rings, whoever has its port by now."""
     status, session = response.status, aside.session
     if status < 200 or aside.call is None:
         return

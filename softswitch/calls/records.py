@@ -36,7 +36,8 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `answer` is our 2xx to it, in want of an ACK of CSeq `answer_cseq`; empty if there is none.
     `answer_key` is what its re-INVITE is known by (§17.2.3), empty if it was no re-INVITE.
     `theirs` is the description that it sent last, `ours` what it was sent under another `origin`;
-    empty: what whom it talks with has sent. `terms` are those of its session timer.
+    empty: what whom it talks with has sent. `terms` are those of its session timer. `ack_body` is
+    what the ACK of `ack_cseq` says, which it may not have heard.
     """
 
     index: int
@@ -71,6 +72,7 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     origin: Origin | None = None
     terms: Terms | None = None
     updates: bool = False
+    ack_body: bytes = b""
 
 
 class TalkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

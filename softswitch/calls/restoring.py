@@ -22,7 +22,7 @@ from softswitch.calls.call import Call
 from softswitch.calls.completing import CompletingCall
 from softswitch.calls.consultation import JOINS, Consultation
 from softswitch.calls.core import Caller, Core
-from softswitch.calls.headers import content_lines
+from softswitch.calls.headers import SDP_LINE, content_lines
 from softswitch.calls.journal import CSEQ_AHEAD, Journal
 from softswitch.calls.last_words import LastWord, decode_failure, decode_goodbye
 from softswitch.calls.leg import DIALLED, LEAVING, WAITING, Leg
@@ -330,7 +330,14 @@ def _confirm(core: Core, leg: Leg, record: LegRecord) -> None:
     session.ack_for = record.ack_for
     session.ack_cseq = record.ack_cseq
     if session.ack_cseq:
-        ack = dialog.request("ACK", core.tokens.branch(), cseq=session.ack_cseq)
+        body = session.ack_body = record.ack_body  # an answer, of which it may not have heard yet
+        ack = dialog.request(
+            "ACK",
+            core.tokens.branch(),
+            cseq=session.ack_cseq,
+            extra=SDP_LINE if body else "",
+            body=body,
+        )
         session.ack_data = ack.encode(dialog.flow)
     # Requests sent since the row was written, and those of a life before.
     dialog.local_cseq += CSEQ_AHEAD

@@ -11,7 +11,7 @@ from softswitch.control.asking import ControlError, ask, open_control, put_toget
 from softswitch.control.banned import Banned
 from softswitch.control.listening import Asked, Control, ControlTaken, Verb, Wrong
 from softswitch.control.live import SwitchCalls
-from softswitch.control.media import conference_rows, media_rows
+from softswitch.control.media import conference_rows, media_rows, page_rows
 from softswitch.control.queues import agent_rows, queue_rows
 from softswitch.control.status import ROWS, SECTIONS, Status
 from softswitch.control.toll import toll_rows
@@ -37,6 +37,7 @@ __all__ = [
     "conference_rows",
     "media_rows",
     "open_control",
+    "page_rows",
     "put_together",
     "queue_rows",
     "toll_rows",

@@ -1,9 +1,10 @@
-"""The media workers of a switch, and its conferences, for `softswitch status`."""
+"""The media workers of a switch, and its conferences and pages, for `softswitch status`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from softswitch.applications import PageApplication
 from softswitch.switch import Switch
 
 
@@ -36,4 +37,19 @@ def conference_rows(switch: Switch) -> list[dict[str, Any]]:
             "members": [one.shown for one in room.members],
         }
         for room in switch.spoken.rooms.all
+    ]
+
+
+def page_rows(switch: Switch) -> list[dict[str, Any]]:
+    """A row for each page that is on."""
+    return [
+        {
+            "page": first.seat.number,
+            "by": first.shown,
+            **first.counted(),
+            "media_workers": room.workers,
+        }
+        for room in switch.spoken.pages.all
+        for first in room.members[:1]
+        if isinstance(first, PageApplication)
     ]

@@ -4,6 +4,7 @@ from softswitch.dialplan.actions import Action, Do, Goto, Play, Plays
 from softswitch.dialplan.conferences import Conference
 from softswitch.dialplan.loader import DialplanModel, load_dialplan
 from softswitch.dialplan.menus import AGAIN, BACK, Choice, Menu
+from softswitch.dialplan.pages import PagePlay
 from softswitch.dialplan.plays import (
     Announcement,
     Clock,
@@ -60,6 +61,7 @@ __all__ = [
     "MusicPlay",
     "NoSound",
     "OwnNumber",
+    "PagePlay",
     "Play",
     "Played",
     "Plays",

@@ -24,6 +24,7 @@ from softswitch.config import (
     did_you_mean,
     one_or_more,
 )
+from softswitch.dialplan.pages import PageModel, PagePlay
 from softswitch.dialplan.sounds import SoundText, sound_name
 from softswitch.dialplan.streams import StreamModel, StreamPlay
 from softswitch.dialplan.surroundings import surroundings
@@ -181,6 +182,7 @@ Played: TypeAlias = (
     | MailboxPlay
     | QueuePlay
     | StreamPlay
+    | PagePlay
 )
 
 
@@ -395,6 +397,7 @@ MODELS: Final[Mapping[str, type[Section]]] = {
     Menu.NAME: MenuReference,
     MusicPlay.NAME: MusicPlayModel,
     OwnNumber.NAME: OwnNumberModel,
+    PagePlay.NAME: PageModel,
     QueuePlay.NAME: QueueReference,
     StreamPlay.NAME: StreamModel,
     Clock.NAME: ClockModel,
@@ -434,6 +437,9 @@ class PlayModel(Section):
     menu: MenuReference | None = Field(default=None, description="a menu, by its name")
     music: MusicPlayModel | None = Field(default=None, description="files, again and again")
     number: OwnNumberModel | None = Field(default=None, description="the caller's number, read out")
+    page: PageModel | None = Field(
+        default=None, description="the caller is heard by many phones at once"
+    )
     queue: QueueReference | None = Field(default=None, description="a queue, by its name")
     stream: StreamModel | None = Field(
         default=None, description="a program that hears and speaks, by its URL"

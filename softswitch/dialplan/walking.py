@@ -14,6 +14,7 @@ import msgspec
 
 from softswitch.dialplan.actions import Action, Dial, Do, Goto, Play, Reject
 from softswitch.dialplan.menus import BACK, Choice, Menu
+from softswitch.dialplan.pages import PagePlay
 from softswitch.dialplan.plays import ConferencePlay, Echo, QueuePlay, Tone
 from softswitch.dialplan.plays import Menu as MenuPlay
 from softswitch.dialplan.queues import Queue
@@ -146,6 +147,8 @@ class Walk:
             return self._enter(seat)
         if isinstance(play.what, QueuePlay):
             return self._wait(seat, play.what)
+        if isinstance(play.what, PagePlay):
+            return self._page(seat, play.what)
         if isinstance(play.what, ConferencePlay):
             self._say(f"is in {play.what.told()}")
             return None  # whoever its leaders do not send away stays there
@@ -209,6 +212,21 @@ class Walk:
                 self._say(f"presses {key}, which stands for nothing", 1)
         self._stages = (queue.stage(),)
         self._say(f"for an agent: {', '.join(agent.told() for agent in queue.agents)}", 1)
+        return None
+
+    # --- pages
+
+    def _page(self, seat: _Seat, what: PagePlay) -> Action | None:
+        """Nobody picks up, if that is what the next key says."""
+        self._say(f"is heard by a {what.told()}")
+        while self._keys:
+            key = self._keys.popleft()
+            if key == NOTHING:
+                self._say("nobody picks up", 1)
+                return self._otherwise(seat)
+            if key != _PAUSE:
+                self._say(f"presses {key}, which stands for nothing", 1)
+        self._stages = (what.stage(),)
         return None
 
     # --- menus

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pjsua2 as pj
 
+from softswitch.phone.intercom import answer_after
 from softswitch.phone.quality import Received, Stream
 from softswitch.phone.settings import PhoneSettings
 
@@ -94,7 +95,10 @@ class PhoneAccount(pj.Account):  # type: ignore[misc]
     def onIncomingCall(self, prm: Any) -> None:
         # pjsua2 refuses the call with 500 unless its object exists when this returns.
         call = PhoneCall(self._phone, next(self._phone.numbers), prm.callId)
-        self._phone.notes.append(("incoming", call, ()))
+        asked: int | None = None
+        with suppress(Exception):  # whatever has come
+            asked = answer_after(prm.rdata.wholeMsg)
+        self._phone.notes.append(("incoming", call, (asked,)))
 
 
 def stream_of(call: pj.Call, index: int) -> Stream:

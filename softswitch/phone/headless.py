@@ -88,6 +88,7 @@ def _own_stdout(log_level: int) -> int:
 )
 @click.option("--answer", is_flag=True, help="Answer calls by itself.")
 @click.option("--answer-after", type=float, metavar="SECONDS", help="Ring so long, then answer.")
+@click.option("--intercom", is_flag=True, help="Answer calls that ask for it, such as pages.")
 @click.option("--ring-only", is_flag=True, help="Ring, and never answer by itself (the default).")
 @click.option("--reject", type=click.IntRange(300, 699), metavar="STATUS", help="Refuse calls.")
 @click.option(
@@ -167,6 +168,7 @@ def command(
     calls: int | None,
     answer: bool,
     answer_after: float | None,
+    intercom: bool,
     ring_only: bool,
     reject: int | None,
     max_calls: int,
@@ -211,6 +213,8 @@ def command(
         registrar = registrar or domain
         if registrar is None:
             raise click.UsageError("give --registrar HOST:PORT, or --no-register")
+    if intercom and reject is not None:
+        raise click.UsageError("--intercom and --reject exclude one another")
     if sum((answer or answer_after is not None, ring_only, reject is not None)) > 1:
         raise click.UsageError("--answer, --ring-only and --reject exclude one another")
     if tone is not None and play is not None:
@@ -246,7 +250,9 @@ def command(
         host=own_host,
         port=own_port,
         answering=Answering(
-            after=0.0 if answer and answer_after is None else answer_after, status=reject
+            after=0.0 if answer and answer_after is None else answer_after,
+            status=reject,
+            asked=intercom,
         ),
         max_calls=max_calls,
         prack=prack or "",

@@ -26,11 +26,13 @@ class PhoneEvent:
 class Answering:
     """What to do with calls that come in: ring until told otherwise, unless one of these is set.
 
-    ``after`` seconds of ringing the call is answered; with ``status`` it is refused at once.
+    ``after`` seconds of ringing the call is answered; with ``status`` it is refused at once. If it
+    asks to be answered it is, when it says, if ``asked`` counts.
     """
 
     after: float | None = None
     status: int | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,7 +336,7 @@ class Softphone:
             self.registered = False
             self._emit("registration_failed", status=code, reason=reason)
 
-    def _on_incoming(self, call: PhoneCall) -> None:
+    def _on_incoming(self, call: PhoneCall, asked: int | None) -> None:
         how = self.answering
         busy = len(self._lines) >= self.settings.max_calls
         self._lines[call.number] = self._line(call, incoming=True)
@@ -348,8 +348,9 @@ class Softphone:
                 self.answer(call.number, 486 if busy or how.status is None else how.status)
                 return
             self.answer(call.number, 180)
-            if how.after is not None:
-                self.after(how.after, lambda: self._pick_up(call.number))
+            after = asked if how.asked and asked is not None else how.after
+            if after is not None:
+                self.after(after, lambda: self._pick_up(call.number))
 
     def _on_referred(self, call: PhoneCall, target: str) -> None:
         """Somebody has transferred us: pjsua2 calls there, if it can."""

@@ -52,6 +52,7 @@ class Session:
         "_around",
         "_origin",
         "account",
+        "ack_body",
         "ack_cseq",
         "ack_data",
         "ack_for",
@@ -80,6 +81,7 @@ class Session:
         self.answer: Unacknowledged | None = None  # our 2xx, not acknowledged yet
         self.ack_for = 0
         self.ack_cseq = 0
+        self.ack_body = b""
         self.ack_data = b""
         self.ours = b""
         self.theirs = b""
@@ -176,6 +178,7 @@ class Session:
         )
         flow = self.flow()
         self.ack_cseq = cseq
+        self.ack_body = body
         self.ack_data = request.encode(flow)
         if flow.reliable:
             around.transactions.carry(self.ack_data, flow)

@@ -443,7 +443,7 @@ def test_rows_of_the_version_before(journalled: World) -> None:
     for number, row in world.rows.rows.items():
         call, as_bytes = msgspec.msgpack.decode(row)
         assert len(call) == 28
-        assert {len(leg) for leg in call[11]} == {32}
+        assert {len(leg) for leg in call[11]} == {33}
         call[10] = [event for event in call[10] if event["type"] != "TalkBegan"]
         call[11] = [leg[:24] for leg in call[11]]
         world.rows.rows[number] = msgspec.msgpack.encode([call[:18], as_bytes])

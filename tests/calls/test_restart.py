@@ -307,6 +307,11 @@ def test_the_answer_comes_with_an_ack_after_the_restart(journalled: World) -> No
     a.ack(ANSWER)
     assert b.last.what == "ACK"
     assert b.last.body == ANSWER
+    world.restart(1)
+    b.reply(200, SDP, to=b.invited)
+    assert b.count("ACK") == 2
+    assert b.last.body == ANSWER, "it may not have heard of it"
+    assert b.last["content-type"] == "application/sdp"
     alive(world, a, b)
     a.bye()
     b.reply(200, to="BYE")

@@ -318,13 +318,13 @@ def _party(phone: Handset) -> str:
 
 
 @contextmanager
-def office(folder: Path) -> Iterator[Office]:
-    """It is open; its files are in `folder`. The switch must end cleanly."""
+def office(folder: Path, routes: str = "") -> Iterator[Office]:
+    """It is open, with more `routes`; its files are in `folder`. The switch must end cleanly."""
     folder.mkdir()
     sip = free_port()
     config = folder / "office.yaml"
     config.write_text(CONFIG.format(sip=sip, link=free_port()))
-    (folder / "dialplan.yaml").write_text(DIALPLAN)
+    (folder / "dialplan.yaml").write_text(DIALPLAN + routes)
     children: list[Child] = []
     switch = SwitchChild("office", config)
     try:
