@@ -662,10 +662,12 @@ class Worker:
         """Before orders: whoever has a new agreement, or has hung up, is at another slot of the
         bridge, or at none. Who is parted from a slot that is gone is heard by nobody any more, not
         even by its recording."""
-        for kind, call, what in list(self.happened):
+        for one in list(self.happened):
+            kind, call, what = one
             if call.port is None:
                 continue
             if kind == "media":
+                self.happened.remove(one)
                 self._media(call)
             elif what == pj.PJSIP_INV_STATE_DISCONNECTED:
                 call.port.audio, call.port.up = None, False
