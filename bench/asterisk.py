@@ -60,7 +60,7 @@ match = 127.0.0.1
 [spoken]
 exten => echo,1,Answer()
  same => n,Echo()
-exten => _conference.,1,Answer()
+exten => _co[n]fere[n]ce.,1,Answer()
  same => n,ConfBridge(${{EXTEN}})
 """,
     "confbridge.conf": """
