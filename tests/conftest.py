@@ -8,6 +8,7 @@ import importlib
 import pytest
 from hypothesis import settings
 
+import bench  # noqa: F401 (names the file of the ports that were given)
 from softswitch import compiled
 
 # How long an example takes says how busy the machine is.

@@ -1,7 +1,8 @@
 """Ports of the loopback address, for programs that are told theirs before they start.
 
-Whoever is given one has it to the end of its process: a server that is killed and started again
-finds its port free, as nobody else who asks here is given the same meanwhile.
+Where the environment variable ``SOFTSWITCH_PORTS`` names a file (for tests and benchmarks it does),
+whoever is given a port has it to the end of its process: a server that is killed and started again
+finds its port free, as nobody else who asks with that file is given the same meanwhile.
 
 They are not of those that Linux gives to outgoing connections (``net.ipv4.ip_local_port_range``, by
 default 32768 to 60999), if it leaves any: a port that the system itself names for "any" can become
@@ -14,7 +15,6 @@ import fcntl
 import os
 import random
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import count
@@ -35,6 +35,7 @@ def _not_ephemeral() -> range:
     return range(highest + 1, 65_500) if highest < 63_000 else range(10_000, 32_000)
 
 
+GIVEN = "SOFTSWITCH_PORTS"
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 PORTS = _not_ephemeral()
 
@@ -72,10 +73,12 @@ class _Given:
             # Locks are not handed on by fork. The file of the other one stays open there and here:
             # a process that closes any of its own loses its locks.
             self._process = os.getpid()
+            self._file = None
+            path = os.environ.get(GIVEN)
             with suppress(OSError):
-                path = Path(tempfile.gettempdir()) / f"softswitch-ports-{os.getuid()}"
-                how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._file = os.open(path, how, 0o600)
+                if path:
+                    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                    self._file = os.open(path, how, 0o600)
         return self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, port)
 
     def let_go(self, port: int) -> None:
@@ -84,7 +87,7 @@ class _Given:
 
     def _lock(self, how: int, port: int) -> bool:
         if self._file is None:
-            return True  # there is no such file to be had: as good as without
+            return True
         try:
             fcntl.lockf(self._file, how, 1, port)
         except (BlockingIOError, PermissionError):

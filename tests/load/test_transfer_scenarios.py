@@ -58,6 +58,7 @@ def start_switch(directory: Path, stages: dict[str, Stage], address: str) -> Pro
         },
         "trunks": trunks,
         "in_call": {"transfer": "##", "consult": "*2", "complete": "*3", "back": "*1"},
+        "media": {"transcode": False},
         "dialplan": "dialplan.yaml",
         "cds": {"listen": f"tcp:{HOST}:{free_port()}", "database": "load.db", "linger": 0.5},
     }
