@@ -151,8 +151,9 @@ class LastingCall(Consulting):
             else:
                 key, merged = incoming.key, incoming.merged
         legs += self.ringing()
-        identity = self.identity
-        numbers = self.core.numbers
+        identity, core = self.identity, self.core
+        numbers, recorded, tapped = core.numbers, core.recorded, core.tapped
+        # All by their places: names would cost more than what they name.
         return CallRecord(
             self.call_id,
             self.owner,
@@ -171,20 +172,19 @@ class LastingCall(Consulting):
             key,
             merged,
             self.base,
-            self.core.boot,
+            core.boot,
             self.number,
             self.party,
             self.came,
             tuple([talk.record() for talk in self.talks()]),
             numbers.peek_talk(self.call_id),
             tuple([parked.record() for parked in self.parked()]) if self.transfers else (),
-            consultations=tuple(
-                [record for one in self.consultations() if (record := one.record()) is not None]
-            )
+            False,  # see `completing.CompletingCall`
+            tuple([record for one in self.consultations() if (record := one.record()) is not None])
             if self.transfers
             else (),
-            recorded=self.core.recorded is not None and self.call_id in self.core.recorded.calls,
-            tapped=() if self.core.tapped is None else self.core.tapped.keys(self.call_id),
+            recorded is not None and self.call_id in recorded.calls,
+            () if tapped is None else tapped.keys(self.call_id),
         )
 
     def ringing(self) -> list[Leg]:
