@@ -90,6 +90,8 @@ class Sipp:
             # A machine shared with the switch under test is busy: that is no reason to abort.
             *("-watchdog_minor_maxtriggers", "1000000", "-watchdog_major_maxtriggers", "1000000"),
             *("-max_socket", "10000", "-timeout", f"{max(1, int(timeout))}s"),
+            # By itself each looks from 6000 on and no further than 6198, which some dozens use up.
+            *("-mp", str(free_port(4))),
             *arguments,
         ]
         with (directory / "screen.log").open("wb") as screen:
@@ -165,7 +167,7 @@ class Sipp:
         result = self.counts()
         if self.broke():
             screen = (self.directory / "screen.log").read_text(errors="replace").strip()
-            raise SippFailure(f"{self.scenario}: exit {result.exit_code}\n{screen[-1000:]}")
+            raise SippFailure(f"{self.scenario}: exit {result.exit_code}\n{screen[:1500]}")
         return result
 
     def no_more(self) -> None:

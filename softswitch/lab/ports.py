@@ -15,6 +15,7 @@ import fcntl
 import os
 import random
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import count
@@ -98,6 +99,8 @@ class _Given:
 
 
 _given = _Given()
+_asking = threading.Lock()
+"""Of threads: a run of ports is of one of them."""
 
 
 def _is_free(port: int) -> bool:
@@ -117,11 +120,12 @@ def free_port(room: int = 1) -> int:
     """A port that is free for UDP and TCP, as are the ``room`` - 1 after it (a range of RTP ports,
     say); another one each time. LabError if there is none."""
     run = 0
-    for _ in range(len(PORTS) + room - 1):
-        port = next(_next)
-        run = run + 1 if run and port != PORTS[0] else 1
-        if not _is_free(port):
-            run = 0
-        elif run == room:
-            return port - room + 1
+    with _asking:
+        for _ in range(len(PORTS) + room - 1):
+            port = next(_next)
+            run = run + 1 if run and port != PORTS[0] else 1
+            if not _is_free(port):
+                run = 0
+            elif run == room:
+                return port - room + 1
     raise LabError(f"no {room} free ports of {HOST} in {PORTS[0]} to {PORTS[-1]}")

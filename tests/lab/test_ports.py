@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_one_process_is_not_given_what_another_one_has(monkeypatch: pytest.Monke
 def test_room_after_it() -> None:
     given = [free_port(3) for _ in range(10)]
     assert len({port + n for port in given for n in range(3)}) == 30
+
+
+def test_room_for_each_of_several_threads() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        given = list(pool.map(free_port, [3] * 200))
+    assert len({port + n for port in given for n in range(3)}) == 600
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
