@@ -9,11 +9,10 @@ Debian 12 has none. That of Debian 11 (16.28) runs in a root of its own, as root
 from __future__ import annotations
 
 import shutil
-import socket
-import time
 from pathlib import Path
 
 from bench.process import Process, ProcessFailure
+from bench.systems import answers
 
 CONF = {
     "asterisk.conf": """
@@ -92,27 +91,7 @@ class Asterisk:
 
     def until_ready(self, seconds: float) -> None:
         """Return once it answers."""
-        self._process.wait_until(self._answers, seconds)
-
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
-            asks.connect(("127.0.0.1", self._sip))
-            asks.settimeout(0.3)
-            here = asks.getsockname()[1]
-            try:
-                asks.send(
-                    (
-                        f"OPTIONS sip:echo@127.0.0.1 SIP/2.0\r\n"
-                        f"Via: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bK{time.time_ns()}\r\n"
-                        f"Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=a\r\n"
-                        f"To: <sip:echo@127.0.0.1>\r\nCall-ID: {time.time_ns()}\r\n"
-                        "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-                    ).encode()
-                )
-                return asks.recv(2048).startswith(b"SIP/2.0")
-            except OSError:
-                time.sleep(0.1)
-                return False
+        self._process.wait_until(lambda: answers(self._sip), seconds)
 
     def recently(self) -> str:
         """What it has printed last."""

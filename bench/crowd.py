@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from bench.spoken import _ulaw as ulaw
+from bench.spoken import ok, ulaw
 
 RATE = 8000
 FRAME = 160
@@ -259,7 +259,6 @@ class Crowd:
 
     def _answer(self, one: Caller, text: str) -> None:
         """To a request of the switch: it is hung up on, or told of other media."""
-        head = re.findall(r"(?im)^((?:via|from|to|call-id|cseq):.*)\r", text)
         body = ""
         if text.startswith("BYE"):
             one.over = True
@@ -273,16 +272,7 @@ class Crowd:
             )
         elif text.startswith("ACK"):
             return
-        kind = "Content-Type: application/sdp\r\n" if body else ""
-        self.sip.sendto(
-            (
-                "SIP/2.0 200 OK\r\n"
-                + "\r\n".join(head)
-                + f"\r\nContact: <sip:crowd@127.0.0.1:{self.port}>\r\n{kind}"
-                + f"Content-Length: {len(body)}\r\n\r\n{body}"
-            ).encode(),
-            self.switch,
-        )
+        self.sip.sendto(ok(text, self.port, body), self.switch)
 
     def _speak(self) -> None:
         number, due = 0, time.monotonic()

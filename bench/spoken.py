@@ -68,7 +68,7 @@ IN_A_ROOM = 10
 PCMU, PCMA = 0, 8
 
 
-def _ulaw(sample: int) -> int:
+def ulaw(sample: int) -> int:
     """G.711 μ-law (ITU-T G.711, table 2)."""
     sign = 0x80 if sample < 0 else 0
     value = min(abs(sample), 32635) + 132
@@ -109,7 +109,7 @@ class Caller:
             pass
 
 
-def _ok(request: str, port: int, body: str = "", tag: str = "") -> bytes:
+def ok(request: str, port: int, body: str = "", tag: str = "") -> bytes:
     """A 200 to that."""
     head = re.findall(r"(?im)^((?:via|from|to|call-id|cseq):.*)\r", request)
     if tag:
@@ -163,12 +163,12 @@ class Callees:
         if method in ("ACK", "SIP/2.0") or call_id is None:
             return []
         if method != "INVITE":
-            self._sip.sendto(_ok(text, self.port), source)
+            self._sip.sendto(ok(text, self.port), source)
             return []
         offer = re.search(r"m=audio \d+ RTP/AVP([ \d]*)", text)
         if offer is not None and str(self._codec) not in offer[1].split():
             self._sip.sendto(
-                _ok(text, self.port, "", "c").replace(b"200 OK", b"488 Not Acceptable Here"), source
+                ok(text, self.port, "", "c").replace(b"200 OK", b"488 Not Acceptable Here"), source
             )
             return []
         new = []
@@ -182,7 +182,7 @@ class Callees:
             f"m=audio {rtp.getsockname()[1]} RTP/AVP {self._codec}\r\n"
         )
         tag = "" if re.search(r"(?im)^to:.*;tag=", text) else "c"
-        self._sip.sendto(_ok(text, self.port, body, tag), source)
+        self._sip.sendto(ok(text, self.port, body, tag), source)
         return new
 
 
@@ -199,7 +199,7 @@ class Callers:
         self.ended = 0
         self._on = True
         samples = sine(440, 1.0, 8000)
-        self._audio = bytes(_ulaw(s) for s in samples)
+        self._audio = bytes(ulaw(s) for s in samples)
 
     def request(self, method: str, one: Caller, target: str, cseq: int, body: str = "") -> None:
         kind = "Content-Type: application/sdp\r\n" if body else ""
@@ -261,7 +261,7 @@ class Callers:
                 media = re.search(r"m=audio (\d+)", text)
                 if media is not None:
                     one.far = ("127.0.0.1", int(media[1]))
-                self.sip.sendto(_ok(text, self.port, one.sdp()), self.switch)
+                self.sip.sendto(ok(text, self.port, one.sdp()), self.switch)
             elif text.startswith("SIP/2.0 200"):
                 self.ended += 1
 

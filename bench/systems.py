@@ -212,12 +212,12 @@ def kamailio(
         )
         command += ["-A", f"CALLEES={' '.join(cases)}"]
     process = Process(command, directory, "kamailio")
-    process.wait_until(lambda: _answers(port))
+    process.wait_until(lambda: answers(port))
     query = "SELECT count(*), count(DISTINCT call_id), 0, sum(duration > 0) FROM acc_cdrs"
     return System(f"kamailio ({workers})", f"{HOST}:{port}", [process], database, query)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether an OPTIONS at that port is answered."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((HOST, 0))

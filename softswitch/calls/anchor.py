@@ -12,9 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
+from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer, tell_aside
 from softswitch.calls.core import Bridged, Passage
-from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.join import Join
 from softswitch.calls.leg import Leg
 from softswitch.config import Tap
@@ -121,11 +120,11 @@ class Anchor(Beside):
         beside = self.beside(leg)
         return beside is not None and not same_place(leg.session.ours, beside.session.theirs)
 
-    def adopt(self, bridge: Bridged, asides: list[Aside], recorded: bool) -> None:
+    def adopt(self, bridge: Bridged, asides: list[Aside]) -> None:
         """The legs to the worker are there already: the first has the caller's description, the
         second that of nobody yet."""
         talk = self._talk
-        self._bridge, self._asides, self.recorded = bridge, asides, recorded
+        self._bridge, self._asides = bridge, asides
         self._joined, self._settles = 2, True
         for aside in asides:
             aside.owner = self
@@ -136,38 +135,23 @@ class Anchor(Beside):
 
     def _tell_second(self) -> None:
         """The worker is to hear where the second leg is, if it has not before that was answered."""
+        if self.over:
+            return
         second, offer = self._asides[1], self._talk.second.session.theirs
         if not second.session.idle:
             second.session.when_idle = self._tell_second
-            return
-        if second.session.ours == offer:
-            self._is_settled()
-            return
-        second.session.new_peer()
-        second.session.invite(
-            f"{second.contact}{second.allow_line(False)}{SDP_LINE}",
-            offer,
-            partial(self._settled, second, offer),
-        )
+        elif second.session.ours == offer:
+            self._settled(True)
+        else:
+            tell_aside(second, offer, self._settled)
 
-    def _settled(self, aside: Aside, offer: bytes, response: Response) -> None:
+    def _settled(self, agreed: bool) -> None:
         """The worker has heard where the second leg is."""
-        status, session = response.status, aside.session
-        if status < 200 or self.over or aside.call is None:
+        if self.over:
             return
-        if status < 300 and response.cseq == session.ack_cseq:
-            session.ack_again(response.cseq)
-            return
-        session.outgoing = None
-        if status >= 300:
+        if not agreed:
             self._lost()
             return
-        session.ack(response.cseq)
-        session.ours, session.theirs = offer, response.body
-        self._is_settled()
-        session.settle()
-
-    def _is_settled(self) -> None:
         self._settles = False
         # By now the first has its answer: should the process be killed, that is known.
         self._talk.first.session.new_peer()

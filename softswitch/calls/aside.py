@@ -3,6 +3,9 @@ record has it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from softswitch.calls.attempt import Attempt
 from softswitch.calls.core import Passage
 from softswitch.calls.destination import Destination
@@ -104,6 +107,37 @@ def invite_aside(call: Passage, owner: Beside, destination: Destination, offer: 
     attempt.wait(core.settings.no_response)
     attempt.invite = core.transactions.invite(request, flow, attempt.on_response)
     return aside
+
+
+def tell_aside(aside: Aside, description: bytes, told: Callable[[bool], None]) -> None:
+    """Tell an application that is there already where whom it speaks with is, by an offer. `told`
+    is called once, with whether it has agreed; not if its leg is over by then. The session has to
+    be idle, and is again."""
+    session = aside.session
+    # What it is sent next comes from somebody else.
+    session.new_peer()
+    session.invite(
+        f"{aside.contact}{aside.allow_line(False)}{SDP_LINE}",
+        description,
+        partial(_told, aside, description, told),
+    )
+
+
+def _told(
+    aside: Aside, description: bytes, told: Callable[[bool], None], response: Response
+) -> None:
+    status, session = response.status, aside.session
+    if status < 200 or aside.call is None:
+        return
+    if status < 300 and response.cseq == session.ack_cseq:
+        session.ack_again(response.cseq)
+        return
+    session.outgoing = None
+    if status < 300:
+        session.ack(response.cseq)
+        session.ours, session.theirs = description, response.body
+    told(status < 300)
+    session.settle()
 
 
 def take_answer(aside: Leg, offer: bytes, response: Response) -> None:

@@ -410,8 +410,7 @@ class Call(MergingCall):
         if what == RECORD:
             if recorded is None:
                 return
-            recorded.calls.add(self.call_id)
-            self.changed()
+            self.be_recorded()
             talk.pause(False)
             self.record_talk(talk)
         elif anchor is not None and (anchor.recorded or anchor.taps):

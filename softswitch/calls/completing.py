@@ -20,11 +20,10 @@ from softswitch.calls import outcome
 from softswitch.calls.call import Call
 from softswitch.calls.core import Caller, Core
 from softswitch.calls.destination import Destination
-from softswitch.calls.diversion import Diversion
 from softswitch.calls.headers import SDP_LINE, reason_line
 from softswitch.calls.leg import DIALLED, INVITING, Leg
 from softswitch.calls.records import CallRecord
-from softswitch.calls.search import Search
+from softswitch.calls.search import Search, Unheard
 from softswitch.calls.transfer import BlindTransfer
 from softswitch.dialplan import Route, Target
 from softswitch.sip import Response, Session, Timer, held, opened, readable
@@ -70,7 +69,7 @@ class Errand:
         raise NotImplementedError
 
 
-class Recall:
+class Recall(Unheard):
     """The phones of the caller ring. Each has a search of its own, so that one which wants an offer
     can be rung again while the others ring. `shown` is whom they show, `party` its party."""
 
@@ -122,22 +121,6 @@ class Recall:
         self._call.not_recalled(480, "No Answer")
 
     # what its searches say (`search.SearchUser`)
-
-    def who_waits(self) -> Leg | None:
-        """See `search.SearchUser`: nobody yet."""
-        return None
-
-    def trying(self, search: Search) -> None:
-        """Somebody is about to be rung."""
-
-    def rings(
-        self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
-    ) -> bool:
-        """A provisional response."""
-        return False
-
-    def forwarded(self, search: Search, way: Diversion) -> None:
-        """Nobody is rung in the place of another."""
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """A phone was answered: it is the caller's."""

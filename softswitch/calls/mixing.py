@@ -10,12 +10,10 @@ who are brought together once both have been answered see `talk.Talk.mix`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
-from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer
+from softswitch.calls.aside import Aside, Beside, invite_aside, take_answer, tell_aside
 from softswitch.calls.core import Bridged, Passage
-from softswitch.calls.headers import SDP_LINE
 from softswitch.calls.leg import Leg
 from softswitch.calls.outcome import NOT_ACCEPTABLE
 from softswitch.sip import Response, Session, all_codecs, any_codec
@@ -137,12 +135,8 @@ class Mixer(Beside):
         if not session.idle:
             return False
         self._said = said
-        session.new_peer()
-        session.invite(
-            f"{second.contact}{second.allow_line(False)}{SDP_LINE}",
-            said,
-            partial(_told, second, said),
-        )
+        # Whose its port is by the time it answers does not matter.
+        tell_aside(second, said, _whatever)
         bridge.together(0, False)
         return True
 
@@ -192,16 +186,5 @@ class Mixer(Beside):
             leg.close()
 
 
-def _told(aside: Aside, said: bytes, response: Response) -> None:
-    """The worker has heard where somebody is who rings, whoever has its port by now."""
-    status, session = response.status, aside.session
-    if status < 200 or aside.call is None:
-        return
-    if status < 300 and response.cseq == session.ack_cseq:
-        session.ack_again(response.cseq)
-        return
-    session.outgoing = None
-    if status < 300:
-        session.ack(response.cseq)
-        session.ours, session.theirs = said, response.body
-    session.settle()
+def _whatever(agreed: bool) -> None:
+    """Who takes the leg over looks by itself what the worker knows."""

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from softswitch.calls.core import Caller, Opened, Passage
-from softswitch.calls.diversion import Diversion
 from softswitch.calls.headers import SDP_LINE, reason_line
 from softswitch.calls.leg import APPLICATION, Leg
-from softswitch.calls.search import Search, SearchUser
+from softswitch.calls.search import Search, SearchUser, Unheard
 from softswitch.calls.transfer import BlindTransfer, Transfer, Transferring
 from softswitch.dialplan import Plays, Stage, Target
-from softswitch.sip import Response, Session, all_codecs, any_codec
+from softswitch.sip import Response, all_codecs, any_codec
 
 PAGE: Final = "page"
 OVER: Final = "Page Over"
@@ -180,7 +179,7 @@ class Page(Transfer):
         self.paging.not_picked_up(phone.to, status)
 
 
-class Placing:
+class Placing(Unheard):
     """What one phone is to hear is called, as any application is."""
 
     __slots__ = ("_over", "_page", "_search", "wanted")
@@ -229,22 +228,6 @@ class Placing:
         self._page.not_placed(self)
 
     # what its search says (`search.SearchUser`)
-
-    def who_waits(self) -> Leg | None:
-        """See `search.SearchUser`."""
-        return None
-
-    def trying(self, search: Search) -> None:
-        """See `search.SearchUser`."""
-
-    def rings(
-        self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
-    ) -> bool:
-        """See `search.SearchUser`."""
-        return False
-
-    def forwarded(self, search: Search, way: Diversion) -> None:
-        """See `search.SearchUser`."""
 
     def found(self, search: Search, leg: Leg, response: Response) -> None:
         """It is there."""

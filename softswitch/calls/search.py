@@ -74,6 +74,26 @@ class SearchUser(Protocol):
         """Instead of finding somebody, do what a star code is dialled for (`dialplan.Asked`)."""
 
 
+class Unheard:
+    """Of a `SearchUser` on whose behalf nobody waits who would hear of what rings."""
+
+    def who_waits(self) -> Leg | None:
+        """See `SearchUser`."""
+        return None
+
+    def trying(self, search: Search) -> None:
+        """See `SearchUser`."""
+
+    def rings(
+        self, search: Search, leg: Leg, session: Session, response: Response, reliable: bool
+    ) -> bool:
+        """See `SearchUser`."""
+        return False
+
+    def forwarded(self, search: Search, way: Diversion) -> None:
+        """See `SearchUser`."""
+
+
 class Search(Trying):
     """The legs that are rung, and what becomes of them. `told`: who has forwarded the call, and
     why, as the user was told last. `stays`: it goes nowhere else, whatever who is rung says."""

@@ -166,6 +166,10 @@ class Talk(Heard):
         anchor.begin()
         return anchor
 
+    def _anchored_as(self, was: Anchor) -> Anchor:
+        """Their media, which goes to each other no more, goes by way of another worker."""
+        return self._anchor(True, was.recorded, was.paused, was.taps)
+
     def apart(self) -> None:
         """They do not send their media to each other: it may have gone by way of a worker that they
         have left."""
@@ -174,7 +178,7 @@ class Talk(Heard):
             self._back()
         else:
             was.stop()
-            self._anchor(True, was.recorded, was.paused, was.taps)
+            self._anchored_as(was)
 
     def anew(self) -> None:
         """Their media goes by way of the switch, but somebody was told to send it elsewhere."""
@@ -182,7 +186,7 @@ class Talk(Heard):
         if was is not None and not self.over:
             was.stop()
             was.abandon()
-            self._anchor(True, was.recorded, was.paused, was.taps)
+            self._anchored_as(was)
 
     def goes_on(self, leg: Leg) -> None:
         """What was to become of that one of them has come to nothing: it may have been told
@@ -223,7 +227,7 @@ class Talk(Heard):
     ) -> None:
         """Their media goes by way of a worker from the beginning, as they share no codec."""
         anchor = self.anchor = Anchor(self, False, recorded, taps)
-        anchor.adopt(bridge, asides, recorded)
+        anchor.adopt(bridge, asides)
 
     def pause(self, on: bool) -> None:
         """What they say is not recorded for a while, and no program hears it; or again."""
@@ -248,24 +252,19 @@ class Talk(Heard):
         if was is not None and was.may_fail:
             self.joined()
             return
-        if was is None or was.last or not self.mix(status, was.recorded, was.paused, was.taps):
+        if was is None or was.last or not self.mix(status, was):
             self.call.talk_failed(self, reason)
 
-    def mix(
-        self,
-        status: int,
-        recorded: bool = False,
-        paused: bool = False,
-        taps: tuple[Tap, ...] = (),
-    ) -> bool:
+    def mix(self, status: int, was: Anchor | None = None) -> bool:
         """They do not hear each other, as one of them said this to what the other offers: if they
-        share no codec, by way of a worker they do. Whether that is tried."""
+        share no codec, by way of a worker they do. Whether that is tried. `was`: what they had
+        before."""
         if not may_mix(self.call, status, self.first, self.second) or self.over:
             return False
         self.joining = False
         anchor = self.anchor
         if anchor is None or anchor.over:
-            anchor = self._anchor(True, recorded, paused, taps)
+            anchor = self._anchor(True, False) if was is None else self._anchored_as(was)
         anchor.mixes()
         return True
 

@@ -10,10 +10,11 @@ import random
 from pathlib import Path
 
 import pytest
+from applications.storms import STORMS, Storm
 from calls.call_world import CONFIG, Message, World
 from calls.robots import Robot, RobotLine
 
-from softswitch.events import ApplicationTold, CallEnded, CallStarted, TalkBegan
+from softswitch.events import ApplicationTold, TalkBegan
 from softswitch.media.orders import (
     Ask,
     Digit,
@@ -289,6 +290,15 @@ class Speaking:
         media.after(0.2, 1.0, lambda: media.say(Ready(serial, serial, 4)))
         return Process(media)
 
+    def dies_with_the_switch(self, config: str, plan: str) -> None:
+        """SIGKILL of the switch: all are gone, and it begins again after a while."""
+        for one in self.media:
+            one.dead = True
+        self.world.kill()
+        self.world.run(self.dice.uniform(0.2, 5))
+        self.world.start(config, plan)
+        self.begin()
+
     def strike(self) -> None:
         """One dies, or hangs."""
         alive = [one for one in self.media if not one.dead and not one.hangs]
@@ -300,29 +310,12 @@ class Speaking:
                 one.dies()
 
 
-@pytest.mark.parametrize(
-    ("seed", "loss", "double", "delay", "strikes", "kills"),
-    [
-        (1, 0.0, 0.0, 0.0, 0, 0),
-        (2, 0.0, 0.0, 0.0, 10, 0),
-        (3, 0.0, 0.2, 0.2, 20, 0),
-        (4, 0.1, 0.1, 0.2, 20, 0),
-        (5, 0.0, 0.0, 0.0, 5, 4),
-        (6, 0.1, 0.1, 0.3, 10, 4),
-    ],
-)
+@STORMS
 def test_robots_talk_with_applications(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    seed: int,
-    loss: float,
-    double: float,
-    delay: float,
-    strikes: int,
-    kills: int,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, storm: Storm
 ) -> None:
-    world = World(tmp_path, SPEAKING, PLAN, journal=kills > 0)
-    dice = random.Random(seed)
+    world = World(tmp_path, SPEAKING, PLAN, journal=storm.kills > 0)
+    dice = random.Random(storm.seed)
     speaking = Speaking(world, dice)
     speaking.begin()
     for number, host in (("1001", "10.9.0.1"), ("1002", "10.9.0.2")):
@@ -341,37 +334,20 @@ def test_robots_talk_with_applications(
         robot.transfers = ("700", "701", "707", "1001", "1002", "780", "666")
         robot.codes = ("##1002#", "*2700#", "*3", "*1", "##700#")
         robot.vanishes = 0.01
-    world.chance.seed(seed)
-    world.loss, world.double, world.delay = loss, double, delay
+    storm.over(world)
     for _ in range(250):
         robot = dice.choice(robots)
         robot.after(0, 300, lambda robot=robot: robot.place(dice.choice(NUMBERS)))
-    for _ in range(strikes):
+    for _ in range(storm.strikes):
         robots[0].after(5, 300, speaking.strike)
-    for _ in range(kills):
+    for _ in range(storm.kills):
         world.run(60)
         world.run(0.25)
-        for one in speaking.media:
-            one.dead = True
-        world.kill()
-        world.run(dice.uniform(0.2, 5))
-        world.start(SPEAKING, PLAN)
-        speaking.begin()
+        speaking.dies_with_the_switch(SPEAKING, PLAN)
     world.run(600)
-    workers = world.switch.spoken.workers
-    assert workers is not None
     world.run(300)
-    assert not workers.busy, [one.ports for one in workers.workers]
-    workers.close()
-    world.rest(idle=600)
+    storm.passed(world, caplog)
     how = {event.how for event in world.of(TalkBegan)}
     assert how >= {"dialled", "application"}
     assert {event.application for event in world.of(ApplicationTold)} >= {"menu", "conference"}
     assert not world.switch.spoken.rooms.all
-    assert len(world.of(CallEnded)) >= len(world.of(CallStarted)) - kills
-    raised = [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelname == "ERROR" and not record.name.startswith("softswitch.media")
-    ]
-    assert not raised

@@ -10,11 +10,12 @@ import random
 from pathlib import Path
 
 import pytest
+from applications.storms import STORMS, Storm
 from applications.test_applications_by_chance import Speaking
 from calls.call_world import CONFIG, World
 from calls.robots import Robot
 
-from softswitch.events import ApplicationTold, CallEnded, CallStarted, LegInvited, TalkBegan
+from softswitch.events import ApplicationTold, LegInvited, TalkBegan
 
 PHONES = ("1001", "1002", "1003")
 PAGES = CONFIG.replace("max_calls: 5", "max_calls: 40").replace(
@@ -40,29 +41,12 @@ routes:
 NUMBERS = ("750", "750", "751", "752", "753", "1002", "1003")
 
 
-@pytest.mark.parametrize(
-    ("seed", "loss", "double", "delay", "strikes", "kills"),
-    [
-        (1, 0.0, 0.0, 0.0, 0, 0),
-        (2, 0.0, 0.0, 0.0, 12, 0),
-        (3, 0.0, 0.2, 0.2, 20, 0),
-        (4, 0.1, 0.1, 0.2, 10, 0),
-        (5, 0.0, 0.0, 0.0, 5, 4),
-        (6, 0.1, 0.1, 0.3, 10, 4),
-    ],
-)
+@STORMS
 def test_people_page_each_other(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    seed: int,
-    loss: float,
-    double: float,
-    delay: float,
-    strikes: int,
-    kills: int,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, storm: Storm
 ) -> None:
-    world = World(tmp_path, PAGES, PLAN, journal=kills > 0)
-    dice = random.Random(seed)
+    world = World(tmp_path, PAGES, PLAN, journal=storm.kills > 0)
+    dice = random.Random(storm.seed)
     speaking = Speaking(world, dice)
     speaking.begin()
     hosts = ("10.9.0.1", "10.9.0.2", "10.9.0.3")
@@ -76,47 +60,30 @@ def test_people_page_each_other(
         robot.codes = ("##750#", "*2751#", "*3", "*1")
         robot.transfers = ("750", "751", "1001")
         robot.vanishes = 0.01
-    world.chance.seed(seed)
-    world.loss, world.double, world.delay = loss, double, delay
+    storm.over(world)
     for _ in range(100):
         outside.after(0, 600, lambda: outside.place(dice.choice(NUMBERS)))
-    dies = {dice.randrange(5, 600) for _ in range(kills)}
-    strikes_at = {dice.randrange(5, 600) for _ in range(strikes)}
+    dies = {dice.randrange(5, 600) for _ in range(storm.kills)}
+    strikes_at = {dice.randrange(5, 600) for _ in range(storm.strikes)}
     for second in range(1500):
         world.run(1)
         if second in strikes_at:
             speaking.strike()
         if second in dies:
-            for one in speaking.media:
-                one.dead = True
-            world.kill()
-            world.run(dice.uniform(0.2, 5))
-            world.start(PAGES, PLAN)
-            speaking.begin()
-    workers = world.switch.spoken.workers
-    assert workers is not None
-    assert not workers.busy
+            speaking.dies_with_the_switch(PAGES, PLAN)
+    storm.passed(world, caplog)
     assert not world.switch.spoken.pages.all
-    workers.close()
-    world.rest(idle=600)
     assert {event.how for event in world.of(TalkBegan)} >= {"application", "page"}
     paged: dict[str, dict[str, str]] = {}
     for event in world.of(ApplicationTold):
         if event.application == "page":
             paged[event.call_id] = event.facts
     outcomes = {facts["outcome"] for facts in paged.values()}
-    assert outcomes <= {"heard", "nobody", "abandoned", "lost", *(["rings"] if kills else [])}
+    assert outcomes <= {"heard", "nobody", "abandoned", "lost", *(["rings"] if storm.kills else [])}
     assert {"heard", "nobody"} <= outcomes
     for facts in paged.values():
         if facts["outcome"] in ("heard", "nobody"):
-            assert facts["listening"] == "0" or kills or strikes, facts
+            assert facts["listening"] == "0" or storm.kills or storm.strikes, facts
         assert int(facts["answered"]) + int(facts["not_answered"]) <= int(facts["asked"])
     rung = {event.party for event in world.of(LegInvited)}
     assert rung >= {f"extension:{name}" for name in PHONES}
-    assert len(world.of(CallEnded)) >= len(world.of(CallStarted)) - kills
-    raised = [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelname == "ERROR" and not record.name.startswith("softswitch.media")
-    ]
-    assert not raised

@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 
 import pytest
+from applications.storms import STORMS, Storm
 from applications.test_applications_by_chance import Speaking
 from calls.call_world import CONFIG, World, _configuration
 from calls.robots import Robot
@@ -17,8 +18,6 @@ from calls.robots import Robot
 from softswitch.applications import OUTCOMES
 from softswitch.events import (
     ApplicationTold,
-    CallEnded,
-    CallStarted,
     LegEnded,
     LegInvited,
     LegMoved,
@@ -100,29 +99,12 @@ def _changes(world: World, dice: random.Random, folder: Path, plans: bool) -> No
         features.set_dnd(name, None)
 
 
-@pytest.mark.parametrize(
-    ("seed", "loss", "double", "delay", "strikes", "kills"),
-    [
-        (1, 0.0, 0.0, 0.0, 0, 0),
-        (2, 0.0, 0.0, 0.0, 10, 0),
-        (3, 0.0, 0.2, 0.2, 20, 0),
-        (4, 0.1, 0.1, 0.2, 10, 0),
-        (5, 0.0, 0.0, 0.0, 5, 4),
-        (6, 0.1, 0.1, 0.3, 10, 4),
-    ],
-)
+@STORMS
 def test_callers_and_agents_come_and_go(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    seed: int,
-    loss: float,
-    double: float,
-    delay: float,
-    strikes: int,
-    kills: int,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, storm: Storm
 ) -> None:
-    world = World(tmp_path, QUEUES, PLAN, journal=kills > 0)
-    dice = random.Random(seed)
+    world = World(tmp_path, QUEUES, PLAN, journal=storm.kills > 0)
+    dice = random.Random(storm.seed)
     speaking = Speaking(world, dice)
     speaking.begin()
     hosts = ("10.9.0.1", "10.9.0.2", "10.9.0.3")
@@ -138,32 +120,22 @@ def test_callers_and_agents_come_and_go(
         robot.transfers = ("700", "701", "702")
         robot.vanishes = 0.01
     # Nobody dials an agent, so that whoever rings one is a queue.
-    world.chance.seed(seed)
-    world.loss, world.double, world.delay = loss, double, delay
+    storm.over(world)
     watch = Watch(world)
     for _ in range(150):
         callers[0].after(0, 300, lambda: callers[0].place(dice.choice(NUMBERS)))
-    dies = {dice.randrange(5, 300) for _ in range(kills)}
-    strikes_at = {dice.randrange(5, 300) for _ in range(strikes)}
+    dies = {dice.randrange(5, 300) for _ in range(storm.kills)}
+    strikes_at = {dice.randrange(5, 300) for _ in range(storm.strikes)}
     for second in range(1200):
         world.run(1)
         watch.look()
         if second in strikes_at:
             speaking.strike()
         if second in dies:
-            for one in speaking.media:
-                one.dead = True
-            world.kill()
-            world.run(dice.uniform(0.2, 5))
-            world.start(QUEUES, PLAN)
-            speaking.begin()
+            speaking.dies_with_the_switch(QUEUES, PLAN)
         elif second < 300 and dice.random() < 0.15:
-            _changes(world, dice, tmp_path, kills == 0)
-    workers = world.switch.spoken.workers
-    assert workers is not None
-    assert not workers.busy
-    workers.close()
-    world.rest(idle=600)
+            _changes(world, dice, tmp_path, storm.kills == 0)
+    storm.passed(world, caplog)
     queues = world.switch.queues
     assert not queues._by_leg
     assert not any(state.legs or state.serves or state.rung_by for state in queues.agents.values())
@@ -178,14 +150,7 @@ def test_callers_and_agents_come_and_go(
             if moved is not None:
                 told[event.call_id, event.leg] = moved
     found = [facts["outcome"] for facts in told.values() if "outcome" in facts]
-    assert set(found) <= {*OUTCOMES, *(["waiting"] if kills else [])}
+    assert set(found) <= {*OUTCOMES, *(["waiting"] if storm.kills else [])}
     assert {"answered", "abandoned"} <= set(found)
     assert all("waited" in facts for facts in told.values() if facts.get("outcome") in OUTCOMES)
     assert watch.worst > 1
-    assert len(world.of(CallEnded)) >= len(world.of(CallStarted)) - kills
-    raised = [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelname == "ERROR" and not record.name.startswith("softswitch.media")
-    ]
-    assert not raised

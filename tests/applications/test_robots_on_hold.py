@@ -10,11 +10,12 @@ import random
 from pathlib import Path
 
 import pytest
+from applications.storms import STORMS, Storm
 from calls.call_world import World
 from calls.robots import Robot
 from test_applications_by_chance import SPEAKING, Speaking
 
-from softswitch.events import CallEnded, CallStarted, TalkBegan
+from softswitch.events import TalkBegan
 
 PLAN = """
 music: {hold: welcome, ringing: sales}
@@ -26,29 +27,10 @@ routes:
 """
 
 
-@pytest.mark.parametrize(
-    ("seed", "loss", "double", "delay", "strikes", "kills"),
-    [
-        (1, 0.0, 0.0, 0.0, 0, 0),
-        (2, 0.0, 0.0, 0.2, 10, 0),
-        (3, 0.0, 0.2, 0.2, 20, 0),
-        (4, 0.1, 0.1, 0.2, 20, 0),
-        (5, 0.0, 0.0, 0.0, 5, 4),
-        (6, 0.1, 0.1, 0.3, 10, 4),
-    ],
-)
-def test_robots_on_hold(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    seed: int,
-    loss: float,
-    double: float,
-    delay: float,
-    strikes: int,
-    kills: int,
-) -> None:
-    world = World(tmp_path, SPEAKING, PLAN, journal=kills > 0)
-    dice = random.Random(seed)
+@STORMS
+def test_robots_on_hold(tmp_path: Path, caplog: pytest.LogCaptureFixture, storm: Storm) -> None:
+    world = World(tmp_path, SPEAKING, PLAN, journal=storm.kills > 0)
+    dice = random.Random(storm.seed)
     speaking = Speaking(world, dice)
     speaking.begin()
     for number, host in (("1001", "10.9.0.1"), ("1002", "10.9.0.2")):
@@ -66,37 +48,20 @@ def test_robots_on_hold(
         robot.transfers = ("700", "1001", "1002", "780", "781", "666")
         robot.codes = ("##1002#", "*21002#", "*21001#", "*3", "*1", "##780#")
         robot.vanishes = 0.01
-    world.chance.seed(seed)
-    world.loss, world.double, world.delay = loss, double, delay
+    storm.over(world)
     numbers = ("1001", "1002", "1001", "1002", "700", "701", "780", "781")
     for _ in range(250):
         robot = dice.choice(robots)
         robot.after(0, 300, lambda robot=robot: robot.place(dice.choice(numbers)))
-    for _ in range(strikes):
+    for _ in range(storm.strikes):
         robots[0].after(5, 300, speaking.strike)
-    for _ in range(kills):
+    for _ in range(storm.kills):
         world.run(60)
         world.run(0.25)
-        for one in speaking.media:
-            one.dead = True
-        world.kill()
-        world.run(dice.uniform(0.2, 5))
-        world.start(SPEAKING, PLAN)
-        speaking.begin()
+        speaking.dies_with_the_switch(SPEAKING, PLAN)
     world.run(900)
-    workers = world.switch.spoken.workers
-    assert workers is not None
-    assert not workers.busy, [one.ports for one in workers.workers]
-    workers.close()
-    world.rest(idle=600)
+    storm.passed(world, caplog)
     asides = {m["call-id"] for m in world.wire if m.what == "INVITE" and "@" not in m["from"]}
     assert len(asides) > 1, "there was music"
     assert not [e for e in world.events if getattr(e, "leg", 0) < 0], "and nobody was told of it"
     assert {event.how for event in world.of(TalkBegan)} >= {"dialled", "application"}
-    assert len(world.of(CallEnded)) >= len(world.of(CallStarted)) - kills
-    raised = [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelname == "ERROR" and not record.name.startswith("softswitch.media")
-    ]
-    assert not raised

@@ -48,12 +48,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
     )
     office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
     office.api = api
-    try:
-        office.switch.until_ready(20)
+    with office.opened():
         yield office
-    finally:
-        for child in (*office.phones, office.switch):
-            child.stop()
 
 
 def recordings(office: Office, number: str) -> list[dict[str, str]]:

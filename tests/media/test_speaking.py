@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,16 @@ class Office:
     def start(self) -> None:
         self.switch = SwitchChild("hq", self.folder / "hq.yaml")
         self.switch.until_ready(20)
+
+    @contextmanager
+    def opened(self) -> Iterator[Office]:
+        """It is there, and in the end nothing of it is left."""
+        try:
+            self.switch.until_ready(20)
+            yield self
+        finally:
+            for child in (*self.phones, self.switch):
+                child.stop()
 
     def workers(self) -> list[int]:
         """The processes of workers, without the nursery."""
@@ -151,12 +162,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
         f"cds: {{database: hq.db, linger: 0.5, api: {{listen: '127.0.0.1:{api}', tokens: [x]}}}}\n"
     )
     office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
-    try:
-        office.switch.until_ready(20)
+    with office.opened():
         yield office
-    finally:
-        for child in (*office.phones, office.switch):
-            child.stop()
 
 
 def _tone(path: Path, hz: int, seconds: float) -> None:

@@ -75,12 +75,8 @@ def office(tmp_path: Path, program: Program) -> Iterator[Office]:
     (tmp_path / "plan.yaml").write_text(plan)
     (tmp_path / "hq.yaml").write_text(CONFIG.format(port=port))
     office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
-    try:
-        office.switch.until_ready(20)
+    with office.opened():
         yield office
-    finally:
-        for child in (*office.phones, office.switch):
-            child.stop()
 
 
 def facts(office: Office, number: str) -> tuple[str, dict[str, str]]:

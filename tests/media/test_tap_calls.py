@@ -64,12 +64,8 @@ def program() -> Iterator[Program]:
 @pytest.fixture
 def office(tmp_path: Path, program: Program) -> Iterator[Office]:
     office = set_up(tmp_path, program.url)
-    try:
-        office.switch.until_ready(20)
+    with office.opened():
         yield office
-    finally:
-        for child in (*office.phones, office.switch):
-            child.stop()
 
 
 def start(talk: Talk) -> dict[str, Any]:

@@ -33,12 +33,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
         "cds: {database: hq.db, linger: 2}\n"
     )
     office = Office(tmp_path, f"127.0.0.1:{port}", SwitchChild("hq", tmp_path / "hq.yaml"))
-    try:
-        office.switch.until_ready(20)
+    with office.opened():
         yield office
-    finally:
-        for child in (*office.phones, office.switch):
-            child.stop()
 
 
 def busy(office: Office) -> int:
