@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from applications.speaking_world import CONFIG
 from applications.waiting_world import WaitingWorld
 from calls.call_world import SDP, Agent, Line, Message
 
 from softswitch.media.orders import Expect, File, Gone, Join, Play, Played, Release, Tone, Up
 
 SPEAKS = SDP.replace("192.0.2.9", "127.0.0.1")
+DESK = CONFIG.replace("{name: Bob,", "{name: Bob, pickup: [desk],").replace(
+    "{name: Carol,", "{name: Carol, pickup: desk,"
+)
 PLAN = """
 routes:
   - {match: "750", from: any, play: {page: ["1001", "1002", "1003", "1004"]}}
@@ -30,7 +34,7 @@ class PagingWorld(WaitingWorld):
     was asked that it has answered."""
 
     def __init__(self, folder: Path, plan: str = PLAN) -> None:
-        super().__init__(folder, plan)
+        super().__init__(folder, plan, DESK)
         self.served: dict[Line, tuple[int, int]] = {}
         self._said: dict[Line, Message] = {}
 

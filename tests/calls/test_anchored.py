@@ -50,6 +50,9 @@ def end(world: World, studio: Studio) -> None:
     world.run(15)
     studio.rests()
     world.end()
+    recorded, tapped = world.switch.recorded, world.switch.tapped
+    assert recorded is None or not recorded.calls
+    assert tapped is None or not tapped.calls
     assert not list(studio.folder.glob("*/*.part.wav"))
 
 

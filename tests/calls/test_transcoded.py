@@ -291,17 +291,21 @@ def test_the_worker_dies(mixed: World, when: str, another: bool, number: str) ->
     if when in ("answered", "settling"):
         b.picks_up()
         world.run(0.3)
-        bob.refuses += [488] * (1 if another else 5)
-        studio.vanishes()
-        world.run(0.3)
         if another:
-            # They go on by way of that.
-            studio.looks_ahead()
-            world.run(2)
-            assert studio.is_between(a, b)
+            # They go on by way of that, and of one after it.
+            for _ in range(2):
+                bob.refuses += [488]
+                studio.vanishes()
+                world.run(0.3)
+                studio.looks_ahead()
+                world.run(2)
+                assert studio.is_between(a, b)
             a.hangs_up()
             end(world, studio)
             return
+        bob.refuses += [488] * 5
+        studio.vanishes()
+        world.run(0.3)
         world.run(COMES_WITHIN)
         assert a.over
         assert b.over

@@ -98,6 +98,12 @@ def under_way(office: Office) -> bool:
     return any((office.folder / "recordings").glob("*/*.part.wav"))
 
 
+def _seconds(office: Office) -> float:
+    """How much of both sides has been written of what is under way."""
+    parts = (office.folder / "recordings").glob("*/*.part.wav")
+    return min((path.stat().st_size for path in parts), default=0) / 16_000
+
+
 def test_a_route(office: Office) -> None:
     """From the first moment to the last; who is on hold hears music, which is not recorded."""
     alice = office.phone("1001", "--tone", "440")
@@ -141,7 +147,7 @@ def test_a_queue(office: Office) -> None:
     bob.expect_tone(440, 20)
     wait_for(lambda: under_way(office), "recorded")
     alice.expect_tone(620)
-    time.sleep(1.0)
+    wait_for(lambda: _seconds(office) > 1.2, "that much is recorded")
     alice.send("hangup")
     bob.expect("ended", 10)
     (one,) = recordings(office, "81")
